@@ -1,0 +1,1 @@
+"""Live transcription of phone calls: Redis Streams in, one Deepgram WebSocket per call, transcripts out."""
