@@ -1,0 +1,36 @@
+"""The daemon's configuration: one frozen object an attribute per section and key, each with a default."""
+
+from trio_asr.config.deepgram import QUERY_OPTIONS, DeepgramConfig, query_items
+from trio_asr.config.secret import Secret, mask_url
+from trio_asr.config.sections import (
+    AsrConfig,
+    BusConfig,
+    FlushConfig,
+    HttpConfig,
+    InteractionConfig,
+    LogConfig,
+    PublishConfig,
+    RedisConfig,
+    Section,
+    ShutdownConfig,
+)
+from trio_asr.config.tree import Config
+
+__all__ = [
+    "QUERY_OPTIONS",
+    "AsrConfig",
+    "BusConfig",
+    "Config",
+    "DeepgramConfig",
+    "FlushConfig",
+    "HttpConfig",
+    "InteractionConfig",
+    "LogConfig",
+    "PublishConfig",
+    "RedisConfig",
+    "Secret",
+    "Section",
+    "ShutdownConfig",
+    "mask_url",
+    "query_items",
+]
