@@ -1,0 +1,98 @@
+"""The `trio-asr` command: one group whose subcommands are imported only when they run.
+
+`--help`, `--version` and a mistyped name must answer at once, and `serve` must not load what only the demo
+needs; so the group knows each subcommand by the place it lives at and one line of help.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import NamedTuple
+
+import click
+
+
+class _Place(NamedTuple):
+    module: str
+    attribute: str
+    short_help: str
+
+
+COMMANDS = {
+    "serve": _Place("trio_asr.serve_command", "serve", "Run the daemon: audio from Redis, transcripts back."),
+    "check": _Place("trio_asr.config_command", "check", "Validate the configuration and show it."),
+    "demo": _Place("trio_asr.tools.demo_command", "demo", "Watch the whole job on recorded calls, offline."),
+    "simulate": _Place("trio_asr.simulator.command", "simulate", "Run a stand-in for Deepgram's live API."),
+    "feed": _Place("trio_asr.tools.feed_command", "feed", "Play a recording onto Redis in real time."),
+    "watch": _Place("trio_asr.tools.watch_command", "watch", "Follow transcripts live."),
+}
+
+
+class LazyGroup(click.Group):
+    """Looks its commands up in `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        try:
+            command = getattr(importlib.import_module(place.module), place.attribute)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(
+                f"'{cmd_name}' needs the module {error.name}, which is not installed"
+            ) from error
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{place.module}:{place.attribute} is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, without importing them."""
+        rows = [(name, COMMANDS[name].short_help) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trio-asr", prog_name="trio-asr", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Live transcription of phone calls.
+
+    Audio comes in on Redis Streams, goes out over one Deepgram connection per call, and comes back to Redis
+    as transcripts. `trio-asr demo` shows it all on this machine, with nothing else to install or configure.
+    """
+
+
+def main() -> None:
+    """Exit 0 on success, 1 with one line on stderr for an error, 2 for wrong usage, 130 on Ctrl-C."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        result = cli.main(prog_name="trio-asr", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _interrupted()
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`). Nothing more may be written, not even by the
+        # interpreter's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except BaseExceptionGroup as group:
+        # Trio's nurseries wrap a Ctrl-C too.
+        if group.split(KeyboardInterrupt)[1] is None:
+            return _interrupted()
+        raise
+    return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    click.echo("Interrupted.", err=True)
+    return 130
