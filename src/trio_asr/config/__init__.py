@@ -1,6 +1,8 @@
 """The daemon's configuration: one frozen object an attribute per section and key, each with a default."""
 
 from trio_asr.config.deepgram import QUERY_OPTIONS, DeepgramConfig, query_items
+from trio_asr.config.errors import ConfigError
+from trio_asr.config.loading import Loaded, load, shown
 from trio_asr.config.secret import Secret, mask_url
 from trio_asr.config.sections import (
     AsrConfig,
@@ -21,16 +23,20 @@ __all__ = [
     "AsrConfig",
     "BusConfig",
     "Config",
+    "ConfigError",
     "DeepgramConfig",
     "FlushConfig",
     "HttpConfig",
     "InteractionConfig",
+    "Loaded",
     "LogConfig",
     "PublishConfig",
     "RedisConfig",
     "Secret",
     "Section",
     "ShutdownConfig",
+    "load",
     "mask_url",
     "query_items",
+    "shown",
 ]

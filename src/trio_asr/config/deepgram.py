@@ -55,7 +55,10 @@ class DeepgramConfig(Section, frozen=True):
     smart_format: bool = True
     interim_results: bool = True
     version: Text | None = None
-    endpointing: Annotated[int, Meta(ge=1, le=60_000)] | bool | None = None
+    endpointing: Annotated[
+        Annotated[int, Meta(ge=1, le=60_000)] | bool | None,
+        Meta(extra={"allowed": "an integer from 1 to 60000, or false"}),
+    ] = None
     utterance_end_ms: Annotated[int, Meta(ge=1_000, le=5_000)] | None = None
     vad_events: bool | None = None
     punctuate: bool | None = None
@@ -78,8 +81,10 @@ class DeepgramConfig(Section, frozen=True):
     keywords: Annotated[Texts, Meta(max_length=100)] = ()
     search: Annotated[Texts, Meta(max_length=50)] = ()
     replace: Annotated[Texts, Meta(max_length=200)] = ()
-    tag: tuple[Annotated[Text, Meta(max_length=128)], ...] = ()
-    extra: tuple[Annotated[Text, Meta(max_length=2_048)], ...] = ()
+    tag: tuple[Annotated[Text, Meta(max_length=128, extra={"allowed": "at most 128 characters"})], ...] = ()
+    extra: tuple[
+        Annotated[Text, Meta(max_length=2_048, extra={"allowed": "key:value, at most 2048 characters"})], ...
+    ] = ()
 
 
 # In the old worker's order, then what can be set beside it. The format of the audio comes in between.

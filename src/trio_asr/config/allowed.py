@@ -1,0 +1,67 @@
+"""What a key accepts, in words: for the messages of a refusal and for the page that documents every key."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import inspect
+
+_SCALARS: dict[type, str] = {
+    inspect.BoolType: "boolean",
+    inspect.IntType: "integer",
+    inspect.FloatType: "number",
+}
+
+
+def kind_of(annotation: Any) -> str:
+    """The kind of value, such as ``integer`` or ``list of text``."""
+    return _kind(inspect.type_info(annotation))
+
+
+def allowed_by(annotation: Any) -> str:
+    """The values that a key of this type takes, such as ``an integer from 10 to 8000``."""
+    return _allowed(inspect.type_info(annotation))
+
+
+def _kind(info: Any) -> str:
+    match info:
+        case inspect.Metadata(type=inner):
+            return _kind(inner)
+        case inspect.UnionType(types=types):
+            return " or ".join(_kind(one) for one in _without_none(types))
+        case inspect.VarTupleType(item_type=item):
+            return f"list of {_kind(item)}"
+        case _:
+            return _SCALARS.get(type(info), "text")
+
+
+def _allowed(info: Any) -> str:
+    match info:
+        case inspect.Metadata(extra={"allowed": words}):
+            return str(words)
+        case inspect.Metadata(type=inner):
+            return _allowed(inner)
+        case inspect.UnionType(types=types):
+            return ", or ".join(_allowed(one) for one in _without_none(types))
+        case inspect.VarTupleType(item_type=item, max_length=most):
+            limit = f"at most {most}" if most is not None else "any number"
+            return f"a list, {limit}, each: {_allowed(item)}"
+        case _:
+            return _allowed_scalar(info)
+
+
+def _allowed_scalar(info: Any) -> str:
+    match info:
+        case inspect.LiteralType(values=values):
+            return " or ".join(f'"{value}"' for value in values)
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.IntType(ge=low, le=high):
+            return f"an integer from {low} to {high}"
+        case inspect.FloatType(ge=low, le=high):
+            return f"a number from {low:g} to {high:.12g}"
+        case _:
+            return "a text"
+
+
+def _without_none(types: Sequence[Any]) -> list[Any]:
+    return [one for one in types if not isinstance(one, inspect.NoneType)]

@@ -1,0 +1,220 @@
+"""From a file and an environment to a configuration that knows its origins, or to one list of errors."""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trio_asr.config import environment, rules
+from trio_asr.config.allowed import allowed_by
+from trio_asr.config.errors import ConfigError
+from trio_asr.config.secret import MASK, Secret, mask_url
+from trio_asr.config.tree import SECTIONS, Config, keys, value_at
+
+# Read when no file is named and this one exists: the place the systemd unit uses.
+SYSTEM_FILE = Path("/etc/trio-asr/config.toml")
+CREDENTIAL = "deepgram_api_key"
+
+_TIMELINE = (
+    "it would break the timeline of the call, which has one mono channel and takes results from its socket"
+)
+_FROM_FRAMES = "it is taken from the frames of each call"
+_REFUSED: dict[str, str] = {
+    "deepgram.callback": _TIMELINE,
+    "deepgram.callback_method": _TIMELINE,
+    "deepgram.multichannel": _TIMELINE,
+    "deepgram.channels": _TIMELINE,
+    "deepgram.encoding": _FROM_FRAMES,
+    "deepgram.sample_rate": _FROM_FRAMES,
+    "deepgram.detect_language": "Deepgram does not offer it on live audio; see deepgram.language",
+    "deepgram.filler_words": "Deepgram documents it for recordings only",
+    "deepgram.api_key": "the key does not belong into this file; name a file that holds it in "
+    "deepgram.api_key_file, or set DEEPGRAM_API_KEY",
+}
+_FIELDS = dict(keys())
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """``origins``: for each key path ``default``, ``file`` or ``env NAME``; for the API key also its file."""
+
+    config: Config
+    origins: Mapping[str, str]
+    warnings: tuple[str, ...]
+    path: Path | None
+
+
+def load(path: Path | None, env: Mapping[str, str], *, system_file: Path = SYSTEM_FILE) -> Loaded:
+    """Read ``path`` (or ``system_file`` if that exists), then the environment, which wins.
+
+    Raises ConfigError with everything that is wrong, each line naming the source, the key, the value and
+    what is allowed.
+    """
+    if path is None and system_file.exists():
+        path = system_file
+    loader = _Loader(path)
+    if path is not None:
+        loader.take_file(path)
+    loader.take_environment(env)
+    if loader.problems:
+        raise ConfigError(loader.problems)
+    return loader.finish(env)
+
+
+def shown(path: str, value: Any) -> str:
+    """A value as a TOML file would write it, without what must not be seen."""
+    if isinstance(value, Secret):
+        return MASK
+    if value is None:
+        return "(not set)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{mask_url(value)}"' if path.endswith(".url") else msgspec.json.encode(value).decode()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(shown(path, one) for one in value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class _Loader:
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.values: dict[str, Any] = {}
+        self.origins: dict[str, str] = dict.fromkeys(_FIELDS, "default")
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+
+    def take_file(self, path: Path) -> None:
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as exc:
+            raise ConfigError([f"{path}: cannot be read: {exc.strerror or exc}"]) from exc
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+            raise ConfigError([f"{path}: is not valid TOML: {exc}"]) from exc
+        for section, table in document.items():
+            if section not in SECTIONS:
+                self._unknown(section, table, SECTIONS)
+            elif not isinstance(table, dict):
+                self.problems.append(
+                    f"{path}: {section} = {_plain(table)}: is a section; write [{section}] and its keys below"
+                )
+            else:
+                for key, value in table.items():
+                    self._take(f"{section}.{key}", value)
+
+    def _take(self, path: str, value: Any) -> None:
+        if path in _REFUSED:
+            self.problems.append(f"{self.path}: {path} is not offered: {_REFUSED[path]}")
+        elif path not in _FIELDS:
+            self._unknown(path, value, _FIELDS)
+        else:
+            self._set(path, value, value, source=f"{self.path}:", origin="file")
+
+    def take_environment(self, env: Mapping[str, str]) -> None:
+        # An empty variable counted as unset in the old worker, and unit files leave such behind.
+        for name, override in environment.OVERRIDES.items():
+            if text := env.get(name, "").strip():
+                source = f"environment: {name}, for"
+                try:
+                    value = override.translate(text)
+                except ValueError as exc:
+                    self.problems.append(f"{source} {override.path} = {shown(override.path, text)}: {exc}")
+                else:
+                    self._set(override.path, value, text, source=source, origin=f"env {name}", strict=False)
+        self.warnings += environment.retired_in(env)
+
+    def _set(
+        self, path: str, value: Any, written: Any, *, source: str, origin: str, strict: bool = True
+    ) -> None:
+        annotation = _FIELDS[path].type
+        try:
+            converted = msgspec.convert(value, annotation, strict=strict)
+            if isinstance(converted, float) and not math.isfinite(converted):
+                raise msgspec.ValidationError  # noqa: TRY301 - TOML has inf and nan; no range excludes nan
+        except msgspec.ValidationError:
+            self.problems.append(
+                f"{source} {path} = {_plain(written, path)}: allowed is {allowed_by(annotation)}"
+            )
+        else:
+            self.values[path] = converted
+            self.origins[path] = origin
+
+    def _unknown(self, path: str, value: Any, known: Mapping[str, Any]) -> None:
+        near = difflib.get_close_matches(path, known, n=1)
+        if not near:  # right key, wrong section
+            name = path.rpartition(".")[2]
+            near = [other for other in _FIELDS if other.rpartition(".")[2] == name]
+        section = path.partition(".")[0]
+        among = [name.partition(".")[2] for name in known if name.startswith(f"{section}.")] or list(SECTIONS)
+        hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(among)}"
+        self.problems.append(f"{self.path}: {path} = {_plain(value, path)}: unknown key; {hint}")
+
+    def finish(self, env: Mapping[str, str]) -> Loaded:
+        config = self._build()
+        if config.asr.provider == "deepgram":
+            config = self._with_key(config, env)
+        for found in rules.problems(config):
+            self.problems.append(self._line(config, found))
+        if self.problems:
+            raise ConfigError(self.problems)
+        self.warnings += [self._line(config, found) for found in rules.doubts(config)]
+        return Loaded(config, self.origins, tuple(self.warnings), self.path)
+
+    def _build(self) -> Config:
+        tables: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+        for path, value in self.values.items():
+            section, _, name = path.partition(".")
+            tables[section][name] = value
+        return msgspec.convert(tables, Config)
+
+    def _with_key(self, config: Config, env: Mapping[str, str]) -> Config:
+        text, origin = env.get(environment.API_KEY, "").strip(), f"env {environment.API_KEY}"
+        if not text:
+            file = _key_file(config, env)
+            if file is None:
+                return config
+            origin = str(file)
+            try:
+                text = file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as exc:
+                reason = getattr(exc, "strerror", None) or type(exc).__name__
+                self.problems.append(f"{file}: the Deepgram API key cannot be read: {reason}")
+                return config
+        if not text.isascii() or not text.isprintable() or " " in text or not text:
+            self.problems.append(
+                f"{origin}: holds no usable Deepgram API key: one line without blanks is allowed"
+            )
+            return config
+        self.origins["deepgram.api_key"] = origin
+        return msgspec.structs.replace(
+            config, deepgram=msgspec.structs.replace(config.deepgram, api_key=Secret(text))
+        )
+
+    def _line(self, config: Config, found: rules.Finding) -> str:
+        origin = self.origins[found.path]
+        source = origin if origin.startswith("env ") else str(self.path or "configuration")
+        return f"{source}: {found.path} = {shown(found.path, value_at(config, found.path))}: {found.reason}"
+
+
+def _key_file(config: Config, env: Mapping[str, str]) -> Path | None:
+    if config.deepgram.api_key_file is not None:
+        return Path(config.deepgram.api_key_file)
+    if directory := env.get("CREDENTIALS_DIRECTORY"):
+        credential = Path(directory) / CREDENTIAL
+        if credential.exists():
+            return credential
+    return None
+
+
+def _plain(value: Any, path: str = "") -> str:
+    """A value as it was given, cut short; masked where the name says that it is a secret."""
+    name = path.rpartition(".")[2].lower()
+    if any(word in name for word in ("apikey", "secret", "token", "password")) or name.endswith("_key"):
+        return MASK
+    text = shown(path, value) if not isinstance(value, dict) else "a table"
+    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -1,0 +1,164 @@
+"""What no single value shows: keys that must fit each other, and options that Deepgram takes only together.
+
+Deepgram answers most of these with HTTP 400 at the first call, or accepts them and does nothing; here they
+stop the start. The limits are those of Deepgram's pages on the option of the same name.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from trio_asr.config.deepgram import DeepgramConfig
+from trio_asr.config.sections import PLACEHOLDER, RedisConfig
+from trio_asr.config.tree import Config
+
+
+class Finding(NamedTuple):
+    path: str
+    reason: str
+
+
+KEYTERM_TOKENS = 500  # in all; a word is one token at least
+_ENGLISH_ENTITIES = ("nova", "enhanced")
+_KEYWORD = re.compile(r"[^:]+(:-?\d+(\.\d+)?)?")
+_PAIR = re.compile(r"[^:]+:.*", re.DOTALL)
+
+
+def problems(config: Config) -> Iterator[Finding]:
+    """What makes this configuration unusable."""
+    yield from _redis_problems(config.redis)
+    yield from _flow_problems(config)
+    if config.asr.provider == "deepgram" and config.deepgram.api_key is None:
+        yield Finding(
+            "deepgram.api_key_file",
+            "there is no API key: set DEEPGRAM_API_KEY, or name a file that holds it, or give systemd the "
+            'credential "deepgram_api_key", or set asr.provider to "mock"',
+        )
+    yield from _query_problems(config.deepgram)
+    yield from _model_problems(config.deepgram)
+    yield from _term_problems(config.deepgram)
+
+
+def doubts(config: Config) -> Iterator[Finding]:
+    """What is accepted but probably not meant, or costs something that is easily overlooked."""
+    deepgram = config.deepgram
+    if deepgram.no_delay and not deepgram.smart_format:
+        yield Finding("deepgram.no_delay", "does nothing without smart_format")
+    if deepgram.keyterm and not _is_family(deepgram.model, "nova-3"):
+        yield Finding(
+            "deepgram.keyterm", f"made for nova-3; {deepgram.model} may ignore it (it has keywords)"
+        )
+    for path, terms in (("deepgram.keyterm", deepgram.keyterm), ("deepgram.keywords", deepgram.keywords)):
+        for term in terms:
+            if "," in term:
+                yield Finding(path, f"{term!r} is taken as one term, comma included")
+    if deepgram.detect_entities and deepgram.max_connections > 5:
+        yield Finding("deepgram.detect_entities", "may lower Deepgram's limit to 5 streams at once")
+    if (deepgram.diarize or deepgram.diarize_model) and deepgram.max_connections > 50:
+        yield Finding(
+            "deepgram.diarize_model" if deepgram.diarize_model else "deepgram.diarize",
+            "may lower Deepgram's limit to 50 streams at once, below max_connections",
+        )
+    if deepgram.diarize:
+        yield Finding("deepgram.diarize", "is being replaced at Deepgram by diarize_model")
+
+
+def _redis_problems(redis: RedisConfig) -> Iterator[Finding]:
+    template = redis.transcript_stream
+    if template.count(PLACEHOLDER) != 1:
+        yield Finding(
+            "redis.transcript_stream", f"must contain {PLACEHOLDER} exactly once: one stream per call"
+        )
+        return
+    before, _, after = template.partition(PLACEHOLDER)
+    if not before and not after:
+        yield Finding("redis.transcript_stream", "needs a text beside the id: a call could name any key")
+        return
+    taken: dict[str, str] = {}
+    for name in ("audio_stream", "call_end_stream", "events_stream", "dead_letter_stream"):
+        stream = getattr(redis, name)
+        if stream in taken:
+            yield Finding(f"redis.{name}", f"is the same stream as redis.{taken[stream]}")
+        taken[stream] = name
+        # An id is the producers' text, so whatever the template can be filled to will be filled to one day.
+        if len(stream) > len(before + after) and stream.startswith(before) and stream.endswith(after):
+            yield Finding(f"redis.{name}", f"could be the transcript stream of a call ({template})")
+
+
+def _flow_problems(config: Config) -> Iterator[Finding]:
+    if config.flush.min_chunk_ms > config.flush.max_chunk_ms:
+        yield Finding(
+            "flush.min_chunk_ms", f"must not be above flush.max_chunk_ms ({config.flush.max_chunk_ms})"
+        )
+    if config.interaction.max_unfinalized_s <= config.deepgram.max_open_segment_s:
+        yield Finding(
+            "interaction.max_unfinalized_s",
+            "must be above deepgram.max_open_segment_s: audio waits that long for its final on a healthy connection",
+        )
+
+
+def _query_problems(deepgram: DeepgramConfig) -> Iterator[Finding]:
+    if deepgram.endpointing is True:
+        yield Finding("deepgram.endpointing", "takes milliseconds, or false to switch it off")
+    if deepgram.utterance_end_ms is not None and not deepgram.interim_results:
+        yield Finding(
+            "deepgram.utterance_end_ms", "needs interim_results = true: it is found in the interims"
+        )
+    if deepgram.dictation and not deepgram.punctuate:
+        yield Finding("deepgram.dictation", "needs punctuate = true")
+    if deepgram.diarize is not None and deepgram.diarize_model is not None:
+        yield Finding(
+            "deepgram.diarize", "and diarize_model together are rejected by Deepgram; keep the latter"
+        )
+
+
+def _model_problems(deepgram: DeepgramConfig) -> Iterator[Finding]:
+    model, language = deepgram.model, deepgram.language
+    if model.startswith("flux"):
+        yield Finding("deepgram.model", "Flux speaks another protocol (/v2/listen), which is not supported")
+    elif deepgram.url.rstrip("/").endswith("/v2/listen"):
+        yield Finding("deepgram.url", "/v2/listen is the protocol of Flux, which is not supported")
+    if model.startswith("whisper"):
+        yield Finding("deepgram.model", "Deepgram's Whisper models take recordings only, no live audio")
+    if language == "multi" and _is_builtin(model) and not _is_family(model, "nova-2", "nova-3"):
+        yield Finding("deepgram.language", "multi is for nova-2 and nova-3 only")
+    if deepgram.keywords and _is_family(model, "nova-3"):
+        yield Finding("deepgram.keywords", "nova-3 refuses keywords; use keyterm (plain terms, no weights)")
+    if deepgram.detect_entities:
+        if language.partition("-")[0].lower() != "en":
+            yield Finding("deepgram.detect_entities", f"is for English only; deepgram.language is {language}")
+        if _is_builtin(model) and not model.startswith(_ENGLISH_ENTITIES):
+            yield Finding("deepgram.detect_entities", f"is for the nova and enhanced models; this is {model}")
+
+
+def _term_problems(deepgram: DeepgramConfig) -> Iterator[Finding]:
+    if sum(len(term.split()) for term in deepgram.keyterm) > KEYTERM_TOKENS:
+        yield Finding("deepgram.keyterm", f"holds more than {KEYTERM_TOKENS} tokens in all")
+    for keyword in deepgram.keywords:
+        if not _KEYWORD.fullmatch(keyword):
+            yield Finding(
+                "deepgram.keywords", f"{keyword!r} is neither a word nor word:intensifier (a number)"
+            )
+    for path, pairs, form in (
+        ("deepgram.replace", deepgram.replace, "find:replacement"),
+        ("deepgram.extra", deepgram.extra, "key:value"),
+    ):
+        for pair in pairs:
+            if not _PAIR.fullmatch(pair):
+                yield Finding(path, f"{pair!r} is not of the form {form}")
+    repeated = Counter(pair.partition(":")[0] for pair in deepgram.extra)
+    for key, count in repeated.items():
+        if count > 1:
+            yield Finding("deepgram.extra", f"{key!r} stands {count} times; Deepgram keeps the last only")
+
+
+def _is_family(model: str, *families: str) -> bool:
+    return any(model == family or model.startswith(f"{family}-") for family in families)
+
+
+def _is_builtin(model: str) -> bool:
+    """Whether the name says what the model can do; a custom model's id says nothing."""
+    return _is_family(model, "nova", "enhanced", "base") or model in {
+        "meeting", "phonecall", "finance", "conversationalai", "voicemail", "video",
+    }  # fmt: skip
