@@ -94,7 +94,7 @@ def _flow_problems(config: Config) -> Iterator[Finding]:
     if config.interaction.max_unfinalized_s <= config.deepgram.max_open_segment_s:
         yield Finding(
             "interaction.max_unfinalized_s",
-            "must be above deepgram.max_open_segment_s: audio waits that long for its final on a healthy connection",
+            "must be above deepgram.max_open_segment_s: a final may take that long on a healthy connection",
         )
 
 

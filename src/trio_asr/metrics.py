@@ -1,0 +1,309 @@
+"""Everything the daemon counts, once for Prometheus and once for the ``metrics`` object of ``/health``.
+
+Names follow Prometheus' conventions: base units, ``_total`` on counters, no label that grows with the calls.
+What is used per frame or chunk is an attribute, or a child bound once and kept.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+ROLES = ("starting", "standby", "active", "stopping")
+
+# What people wait for. Alerts compare with 2 s, so a bucket ends there and its neighbours are near.
+_WAITS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 30.0)
+# What the machine adds; promised is 25 ms at the 99th percentile.
+_DELAYS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.015,
+    0.02,
+    0.025,
+    0.03,
+    0.04,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+# Around the default triggers of a flush: 200 ms of audio, 500 ms since the last one.
+_FLUSHES = (
+    0.02,
+    0.05,
+    0.1,
+    0.15,
+    0.2,
+    0.21,
+    0.225,
+    0.25,
+    0.3,
+    0.4,
+    0.5,
+    0.51,
+    0.525,
+    0.55,
+    0.6,
+    0.75,
+    1.0,
+    2.5,
+    5.0,
+)
+
+# The codes that Deepgram and the WebSocket protocol use. A peer may send any of 4000: those share a label.
+_CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013})
+
+T = TypeVar("T")
+
+_RECENT = 100  # how many samples each list of /health keeps
+
+
+@dataclass(frozen=True, slots=True)
+class GapMeter:
+    """The counters of one reason for which audio was given up."""
+
+    count: Counter
+    samples: Counter
+    seconds: Counter
+
+    def add(self, samples: int, sample_rate: int) -> None:
+        self.count.inc()
+        self.samples.inc(samples)
+        self.seconds.inc(samples / sample_rate)
+
+
+class Metrics:
+    """The counters of one daemon, in a registry of their own."""
+
+    def __init__(self) -> None:
+        # A creation time beside every series would double the exposition. The library's switch is global.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._chunks_after_initial = 0
+        self._recent_waits_ms: deque[float] = deque(maxlen=_RECENT)
+        self._recent_intervals_ms: deque[float] = deque(maxlen=_RECENT)
+        self._recent_ages_ms: deque[float] = deque(maxlen=_RECENT)
+        self._audio()
+        self._connections()
+        self._transcripts()
+        self._losses()
+        self._errors()
+        self._state()
+
+    def _audio(self) -> None:
+        self.frames_accepted = self._counter(
+            "asr_audio_chunks_processed", "Audio frames accepted from Redis."
+        )
+        self.flush_interval = self._histogram(
+            "asr_flush_interval_seconds", "Time between two flushes of a call.", _FLUSHES
+        )
+        self.flush_age = self._histogram(
+            "asr_flush_age_seconds", "Age of the oldest audio of a flush.", _FLUSHES
+        )
+        self.flush_audio = self._histogram("asr_flush_audio_seconds", "Audio in one flush.", _FLUSHES)
+        self.chunks_sent = self._counter(
+            "deepgram_audio_chunks_sent", "Messages of audio sent to the provider."
+        )
+        self.audio_sent_seconds = self._counter(
+            "deepgram_audio_sent_seconds",
+            "Audio sent to the provider, repetitions included.",
+        )
+
+    def _connections(self) -> None:
+        self.connections_created = self._counter("deepgram_connections_created", "Connections opened.")
+        self.connections_reused = self._counter(
+            "deepgram_connections_reused", "Chunks that found their call's connection ready."
+        )
+        self.duplicate_connection_attempts = self._counter(
+            "deepgram_duplicate_connection_attempts",
+            "Attempts at a second connection for a call that has one; always refused.",
+        )
+        self.connection_wait = self._histogram(
+            "deepgram_connection_wait_seconds", "Time from the wish for a connection to its opening.", _WAITS
+        )
+        self.connection_timeouts = self._counter(
+            "deepgram_connection_timeouts", "Connections that Deepgram closed with 1011 for want of audio."
+        )
+        closed = self._counter("deepgram_connections_closed", "Connections closed, by close code.", "code")
+        self._closed_label = _bound(closed, ("1000", "1006", "1011"))
+
+    def _transcripts(self) -> None:
+        self.transcripts_received = self._counter(
+            "deepgram_transcripts_received", "Results received from the provider, empty ones included."
+        )
+        delivered = self._counter("asr_transcripts_delivered", "Transcripts that reached Redis.", "kind")
+        self.transcripts_delivered = _bound(delivered, ("partial", "final"))
+        self.chunks_covered = self._counter(
+            "asr_audio_chunks_covered", "Chunks all of whose audio is inside a committed final."
+        )
+        self.first_partial_latency = self._histogram(
+            "asr_first_partial_latency_seconds", "From a call's first frame to its first partial.", _WAITS
+        )
+        self.result_latency = self._histogram(
+            "asr_result_latency_seconds", "From the sending of audio to the result that covers it.", _WAITS
+        )
+        self.commit_latency = self._histogram(
+            "asr_commit_latency_seconds", "From a result's arrival to its commit in Redis.", _DELAYS
+        )
+
+    def _losses(self) -> None:
+        count = _bound(self._counter("asr_gaps", "Stretches of audio given up, by reason.", "reason"))
+        samples = _bound(self._counter("asr_gap_samples", "Samples given up, by reason.", "reason"))
+        seconds = _bound(self._counter("asr_gap_seconds", "Audio given up, by reason.", "reason"))
+        self.gaps = _kept(lambda reason: GapMeter(count(reason), samples(reason), seconds(reason)))
+        self.dead_letters = _bound(
+            self._counter("asr_dead_letters", "Unusable entries, by reason.", "reason")
+        )
+        self.duplicates_dropped = self._counter(
+            "asr_duplicates_dropped", "Audio entries and results that were repeats."
+        )
+        self.holes_filled_seconds = self._counter(
+            "asr_holes_filled_seconds", "Silence put where frames were missing."
+        )
+        self.backlog_skipped = self._counter(
+            "asr_backlog_skipped", "Audio entries skipped at start for their age."
+        )
+        self.late_frames = self._counter("asr_late_frames", "Frames that came after the end of their call.")
+        self.overruns = self._counter("asr_overruns", "Calls that could not take a batch of frames in time.")
+
+    def _errors(self) -> None:
+        self.errors = _bound(
+            self._counter("asr_errors", "Errors of handling, provider and publishing.", "kind"), ("internal",)
+        )
+        # The text of an error may quote a URL or a message, so the label says the kind only.
+        self._last_error = self._gauge("asr_last_error_info", "The kind of the last error; 1.", "kind")
+        self._last_error_time = self._gauge(
+            "asr_last_error_timestamp_seconds", "When the last error happened, in seconds since 1970."
+        )
+
+    def _state(self) -> None:
+        self.calls = self._gauge("asr_calls", "Calls in progress.")
+        self.connections = self._gauge("deepgram_connections", "Connections open now.")
+        self.waiting_for_slot = self._gauge(
+            "deepgram_calls_waiting", "Calls waiting for deepgram.max_connections."
+        )
+        self.unfinalized_seconds = self._gauge(
+            "asr_unfinalized_seconds", "Audio not yet inside a committed final, all calls."
+        )
+        self.unfinalized_bytes = self._gauge("asr_unfinalized_bytes", "Memory that this audio takes.")
+        self.reader_lag_seconds = self._gauge(
+            "asr_reader_lag_seconds", "Age of the newest audio entry when read."
+        )
+        self.loop_lag_seconds = self._gauge(
+            "asr_loop_lag_seconds", "Delay of the event loop when last measured."
+        )
+        self.redis_up = self._gauge("asr_redis_up", "1 while Redis answers.")
+        self.breaker_open = self._gauge(
+            "deepgram_breaker_open",
+            "1 while Deepgram refuses the key or the account.",
+        )
+        self.ready = self._gauge("asr_ready", "1 while /ready answers 200.")
+        self._role = self._gauge("asr_role", "1 for the role the worker has now.", "role")
+        self.set_role("starting")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, buckets=buckets, registry=self.registry)
+
+    def connections_closed(self, code: int) -> Counter:
+        """The counter of a close code; codes that mean nothing here share the label ``other``."""
+        return self._closed_label(str(code) if code in _CLOSE_CODES else "other")
+
+    def connection_opened(self, wait_s: float) -> None:
+        """A connection opened, ``wait_s`` seconds after it was wanted."""
+        self.connections_created.inc()
+        self.connection_wait.observe(wait_s)
+        self._recent_waits_ms.append(_ms(wait_s))
+
+    def flushed(self, *, first: bool, since_last_s: float | None, age_s: float, audio_s: float) -> None:
+        """``audio_s`` seconds of a call were handed on.
+
+        A call's ``first`` flush has no ``since_last_s``; ``age_s`` is how long the oldest of the audio waited.
+        """
+        self.flush_age.observe(age_s)
+        self.flush_audio.observe(audio_s)
+        self._recent_ages_ms.append(_ms(age_s))
+        if not first:
+            self._chunks_after_initial += 1
+        if since_last_s is not None:
+            self.flush_interval.observe(since_last_s)
+            self._recent_intervals_ms.append(_ms(since_last_s))
+
+    def sent(self, audio_s: float) -> None:
+        """One binary message with ``audio_s`` seconds went to the provider."""
+        self.chunks_sent.inc()
+        self.audio_sent_seconds.inc(audio_s)
+
+    def failed(self, kind: str, epoch_s: float) -> None:
+        """Count an error and remember it as the last one, at ``epoch_s`` seconds since 1970."""
+        self.errors(kind).inc()
+        self._last_error.clear()
+        self._last_error.labels(kind).set(1)
+        self._last_error_time.set(epoch_s)
+
+    def set_role(self, role: str) -> None:
+        for one in ROLES:
+            self._role.labels(one).set(one == role)
+
+    def exposition(self) -> bytes:
+        """All series in Prometheus' text format; its media type is ``CONTENT_TYPE``."""
+        return generate_latest(self.registry)
+
+    def seed_snapshot(self) -> dict[str, Any]:
+        """The ``metrics`` object of ``/health``: counts, and the last 100 times in milliseconds."""
+        return {
+            "connectionsCreated": _count(self.connections_created),
+            "connectionsReused": _count(self.connections_reused),
+            "duplicateConnectionAttempts": _count(self.duplicate_connection_attempts),
+            "connectionCreationWaitTime": list(self._recent_waits_ms),
+            "chunksProcessedAfterInitial": self._chunks_after_initial,
+            "averageTimeBetweenChunks": list(self._recent_intervals_ms),
+            "bufferAgeAtProcessing": list(self._recent_ages_ms),
+        }
+
+
+def _kept(make: Callable[[str], T]) -> Callable[[str], T]:
+    """``make``, asked once for each label: the library's own lookup takes a lock and builds a tuple."""
+    known: dict[str, T] = {}
+
+    def child(label: str) -> T:
+        found = known.get(label)
+        if found is None:
+            found = known[label] = make(label)
+        return found
+
+    return child
+
+
+def _bound(family: Counter, beforehand: Iterable[str] = ()) -> Callable[[str], Counter]:
+    """The children of a family by label. Those made ``beforehand`` show a 0 until something happens."""
+    child = _kept(family.labels)
+    for label in beforehand:
+        child(label)
+    return child
+
+
+def _count(counter: Counter) -> int:
+    return int(sum(sample.value for metric in counter.collect() for sample in metric.samples))
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
