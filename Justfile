@@ -1,0 +1,73 @@
+# Daily work. `just` lists the recipes; `just setup` comes first (without just: scripts/setup.sh dev).
+
+venv := env("TRIO_ASR_VENV", ".venv")
+bin := venv / "bin"
+
+[private]
+default:
+    @just --list --unsorted
+
+# Make .venv ready for development
+setup:
+    scripts/setup.sh dev
+
+# Show the daemon at work on recorded calls
+demo *ARGS:
+    scripts/demo.sh {{ARGS}}
+
+# Run all tests
+test *ARGS:
+    scripts/test.sh {{ARGS}}
+
+# Run the tests of one folder or file below tests/, e.g. `just suite core`
+suite NAME *ARGS:
+    scripts/test.sh tests/{{NAME}} {{ARGS}}
+
+# Run the tests that start real processes
+integration *ARGS:
+    scripts/test.sh -m integration {{ARGS}}
+
+# Run all tests and show what they do not reach
+coverage *ARGS:
+    scripts/test.sh --cov --cov-report=term-missing:skip-covered --cov-report=xml {{ARGS}}
+
+# Check style, trio pitfalls and types
+lint:
+    {{bin}}/ruff check .
+    {{bin}}/ruff format --check .
+    {{bin}}/flake8 --select ASYNC src tests
+    {{bin}}/mypy
+    {{bin}}/pyright --pythonpath {{bin}}/python
+
+# Bring the code into shape
+format:
+    {{bin}}/ruff format .
+    {{bin}}/ruff check --fix .
+
+# Run the daemon
+serve *ARGS:
+    {{bin}}/trio-asr serve {{ARGS}}
+
+# Run the stand-in for Deepgram
+simulate *ARGS:
+    {{bin}}/trio-asr simulate {{ARGS}}
+
+# Play a recording onto Redis
+feed AUDIO *ARGS:
+    {{bin}}/trio-asr feed {{AUDIO}} {{ARGS}}
+
+# Follow transcripts live
+watch *ARGS:
+    {{bin}}/trio-asr watch {{ARGS}}
+
+# Lock the dependencies again (`just lock --upgrade` for newer ones)
+lock *ARGS:
+    PATH="{{bin}}:$PATH" scripts/lock.sh {{ARGS}}
+
+# Speak the sample calls again (needs flite and sox)
+samples:
+    scripts/make_samples.sh
+
+# What every change must pass, from an empty environment
+ci:
+    .ci/run

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# The first command: sets up what is missing, then shows the daemon at work on recorded calls.
+# Arguments go to `trio-asr demo`, e.g. the names of recordings of your own.
+set -euo pipefail
+here=$(cd "$(dirname "$0")/.." && pwd)
+"$here/scripts/setup.sh" demo
+exec "${TRIO_ASR_VENV:-$here/.venv}/bin/trio-asr" demo "$@"
