@@ -1,0 +1,149 @@
+"""One call's state: its timeline, what its producer said, and what it has to say to Redis.
+
+Everything that happens to a call is a method here or in `hearing`; the tasks around it only wait, send and
+receive. A call that restarts (a new process, a takeover, a reload) is built from its checkpoint and read the
+same stream again: entries up to the checkpoint are only looked at (they teach `Series` and `Repeats`), the
+entry in which it lies counts from its offset on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from trio_asr.core import entries
+from trio_asr.core.entries import EntryId
+from trio_asr.core.frames import Frame
+from trio_asr.core.hearing import give_up
+from trio_asr.core.outbox import Item, Outbox
+from trio_asr.core.series import Repeats, Series
+from trio_asr.core.timeline import Timeline
+
+GAP_STEP_S = 1.0  # at the retention bound, give up this much at once instead of a frame at a time
+
+
+class Arrival(NamedTuple):
+    """One frame on its way from the reader to its call."""
+
+    entry: EntryId
+    data: bytes  # the raw envelope: what a repeat is recognised by
+    frame: Frame
+
+
+class Bounds(NamedTuple):
+    """What a call may hold and fill."""
+
+    gap_fill_ms: int
+    max_unfinalized_s: float
+
+
+class Tally:
+    """What became of a batch of frames, for the counters."""
+
+    __slots__ = ("accepted", "filled_s", "given_up_s", "repeats")
+
+    def __init__(self) -> None:
+        self.accepted = self.repeats = 0
+        self.filled_s = self.given_up_s = 0.0
+
+
+class Call:
+    """A call in progress."""
+
+    def __init__(self, outbox: Outbox, bounds: Bounds) -> None:
+        place = outbox.confirmed.place
+        self.id = outbox.interaction_id
+        self.outbox = outbox
+        self.timeline = Timeline(place)
+        self.last_entry = place.entry
+        self._first_entry: EntryId | None = None
+        self.clean_ends_without_progress = 0
+        self._bounds = bounds
+        self._series = Series(bounds.gap_fill_ms)
+        self._repeats = Repeats()
+        self._resume_at = entries.key(place.entry)
+        self._resuming = self._resume_at > 0
+        self._resume_offset = place.offset
+        self._announced = False
+
+    @property
+    def connection(self) -> int:
+        """The number of the last connection of this call (1, 2, ...)."""
+        return self.outbox.connection
+
+    def receive(self, arrivals: list[Arrival]) -> Tally:
+        """Append a batch of frames."""
+        tally = Tally()
+        for arrival in arrivals:
+            self._receive(arrival, tally)
+        held_s = self.timeline.seconds(self.timeline.finalized, self.timeline.received)
+        over = held_s - self._bounds.max_unfinalized_s
+        if over > 0:
+            tally.given_up_s = self.give_up_oldest(over + GAP_STEP_S, "retention")
+        return tally
+
+    def _receive(self, arrival: Arrival, tally: Tally) -> None:
+        entry, frame = arrival.entry, arrival.frame
+        if frame.seq is not None and self._repeats.is_repeat(arrival.data):
+            tally.repeats += 1
+            return
+        silence = self._series.missing(frame)
+        offset = 0
+        if self._resuming:
+            at = entries.key(entry)
+            if at < self._resume_at:
+                return
+            if at == self._resume_at:
+                offset, silence = self._resume_offset, 0
+            self._resuming = at == self._resume_at
+        self._first_entry = self._first_entry or entry
+        self.last_entry = entry
+        self.timeline.append(entry, frame.pcm, frame.sample_rate, silence=silence, offset=offset)
+        if not self._announced:
+            self._announce(frame)
+        tally.accepted += 1
+        if silence:
+            tally.filled_s += silence / 2 / frame.sample_rate
+
+    def _announce(self, frame: Frame) -> None:
+        """Say that the call began, or began again after its end; its first checkpoint goes with it."""
+        self._announced = True
+        outbox = self.outbox
+        fresh = outbox.confirmed.place.entry == entries.ORIGIN
+        resumed = bool(outbox.confirmed.ended)
+        outbox.tenant_id = outbox.tenant_id or frame.tenant_id
+        outbox.trace_id = outbox.trace_id or frame.trace_id
+        if fresh or resumed:
+            event = {"event": "resumed" if resumed else "started", "sample_rate": frame.sample_rate}
+            outbox.put(Item(place=self.timeline.place(self.timeline.finalized), event=event))
+
+    def floor(self) -> EntryId | None:
+        """Return the first entry that a restart would need for this call (None: it needs nothing)."""
+        if self.outbox.idle and not self.timeline.held_bytes:
+            return None
+        confirmed = self.outbox.confirmed.place.entry
+        return self._first_entry if confirmed == entries.ORIGIN else confirmed
+
+    def give_up_oldest(self, seconds: float, reason: str) -> float:
+        """Commit the oldest un-finalized audio as a gap; return the seconds given up."""
+        timeline = self.timeline
+        rate = timeline.rate_at(timeline.finalized)
+        end = min(timeline.received, timeline.finalized + round(seconds * rate))
+        return give_up(timeline, self.outbox, end, reason) if end > timeline.finalized else 0.0
+
+    def connected(self, request_id: str) -> int:
+        """Number a new connection, which starts from `finalized`."""
+        self.timeline.rewind()
+        self.outbox.connection += 1
+        self.event("connection_opened", connection=self.outbox.connection, request_id=request_id)
+        return self.outbox.connection
+
+    def event(self, event: str, **fields: Any) -> None:
+        """Queue a lifecycle event."""
+        self.outbox.put(Item(event={"event": event, **fields}))
+
+    def end(self, at: EntryId, reason: str) -> None:
+        """Queue the end of the call: the last item, after all that is left was finalized."""
+        timeline = self.timeline
+        fields = {"event": "ended", "reason": reason, "duration_ms": timeline.ms(timeline.received)}
+        fields["connections"] = self.outbox.connection
+        self.outbox.put(Item(place=timeline.place(timeline.finalized), event=fields, ended=at))

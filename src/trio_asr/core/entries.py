@@ -1,0 +1,59 @@
+"""Stream entry ids: the one clock that audio, call ends and checkpoints share.
+
+An id is Redis' own text form, ``"<milliseconds>-<sequence>"``; ids of one server are ordered across its
+streams, which is what lets an end of a call be placed among the call's frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+EntryId = str
+
+ORIGIN: EntryId = "0-0"
+
+
+class Entry(NamedTuple):
+    """One stream entry as read: its id and its flat ``[field, value, ...]`` list of bytes."""
+
+    id: EntryId
+    fields: list[bytes]
+
+
+def key(entry_id: EntryId) -> int:
+    """Map an id to an int of the same order (the sequence part is 64 bits wide)."""
+    ms, _, seq = entry_id.partition("-")
+    return (int(ms) << 64) | int(seq or 0)
+
+
+def milliseconds(entry_id: EntryId) -> int:
+    """Return the server's clock when the entry was added, in epoch milliseconds."""
+    return int(entry_id.partition("-")[0])
+
+
+def earlier(entry_id: EntryId, by_ms: int) -> EntryId:
+    """Return the first possible id of the moment `by_ms` before `entry_id`."""
+    return f"{max(0, milliseconds(entry_id) - by_ms)}-0"
+
+
+def before(entry_id: EntryId) -> EntryId:
+    """Return the greatest id below `entry_id`, so that an exclusive read from it includes `entry_id`."""
+    value = key(entry_id)
+    if value == 0:
+        return ORIGIN
+    value -= 1
+    return f"{value >> 64}-{value & (2**64 - 1)}"
+
+
+def field(fields: list[bytes], name: bytes) -> bytes | None:
+    """Return the value of the first field called `name`."""
+    for i in range(0, len(fields) - 1, 2):
+        if fields[i] == name:
+            return fields[i + 1]
+    return None
+
+
+def show(value: Any, limit: int = 80) -> str:
+    """Return `value` as it may stand in a reason: one line, quoted, cut."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,126 @@
+"""When audio leaves: the flush policy and the pacer.
+
+The policy (the old worker meant to have it, but looked only when a frame arrived):
+
+* the first chunk of a call leaves at `initial_ms` of audio, later ones at `min_chunk_ms`;
+* whatever is there leaves `max_interval_ms` after the last flush, by timer, frames or no frames.
+
+Timer deadlines are rounded *down* to a grid shared by all calls, so that many calls wake together and no gap
+exceeds the interval.
+
+The pacer bounds catching up (after a reconnect, a restart, a queue): Deepgram takes audio at about 1.25 times
+real time (guide "Recovering From Errors"); faster floods it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Protocol
+
+GRID_S = 0.02
+
+
+class Intervals(Protocol):
+    """The part of the config that the policy reads, each time anew: a reload counts for live calls."""
+
+    @property
+    def initial_ms(self) -> int: ...
+    @property
+    def min_chunk_ms(self) -> int: ...
+    @property
+    def max_interval_ms(self) -> int: ...
+    @property
+    def max_chunk_ms(self) -> int: ...
+
+
+class FlushPolicy:
+    """Decides when the unsent audio of one call is due. All times in seconds."""
+
+    def __init__(self, intervals: Intervals) -> None:
+        self.intervals = intervals
+        self.flushes = 0
+        self.last_flush: float | None = None
+        self._waiting_since: float | None = None  # when unsent audio was first there, since the last flush
+
+    def arrived(self, now: float) -> None:
+        """Note that there is unsent audio."""
+        if self._waiting_since is None:
+            self._waiting_since = now
+
+    def flushed(self, now: float, *, remains: bool) -> None:
+        """Note that a chunk left; `remains` says whether unsent audio is left."""
+        self.flushes += 1
+        self.last_flush = now
+        self._waiting_since = now if remains else None
+
+    def enough_s(self) -> float:
+        """Return how much audio is due at once, in seconds."""
+        ms = self.intervals.min_chunk_ms if self.flushes else self.intervals.initial_ms
+        return ms / 1000
+
+    def age(self, now: float) -> float:
+        """Return for how long unsent audio has waited, in seconds."""
+        return 0.0 if self._waiting_since is None else now - self._waiting_since
+
+    def deadline(self, unsent_s: float) -> float:
+        """Return when the unsent audio is due: ``-inf`` at once, ``inf`` never."""
+        if unsent_s <= 0 or self._waiting_since is None:
+            return math.inf
+        if unsent_s >= self.enough_s():
+            return -math.inf
+        begin = self._waiting_since if self.last_flush is None else self.last_flush
+        due = max(begin + self.intervals.max_interval_ms / 1000, self._waiting_since)
+        return on_grid(due) if due > self._waiting_since else due
+
+    def explain(self, now: float, unsent_s: float) -> dict[str, object]:
+        """Return why a flush waits, for the log: ages in ms, audio there and audio needed in ms."""
+        since_last = None if self.last_flush is None else round((now - self.last_flush) * 1000)
+        return {
+            "audio_ms": round(unsent_s * 1000),
+            "needed_ms": round(self.enough_s() * 1000),
+            "since_last_flush_ms": since_last,
+            "buffer_age_ms": round(self.age(now) * 1000),
+            "max_interval_ms": self.intervals.max_interval_ms,
+        }
+
+
+def on_grid(when: float) -> float:
+    """Round a deadline down to the grid (a deadline that lies on it stays, whatever floats say)."""
+    return math.floor(when / GRID_S + 1e-6) * GRID_S
+
+
+class Pacer:
+    """Bounds how fast one connection is fed: `rate` times real time over any `WINDOW_S`, without bursts."""
+
+    WINDOW_S = 5.0
+    SLACK_S = 0.6  # the first chunk and the jitter of live audio may run ahead by this much
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._paid_until = -math.inf  # at the pace of `rate`, all sent so far is paid for by then
+        self._sent: deque[tuple[float, float]] = deque()
+        self._total = 0.0
+
+    def ready_at(self, seconds: float, now: float) -> float:
+        """Return when `seconds` of audio may be sent (not after `now`: at once)."""
+        ready = self._paid_until - self.SLACK_S
+        budget = self._rate * self.WINDOW_S - seconds
+        self._forget(now)
+        excess = self._total - budget
+        for when, sent in self._sent:
+            if excess <= 1e-9:
+                break
+            ready = max(ready, when + self.WINDOW_S)
+            excess -= sent
+        return ready
+
+    def sent(self, seconds: float, now: float) -> None:
+        """Note that `seconds` of audio were sent."""
+        self._paid_until = max(self._paid_until, now) + seconds / self._rate
+        self._sent.append((now, seconds))
+        self._total += seconds
+
+    def _forget(self, now: float) -> None:
+        while self._sent and self._sent[0][0] <= now - self.WINDOW_S:
+            self._total -= self._sent.popleft()[1]

@@ -1,0 +1,218 @@
+"""From a stream entry to audio: the decoder of everything producers put on the audio stream.
+
+The envelope is one JSON object in the field ``data``. Producers are forgiven what costs no audio (numbers as
+strings, unknown or odd optional fields, the audio under one of its later names); what cannot be audio of a
+call raises `Junk` with the reason, for the dead-letter stream.
+
+A trap of the old ingest: it published the JSON *text* of telephony events as if it were PCM, so "audio" that
+is such an event is unwrapped. PCM may begin with any byte, a brace included, so only bytes that parse as an
+event of that protocol are taken for one.
+"""
+
+from __future__ import annotations
+
+import binascii
+from typing import Any
+
+import msgspec
+
+from trio_asr.core import entries
+
+MAX_ENTRY_BYTES = 2 * 1024 * 1024  # 40 s of 16 kHz audio in base64; the longest frames in use are of 5 s
+MAX_ID_LENGTH = 256
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 96_000
+PCM_ENCODINGS = frozenset({"pcm16", "linear16", "s16le", "pcm", "audio/x-raw", "raw/slin", "audio/l16"})
+_TELEPHONY_EVENTS = frozenset({"connected", "start", "media", "dtmf", "mark", "clear", "stop"})
+_AUDIO_NAMES = ("audio", "audio_data", "data", "payload")
+
+
+class Junk(Exception):
+    """An entry that cannot be used; `kind` is a metric label, the message names what is wrong."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class NotAudio(Junk):
+    """A well-formed telephony event other than media: nothing to transcribe and nothing to complain of."""
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One frame of a call: `pcm` is s16le mono of any length, odd ones included."""
+
+    interaction_id: str
+    pcm: bytes
+    sample_rate: int
+    seq: int | None = None
+    timestamp_ms: int | None = None
+    tenant_id: str = ""
+    trace_id: str | None = None
+
+
+class CallEnd(msgspec.Struct, frozen=True, gc=False):
+    """A call is over: no more audio of it is expected (though late frames happen)."""
+
+    interaction_id: str
+    reason: str = ""
+
+
+class _Wire(msgspec.Struct, gc=False):
+    """The envelope as healthy producers write it; anything else takes the lenient path."""
+
+    interaction_id: str
+    audio: bytes
+    seq: int | None = None
+    timestamp_ms: int | None = None
+    sample_rate: int | None = None
+    encoding: str = "pcm16"
+    tenant_id: str = ""
+    trace_id: str | None = None
+
+
+class _Media(msgspec.Struct, gc=False):
+    payload: bytes = b""
+
+
+class _Event(msgspec.Struct, gc=False):
+    event: str
+    media: _Media | None = None
+
+
+_wire = msgspec.json.Decoder(_Wire)
+_event = msgspec.json.Decoder(_Event)
+_any = msgspec.json.Decoder()
+
+
+def decode_frame(fields: list[bytes], default_sample_rate: int) -> Frame:
+    """Decode one entry of the audio stream.
+
+    Raises:
+        Junk: it is not audio of a call.
+    """
+    data = _data(fields)
+    try:
+        wire = _wire.decode(data)
+    except msgspec.MsgspecError:
+        wire = _lenient(data)
+    rate = wire.sample_rate if wire.sample_rate is not None else default_sample_rate
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+        raise Junk("sample_rate", f"sample_rate {rate} is not within {MIN_SAMPLE_RATE}..{MAX_SAMPLE_RATE} Hz")
+    if wire.encoding not in PCM_ENCODINGS and wire.encoding.lower() not in PCM_ENCODINGS:
+        raise Junk("encoding", f"encoding {entries.show(wire.encoding)} is not 16-bit PCM")
+    check_id(wire.interaction_id)
+    pcm = wire.audio
+    if pcm[:1] == b"{":
+        pcm = _unwrap(pcm)
+    tenant = wire.tenant_id if len(wire.tenant_id) <= MAX_ID_LENGTH else ""
+    trace = wire.trace_id if wire.trace_id is None or len(wire.trace_id) <= MAX_ID_LENGTH else None
+    return Frame(wire.interaction_id, pcm, rate, wire.seq, wire.timestamp_ms, tenant, trace)
+
+
+def decode_end(fields: list[bytes]) -> CallEnd:
+    """Decode one entry of the call-end stream.
+
+    Raises:
+        Junk: it names no call.
+    """
+    document = _document(_data(fields))
+    interaction_id = document.get("interaction_id")
+    if not isinstance(interaction_id, str):
+        raise Junk("interaction_id", f"interaction_id {entries.show(interaction_id)} is not a string")
+    check_id(interaction_id)
+    return CallEnd(interaction_id, str(document.get("reason") or ""))
+
+
+def check_id(interaction_id: str) -> None:
+    """Refuse ids that could not stand in a key, a header or a log line.
+
+    Raises:
+        Junk: the id is not 1-256 printable characters without braces.
+    """
+    if not 1 <= len(interaction_id) <= MAX_ID_LENGTH:
+        raise Junk("interaction_id", f"interaction_id has {len(interaction_id)} characters, not 1..256")
+    if not interaction_id.isprintable() or "{" in interaction_id or "}" in interaction_id:
+        raise Junk("interaction_id", f"interaction_id {entries.show(interaction_id)} has unusable characters")
+
+
+def _data(fields: list[bytes]) -> bytes:
+    data = fields[1] if len(fields) > 1 and fields[0] == b"data" else entries.field(fields, b"data")
+    if data is None:
+        raise Junk("no_data", "the entry has no field 'data'")
+    if len(data) > MAX_ENTRY_BYTES:
+        raise Junk("too_large", f"the entry has {len(data)} bytes, above {MAX_ENTRY_BYTES}")
+    return data
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    try:
+        document = _any.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Junk("json", f"data is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise Junk("json", "data is not a JSON object")
+    return document
+
+
+def _lenient(data: bytes) -> _Wire:
+    """Decode an envelope that is odd somewhere; only what makes audio unusable is refused."""
+    document = _document(data)
+    interaction_id = document.get("interaction_id")
+    if not isinstance(interaction_id, str):
+        raise Junk("interaction_id", f"interaction_id {entries.show(interaction_id)} is not a string")
+    rate = document.get("sample_rate")
+    sample_rate = _number(rate)
+    if rate is not None and sample_rate is None:
+        raise Junk("sample_rate", f"sample_rate {entries.show(rate)} is not a whole number")
+    encoding = document.get("encoding")
+    return _Wire(
+        interaction_id=interaction_id,
+        audio=_base64(document),
+        seq=_number(document.get("seq")),
+        timestamp_ms=_number(document.get("timestamp_ms")),
+        sample_rate=sample_rate,
+        encoding="pcm16" if encoding is None else str(encoding),
+        tenant_id=_text(document.get("tenant_id")) or "",
+        trace_id=_text(document.get("trace_id")),
+    )
+
+
+def _base64(document: dict[str, Any]) -> bytes:
+    name = next((name for name in _AUDIO_NAMES if document.get(name) is not None), "audio")
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise Junk("audio", f"{name} {entries.show(value)} is not a base64 string")
+    try:
+        return binascii.a2b_base64(value, strict_mode=True)
+    except ValueError as error:
+        raise Junk("audio", f"{name} is not base64: {error}") from None
+
+
+def _number(value: Any) -> int | None:
+    """Return a whole number that may have been written as a float or a string, else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**63 else None
+    if isinstance(value, str) and value.isascii() and value.lstrip("-").isdigit() and len(value) < 19:
+        return int(value)
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and len(value) <= MAX_ID_LENGTH else None
+
+
+def _unwrap(pcm: bytes) -> bytes:
+    """Return the audio of a telephony event that was published as if it were PCM, else `pcm` itself."""
+    try:
+        event = _event.decode(pcm)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return pcm
+    if event.event not in _TELEPHONY_EVENTS:
+        return pcm
+    if event.event != "media" or event.media is None:
+        raise NotAudio("not_audio", f"a telephony event {entries.show(event.event)}, not audio")
+    return event.media.payload

@@ -1,0 +1,202 @@
+"""What one connection heard: its messages applied to the call's timeline.
+
+A final freezes a range. Where that range lies relative to `finalized` decides what it is worth:
+
+=====================  ==========================================================================
+begins within 20 ms    contiguous: it finalizes all up to its end (Deepgram's times are float32)
+wholly below           a repeat: dropped
+begins later           the hole is committed as a gap first, so that a call can never wedge
+straddles              the words from `finalized` on count
+=====================  ==========================================================================
+
+Nothing is ever passed over that is in neither a final nor a gap, and no sequence of messages raises.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import msgspec
+
+from trio_asr.core.clock import ClockMap
+from trio_asr.core.messages import Alternative, Message, Metadata, Results, UtteranceEnd, Word
+from trio_asr.core.outbox import Item, Outbox, Transcript
+from trio_asr.core.timeline import Timeline
+
+TOLERANCE_S = 0.02
+DEFAULT_CONFIDENCE = 0.9  # what the old worker publishes when the provider gives none
+
+
+class Heard(enum.Enum):
+    """What a message turned out to be, for the counters."""
+
+    FINAL = "final"
+    EMPTY_FINAL = "empty_final"
+    PARTIAL = "partial"
+    EMPTY_PARTIAL = "empty_partial"
+    REPEAT = "repeat"
+    METADATA = "metadata"
+    OTHER = "other"
+
+
+class Hearing:
+    """The receiving side of one connection of one call."""
+
+    def __init__(
+        self, timeline: Timeline, outbox: Outbox, *, connection: int, request_id: str, words: bool
+    ) -> None:
+        self.clock = ClockMap(timeline.rate())
+        self.answered = timeline.finalized  # the timeline sample up to which anything was said
+        self.metadata: Metadata | None = None
+        self.progressed = False  # it moved the cursor: the connection was of use
+        self.chunk_ends: list[int] = []  # ends of the chunks sent that no final has covered yet
+        self._timeline = timeline
+        self._outbox = outbox
+        self._connection = connection
+        self._request_id = request_id
+        self._with_words = words
+        self._tolerance = round(TOLERANCE_S * self.clock.rate)
+        self._utterance_open = False  # finals with words since the last end of an utterance
+        self._closed_until = 0  # where the last utterance ended
+
+    @property
+    def sent(self) -> int:
+        """Samples sent on this connection."""
+        return self.clock.sent
+
+    def hear(self, message: Message) -> Heard:
+        """Apply one message."""
+        if isinstance(message, Results):
+            start, end = self.clock.span(message.start, message.duration)
+            self.answered = max(self.answered, end)
+            apply = self._final if message.is_final else self._interim
+            return apply(message, start, end)
+        if isinstance(message, Metadata):
+            self.metadata = message
+            return Heard.METADATA
+        if isinstance(message, UtteranceEnd) and message.last_word_end >= 0:
+            self._utterance_end(self.clock.sample(message.last_word_end))
+        return Heard.OTHER
+
+    def finish(self) -> None:
+        """Cover what is left after Metadata and 1000, if it is less than the tolerance."""
+        left = self._timeline.sent - self._timeline.finalized
+        if self.clock.sent and 0 < left <= self._tolerance:
+            self._advance(self._timeline.sent, None)
+
+    def _final(self, message: Results, start: int, end: int) -> Heard:
+        cursor = self._timeline.finalized
+        best = message.best
+        if end <= cursor:
+            if message.speech_final and not best.transcript.strip():
+                self._utterance_end(cursor)
+                return Heard.EMPTY_FINAL
+            return Heard.REPEAT
+        if start > cursor + self._tolerance:
+            self.gap(start, "skipped")
+        elif start < cursor - self._tolerance:
+            best = _from(best, self.clock, cursor)
+        begin = self._timeline.finalized
+        transcript = self._transcript("final", best, begin, end, speech_final=message.speech_final)
+        self._advance(end, transcript)
+        if transcript is not None:
+            self._utterance_open = not message.speech_final
+        elif message.speech_final:
+            self._utterance_end(end)
+        if message.speech_final:
+            self._closed_until = end
+        return Heard.EMPTY_FINAL if transcript is None else Heard.FINAL
+
+    def _interim(self, message: Results, start: int, end: int) -> Heard:
+        cursor = self._timeline.finalized
+        if end <= cursor:
+            return Heard.REPEAT
+        best = message.best
+        if start < cursor - self._tolerance:
+            best = _from(best, self.clock, cursor)
+        transcript = self._transcript("partial", best, max(start, cursor), end, speech_final=False)
+        if transcript is None:
+            return Heard.EMPTY_PARTIAL
+        self._outbox.put_partial(transcript)
+        return Heard.PARTIAL
+
+    def gap(self, end: int, reason: str) -> None:
+        """Commit the audio from `finalized` to `end` as a gap."""
+        give_up(self._timeline, self._outbox, end, reason)
+
+    def _advance(self, end: int, transcript: Transcript | None) -> None:
+        place = self._timeline.finalize(end)
+        covered = sum(1 for chunk_end in self.chunk_ends if chunk_end <= end)
+        del self.chunk_ends[:covered]
+        self.progressed = True
+        self._outbox.put(Item(place=place, transcript=transcript, chunks=covered))
+
+    def _utterance_end(self, end: int) -> None:
+        """An utterance ended without a final to say so: an event, unless it had been closed already."""
+        if self._utterance_open and end > self._closed_until:
+            self._outbox.put(Item(event={"event": "utterance_end", "end_ms": self._timeline.ms(end)}))
+            self._closed_until = end
+            self._utterance_open = False
+
+    def _transcript(
+        self, kind: str, best: Alternative, start: int, end: int, *, speech_final: bool
+    ) -> Transcript | None:
+        text = best.transcript.strip()
+        if not text:
+            return None
+        outbox = self._outbox
+        return Transcript(
+            interaction_id=outbox.interaction_id,
+            tenant_id=outbox.tenant_id,
+            seq=0,
+            type=kind,
+            text=text,
+            confidence=best.confidence or DEFAULT_CONFIDENCE,
+            timestamp_ms=0,
+            start_ms=self._timeline.ms(start),
+            end_ms=self._timeline.ms(end),
+            speech_final=speech_final,
+            connection=self._connection,
+            request_id=self._request_id,
+            words=[self._word(word) for word in best.words] if self._with_words else msgspec.UNSET,
+            trace_id=msgspec.UNSET if outbox.trace_id is None else outbox.trace_id,
+        )
+
+    def _word(self, word: Word) -> dict[str, Any]:
+        timeline, clock = self._timeline, self.clock
+        described: dict[str, Any] = {
+            "word": word.text,
+            "start_ms": timeline.ms(clock.sample(word.start)),
+            "end_ms": timeline.ms(clock.sample(word.end)),
+            "confidence": word.confidence,
+        }
+        if word.speaker is not None:
+            described["speaker"] = word.speaker
+        return described
+
+
+def give_up(timeline: Timeline, outbox: Outbox, end: int, reason: str) -> float:
+    """Commit the audio from `finalized` to `end` as a gap; return its seconds."""
+    start = timeline.finalized
+    seconds = timeline.seconds(start, end)
+    event = {
+        "event": "gap",
+        "reason": reason,
+        "start_ms": timeline.ms(start),
+        "end_ms": timeline.ms(end),
+        "samples": end - start,
+    }
+    outbox.put(Item(place=timeline.finalize(end), event=event))
+    return seconds
+
+
+def _from(best: Alternative, clock: ClockMap, cursor: int) -> Alternative:
+    """Return what was said from `cursor` on: the words whose middle lies there.
+
+    Text without words cannot be cut; said twice is then better than not at all.
+    """
+    if not best.words:
+        return best
+    words = [word for word in best.words if clock.sample((word.start + word.end) / 2) >= cursor]
+    return Alternative(" ".join(word.text for word in words), best.confidence, words)

@@ -1,0 +1,154 @@
+"""What a call has to say to Redis, in order, one commit at a time.
+
+At most one commit of a call is in flight, and it is repeated unchanged until it is answered: the revision
+in it makes a repeat after a lost answer harmless. While it is away, what comes next gathers here and leaves
+as the next commit. Of partials only the newest is kept, and none that a final has overtaken; sequence numbers
+are given when a commit is built, so dropped partials leave no holes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, Write, decode_checkpoint, encode
+from trio_asr.core.timeline import Place
+
+MAX_WRITES = 64  # per commit, so that no call keeps Redis busy for long
+
+
+class Topics(NamedTuple):
+    """Where a call's messages go."""
+
+    transcript: str
+    events: str
+    events_maxlen: int
+
+
+class Transcript(msgspec.Struct, gc=False):
+    """A message of the transcript stream, as the old worker's readers know it, and what is new.
+
+    `start_ms` and `end_ms` are on the call's timeline; `timestamp_ms` is the time of publication.
+    """
+
+    interaction_id: str
+    tenant_id: str
+    seq: int
+    type: str  # "partial" | "final"
+    text: str
+    confidence: float
+    timestamp_ms: int
+    start_ms: int
+    end_ms: int
+    speech_final: bool
+    connection: int
+    request_id: str
+    words: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    trace_id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Item(NamedTuple):
+    """One thing to commit: where it moves the cursor to, and what it says."""
+
+    place: Place | None = None
+    transcript: Transcript | None = None
+    event: dict[str, Any] | None = None
+    ended: str | None = None
+    chunks: int = 0  # chunks whose audio it covers, for the delivery rate
+
+
+class Outbox:
+    """The queue of one call's items, the commit in flight, and the state that Redis has confirmed."""
+
+    def __init__(self, interaction_id: str, topics: Topics, stored: Stored) -> None:
+        self.interaction_id = interaction_id
+        self.confirmed = decode_checkpoint(stored.state)
+        self._topics = topics
+        self._rev = stored.rev
+        self._state = self.confirmed  # what the commit in flight makes of it
+        self._queue: list[Item] = []
+        self._partial: Transcript | None = None
+        self._flight: tuple[Commit, list[Item]] | None = None
+        self.connection = self.confirmed.connection
+        self.tenant_id = self.confirmed.tenant_id
+        self.trace_id = self.confirmed.trace_id
+
+    # -- what comes in ---------------------------------------------------------------------------------
+
+    def put(self, item: Item) -> None:
+        """Queue an item; a final, a gap or an event supersedes the partial that waits."""
+        if item.transcript is not None:
+            self._partial = None
+        self._queue.append(item)
+
+    def put_partial(self, transcript: Transcript) -> None:
+        """Queue a partial in place of the one that may wait."""
+        self._partial = transcript
+
+    # -- what goes out ---------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Nothing queued, nothing in flight."""
+        return self._flight is None and not self._queue and self._partial is None
+
+    @property
+    def backlog(self) -> int:
+        """Items that wait or are in flight."""
+        return len(self._queue) + (self._partial is not None) + len(self._flight[1] if self._flight else ())
+
+    def next_commit(self, wall_ms: int) -> Commit | None:
+        """Return the commit to send now: the one in flight again, or one built of what waits."""
+        if self._flight is not None:
+            return self._flight[0]
+        items, self._queue = self._queue[:MAX_WRITES], self._queue[MAX_WRITES:]
+        if self._partial is not None and not self._queue:
+            items.append(Item(transcript=self._partial))
+            self._partial = None
+        if not items:
+            return None
+        commit = self._build(items, wall_ms)
+        self._flight = commit, items
+        return commit
+
+    def settle(self, outcome: Outcome) -> list[Item]:
+        """Take the answer to the commit in flight; return the items that are committed by it.
+
+        A refused commit stays in flight, to be sent again. After any other failure the outbox is of no use:
+        its call is reloaded or belongs to somebody else.
+        """
+        if self._flight is None or outcome not in (Outcome.APPLIED, Outcome.DONE):
+            return []
+        commit, items = self._flight
+        self._flight = None
+        self._rev = commit.rev
+        self.confirmed = self._state
+        return items
+
+    def _build(self, items: list[Item], wall_ms: int) -> Commit:
+        seq, place, ended = self.confirmed.seq, self.confirmed.place, self.confirmed.ended
+        writes = []
+        for item in items:
+            if item.transcript is not None:
+                seq += 1
+                message = item.transcript
+                message.seq, message.timestamp_ms = seq, wall_ms
+                writes.append(Write(self._topics.transcript, encode(message)))
+            if item.event is not None:
+                event = self._event(item.event, wall_ms)
+                writes.append(Write(self._topics.events, event, self._topics.events_maxlen))
+            if item.place is not None:
+                place = item.place
+            if item.ended is not None:
+                ended = item.ended
+        live = items[-1].ended is None
+        state = Checkpoint(place, seq, self.connection, self.tenant_id, self.trace_id, ended)
+        self._state = state
+        return Commit(self.interaction_id, self._rev + 1, encode(state), tuple(writes), live)
+
+    def _event(self, event: dict[str, Any], wall_ms: int) -> bytes:
+        head = {"event": event["event"], "interaction_id": self.interaction_id, "tenant_id": self.tenant_id}
+        if self.trace_id is not None:
+            head["trace_id"] = self.trace_id
+        return encode(head | event | {"timestamp_ms": wall_ms})

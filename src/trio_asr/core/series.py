@@ -1,0 +1,92 @@
+"""What the producer's `seq` and `timestamp_ms` say about frames that came twice or never.
+
+Redis keeps the order of what was added, so nothing is ever reordered here. Two things are recognised:
+
+* a *repeat* is an entry byte-identical to one of the call's last 256 (a producer's retried XADD);
+* a *hole* is a small forward jump of `seq`, in step with `timestamp_ms`: that audio is missing for good, and
+  silence in its place keeps the times of all that follows true.
+
+Everything else (a `seq` that restarts, two interleaved series, timestamps that make no sense) is a new
+series: its frames are appended as they come and nothing is filled.
+
+Late frames take back the silence that was put in their place: `_owed` counts the bytes by which the call runs
+ahead of its series, and the next hole is filled by that much less. So reordering shifts times by a frame at
+most and never adds up, and two interleaved series, whose frames all look late to each other, fill nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from trio_asr.core.frames import Frame
+
+REPEAT_WINDOW = 256
+LATE_WINDOW = 64  # a frame this far behind is late; further behind, the series has restarted
+
+
+class Repeats:
+    """Recognises entries that are byte-identical to one of the last `REPEAT_WINDOW`."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._order: deque[int] = deque()
+
+    def is_repeat(self, data: bytes) -> bool:
+        """Note `data` and say whether it was there already (compared by 64-bit hash)."""
+        digest = hash(data)
+        if digest in self._seen:
+            return True
+        self._seen.add(digest)
+        self._order.append(digest)
+        if len(self._order) > REPEAT_WINDOW:
+            self._seen.discard(self._order.popleft())
+        return False
+
+
+class Series:
+    """Follows one call's `seq` and says how much silence stands for what is missing before a frame."""
+
+    def __init__(self, max_fill_ms: int) -> None:
+        self._max_fill_ms = max_fill_ms
+        self._last: Frame | None = None  # the frame with the highest seq of the series
+        self._owed = 0  # bytes by which the appended audio runs ahead of the series
+
+    def missing(self, frame: Frame) -> int:
+        """Note the next frame and return the bytes of silence to append before it.
+
+        Bytes, not samples: frames of odd length would otherwise shift every sample after the hole.
+        """
+        last = self._last
+        if last is None or frame.seq is None or last.seq is None or frame.sample_rate != last.sample_rate:
+            return self._restart(frame)
+        lost = frame.seq - last.seq - 1
+        if lost == 0:
+            self._last = frame
+            return 0
+        if lost < -LATE_WINDOW or not self._in_step(last, frame):
+            return self._restart(frame)
+        if lost < 0:
+            self._owed += len(frame.pcm)
+            return 0
+        hole = lost * len(last.pcm)
+        if hole * 500 > self._max_fill_ms * frame.sample_rate:  # bytes -> ms: / 2 / rate * 1000
+            return self._restart(frame)
+        fill = max(0, hole - self._owed)
+        self._owed = max(0, self._owed - hole)
+        self._last = frame
+        return fill
+
+    def _restart(self, frame: Frame) -> int:
+        self._last = frame
+        self._owed = 0
+        return 0
+
+    @staticmethod
+    def _in_step(last: Frame, frame: Frame) -> bool:
+        """Say whether the timestamps moved by as many frames as `seq` did, give or take half a frame."""
+        if frame.timestamp_ms is None or last.timestamp_ms is None or frame.seq is None or last.seq is None:
+            return False
+        frame_ms = len(last.pcm) * 500 / last.sample_rate
+        expected = (frame.seq - last.seq) * frame_ms
+        tolerance = max(frame_ms / 2, abs(expected) / 4 - frame_ms / 4)
+        return abs(frame.timestamp_ms - last.timestamp_ms - expected) <= tolerance

@@ -1,0 +1,206 @@
+"""The call's timeline: the one idea that carries the daemon.
+
+All audio of a call lies on one axis, counted in samples since the call began. Three cursors move along it,
+always in this order::
+
+    finalized <= sent <= received
+
+* a frame appends at `received`;
+* a flush takes the span ``sent..received`` and moves `sent`;
+* a final of the provider, or a gap, moves `finalized`.
+
+A lost socket, a dead process and a takeover are the same case: `rewind`, and send from `finalized` again.
+
+Inside, positions are bytes of s16le: frames of odd length happen, and half a sample must neither be sent nor
+shift what follows. The rate can change in mid-call, so the axis is cut into segments of one rate each, and
+time is the sum over segments. Audio below `finalized` is forgotten.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from typing import NamedTuple
+
+import msgspec
+
+from trio_asr.core.entries import ORIGIN, EntryId
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where in the audio stream the first sample not yet finalized lies: all that a restart needs.
+
+    `at` is the timeline position, in bytes, of byte `offset` of the audio of entry `entry`. It lies past
+    ``2 * finalized`` only where filled silence before that entry is not finalized yet.
+    """
+
+    finalized: int = 0
+    entry: EntryId = ORIGIN
+    offset: int = 0
+    at: int = 0
+    rate: int = 0
+    rate_from: int = 0  # the sample at which `rate` began
+    rate_us: int = 0  # the time of that sample
+
+
+class _Source(NamedTuple):
+    """A stretch of bytes on the timeline and the entry that it came from."""
+
+    start: int
+    end: int
+    entry: EntryId
+    offset: int  # of the byte at `start` within the entry's audio
+
+
+class Segment(NamedTuple):
+    """A stretch of one sample rate, from sample `start` at `start_us` to the next segment."""
+
+    start: int
+    rate: int
+    start_us: int
+
+    def us(self, sample: int) -> int:
+        """Return the time of `sample`, in microseconds since the call began."""
+        return self.start_us + (sample - self.start) * 1_000_000 // self.rate
+
+
+class Chunk(NamedTuple):
+    """Audio to send: `pcm` begins at sample `start`."""
+
+    start: int
+    end: int
+    pcm: bytes
+
+
+class Timeline:
+    """The cursors, the audio between them, and where it came from."""
+
+    def __init__(self, place: Place) -> None:
+        self.finalized = self.sent = place.finalized
+        self._base = 2 * place.finalized  # the position of _audio[0]
+        self._audio = bytearray(place.at - self._base)  # silence not finalized before the first entry
+        self._sources: deque[_Source] = deque()
+        self._tail = _Source(place.at, place.at, place.entry, place.offset)
+        self._segments = [Segment(place.rate_from, place.rate, place.rate_us)] if place.rate else []
+
+    # -- what there is ---------------------------------------------------------------------------------
+
+    @property
+    def received(self) -> int:
+        """The position after the last whole sample received."""
+        return (self._base + len(self._audio)) // 2
+
+    @property
+    def unfinalized(self) -> int:
+        """Samples received and not finalized."""
+        return self.received - self.finalized
+
+    def unsent(self, rate: int) -> int:
+        """Return how many samples a connection of this rate can be sent: those before the next change."""
+        return self.segment_end() - self.sent if self.rate() == rate else 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of audio in memory."""
+        return len(self._audio)
+
+    def rate(self) -> int:
+        """Return the sample rate at `sent`, in Hz (0 before the first frame)."""
+        return self.rate_at(self.sent)
+
+    def rate_at(self, sample: int) -> int:
+        """Return the sample rate in force at `sample`, in Hz (0 before the first frame)."""
+        return self._segment(sample).rate if self._segments else 0
+
+    def segment_end(self) -> int:
+        """Return where the segment at `sent` ends: the next change of rate, else `received`."""
+        following = next((s.start for s in self._segments if s.start > self.sent), None)
+        return self.received if following is None else following
+
+    def ms(self, sample: int) -> int:
+        """Return the time of `sample` in whole milliseconds since the call began."""
+        return (self._segment(sample).us(sample) + 500) // 1000 if self._segments else 0
+
+    def seconds(self, start: int, end: int) -> float:
+        """Return the duration of a stretch, in seconds."""
+        if not self._segments or end <= start:
+            return 0.0
+        if len(self._segments) == 1:
+            return (end - start) / self._segments[0].rate
+        return (self._segment(end).us(end) - self._segment(start).us(start)) / 1_000_000
+
+    def place(self, sample: int) -> Place:
+        """Return what a restart must know to go on from `sample`."""
+        segment = self._segment(sample) if self._segments else Segment(0, 0, 0)
+        position = 2 * sample
+        source = next((s for s in self._sources if s.end > position), None)
+        if source is None:
+            entry, offset, at = self._tail.entry, self._tail.offset, max(position, self._tail.end)
+        elif source.start <= position:
+            entry, offset, at = source.entry, source.offset + position - source.start, position
+        else:
+            entry, offset, at = source.entry, source.offset, source.start
+        return Place(sample, entry, offset, at, segment.rate, segment.start, segment.start_us)
+
+    # -- what happens to it ----------------------------------------------------------------------------
+
+    def append(self, entry: EntryId, pcm: bytes, rate: int, *, silence: int = 0, offset: int = 0) -> None:
+        """Append the audio of an entry from its byte `offset` on, after `silence` bytes of silence."""
+        if not self._segments or rate != self._segments[-1].rate:
+            self._change_rate(rate)
+        if silence:
+            self._audio += bytes(silence)
+        start = self._base + len(self._audio)
+        self._audio += pcm[offset:] if offset else pcm
+        end = self._base + len(self._audio)
+        if end > start:
+            self._sources.append(_Source(start, end, entry, offset))
+        self._tail = _Source(end, end, entry, len(pcm))
+
+    def take(self, limit: int) -> Chunk | None:
+        """Take at most `limit` samples of the present segment to send, and move `sent` past them."""
+        start, end = self.sent, min(self.sent + limit, self.segment_end())
+        if end <= start:
+            return None
+        self.sent = end
+        return Chunk(start, end, bytes(self._audio[2 * start - self._base : 2 * end - self._base]))
+
+    def rewind(self) -> None:
+        """Send again from `finalized`: the connection is gone, whatever it had been sent."""
+        self.sent = self.finalized
+
+    def finalize(self, sample: int) -> Place:
+        """Move `finalized` (and `sent` where it lags), forget the audio below, return the new place.
+
+        Raises:
+            ValueError: the cursor would move back or past what was received; a bug of the caller.
+        """
+        if not self.finalized <= sample <= self.received:
+            raise ValueError(f"cannot finalize {sample}: {self.finalized}..{self.received}")
+        place = self.place(sample)
+        self.finalized = sample
+        self.sent = max(self.sent, sample)
+        position = 2 * sample
+        del self._audio[: position - self._base]
+        self._base = position
+        while self._sources and self._sources[0].end <= position:
+            self._sources.popleft()
+        while len(self._segments) > 1 and self._segments[1].start <= sample:
+            del self._segments[0]
+        return place
+
+    def _segment(self, sample: int) -> Segment:
+        """Return the segment in force at `sample` (a sample at a border belongs to the later one)."""
+        index = bisect_right(self._segments, sample, key=lambda s: s.start) - 1
+        return self._segments[max(0, index)]
+
+    def _change_rate(self, rate: int) -> None:
+        if len(self._audio) % 2:  # the other half of this sample will never come
+            self._audio.append(0)
+        at = self.received
+        if not self._segments:
+            self._segments.append(Segment(at, rate, 0))
+        elif self._segments[-1].start == at:
+            self._segments[-1] = Segment(at, rate, self._segments[-1].us(at))
+        else:
+            self._segments.append(Segment(at, rate, self._segments[-1].us(at)))
