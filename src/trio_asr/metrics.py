@@ -19,47 +19,9 @@ ROLES = ("starting", "standby", "active", "stopping")
 # What people wait for. Alerts compare with 2 s, so a bucket ends there and its neighbours are near.
 _WAITS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 30.0)
 # What the machine adds; promised is 25 ms at the 99th percentile.
-_DELAYS = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.015,
-    0.02,
-    0.025,
-    0.03,
-    0.04,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-)
+_DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # Around the default triggers of a flush: 200 ms of audio, 500 ms since the last one.
-_FLUSHES = (
-    0.02,
-    0.05,
-    0.1,
-    0.15,
-    0.2,
-    0.21,
-    0.225,
-    0.25,
-    0.3,
-    0.4,
-    0.5,
-    0.51,
-    0.525,
-    0.55,
-    0.6,
-    0.75,
-    1.0,
-    2.5,
-    5.0,
-)
+_FLUSHES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.21, 0.25, 0.3, 0.4, 0.5, 0.51, 0.55, 0.6, 0.75, 1.0, 2.5, 5.0)
 
 # The codes that Deepgram and the WebSocket protocol use. A peer may send any of 4000: those share a label.
 _CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013})
@@ -236,7 +198,7 @@ class Metrics:
     def flushed(self, *, first: bool, since_last_s: float | None, age_s: float, audio_s: float) -> None:
         """``audio_s`` seconds of a call were handed on.
 
-        A call's ``first`` flush has no ``since_last_s``; ``age_s`` is how long the oldest of the audio waited.
+        A call's ``first`` flush has no ``since_last_s``; ``age_s`` is how long the oldest audio waited.
         """
         self.flush_age.observe(age_s)
         self.flush_audio.observe(audio_s)

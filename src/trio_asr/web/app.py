@@ -1,0 +1,92 @@
+"""The routes. They only read: nothing that a request does changes the daemon."""
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+from quart import Response
+from quart.typing import ResponseReturnValue
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from trio_asr.config import Config
+from trio_asr.metrics import CONTENT_TYPE, Metrics
+from trio_asr.web.view import View
+
+SERVICE = "asr-worker"  # the name under which the old worker's monitoring knows this
+
+_INDEX = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>trio-asr</title>
+<h1>trio-asr</h1>
+<ul>
+<li><a href="/health">/health</a>: what the worker is doing; 503 once it could not do its job for a while
+<li><a href="/ready">/ready</a>: 200 only while it transcribes
+<li><a href="/live">/live</a>: 200 as long as the process answers
+<li><a href="/metrics">/metrics</a>: for Prometheus
+</ul>
+"""
+
+
+def create_app(view: View, metrics: Metrics, config: Config) -> QuartTrio:
+    """The application over one daemon's view and metrics."""
+    app = QuartTrio("trio_asr.web", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the old worker's order is easier on the eye
+
+    def health() -> ResponseReturnValue:
+        return _health(view, metrics, config.http.degraded_after_s, trio.current_time())
+
+    def ready() -> ResponseReturnValue:
+        reasons = not_ready(view, trio.current_time())
+        body = {"status": "not ready" if reasons else "ready", "role": view.role, "reasons": reasons}
+        return body, 503 if reasons else 200
+
+    def exposition() -> ResponseReturnValue:
+        metrics.set_role(view.role)
+        metrics.ready.set(not not_ready(view, trio.current_time()))
+        return Response(metrics.exposition(), content_type=CONTENT_TYPE)
+
+    _page(app, "/", lambda: _INDEX)
+    _page(app, "/health", health)
+    _page(app, "/ready", ready)
+    _page(app, "/live", lambda: {"status": "alive"})
+    _page(app, "/metrics", exposition)
+    app.register_error_handler(HTTPException, _refusal)
+    return app
+
+
+def _page(app: QuartTrio, path: str, answer: Callable[[], ResponseReturnValue]) -> None:
+    # Quart would run a function that is not async in a thread, beside the loop whose state it reads.
+    async def handler() -> ResponseReturnValue:
+        await trio.lowlevel.checkpoint()
+        return answer()
+
+    app.add_url_rule(path, endpoint=path, view_func=handler)
+
+
+async def _refusal(error: HTTPException) -> ResponseReturnValue:
+    await trio.lowlevel.checkpoint()
+    return {"error": error.name}, error.code or 500
+
+
+def not_ready(view: View, now: float) -> list[str]:
+    """Why no calls should be expected to be transcribed now; empty if they are."""
+    reasons = [] if view.role == "active" else [f"role is {view.role}"]
+    return reasons + [f"{name} for {seconds:.0f} s" for name, seconds in view.problems(now).items()]
+
+
+def _health(view: View, metrics: Metrics, patience_s: float, now: float) -> tuple[dict[str, Any], int]:
+    """The old worker's fields, the worker's role, and what has been wrong for at least ``patience_s``."""
+    lasting = {name: round(age, 1) for name, age in view.problems(now).items() if age >= patience_s}
+    connections = view.active_connections
+    body = {
+        "status": "degraded" if lasting else "ok",
+        "service": SERVICE,
+        "provider": view.provider,
+        "activeBuffers": view.active_buffers,
+        "activeConnections": "N/A" if connections is None else connections,
+        "role": view.role,
+        "metrics": metrics.seed_snapshot(),
+    }
+    if lasting:
+        body["problems"] = lasting
+    return body, 503 if lasting else 200
