@@ -1,0 +1,41 @@
+"""The tools' way to Redis: one attempt per command, and failures that a person can read."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from trio_asr.config import mask_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+TIMEOUT_S = 5.0
+
+
+class RedisFailure(Exception):
+    """Redis is not there, or refused; one line."""
+
+
+def connect(url: str) -> redis.Redis:
+    """A client that repeats nothing by itself: redis-py would send a timed-out XADD a second time."""
+    try:
+        return redis.Redis.from_url(
+            url, retry=Retry(NoBackoff(), 0), socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+        )
+    except ValueError as error:
+        raise RedisFailure(f"{mask_url(url)}: {error}") from error
+
+
+@contextlib.contextmanager
+def redis_failure(url: str) -> Iterator[None]:
+    """Turn what redis-py raises within into `RedisFailure`."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise RedisFailure(f"Redis at {mask_url(url)}: {error}") from error
