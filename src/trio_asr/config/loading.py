@@ -78,7 +78,7 @@ def shown(path: str, value: Any) -> str:
         return f'"{mask_url(value)}"' if path.endswith(".url") else msgspec.json.encode(value).decode()
     if isinstance(value, list | tuple):
         return f"[{', '.join(shown(path, one) for one in value)}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 class _Loader:

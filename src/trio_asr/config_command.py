@@ -1,0 +1,57 @@
+"""``trio-asr check``: is the configuration usable, and where does each value come from."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from trio_asr.config import ConfigError, Loaded, load, shown
+from trio_asr.config.tree import SECTIONS, keys, value_at
+
+
+class Refused(click.ClickException):
+    """An unusable configuration: its problems, one per line, and exit code 2."""
+
+    exit_code = 2
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The TOML file. Without it /etc/trio-asr/config.toml, if there is one.",
+)
+def check(path: Path | None) -> None:
+    """Validate the configuration and show it.
+
+    Prints every value that the daemon would run with, in the form of a config file, and behind each its
+    origin: default, file, or env with the variable's name. Secrets are masked. Warnings go to standard error.
+
+    Exit code 0: usable. 2: not usable; then standard error says what is wrong, one line each.
+    """
+    try:
+        loaded = load(path, os.environ)
+    except ConfigError as exc:
+        raise Refused(str(exc)) from exc
+    for warning in loaded.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    click.echo("\n".join(report(loaded)))
+
+
+def report(loaded: Loaded) -> Iterator[str]:
+    """The effective configuration as the lines of a TOML file, with the origins as comments."""
+    yield f"# file: {loaded.path or 'none'}"
+    for section in SECTIONS:
+        yield ""
+        yield f"[{section}]"
+        for path, field in keys():
+            if path.startswith(f"{section}."):
+                value = value_at(loaded.config, path)
+                text = (
+                    f"# {field.name} is not set" if value is None else f"{field.name} = {shown(path, value)}"
+                )
+                yield f"{text:<56} # {loaded.origins[path]}"
+        if section == "deepgram" and loaded.config.deepgram.api_key is not None:
+            yield f"{'# the API key is ***':<56} # {loaded.origins['deepgram.api_key']}"
