@@ -1,0 +1,82 @@
+"""Audio as it comes in, made linear16 (16-bit little-endian mono) for the engines. Pure."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from typing import Final
+
+#: Bytes a sample takes in the encodings which the simulator decodes.
+SAMPLE_BYTES: Final = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
+
+
+def _mulaw(code: int) -> int:
+    code = ~code & 0xFF
+    magnitude = ((((code & 0x0F) << 3) + 132) << ((code >> 4) & 7)) - 132
+    return -magnitude if code & 0x80 else magnitude
+
+
+def _alaw(code: int) -> int:
+    code ^= 0x55
+    exponent, mantissa = (code >> 4) & 7, code & 0x0F
+    magnitude = (mantissa << 4) + 8 if exponent == 0 else ((mantissa << 4) + 264) << (exponent - 1)
+    return magnitude if code & 0x80 else -magnitude
+
+
+def _halves(values: list[int]) -> tuple[bytes, bytes]:
+    """Translation tables from a code to the low and the high byte of its sample."""
+    return bytes(v & 0xFF for v in values), bytes(v >> 8 & 0xFF for v in values)
+
+
+_G711: Final = {
+    "mulaw": _halves([_mulaw(code) for code in range(256)]),
+    "alaw": _halves([_alaw(code) for code in range(256)]),
+}
+
+
+class Decoder:
+    """Carries what is left of a sample from one message to the next: a message may end anywhere."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._width = SAMPLE_BYTES[encoding]
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The linear16 samples that ``data`` completes."""
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        if odd := len(data) % self._width:
+            self._rest = data[-odd:]
+            data = data[:-odd]
+        if self._encoding == "linear16":
+            return data
+        return _from_float(data) if self._encoding == "linear32" else _from_g711(data, *_G711[self._encoding])
+
+
+def _from_g711(data: bytes, low: bytes, high: bytes) -> bytes:
+    out = bytearray(2 * len(data))
+    out[0::2] = data.translate(low)
+    out[1::2] = data.translate(high)
+    return bytes(out)
+
+
+def _from_float(data: bytes) -> bytes:
+    """linear32 is little-endian float; what is out of range, or no number, is clipped or silent."""
+    values = array("f", data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    samples = array("h", (_clip(value) for value in values))
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples.tobytes()
+
+
+def _clip(value: float) -> int:
+    return int(max(-1.0, min(1.0, value)) * 32767) if value == value else 0  # noqa: PLR0124  # NaN is not itself
+
+
+def is_silent(pcm: bytes) -> bool:
+    """Whether all of it is digital silence."""
+    return not pcm.strip(b"\0")

@@ -1,0 +1,82 @@
+"""The control messages of a client, told apart. Pure. Deepgram's pages "Audio Keep Alive", "Finalize", "Close
+Stream", "Configure".
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from trio_asr.simulator.query import ListenQuery
+from trio_asr.simulator.wire import ConfigureSuccess, Error
+
+_CUT: Final = 200  # of an offending text, in the answer
+_FEATURES: Final = {"type", "keyterms", "features", "processors", "language_hints"}
+
+
+class Request(enum.Enum):
+    KEEP_ALIVE = "KeepAlive"
+    FINALIZE = "Finalize"
+    CLOSE_STREAM = "CloseStream"
+
+
+@dataclass(frozen=True)
+class Configure:
+    """``keyterms`` replaces the whole list, None keeps it; the simulator's engines use neither."""
+
+    keyterms: list[str] | None
+
+    def answer(self, query: ListenQuery, request_id: str) -> ConfigureSuccess | Error:
+        """Exactly one answer for each; keyterms exist for nova-3 only."""
+        if self.keyterms is not None and not query.model.startswith("nova-3"):
+            return Error(
+                variant="InvalidConfigureMessage",
+                description="Keyterms can only be configured on a nova-3 stream.",
+                code="KeytermsNotSupported",
+            )
+        return ConfigureSuccess(request_id=request_id, keyterms=self.keyterms)
+
+
+_REQUESTS: Final = {request.value: request for request in Request}
+#: The usual texts need no decoding.
+_VERBATIM: Final = {f'{{"type":{space}"{name}"}}': r for name, r in _REQUESTS.items() for space in ("", " ")}
+
+
+def parse(text: str) -> Request | Configure | Error:
+    """What a text message asks for, or the answer to one that is not understood."""
+    if request := _VERBATIM.get(text):
+        return request
+    try:
+        body: Any = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        return _schema_error(str(error), text)
+    if not isinstance(body, dict) or not isinstance(kind := body.get("type"), str):
+        return _schema_error("missing field `type`", text)
+    if request := _REQUESTS.get(kind):
+        return request
+    if kind != "Configure":
+        names = ", ".join(f"`{name}`" for name in (*_REQUESTS, "Configure"))
+        return _schema_error(f"unknown variant `{kind[:_CUT]}`, expected one of {names}", text)
+    return _configure(body, text)
+
+
+def _configure(body: dict[str, Any], text: str) -> Configure | Error:
+    if unknown := sorted(set(body) - _FEATURES):
+        return _schema_error(f"unknown field `{unknown[0][:_CUT]}`", text)
+    keyterms = body.get("keyterms")
+    if keyterms is not None and not (
+        isinstance(keyterms, list) and all(isinstance(k, str) for k in keyterms)
+    ):
+        return _schema_error("`keyterms` is not a list of strings", text)
+    return Configure(keyterms)
+
+
+def _schema_error(what: str, text: str) -> Error:
+    return Error(
+        variant="SchemaError",
+        description=f"Could not deserialize last text message: {what}",
+        message=text[:_CUT],
+    )

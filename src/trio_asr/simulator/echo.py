@@ -1,0 +1,117 @@
+"""The ``echo`` engine: words that name the samples which they cover, for exact tests.
+
+Each 100 ms of audio (counted on the connection's clock) is a word. Where the audio carries position stamps
+(``stamps``) the word names what was decoded from the *audio*: ``c7:1600-2400`` is call 7, samples 1600 up to
+2400 (exclusive), and its times are where that stretch stood on the connection; several runs within the 100 ms
+are several words. Other audio is named by the connection's clock: ``s0-800``. Digital silence (all bytes
+zero) has no words.
+
+Segments end every ``segment_ms`` of audio, counted from the last end, whatever is in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trio_asr.simulator.audio import is_silent
+from trio_asr.simulator.engines import Mark, SegmentEnds, SpeechBegan, Word, Words
+from trio_asr.simulator.query import ListenQuery
+from trio_asr.simulator.stamps import Reader
+
+
+@dataclass(frozen=True)
+class EchoEngine:
+    """``speech_final_every``: 1 sets ``speech_final`` on every final, 3 on every third; endpointing=false on
+    none.
+    """
+
+    segment_ms: int = 2000
+    word_ms: int = 100
+    speech_final_every: int = 1
+    name: str = "echo"
+    threads: int = 1
+
+    def open(self, query: ListenQuery) -> EchoEar:
+        """A listener for a new stream."""
+        return EchoEar(self, query)
+
+
+class EchoEar:
+    """See the module; an ``Ear``."""
+
+    def __init__(self, engine: EchoEngine, query: ListenQuery) -> None:
+        self._segment = max(1, query.sample_rate * engine.segment_ms // 1000)
+        self._word = max(1, query.sample_rate * engine.word_ms // 1000)
+        self._every = engine.speech_final_every if query.endpointing_ms is not None else 0
+        self._vad = query.vad_events
+        self._reader = Reader()
+        self._audio = bytearray()  # from sample ``_kept`` on
+        self._kept = self._heard = 0
+        self._segment_start = 0
+        self._finals = 0
+        self._judged = 0  # up to here it is known whether there was speech
+        self._speaking = False
+
+    def hear(self, pcm: bytes) -> list[Mark]:
+        """Take more audio; see ``Ear``."""
+        self._reader.feed(pcm)
+        self._audio += pcm
+        self._heard += len(pcm) // 2
+        marks: list[Mark] = []
+        while True:
+            segment_end = self._segment_start + self._segment
+            word_end = self._judged - self._judged % self._word + self._word
+            if min(segment_end, word_end) > self._heard:
+                return marks
+            if word_end <= segment_end:
+                marks += self._judge(word_end)
+            if segment_end <= word_end:
+                marks.append(self._end(segment_end))
+
+    def _judge(self, word_end: int) -> list[Mark]:
+        """Speech begins with the first word after silence, or after the end of an utterance."""
+        onset, self._judged = word_end - self._word, word_end
+        if not self._vad:
+            return []
+        was, self._speaking = self._speaking, not is_silent(self._between(onset, word_end))
+        return [SpeechBegan(word_end, onset)] if self._speaking and not was else []
+
+    def _end(self, at: int) -> SegmentEnds:
+        self._segment_start = at
+        self._finals += 1
+        speech_final = bool(self._every) and self._finals % self._every == 0
+        if speech_final:
+            self._speaking = False
+        return SegmentEnds(at, speech_final)
+
+    def _between(self, start: int, end: int) -> bytes:
+        return bytes(self._audio[2 * max(0, start - self._kept) : 2 * max(0, end - self._kept)])
+
+    def words(self, start: int, end: int, *, final: bool) -> Words:
+        """The words of a range; see ``Ear``."""
+        words = tuple(self._read(start, end))
+        if final:
+            self._reader.forget(end)
+            # A word's worth stays: whether there was speech is judged by whole words, which ends may cut.
+            drop = max(0, end - self._word - self._kept)
+            del self._audio[: 2 * drop]
+            self._kept += drop
+        return words
+
+    def _read(self, start: int, end: int) -> Iterator[Word]:
+        while start < end:
+            stop = min(end, start - start % self._word + self._word)
+            stamped = [run for run in self._reader.runs if run.at < stop and run.end > start]
+            for run in stamped:
+                a, b = max(start, run.at), min(stop, run.end)
+                shift = run.first - run.at
+                yield Word(f"c{run.call}:{a + shift}-{b + shift}", a, b)
+            if not stamped and not is_silent(self._between(start, stop)):
+                yield Word(f"s{start}-{stop}", start, stop)
+            start = stop
+
+    def cut(self, at: int) -> None:
+        """Begin the next segment at ``at``; see ``Ear``."""
+        self._segment_start = at
+        self._speaking = False

@@ -1,0 +1,92 @@
+"""What the simulator saw: a record for each connection, for tests and tools to look at."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from trio_asr.simulator.query import Pairs
+
+_KEEP_CONNECTIONS: Final = 10_000
+#: Messages remembered for each connection and direction: at five chunks a second, the last seven minutes.
+_KEEP_MESSAGES: Final = 2048
+
+
+def _bounded() -> deque[tuple[float, str, int]]:
+    return deque(maxlen=_KEEP_MESSAGES)
+
+
+@dataclass(slots=True)
+class ConnectionRecord:
+    """One connection. Times are of trio's clock; ``status`` is 0 until the handshake was answered.
+
+    ``received`` and ``sent`` hold ``(time, kind, bytes)`` of the latest messages, where the kind is
+    ``audio``, ``text`` or, sent, the message's type. ``close_code`` is what ended the stream, whoever said
+    it: 1006 without a close handshake.
+    """
+
+    index: int
+    request_id: str
+    opened_at: float
+    query: Pairs = field(default_factory=dict[str, tuple[str, ...]])
+    status: int = 0
+    accepted_at: float | None = None
+    closed_at: float | None = None
+    close_code: int | None = None
+    audio_bytes: int = 0
+    binary_messages: int = 0
+    text_messages: int = 0
+    keepalives: int = 0
+    finalizes: int = 0
+    close_streams: int = 0
+    received: deque[tuple[float, str, int]] = field(default_factory=_bounded)
+    sent: deque[tuple[float, str, int]] = field(default_factory=_bounded)
+
+    def note_audio(self, now: float, data: bytes) -> None:
+        """A binary message came."""
+        self.binary_messages += 1
+        self.audio_bytes += len(data)
+        self.received.append((now, "audio", len(data)))
+
+    def note_text(self, now: float, text: str) -> None:
+        """A text message came. Good enough to count by: a control message is short and names its type."""
+        self.text_messages += 1
+        self.keepalives += '"KeepAlive"' in text
+        self.finalizes += '"Finalize"' in text
+        self.close_streams += '"CloseStream"' in text
+        self.received.append((now, "text", len(text)))
+
+
+class Ledger:
+    """The latest connections, oldest first, and counts of all."""
+
+    def __init__(self) -> None:
+        self.connections: deque[ConnectionRecord] = deque(maxlen=_KEEP_CONNECTIONS)
+        self.total = 0
+        self.open = 0
+        self.most_open = 0
+        self.began: float | None = None
+
+    def begin(self, request_id: str, now: float) -> ConnectionRecord:
+        """A connection came in; ``index`` counts from 0."""
+        if self.began is None:
+            self.began = now
+        record = ConnectionRecord(self.total, request_id, now)
+        self.total += 1
+        self.connections.append(record)
+        return record
+
+    def accepted(self, record: ConnectionRecord, now: float) -> None:
+        """The handshake was answered with 101."""
+        record.status, record.accepted_at = 101, now
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+
+    def ended(self, record: ConnectionRecord, now: float) -> None:
+        """The connection is gone."""
+        record.closed_at = now
+        if record.accepted_at is not None:
+            self.open -= 1
+            if record.close_code is None:
+                record.close_code = 1006

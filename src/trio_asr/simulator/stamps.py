@@ -1,0 +1,234 @@
+"""Position-stamped audio: linear16 samples that say where, and in which call, they belong.
+
+The format. Four samples are a block, and a block's index counts from the start of its call: sample ``p`` of a
+call is sample ``p % 4`` of block ``p // 4``. The two top bits of each (unsigned, little-endian) sample are
+its place in the block, 0 to 3; the other fourteen are a value modulo 2**14, linear in
+
+* ``lo``, the low fourteen bits of the block's index,
+* ``hi``, its high fourteen bits (so that a call may last 2**30 samples, 37 hours at 8 kHz),
+* ``call``, the call's number, below 2**14.
+
+Three values give the three unknowns, the fourth is a check. All four have an odd coefficient on ``lo``:
+samples at different places of a call therefore differ, each of them, unless they are a multiple of 65536
+samples apart; so a cut in mid-block is seen at the very sample.
+
+Reading needs an anchor, two whole blocks in a row (any 11 samples in a row hold one); from there a run is
+followed by comparing with what it should be. A stretch too short for an anchor is in no run, unless it
+continues one. Speech or noise taken for an anchor would have to meet 16 + 28 + 42 bits.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from dataclasses import dataclass
+from typing import Final
+
+MAX_CALL: Final = 2**14 - 1
+MAX_SAMPLES: Final = 2**30
+#: Any window of this many samples in a row is recognised.
+ANCHOR_WINDOW: Final = 11
+
+_BITS: Final = 14
+_MOD: Final = 1 << _BITS
+_MASK: Final = _MOD - 1
+_BLOCK: Final = 4
+_ANCHOR: Final = b"\0\1\2\3" * 2
+_PIECE: Final = 4096  # samples compared at once: a run that breaks soon has not been written out to the end
+
+# Coefficients of (lo, hi, call) for each of a block's samples. Odd in the first column, see above; the first
+# three rows are 1 0 0 / 1 1 0 / 1 0 1 modulo 2, which makes them solvable modulo 2**14. Their size keeps
+# everyday distances (a frame, a second, the next call's number) from cancelling out.
+_LO: Final = (1, 5741, 9973, 12345)
+_HI: Final = (7358, 6131, 4422, 8219)
+_CALL: Final = (10734, 3118, 15121, 2603)
+_INV_LO: Final = tuple(pow(a, -1, _MOD) for a in _LO)
+
+_SWAP: Final = sys.byteorder == "big"
+_PHASE_OF: Final = bytes(high >> 6 for high in range(256))
+
+
+def _table(phase: int) -> array[int]:
+    """The sample values of one place in the block for ``lo`` from 0, twice round."""
+    step, tag = _LO[phase], phase << _BITS
+    return array("H", (tag | (step * lo & _MASK) for lo in range(2 * _MOD)))
+
+
+_TABLES: Final = tuple(_table(phase) for phase in range(_BLOCK))
+
+
+def _solve() -> tuple[int, int, int, int]:
+    """The inverse of rows 1 and 2 once ``lo`` is eliminated by row 0: a 2x2 matrix modulo 2**14."""
+    b1, c1 = _HI[1] - _LO[1] * _HI[0], _CALL[1] - _LO[1] * _CALL[0]
+    b2, c2 = _HI[2] - _LO[2] * _HI[0], _CALL[2] - _LO[2] * _CALL[0]
+    inv = pow(b1 * c2 - c1 * b2, -1, _MOD)
+    return c2 * inv % _MOD, -c1 * inv % _MOD, -b2 * inv % _MOD, b1 * inv % _MOD
+
+
+_SOLVE: Final = _solve()
+
+
+def stamp(call: int, start_sample: int, n: int) -> bytes:
+    """The audio of ``call`` from ``start_sample`` on: ``n`` linear16 samples, ``2 * n`` bytes, for any start
+    and length.
+
+    Raises ValueError for a call or a position that the format cannot hold.
+    """
+    if not 0 <= call <= MAX_CALL:
+        raise ValueError(f"call {call} is not in 0..{MAX_CALL}")
+    if start_sample < 0 or n < 0 or start_sample + n > MAX_SAMPLES:
+        raise ValueError(f"{n} samples from {start_sample} are not in 0..{MAX_SAMPLES}")
+    if not n:
+        return b""
+    index, last = start_sample // _BLOCK, (start_sample + n - 1) // _BLOCK
+    out = bytearray()
+    while index <= last:
+        hi, lo = index >> _BITS, index & _MASK
+        count = min(last - index + 1, _MOD - lo)
+        out += _blocks(call, hi, lo, count)
+        index += count
+    skip = 2 * (start_sample % _BLOCK)
+    return bytes(out[skip : skip + 2 * n])
+
+
+def _blocks(call: int, hi: int, lo: int, count: int) -> bytes:
+    """Whole blocks with the same ``hi``. Each place of the block is a slice of its table, shifted by the
+    constant part.
+    """
+    samples = array("H", bytes(2 * _BLOCK * count))
+    for phase in range(_BLOCK):
+        constant = _HI[phase] * hi + _CALL[phase] * call
+        at = (lo + constant * _INV_LO[phase]) & _MASK
+        samples[phase::_BLOCK] = _TABLES[phase][at : at + count]
+    if _SWAP:
+        samples.byteswap()
+    return samples.tobytes()
+
+
+@dataclass(slots=True)
+class Run:
+    """Samples ``first`` to ``last`` (exclusive) of ``call``, found from sample ``at`` of what was read."""
+
+    at: int
+    call: int
+    first: int
+    last: int
+
+    @property
+    def end(self) -> int:
+        """Where the run ends in what was read, exclusive."""
+        return self.at + self.last - self.first
+
+
+class Reader:
+    """Reads stamped audio piece by piece; where it was split does not matter.
+
+    ``runs`` holds what was found so far, in order; the last may still grow. ``forget`` bounds it.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self._heard = 0
+        self._tail = b""  # the end of what was heard, if it is in no run yet but may belong to one to come
+        self._open = False  # whether the last run reaches to the end of what was heard
+
+    def feed(self, pcm: bytes) -> None:
+        """Read on: whole linear16 samples (a last odd byte is ignored)."""
+        count = len(pcm) // 2
+        self._heard += count
+        if self._open:
+            run = self.runs[-1]
+            matched = _matching(run.call, run.last, pcm)
+            run.last += matched
+            if matched == count:
+                return
+            pcm = pcm[2 * matched :]
+        self._scan((self._tail + pcm)[: 2 * (len(self._tail) // 2 + len(pcm) // 2)])
+
+    def forget(self, before: int) -> None:
+        """Drop the runs that end at or before this sample of what was read (one that still grows stays)."""
+        keep = next((i for i, run in enumerate(self.runs) if run.end > before), len(self.runs))
+        del self.runs[: min(keep, len(self.runs) - 1) if self._open else keep]
+
+    def _scan(self, window: bytes) -> None:
+        """Find the runs of ``window``, which ends where the reader stands and of which nothing is in a run
+        yet.
+        """
+        base, count = self._heard - len(window) // 2, len(window) // 2
+        phases = window[1::2].translate(_PHASE_OF)
+        free = look = 0
+        while (anchor := phases.find(_ANCHOR, look)) >= 0:
+            found = _decode(window, anchor)
+            if found is None:
+                look = anchor + 1
+                continue
+            call, position = found
+            before = _matching_before(call, position, window[2 * free : 2 * anchor])
+            after = _matching(call, position, window[2 * anchor :])
+            free = look = anchor + after
+            self.runs.append(Run(base + anchor - before, call, position - before, position + after))
+        self._open = free == count and bool(self.runs) and count > 0
+        self._tail = b"" if self._open else window[2 * max(free, count - ANCHOR_WINDOW + 1) :]
+
+
+def read(pcm: bytes) -> list[tuple[int, int, int]]:
+    """The runs ``(call, first_sample, last_sample_exclusive)`` in any window of linear16 audio, in the order
+    found.
+
+    Samples that carry no stamp are in no run. A cut, a repeat or a swap of calls shows as the end of one run
+    and the start of the next at exactly those samples.
+    """
+    reader = Reader()
+    reader.feed(pcm)
+    return [(run.call, run.first, run.last) for run in reader.runs]
+
+
+def _decode(window: bytes, at: int) -> tuple[int, int] | None:
+    """``(call, position)`` of the anchor at sample ``at`` of ``window``, or None when it is none."""
+    v0, v1, v2 = (int.from_bytes(window[i : i + 2], "little") & _MASK for i in range(2 * at, 2 * at + 6, 2))
+    r1, r2 = v1 - _LO[1] * v0, v2 - _LO[2] * v0
+    m00, m01, m10, m11 = _SOLVE
+    hi, call = (m00 * r1 + m01 * r2) & _MASK, (m10 * r1 + m11 * r2) & _MASK
+    lo = (v0 - _HI[0] * hi - _CALL[0] * call) & _MASK
+    position = _BLOCK * (hi << _BITS | lo)
+    if position + len(_ANCHOR) > MAX_SAMPLES:
+        return None
+    anchor = window[2 * at : 2 * at + 2 * len(_ANCHOR)]
+    return (call, position) if anchor == stamp(call, position, len(_ANCHOR)) else None
+
+
+def _matching(call: int, first: int, pcm: bytes) -> int:
+    """How many samples at the start of ``pcm`` are those of ``call`` from ``first`` on."""
+    count = min(len(pcm) // 2, MAX_SAMPLES - first)
+    done = 0
+    while done < count:
+        size = min(_PIECE, count - done)
+        want, have = stamp(call, first + done, size), pcm[2 * done : 2 * (done + size)]
+        if want != have:
+            return done + _common(want, have)
+        done += size
+    return done
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """The number of equal samples at the start of two different strings of the same length: by halving."""
+    low, high = 0, len(one) // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[2 * low : 2 * middle] == other[2 * low : 2 * middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _matching_before(call: int, first: int, pcm: bytes) -> int:
+    """How many samples at the end of ``pcm`` are those of ``call`` up to ``first``: fewer than an anchor's
+    window.
+    """
+    count = min(len(pcm) // 2, first, ANCHOR_WINDOW)
+    want, have = stamp(call, first - count, count), pcm[len(pcm) - 2 * count :]
+    matched = 0
+    while matched < count and want[-2:] == have[-2:]:
+        want, have, matched = want[:-2], have[:-2], matched + 1
+    return matched

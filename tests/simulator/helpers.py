@@ -1,0 +1,99 @@
+"""A Deepgram client for tests: the real WebSocket protocol over a memory stream."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
+
+import msgspec
+import trio
+from trio.testing import memory_stream_pair
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+
+from trio_asr.simulator.server import SimulatorSettings, handle
+
+RAW = "encoding=linear16&sample_rate=8000"
+TOKEN = [(b"Authorization", b"Token key")]
+
+
+class Client:
+    """One stream. ``messages`` are all that came: ``(time, decoded message)``; ``code`` is how it was closed."""
+
+    def __init__(self, websocket: WebSocketConnection) -> None:
+        self.websocket = websocket
+        self.messages: list[tuple[float, Any]] = []
+        self.code: int | None = None
+        self.reason: str | None = None
+        self._ended = trio.Event()
+
+    async def collect(self) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                message = await self.websocket.get_message()
+                decoded = msgspec.json.decode(message) if isinstance(message, str) else message
+                self.messages.append((trio.current_time(), decoded))
+        if reason := self.websocket.closed:
+            self.code, self.reason = reason.code, reason.reason
+        self._ended.set()
+        await trio.lowlevel.checkpoint()
+
+    async def ended(self) -> None:
+        """Wait until the other side has closed the stream."""
+        await self._ended.wait()
+
+    async def send(self, *messages: str | bytes) -> None:
+        for message in messages:
+            await self.websocket.send_message(message)
+        await trio.lowlevel.checkpoint()
+
+    @property
+    def kinds(self) -> list[str]:
+        return [m["type"] if isinstance(m, dict) else "bytes" for _, m in self.messages]
+
+    def of(self, kind: str) -> list[Any]:
+        return [m for _, m in self.messages if isinstance(m, dict) and m["type"] == kind]
+
+    @property
+    def finals(self) -> list[Any]:
+        return [m for m in self.of("Results") if m["is_final"]]
+
+
+@asynccontextmanager
+async def connected(settings: SimulatorSettings, query: str = RAW, **more: Any) -> AsyncIterator[Client]:
+    """An open stream. After the block it is closed, and the server is waited for."""
+    near, far = memory_stream_pair()
+    async with trio.open_nursery() as server, trio.open_nursery() as nursery:
+        server.start_soon(handle, far, settings)
+        target = more.pop("target", f"/v1/listen?{query}")
+        websocket = await wrap_client_stream(
+            nursery, cast("trio.SocketStream", near), "test", target, **{"extra_headers": TOKEN, **more}
+        )
+        # The library keeps the opened connection to itself when it is given a stream.
+        await websocket._open_handshake.wait()
+        client = Client(websocket)
+        nursery.start_soon(client.collect)
+        yield client
+        await websocket.aclose()
+
+
+async def refused(settings: SimulatorSettings, **more: Any) -> ConnectionRejected:
+    """The answer to a handshake that is refused."""
+    answers: list[ConnectionRejected] = []
+    try:
+        async with connected(settings, **more):
+            pass
+    except* ConnectionRejected as group:
+        answers += [leaf for leaf in _leaves(group) if isinstance(leaf, ConnectionRejected)]
+    await trio.lowlevel.checkpoint()
+    (answer,) = answers
+    return answer
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
+
+
+def results(result: Any) -> tuple[float, float, str]:
+    """``(start, duration, transcript)`` of a Results message."""
+    return result["start"], result["duration"], result["channel"]["alternatives"][0]["transcript"]
