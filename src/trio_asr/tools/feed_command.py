@@ -1,0 +1,81 @@
+"""`trio-asr feed`: play a recording onto Redis as a call in progress."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import click
+import trio
+
+from trio_asr.config import RedisConfig, mask_url
+from trio_asr.tools.audio import DEFAULT_RATE, AudioError, load, seconds
+from trio_asr.tools.connection import DEFAULT_REDIS_URL, RedisFailure
+from trio_asr.tools.telephony import DEFAULT_TENANT, FRAME_MS, Call, Source, play
+
+_STREAMS = RedisConfig()
+
+
+@click.command()
+@click.argument("audio", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--interaction", metavar="ID", help="The call's id.  [default: the file's name and a random end]"
+)
+@click.option("--tenant", default=DEFAULT_TENANT, show_default=True, help="The call's tenant.")
+@click.option(
+    "--redis-url",
+    envvar="REDIS_URL",
+    default=DEFAULT_REDIS_URL,
+    show_default=True,
+    help="Where to publish. Also taken from REDIS_URL.",
+)
+@click.option(
+    "--rate", type=click.IntRange(1000, 48000), default=DEFAULT_RATE, show_default=True, help="Sample rate."
+)
+@click.option(
+    "--frame-ms", type=click.IntRange(1, 5000), default=FRAME_MS, show_default=True, help="Audio per entry."
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, 1000, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Times real time.",
+)
+@click.option("--no-end", is_flag=True, help="Let the call break off: publish no call_end.")
+@click.option(
+    "--audio-stream", default=_STREAMS.audio_stream, show_default=True, help="Stream for the frames."
+)
+@click.option(
+    "--call-end-stream", default=_STREAMS.call_end_stream, show_default=True, help="Stream for the end."
+)
+def feed(
+    *,
+    audio: Path,
+    interaction: str | None,
+    tenant: str,
+    redis_url: str,
+    rate: int,
+    frame_ms: int,
+    speed: float,
+    no_end: bool,
+    audio_stream: str,
+    call_end_stream: str,
+) -> None:
+    """Play a recording onto Redis, in real time, as a telephony ingest does.
+
+    AUDIO may be any WAV file; its rate, channels and width are converted. Other formats work too where PyAV
+    (the extra 'demo') knows them. `trio-asr watch ID` in another terminal shows what comes of it.
+    """
+    source = Source(redis_url, audio_stream, call_end_stream, frame_ms, speed, send_end=not no_end)
+    interaction_id = interaction or f"{audio.stem}-{secrets.token_hex(3)}"
+    try:
+        call = Call(interaction_id, load(audio, rate), tenant, rate)
+        length = f"{seconds(call.pcm, rate):.1f} s"
+        where = f"{audio_stream} at {mask_url(redis_url)}"
+        click.echo(f"Playing {audio} ({length}) as call {interaction_id} onto {where}")
+        trio.run(play, source, [call])
+    except (AudioError, RedisFailure) as error:
+        raise click.ClickException(str(error)) from error
+    ending = "broken off without an end" if no_end else "ended"
+    click.echo(f"Done: {call.frame_count(frame_ms)} frames, call {ending}.")

@@ -1,0 +1,153 @@
+"""Reading what the daemon publishes, as an onlooker: plain XREAD, nothing in Redis changes by it.
+
+Transcripts lie in one stream a call, so new calls must be noticed: their first event on the events stream
+tells, and a SCAN now and then finds the streams of a worker that writes no events.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trio_asr.config import RedisConfig
+
+if TYPE_CHECKING:
+    import redis
+
+PLACEHOLDER = "{interaction_id}"
+DEFAULT_TEMPLATE = RedisConfig().transcript_stream
+DEFAULT_EVENTS = RedisConfig().events_stream
+BLOCK_MS = 200
+"""How long one read waits: the time that Ctrl-C or a newly found stream may have to wait."""
+COUNT = 200
+SCAN_EVERY_S = 3.0
+RECENT_MS = 15 * 60 * 1000
+"""Transcript streams are kept for good; only those with news of the last while are worth following."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One transcript. What only newer workers write has a default."""
+
+    interaction_id: str
+    type: str
+    text: str
+    seq: int = 0
+    timestamp_ms: int = 0
+    start_ms: int | None = None
+    end_ms: int | None = None
+    confidence: float | None = None
+    speech_final: bool = False
+    connection: int | None = None
+
+    @property
+    def final(self) -> bool:
+        return self.type == "final"
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One line of a call's life: started, connection_opened, ..., ended."""
+
+    event: str
+    interaction_id: str
+    timestamp_ms: int = 0
+    reason: str | None = None
+    connections: int | None = None
+    duration_ms: int | None = None
+
+
+_message = msgspec.json.Decoder(Message)
+_event = msgspec.json.Decoder(Event)
+
+
+class TranscriptReader:
+    """Follows the streams of some calls, or of all calls there are and will be.
+
+    `from_start` reads what was said before; without it only what comes from now on. Synchronous: a blocking
+    read belongs in a thread or in a program that does nothing else.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        template: str = DEFAULT_TEMPLATE,
+        events: str = DEFAULT_EVENTS,
+        from_start: bool = False,
+    ) -> None:
+        self._client: Any = client
+        self._prefix, _, self._suffix = template.partition(PLACEHOLDER)
+        self._events = events
+        self._from_start = from_start
+        self._positions: dict[bytes, bytes] = {}
+        self._discovering = False
+        self._next_scan = 0.0
+
+    def follow(self, interaction_id: str, after: bytes = b"0") -> None:
+        """Read this call's stream, from its beginning if nothing else is said."""
+        self._positions.setdefault(self._key(interaction_id), after)
+
+    def discover(self) -> None:
+        """Follow every call that is there or turns up later."""
+        self._discovering = True
+        events = self._events.encode()
+        self._positions[events] = b"0" if self._from_start else self._last_ids([events])[0]
+        self._scan(first=True)
+
+    def read(self) -> list[Message | Event]:
+        """What is new, after a short wait at most. Entries that are no transcript are left out."""
+        if self._discovering and time.monotonic() >= self._next_scan:
+            self._scan(first=False)
+        if not self._positions:
+            time.sleep(BLOCK_MS / 1000)
+            return []
+        answer = self._client.xread(dict(self._positions), count=COUNT, block=BLOCK_MS) or []
+        # A list of pairs, or with the newer protocol a dict of lists of lists.
+        streams = answer.items() if isinstance(answer, dict) else answer
+        found: list[Message | Event] = []
+        for key, entries in streams:
+            for chunk in entries:
+                for entry_id, fields in [chunk] if isinstance(chunk, tuple) else chunk:
+                    self._positions[key] = entry_id
+                    found += self._understand(key, fields)
+        return found
+
+    def _understand(self, key: bytes, fields: dict[bytes, bytes]) -> list[Message | Event]:
+        data = (fields or {}).get(b"data", b"")
+        try:
+            if key != self._events.encode():
+                return [_message.decode(data)]
+            event = _event.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return []
+        self.follow(event.interaction_id)
+        return [event]
+
+    def _scan(self, *, first: bool) -> None:
+        """Find streams not known yet: what is there at first counts as said before, later ones are new."""
+        self._next_scan = time.monotonic() + SCAN_EVERY_S
+        pattern = f"{_literal(self._prefix)}*{_literal(self._suffix)}"
+        found = [
+            key
+            for key in self._client.scan_iter(match=pattern, count=1000, _type="stream")
+            if key not in self._positions
+        ]
+        now_s, _ = self._client.time()
+        for key, last in zip(found, self._last_ids(found), strict=True):
+            if int(last.partition(b"-")[0]) >= now_s * 1000 - RECENT_MS:
+                self._positions[key] = last if first and not self._from_start else b"0"
+
+    def _last_ids(self, keys: list[bytes]) -> list[bytes]:
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.xrevrange(key, count=1)
+        return [entries[0][0] if entries else b"0" for entries in pipeline.execute()]
+
+    def _key(self, interaction_id: str) -> bytes:
+        return f"{self._prefix}{interaction_id}{self._suffix}".encode()
+
+
+def _literal(text: str) -> str:
+    """A text that a Redis glob pattern takes as it is."""
+    return "".join(f"\\{char}" if char in "*?[]\\^" else char for char in text)

@@ -1,0 +1,89 @@
+"""`trio-asr watch`: follow transcripts live."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import click
+import redis
+from rich.console import Console
+
+from trio_asr.config import mask_url
+from trio_asr.tools.connection import DEFAULT_REDIS_URL, RedisFailure, connect, redis_failure
+from trio_asr.tools.transcripts import (
+    DEFAULT_EVENTS,
+    DEFAULT_TEMPLATE,
+    PLACEHOLDER,
+    Message,
+    TranscriptReader,
+)
+from trio_asr.tools.view import TranscriptView
+
+
+@click.command()
+@click.argument("interaction_id", metavar="[ID]", required=False)
+@click.option(
+    "--redis-url",
+    envvar="REDIS_URL",
+    default=DEFAULT_REDIS_URL,
+    show_default=True,
+    help="Where the transcripts are. Also taken from REDIS_URL.",
+)
+@click.option("--from-start", is_flag=True, help="Show also what was said before (always so with an ID).")
+@click.option("--finals", "finals_only", is_flag=True, help="Leave interim transcripts out.")
+@click.option(
+    "--transcript-stream",
+    default=DEFAULT_TEMPLATE,
+    show_default=True,
+    help="Name of a call's stream, as the daemon's redis.transcript_stream says.",
+)
+@click.option(
+    "--events-stream", default=DEFAULT_EVENTS, show_default=True, help="Where new calls show up first."
+)
+def watch(
+    *,
+    interaction_id: str | None,
+    redis_url: str,
+    from_start: bool,
+    finals_only: bool,
+    transcript_stream: str,
+    events_stream: str,
+) -> None:
+    """Follow transcripts live: those of the call ID, or of all calls.
+
+    Finals stay on the screen; interims are grey and replaced by what follows. Only reads: no consumer group,
+    nothing in Redis changes. Ctrl-C ends it.
+    """
+    if PLACEHOLDER not in transcript_stream:
+        raise click.BadParameter(f"must contain {PLACEHOLDER}", param_hint="--transcript-stream")
+    try:
+        client = connect(redis_url)
+        reader = TranscriptReader(
+            client, template=transcript_stream, events=events_stream, from_start=from_start
+        )
+        with redis_failure(redis_url):
+            _follow(reader, client, interaction_id, redis_url, finals_only=finals_only)
+    except RedisFailure as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        return  # the way to end it
+
+
+def _follow(
+    reader: TranscriptReader, client: redis.Redis, interaction_id: str | None, url: str, *, finals_only: bool
+) -> NoReturn:
+    client.ping()
+    if interaction_id is None:
+        reader.discover()
+    else:
+        reader.follow(interaction_id)
+    with TranscriptView(Console(highlight=False)) as view:
+        whom = "all calls" if interaction_id is None else interaction_id
+        view.note(f"Following {whom} at {mask_url(url)}. Ctrl-C ends.")
+        while True:
+            for item in reader.read():
+                if isinstance(item, Message):
+                    if item.final or not finals_only:
+                        view.show(item)
+                elif item.event == "ended":
+                    view.forget(item.interaction_id)

@@ -1,0 +1,116 @@
+"""The two commands as processes, as a person would use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from trio_asr.samples import shipped_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.integration
+
+COMMAND = [sys.executable, "-m", "trio_asr"]
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    client = redis.Redis.from_url(redis_url)
+    yield client
+    client.close()
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env=os.environ | environment,
+    )
+
+
+def test_feed_plays_a_recording_and_ends_the_call(redis_url: str, client: redis.Redis) -> None:
+    audio = shipped_samples()[0].audio
+    done = run("feed", str(audio), "--speed", "100", "--frame-ms", "40", REDIS_URL=redis_url)
+    assert done.returncode == 0, done.stderr
+    call = re.search(r"as call (billing-[0-9a-f]{6}) onto audio_stream", done.stdout)
+    assert call
+    assert done.stdout.endswith("Done: 438 frames, call ended.\n")
+    assert client.xlen("audio_stream") == 438
+    ends: Any = client.xrange("call_end")
+    assert json.loads(ends[0][1][b"data"])["interaction_id"] == call[1]
+
+
+def test_feed_can_break_off(redis_url: str, client: redis.Redis) -> None:
+    audio = str(shipped_samples()[0].audio)
+    done = run(
+        "feed", audio, "--interaction", "x", "--no-end", "--speed", "500", "--audio-stream", "other",
+        "--redis-url", redis_url,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert client.keys() == [b"other"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["nowhere.wav"], 2, "does not exist"),
+        ([__file__], 1, "not a recording that can be decoded"),
+        ([str(shipped_samples()[0].audio), "--redis-url", "redis://127.0.0.1:1"], 1, "Connection refused"),
+        ([str(shipped_samples()[0].audio), "--redis-url", "http://x"], 1, "http://x"),
+        ([str(shipped_samples()[0].audio), "--speed", "0"], 2, "--speed"),
+    ],
+)
+def test_feed_says_what_is_wrong(arguments: list[str], code: int, says: str) -> None:
+    done = run("feed", *arguments)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_watch_needs_a_redis() -> None:
+    done = run("watch", "--redis-url", "redis://:secret@127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "refused" in done.stderr
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["c1"]], ids=["all", "one"])
+def test_watch_follows_and_ctrl_c_is_a_good_end(
+    redis_url: str, client: redis.Redis, arguments: list[str]
+) -> None:
+    def say(kind: str, text: str) -> None:
+        document = {"interaction_id": "c1", "seq": 1, "type": kind, "text": text, "start_ms": 1250}
+        client.xadd("transcript.c1", {"data": json.dumps(document)})
+
+    with subprocess.Popen(
+        [*COMMAND, "watch", *arguments, "--redis-url", redis_url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "Following" in process.stdout.readline()
+        client.xadd("asr_events", {"data": json.dumps({"event": "started", "interaction_id": "c1"})})
+        say("partial", "hel")
+        say("final", "hello")
+        assert process.stdout.readline().split() == ["1.2s", "c1", "interim", "hel"]
+        assert process.stdout.readline().split() == ["1.2s", "c1", "final", "hello"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert process.stderr.read() == ""
