@@ -145,13 +145,14 @@ class _Loader:
             self.origins[path] = origin
 
     def _unknown(self, path: str, value: Any, known: Mapping[str, Any]) -> None:
-        near = difflib.get_close_matches(path, known, n=1)
-        if not near:  # right key, wrong section
-            name = path.rpartition(".")[2]
-            near = [other for other in _FIELDS if other.rpartition(".")[2] == name]
-        section = path.partition(".")[0]
-        among = [name.partition(".")[2] for name in known if name.startswith(f"{section}.")] or list(SECTIONS)
-        hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(among)}"
+        prefix, _, name = path.rpartition(".")
+        siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == prefix]
+        if near := difflib.get_close_matches(name, siblings, n=1):
+            hint = f"did you mean {path.removesuffix(name)}{near[0]}?"
+        elif elsewhere := [other for other in _FIELDS if other.rpartition(".")[2] == name]:
+            hint = f"did you mean {elsewhere[0]}?"
+        else:
+            hint = f"known are: {', '.join(siblings)}"
         self.problems.append(f"{self.path}: {path} = {_plain(value, path)}: unknown key; {hint}")
 
     def finish(self, env: Mapping[str, str]) -> Loaded:
