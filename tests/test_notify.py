@@ -1,0 +1,84 @@
+"""What arrives at a service manager's socket, or that its absence is no matter."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trio_asr.notify import Notifier
+
+Manager = tuple[socket.socket, str]
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+    """A datagram socket as systemd has it, and its name as the environment gives it."""
+    name = str(tmp_path / "notify") if request.param == "path" else f"@trio-asr-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(name.replace("@", "\0", 1) if name.startswith("@") else name)
+        sock.settimeout(5)
+        yield sock, name
+
+
+def monotonic_us() -> int:
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+
+def test_messages_arrive(manager: Manager) -> None:
+    sock, name = manager
+    with Notifier({"NOTIFY_SOCKET": name}) as notifier:
+        assert notifier.enabled
+        notifier.ready("2 calls")
+        assert sock.recv(1000) == b"READY=1\nSTATUS=2 calls"
+        notifier.status("3 calls\nREADY=1")
+        assert sock.recv(1000) == b"STATUS=3 calls READY=1"
+        notifier.watchdog()
+        assert sock.recv(1000) == b"WATCHDOG=1"
+        before = monotonic_us()
+        notifier.reloading()
+        reloading, stamp = sock.recv(1000).decode().split("\n")
+        assert reloading == "RELOADING=1"
+        assert before <= int(stamp.removeprefix("MONOTONIC_USEC=")) <= monotonic_us()
+        notifier.stopping()
+        assert sock.recv(1000) == b"STOPPING=1\nSTATUS=Stopping"
+
+
+def test_without_a_socket_nothing_happens() -> None:
+    with Notifier({}) as notifier:
+        assert not notifier.enabled
+        notifier.ready("x")
+        notifier.watchdog()
+
+
+def test_a_manager_that_does_not_listen_holds_up_nothing(manager: Manager) -> None:
+    sock, name = manager
+    with Notifier({"NOTIFY_SOCKET": name}) as notifier:
+        for _ in range(5_000):  # far more than a queue holds
+            notifier.status("x" * 1000)
+        sock.close()
+        notifier.ready("x")
+    notifier.ready("after the end")
+
+
+@pytest.mark.parametrize("name", ["relative/path", "vsock:2:1234"])
+def test_a_strange_address_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="NOTIFY_SOCKET"):
+        Notifier({"NOTIFY_SOCKET": name})
+
+
+@pytest.mark.parametrize(
+    ("env", "interval"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "20000000"}, 10.0),
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": str(os.getpid())}, 10.0),
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_watchdog_interval_is_half_the_period(env: dict[str, str], interval: float | None) -> None:
+    assert Notifier(env).watchdog_interval_s == interval
