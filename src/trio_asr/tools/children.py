@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import trio
@@ -25,17 +24,12 @@ class ChildError(Exception):
 
 
 class Child:
-    """One `trio-asr` subcommand as a process of its own. Its life is the block it is the manager of.
+    """One program as a process. It lives as long as the task of `run`; `stop` ends it in order."""
 
-    Leaving the block by an error kills it; `stop` ends it in order.
-    """
-
-    def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.name = name
         self.log = log
-        self._command = [sys.executable, "-m", "trio_asr", *arguments]
+        self._command = command
         self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
         self._process: trio.Process | None = None
         self._guardian: Guardian | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -115,7 +116,9 @@ class Demo:
 
     def _child(self, name: str, *arguments: str) -> Child:
         # Any key does for the simulator, and a real one that lies in our environment must not be used.
-        return Child(name, arguments, {**self._environment, API_KEY: "demo"}, self._work / f"{name}.log")
+        environment = {**self._environment, API_KEY: "demo"}
+        command = [sys.executable, "-m", "trio_asr", *arguments]
+        return Child(name, command, environment, self._work / f"{name}.log")
 
     def _config(self, redis_url: str, deepgram_url: str) -> str:
         """Production's defaults; only the addresses are the demo's own."""
