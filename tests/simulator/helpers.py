@@ -16,7 +16,7 @@ TOKEN = [(b"Authorization", b"Token key")]
 
 
 class Client:
-    """One stream. ``messages`` are all that came: ``(time, decoded message)``; ``code`` is how it was closed."""
+    """One stream. ``messages`` are all that came, ``(time, decoded message)``; ``code`` is the close code."""
 
     def __init__(self, websocket: WebSocketConnection) -> None:
         self.websocket = websocket

@@ -62,6 +62,12 @@ def test_where_the_audio_is_split_does_not_matter(call: int, start: int, sizes: 
         assert runs == [(25, call, start, start + 1900)]
 
 
+@given(calls, starts, st.integers(20, 300), st.integers(1, 50))
+def test_silence_is_never_part_of_a_run(call: int, start: int, n: int, silent: int) -> None:
+    pcm = bytes(2 * silent) + stamp(call, start, n) + bytes(2 * silent) + stamp(call, start + n, n)
+    assert read(pcm) == [(call, start, start + n), (call, start + n, start + 2 * n)]
+
+
 def test_half_a_sample_of_shift_is_no_run() -> None:
     assert read(b"\0" + stamp(3, 1000, 500) + b"\0") == []
 

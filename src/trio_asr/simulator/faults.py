@@ -75,6 +75,17 @@ class Faults:
     garbage_every: int = 0
     """Messages preceded by a binary one of 256 bytes."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no server could do."""
+        if self.refuse_status and not 300 <= self.refuse_status <= 599:
+            raise ValueError(f"refuse_status {self.refuse_status} is not in 300..599")
+        if not 1000 <= self.close_code <= 4999:
+            raise ValueError(f"close_code {self.close_code} is not in 1000..4999")
+        for name in PARSERS:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not value >= 0:
+                raise ValueError(f"{name} {value} is below 0")
+
     @property
     def in_stream(self) -> bool:
         """Whether any of them concerns an open connection."""
@@ -83,7 +94,8 @@ class Faults:
 
 _HANDSHAKE: Final = {"handshake_delay_s", "refuse_status", "refuse_first", "refuse_for_s"}
 _IN_STREAM: Final = {f.name: f.default for f in dataclasses.fields(Faults) if f.name not in _HANDSHAKE}
-_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+#: How the text of each fault's value is read.
+PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     f.name: (str if "str" in f.type else float if "float" in f.type else int)
     for f in dataclasses.fields(Faults)
     if isinstance(f.type, str)
@@ -109,11 +121,13 @@ def with_query(faults: Faults, query: Pairs) -> Faults:
         if not name.startswith(_PREFIX):
             continue
         try:
-            asked[name.removeprefix(_PREFIX)] = _PARSERS[name.removeprefix(_PREFIX)](value)
+            asked[name.removeprefix(_PREFIX)] = PARSERS[name.removeprefix(_PREFIX)](value)
         except (KeyError, ValueError):
-            known = ", ".join(_PREFIX + known for known in _PARSERS)
-            raise Refused(400, f"No such fault '{extra}'; there are: {known}") from None
-    return dataclasses.replace(faults, **asked) if asked else faults
+            raise Refused(400, f"The simulator has no fault '{extra}'.") from None
+    try:
+        return dataclasses.replace(faults, **asked) if asked else faults
+    except ValueError as error:
+        raise Refused(400, f"The simulator has no such fault: {error}.") from None
 
 
 def refusal(faults: Faults, *, index: int, since_first: float) -> Refused | None:

@@ -155,7 +155,8 @@ class Session:
                     self._outbox.append(render.speech_started(onset, self._rate))
             case SegmentEnds(at, speech_final):
                 self._interims(at - 1)  # one at the very end would only repeat the final
-                self._final(at, speech_final=speech_final)
+                if at > self._segment:
+                    self._final(at, speech_final=speech_final)
 
     def _interims(self, until: int) -> None:
         """The interims that are due for audio up to ``until``."""

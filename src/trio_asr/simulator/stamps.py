@@ -2,15 +2,16 @@
 
 The format. Four samples are a block, and a block's index counts from the start of its call: sample ``p`` of a
 call is sample ``p % 4`` of block ``p // 4``. The two top bits of each (unsigned, little-endian) sample are
-its place in the block, 0 to 3; the other fourteen are a value modulo 2**14, linear in
+its place in the block, 0 to 3; the other fourteen are ``1 + v``, where ``v`` is linear modulo the prime P =
+16381 in
 
-* ``lo``, the low fourteen bits of the block's index,
-* ``hi``, its high fourteen bits (so that a call may last 2**30 samples, 37 hours at 8 kHz),
-* ``call``, the call's number, below 2**14.
+* ``lo``, the block's index modulo P,
+* ``hi``, its index divided by P (so that a call may last ``4 * P * P`` samples, 37 hours at 8 kHz),
+* ``call``, the call's number, below P.
 
-Three values give the three unknowns, the fourth is a check. All four have an odd coefficient on ``lo``:
-samples at different places of a call therefore differ, each of them, unless they are a multiple of 65536
-samples apart; so a cut in mid-block is seen at the very sample.
+Three values give the three unknowns, the fourth is a check. No coefficient is zero, so samples at different
+places of a call differ, each of them, unless they are a multiple of ``4 * P`` apart (8.2 s at 8 kHz): a cut
+in mid-block is seen at the very sample. No sample is zero: digital silence is never taken for a stamp.
 
 Reading needs an anchor, two whole blocks in a row (any 11 samples in a row hold one); from there a run is
 followed by comparing with what it should be. A stretch too short for an anchor is in no run, unless it
@@ -24,25 +25,24 @@ from array import array
 from dataclasses import dataclass
 from typing import Final
 
-MAX_CALL: Final = 2**14 - 1
-MAX_SAMPLES: Final = 2**30
+_P: Final = 16381
+MAX_CALL: Final = _P - 1
+MAX_SAMPLES: Final = 4 * _P * _P
 #: Any window of this many samples in a row is recognised.
 ANCHOR_WINDOW: Final = 11
 
 _BITS: Final = 14
-_MOD: Final = 1 << _BITS
-_MASK: Final = _MOD - 1
+_MASK: Final = (1 << _BITS) - 1
 _BLOCK: Final = 4
 _ANCHOR: Final = b"\0\1\2\3" * 2
 _PIECE: Final = 4096  # samples compared at once: a run that breaks soon has not been written out to the end
 
-# Coefficients of (lo, hi, call) for each of a block's samples. Odd in the first column, see above; the first
-# three rows are 1 0 0 / 1 1 0 / 1 0 1 modulo 2, which makes them solvable modulo 2**14. Their size keeps
-# everyday distances (a frame, a second, the next call's number) from cancelling out.
+# Coefficients of (lo, hi, call) for each of a block's samples. Their size keeps everyday distances (a frame,
+# a second, the next call's number) from cancelling out.
 _LO: Final = (1, 5741, 9973, 12345)
 _HI: Final = (7358, 6131, 4422, 8219)
 _CALL: Final = (10734, 3118, 15121, 2603)
-_INV_LO: Final = tuple(pow(a, -1, _MOD) for a in _LO)
+_INV_LO: Final = tuple(pow(a, -1, _P) for a in _LO)
 
 _SWAP: Final = sys.byteorder == "big"
 _PHASE_OF: Final = bytes(high >> 6 for high in range(256))
@@ -51,18 +51,18 @@ _PHASE_OF: Final = bytes(high >> 6 for high in range(256))
 def _table(phase: int) -> array[int]:
     """The sample values of one place in the block for ``lo`` from 0, twice round."""
     step, tag = _LO[phase], phase << _BITS
-    return array("H", (tag | (step * lo & _MASK) for lo in range(2 * _MOD)))
+    return array("H", (tag | 1 + step * lo % _P for lo in range(2 * _P)))
 
 
 _TABLES: Final = tuple(_table(phase) for phase in range(_BLOCK))
 
 
 def _solve() -> tuple[int, int, int, int]:
-    """The inverse of rows 1 and 2 once ``lo`` is eliminated by row 0: a 2x2 matrix modulo 2**14."""
+    """The inverse of rows 1 and 2 once ``lo`` is eliminated by row 0: a 2x2 matrix modulo P."""
     b1, c1 = _HI[1] - _LO[1] * _HI[0], _CALL[1] - _LO[1] * _CALL[0]
     b2, c2 = _HI[2] - _LO[2] * _HI[0], _CALL[2] - _LO[2] * _CALL[0]
-    inv = pow(b1 * c2 - c1 * b2, -1, _MOD)
-    return c2 * inv % _MOD, -c1 * inv % _MOD, -b2 * inv % _MOD, b1 * inv % _MOD
+    inv = pow(b1 * c2 - c1 * b2, -1, _P)
+    return c2 * inv % _P, -c1 * inv % _P, -b2 * inv % _P, b1 * inv % _P
 
 
 _SOLVE: Final = _solve()
@@ -83,8 +83,8 @@ def stamp(call: int, start_sample: int, n: int) -> bytes:
     index, last = start_sample // _BLOCK, (start_sample + n - 1) // _BLOCK
     out = bytearray()
     while index <= last:
-        hi, lo = index >> _BITS, index & _MASK
-        count = min(last - index + 1, _MOD - lo)
+        hi, lo = divmod(index, _P)
+        count = min(last - index + 1, _P - lo)
         out += _blocks(call, hi, lo, count)
         index += count
     skip = 2 * (start_sample % _BLOCK)
@@ -98,7 +98,7 @@ def _blocks(call: int, hi: int, lo: int, count: int) -> bytes:
     samples = array("H", bytes(2 * _BLOCK * count))
     for phase in range(_BLOCK):
         constant = _HI[phase] * hi + _CALL[phase] * call
-        at = (lo + constant * _INV_LO[phase]) & _MASK
+        at = (lo + constant * _INV_LO[phase]) % _P
         samples[phase::_BLOCK] = _TABLES[phase][at : at + count]
     if _SWAP:
         samples.byteswap()
@@ -185,12 +185,13 @@ def read(pcm: bytes) -> list[tuple[int, int, int]]:
 
 def _decode(window: bytes, at: int) -> tuple[int, int] | None:
     """``(call, position)`` of the anchor at sample ``at`` of ``window``, or None when it is none."""
-    v0, v1, v2 = (int.from_bytes(window[i : i + 2], "little") & _MASK for i in range(2 * at, 2 * at + 6, 2))
+    tagged = (int.from_bytes(window[i : i + 2], "little") for i in range(2 * at, 2 * at + 6, 2))
+    v0, v1, v2 = ((value & _MASK) - 1 for value in tagged)
     r1, r2 = v1 - _LO[1] * v0, v2 - _LO[2] * v0
     m00, m01, m10, m11 = _SOLVE
-    hi, call = (m00 * r1 + m01 * r2) & _MASK, (m10 * r1 + m11 * r2) & _MASK
-    lo = (v0 - _HI[0] * hi - _CALL[0] * call) & _MASK
-    position = _BLOCK * (hi << _BITS | lo)
+    hi, call = (m00 * r1 + m01 * r2) % _P, (m10 * r1 + m11 * r2) % _P
+    lo = (v0 - _HI[0] * hi - _CALL[0] * call) % _P
+    position = _BLOCK * (hi * _P + lo)
     if position + len(_ANCHOR) > MAX_SAMPLES:
         return None
     anchor = window[2 * at : 2 * at + 2 * len(_ANCHOR)]
