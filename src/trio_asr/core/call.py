@@ -56,7 +56,6 @@ class Call:
         self.timeline = Timeline(place)
         self.last_entry = place.entry
         self._first_entry: EntryId | None = None
-        self.clean_ends_without_progress = 0
         self._bounds = bounds
         self._series = Series(bounds.gap_fill_ms)
         self._repeats = Repeats()
@@ -71,12 +70,12 @@ class Call:
         return self.outbox.connection
 
     def receive(self, arrivals: list[Arrival]) -> Tally:
-        """Append a batch of frames."""
+        """Append a batch of frames, at least one."""
         tally = Tally()
         for arrival in arrivals:
             self._receive(arrival, tally)
-        held_s = self.timeline.seconds(self.timeline.finalized, self.timeline.received)
-        over = held_s - self._bounds.max_unfinalized_s
+        self.last_entry = arrivals[-1].entry
+        over = self.unfinalized_s() - self._bounds.max_unfinalized_s
         if over > 0:
             tally.given_up_s = self.give_up_oldest(over + GAP_STEP_S, "retention")
         return tally
@@ -96,7 +95,6 @@ class Call:
                 offset, silence = self._resume_offset, 0
             self._resuming = at == self._resume_at
         self._first_entry = self._first_entry or entry
-        self.last_entry = entry
         self.timeline.append(entry, frame.pcm, frame.sample_rate, silence=silence, offset=offset)
         if not self._announced:
             self._announce(frame)
@@ -123,11 +121,20 @@ class Call:
         confirmed = self.outbox.confirmed.place.entry
         return self._first_entry if confirmed == entries.ORIGIN else confirmed
 
+    def unfinalized_s(self) -> float:
+        """Return the seconds of audio received and not finalized."""
+        return self.timeline.seconds(self.timeline.finalized, self.timeline.received)
+
     def give_up_oldest(self, seconds: float, reason: str) -> float:
         """Commit the oldest un-finalized audio as a gap; return the seconds given up."""
         timeline = self.timeline
         rate = timeline.rate_at(timeline.finalized)
-        end = min(timeline.received, timeline.finalized + round(seconds * rate))
+        return self.give_up_until(timeline.finalized + round(seconds * rate), reason)
+
+    def give_up_until(self, end: int, reason: str) -> float:
+        """Commit the audio from `finalized` to `end` as a gap; return the seconds given up."""
+        timeline = self.timeline
+        end = min(timeline.received, end)
         return give_up(timeline, self.outbox, end, reason) if end > timeline.finalized else 0.0
 
     def connected(self, request_id: str) -> int:

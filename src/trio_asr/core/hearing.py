@@ -44,7 +44,14 @@ class Hearing:
     """The receiving side of one connection of one call."""
 
     def __init__(
-        self, timeline: Timeline, outbox: Outbox, *, connection: int, request_id: str, words: bool
+        self,
+        timeline: Timeline,
+        outbox: Outbox,
+        *,
+        connection: int,
+        request_id: str,
+        partials: bool = True,
+        words: bool = False,
     ) -> None:
         self.clock = ClockMap(timeline.rate())
         self.answered = timeline.finalized  # the timeline sample up to which anything was said
@@ -55,15 +62,15 @@ class Hearing:
         self._outbox = outbox
         self._connection = connection
         self._request_id = request_id
-        self._with_words = words
+        self._partials, self._with_words = partials, words
         self._tolerance = round(TOLERANCE_S * self.clock.rate)
         self._utterance_open = False  # finals with words since the last end of an utterance
         self._closed_until = 0  # where the last utterance ended
 
     @property
-    def sent(self) -> int:
-        """Samples sent on this connection."""
-        return self.clock.sent
+    def finalized(self) -> int:
+        """The call's cursor."""
+        return self._timeline.finalized
 
     def hear(self, message: Message) -> Heard:
         """Apply one message."""
@@ -118,7 +125,8 @@ class Hearing:
         transcript = self._transcript("partial", best, max(start, cursor), end, speech_final=False)
         if transcript is None:
             return Heard.EMPTY_PARTIAL
-        self._outbox.put_partial(transcript)
+        if self._partials:
+            self._outbox.put_partial(transcript)
         return Heard.PARTIAL
 
     def gap(self, end: int, reason: str) -> None:

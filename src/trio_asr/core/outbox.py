@@ -94,6 +94,11 @@ class Outbox:
         return self._flight is None and not self._queue and self._partial is None
 
     @property
+    def stored(self) -> Stored:
+        """What Redis is known to hold of this call."""
+        return Stored(self._rev, encode(self.confirmed) if self._rev else b"")
+
+    @property
     def backlog(self) -> int:
         """Items that wait or are in flight."""
         return len(self._queue) + (self._partial is not None) + len(self._flight[1] if self._flight else ())

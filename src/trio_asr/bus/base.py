@@ -1,0 +1,96 @@
+"""The Bus: what the daemon needs of Redis, and no more.
+
+Reading has no side effects: plain reads from a position that the reader keeps, no consumer group, no pending
+list, no acknowledgement. A lost answer is read again, and a zombie reader harms nobody. All writing goes
+through `Bus.commit`, one atomic compare-and-set under the fence.
+
+Ownership is two values: the *lease* (expires, renewed) says who may read and dial; the *fence* (never
+expires, a fresh token set in the same step that takes the lease) is what every commit checks. A worker that
+was frozen past its lease finds another's fence and writes nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from trio_asr.core.checkpoint import Commit, Outcome, Stored
+from trio_asr.core.entries import EntryId
+
+RawEntry = tuple[bytes, list[bytes]]  # id, [field, value, ...]
+
+
+class BusUnavailable(Exception):
+    """The bus did not answer, or not now; whether the request took effect is unknown."""
+
+
+class Tenure(enum.Enum):
+    """Whose the calls are, as the bus says."""
+
+    HELD = "held"
+    LOST = "lost"  # somebody else's fence
+    MISSING = "missing"  # no fence at all: the bus has lost its data
+
+
+class Batch(NamedTuple):
+    """Entries after the positions asked for, as of one moment.
+
+    `audio_full`/`ends_full`: the limit was reached, so more may be there already.
+    """
+
+    audio: Sequence[RawEntry] = ()
+    ends: Sequence[RawEntry] = ()
+    audio_full: bool = False
+    ends_full: bool = False
+
+
+class Answer(NamedTuple):
+    """What became of a commit, and why if it was refused."""
+
+    outcome: Outcome
+    reason: str = ""
+
+
+class Bus(Protocol):
+    """Every method raises `BusUnavailable` when the bus is away."""
+
+    async def acquire(self, ttl_ms: int) -> bool:
+        """Take the lease and set a fresh fence, unless somebody holds the lease."""
+        ...
+
+    async def renew(self, ttl_ms: int) -> Tenure:
+        """Prolong the lease; re-create an expired one while the fence is still ours."""
+        ...
+
+    async def release(self) -> None:
+        """Give the lease back, so that a standby need not wait for it to expire."""
+        ...
+
+    async def now_ms(self) -> int:
+        """Return the bus' clock, which entry ids are made of, in epoch milliseconds."""
+        ...
+
+    async def live_calls(self) -> list[str]:
+        """Return the ids of calls whose last commit left them live."""
+        ...
+
+    async def load(self, owners: Sequence[str]) -> list[Stored]:
+        """Return what is stored of each call ("" is the reader)."""
+        ...
+
+    async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
+        """Wait briefly for entries after the positions; an empty batch when none came."""
+        ...
+
+    async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
+        """Apply each commit, or not, on its own; answers in the same order."""
+        ...
+
+    async def show_lag(self, floor: EntryId) -> None:
+        """Let operators' tools see how far reading has come (a consumer group's position)."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free what the bus holds."""
+        ...

@@ -1,0 +1,16 @@
+-- Take, renew or release ownership. KEYS: lease, fence. ARGV: verb, token, ttl in ms.
+local holder, fence = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+if ARGV[1] == 'acquire' then
+  if holder and holder ~= ARGV[2] then return 'lost' end
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  redis.call('SET', KEYS[2], ARGV[2])
+  return 'held'
+end
+if not fence then return 'missing' end
+if fence ~= ARGV[2] then return 'lost' end
+if ARGV[1] == 'renew' then
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+elseif holder == ARGV[2] then
+  redis.call('DEL', KEYS[1])
+end
+return 'held'

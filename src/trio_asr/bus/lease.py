@@ -1,0 +1,80 @@
+"""Ownership as a worker knows it: until when its lease surely holds, and how it gets it back."""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from trio_asr.bus.base import Bus, Tenure
+
+MARGIN = 0.2  # of the lease: clocks drift, and what is being dialled takes a moment
+
+
+class OwnershipLost(Exception):
+    """Another worker owns the calls: drop everything and stand by."""
+
+
+class Lease:
+    """The lease of this worker; `valid` is asked before every dial and every send.
+
+    It counts from when a renewal was *requested*: the answer may have been on its way for long.
+    """
+
+    def __init__(self, bus: Bus, ttl_ms: int) -> None:
+        self._bus = bus
+        self._ttl_ms = ttl_ms
+        self._valid_until = -math.inf
+        self._recovering = trio.Lock()
+        self._renewed = trio.Event()
+        self.recovered = 0  # how often the fence was set anew because Redis had lost it
+
+    @property
+    def period_s(self) -> float:
+        """How often to renew, and how often a standby tries."""
+        return self._ttl_ms / 4000
+
+    def valid(self, now: float) -> bool:
+        """Say whether the lease surely holds now."""
+        return now < self._valid_until
+
+    async def wait_valid(self) -> None:
+        """Wait until the lease surely holds."""
+        while not self.valid(trio.current_time()):
+            await self._renewed.wait()
+
+    async def acquire(self) -> bool:
+        """Try to become the owner."""
+        asked = trio.current_time()
+        held = await self._bus.acquire(self._ttl_ms)
+        if held:
+            self._hold(asked)
+        return held
+
+    async def renew(self) -> None:
+        """Prolong the lease.
+
+        Raises:
+            OwnershipLost: another worker took over.
+        """
+        # One at a time: whoever finds the fence gone sets it again, and the next one finds it there.
+        async with self._recovering:
+            asked = trio.current_time()
+            tenure = await self._bus.renew(self._ttl_ms)
+            if tenure is Tenure.MISSING:
+                if not await self._bus.acquire(self._ttl_ms):
+                    raise OwnershipLost
+                self.recovered += 1
+            elif tenure is Tenure.LOST:
+                raise OwnershipLost
+            self._hold(asked)
+
+    async def release(self) -> None:
+        """Give the lease back."""
+        self._valid_until = -math.inf
+        await self._bus.release()
+
+    def _hold(self, asked: float) -> None:
+        self._valid_until = asked + self._ttl_ms / 1000 * (1 - MARGIN)
+        self._renewed.set()
+        self._renewed = trio.Event()

@@ -1,0 +1,152 @@
+"""The Bus in memory: the same semantics in one process, for tests, and for trying the daemon without Redis.
+
+A `MemoryStore` is the server; any number of `MemoryBus` workers share it. Time is trio's clock, so that
+leases expire under the autojump clock as they do in Redis.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import trio
+
+from trio_asr.bus.base import Answer, Batch, RawEntry, Tenure
+from trio_asr.core import entries
+from trio_asr.core.checkpoint import Commit, Outcome, Stored
+from trio_asr.core.entries import EntryId
+
+BLOCK_S = 1.0
+READ_COUNT = 1000
+EPOCH_MS = 1_700_000_000_000  # when trio's clock is at 0
+
+
+class MemoryStore:
+    """Streams, states, lease and fence."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, list[RawEntry]] = {}
+        self.states: dict[str, Stored] = {}
+        self.live: set[str] = set()
+        self.lease: tuple[str, float] | None = None
+        self.fence: str | None = None
+        self.last_id = (0, 0)
+        self._added = trio.Event()
+
+    def add(self, stream: str, data: bytes | None, maxlen: int = 0, **fields: bytes) -> EntryId:
+        """Add an entry with the field ``data`` (and others) as XADD does; return its id."""
+        now = EPOCH_MS + round(trio.current_time() * 1000)
+        ms, seq = self.last_id
+        self.last_id = (now, 0) if now > ms else (ms, seq + 1)
+        entry_id = f"{self.last_id[0]}-{self.last_id[1]}"
+        flat = [] if data is None else [b"data", data]
+        for name, value in fields.items():
+            flat += [name.encode(), value]
+        kept = self.streams.setdefault(stream, [])
+        kept.append((entry_id.encode(), flat))
+        if maxlen:
+            del kept[:-maxlen]
+        self._added.set()
+        self._added = trio.Event()
+        return entry_id
+
+    def messages(self, stream: str) -> list[bytes]:
+        """Return the ``data`` of every entry of a stream."""
+        return [entries.field(fields, b"data") or b"" for _, fields in self.streams.get(stream, [])]
+
+    async def added(self) -> None:
+        """Wait until anything is added."""
+        await self._added.wait()
+
+    def after(self, stream: str, position: EntryId) -> list[RawEntry]:
+        """Return at most `READ_COUNT` entries past a position."""
+        kept, at = self.streams.get(stream, []), entries.key(position)
+        first = len(kept)
+        while first and entries.key(kept[first - 1][0].decode()) > at:
+            first -= 1
+        return kept[first : first + READ_COUNT]
+
+
+class MemoryBus:
+    """One worker's side of a `MemoryStore`."""
+
+    def __init__(self, store: MemoryStore, *, audio_stream: str, end_stream: str) -> None:
+        self._store = store
+        self._audio, self._ends = audio_stream, end_stream
+        self._token = ""
+        self.floor: EntryId = entries.ORIGIN
+
+    async def acquire(self, ttl_ms: int) -> bool:
+        await trio.lowlevel.checkpoint()
+        store, now = self._store, trio.current_time()
+        if store.lease is not None and store.lease[1] > now:
+            return False
+        self._token = secrets.token_hex(16)
+        store.lease = (self._token, now + ttl_ms / 1000)
+        store.fence = self._token
+        return True
+
+    async def renew(self, ttl_ms: int) -> Tenure:
+        await trio.lowlevel.checkpoint()
+        store = self._store
+        if store.fence is None:
+            return Tenure.MISSING
+        if store.fence != self._token:
+            return Tenure.LOST
+        store.lease = (self._token, trio.current_time() + ttl_ms / 1000)
+        return Tenure.HELD
+
+    async def release(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._store.lease is not None and self._store.lease[0] == self._token:
+            self._store.lease = None
+
+    async def now_ms(self) -> int:
+        await trio.lowlevel.checkpoint()
+        return EPOCH_MS + round(trio.current_time() * 1000)
+
+    async def live_calls(self) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return sorted(self._store.live)
+
+    async def load(self, owners: Sequence[str]) -> list[Stored]:
+        await trio.lowlevel.checkpoint()
+        return [self._store.states.get(owner, Stored()) for owner in owners]
+
+    async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
+        store = self._store
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(BLOCK_S):
+            while not store.after(self._audio, audio_after) and not store.after(self._ends, ends_after):
+                await store.added()
+        audio, ends = store.after(self._audio, audio_after), store.after(self._ends, ends_after)
+        return Batch(audio, ends, len(audio) >= READ_COUNT, len(ends) >= READ_COUNT)
+
+    async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
+        await trio.lowlevel.checkpoint()
+        return [Answer(self._apply(commit)) for commit in commits]
+
+    def _apply(self, commit: Commit) -> Outcome:
+        store = self._store
+        if store.fence is None:
+            return Outcome.UNFENCED
+        if store.fence != self._token:
+            return Outcome.FENCED
+        stored = store.states.get(commit.owner, Stored())
+        if stored == (commit.rev, commit.state):
+            return Outcome.DONE
+        if stored.rev not in (0, commit.rev - 1):
+            return Outcome.STALE
+        for stream, data, maxlen in commit.writes:
+            store.add(stream, data, maxlen)
+        store.states[commit.owner] = Stored(commit.rev, commit.state)
+        if commit.owner:
+            (store.live.add if commit.live else store.live.discard)(commit.owner)
+        return Outcome.APPLIED
+
+    async def show_lag(self, floor: EntryId) -> None:
+        await trio.lowlevel.checkpoint()
+        self.floor = floor
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,235 @@
+"""The calls in progress: begun, handed their frames, ended, and restarted when they fail."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import trio
+
+from trio_asr import logs
+from trio_asr.bus.base import Bus, BusUnavailable
+from trio_asr.core import entries
+from trio_asr.core.backoff import Backoff
+from trio_asr.core.call import Bounds, Call
+from trio_asr.core.checkpoint import Stored, decode_checkpoint
+from trio_asr.core.entries import EntryId
+from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.interaction import Frames, Interaction
+from trio_asr.services import Services
+from trio_asr.slots import Slot
+
+FRAMES = 256  # batches that a call may be behind; its reader never waits, so one or two is what happens
+MAX_LATE = 10_000  # frames kept for a call that is closing; beyond, they are read again from the stream
+MAX_PAST = 20_000  # calls that are over, remembered so that no frame of a replay asks Redis
+EVENTS_MAXLEN = 100_000
+RESTART_BASE_S, RESTART_CAP_S = 1.0, 60.0
+STUCK_S = 20.0  # a connection attempt and a stall fit in; a call without progress for longer holds up nobody
+FULL = 0.5  # of what a call, and all of them, may hold: catching up stops reading there
+
+
+class Calls:
+    """All calls of this worker. `nursery` holds their tasks."""
+
+    def __init__(self, nursery: trio.Nursery, bus: Bus, services: Services) -> None:
+        self.slots: dict[str, Slot] = {}
+        self.replay_until = 0  # entries up to here may have been handed over before
+        self._nursery, self._bus, self._services = nursery, bus, services
+        self._config, self._metrics = services.config, services.metrics
+        self._log = logs.get("calls")
+        self._past: OrderedDict[str, int] = OrderedDict()
+        self._restarts: dict[str, Backoff] = {}
+        self._rewind_to: EntryId | None = None
+
+    # -- beginning -------------------------------------------------------------------------------------
+
+    def unknown(self, arrivals: Mapping[str, Frames]) -> list[str]:
+        """Return the ids of calls that are not in progress and may have something new among `arrivals`."""
+        return [
+            interaction_id
+            for interaction_id, frames in arrivals.items()
+            if interaction_id not in self.slots
+            and self._past.get(interaction_id, -1) < entries.key(frames[-1].entry)
+        ]
+
+    def meet(self, interaction_id: str, stored: Stored, frames: Frames) -> None:
+        """Begin a call that was not in progress, unless all of `frames` were dealt with before it ended."""
+        until = entries.key(decode_checkpoint(stored.state).place.entry)
+        if entries.key(frames[-1].entry) > until:
+            self.begin(interaction_id, stored)
+        else:
+            self._remember(interaction_id, until)
+
+    def begin(self, interaction_id: str, stored: Stored) -> Slot:
+        """Start a call's tasks, from its checkpoint if it has one."""
+        redis = self._config.redis
+        topics = Topics(redis.transcript_key(interaction_id), redis.events_stream, EVENTS_MAXLEN)
+        limits = self._config.interaction
+        call = Call(
+            Outbox(interaction_id, topics, stored), Bounds(limits.gap_fill_ms, limits.max_unfinalized_s)
+        )
+        send, receive = trio.open_memory_channel[Frames](FRAMES)
+        slot = Slot(Interaction(call, self._services), send, trio.current_time())
+        slot.cursor_at = slot.active_at
+        self.slots[interaction_id] = slot
+        self._past.pop(interaction_id, None)
+        self._nursery.start_soon(self._run, slot, receive)
+        return slot
+
+    def hand_over(self, interaction_id: str, frames: Frames, now: float) -> None:
+        """Give a call its share of a batch."""
+        slot = self.slots.get(interaction_id)
+        if slot is None or slot.failed:
+            return  # over before these frames, or to be read again
+        if self.replay_until >= entries.key(frames[0].entry):
+            frames = [frame for frame in frames if entries.key(frame.entry) > slot.handed]
+            if not frames:
+                return
+        if slot.closing:
+            self._keep(slot, frames)
+        elif not slot.hand_over(frames, now):
+            self._metrics.overruns.inc()
+            self.restart(interaction_id, "it cannot take its frames")
+
+    def _keep(self, slot: Slot, frames: Frames) -> None:
+        """Keep frames that came while their call closes: it goes on with them on a new connection."""
+        self._metrics.late_frames.inc(len(frames))
+        slot.handed = entries.key(frames[-1].entry)
+        if len(slot.late) < MAX_LATE:
+            slot.late += frames
+        else:
+            slot.failed = True  # its checkpoint says where to read again
+
+    # -- ending ----------------------------------------------------------------------------------------
+
+    def end(self, interaction_id: str, at: EntryId, reason: str) -> None:
+        """Let a call end, after the grace; an end that was applied before, or of no call, is ignored."""
+        slot = self.slots.get(interaction_id)
+        if slot is None or slot.end is not None or slot.closing:
+            return
+        ended = slot.call.outbox.confirmed.ended
+        if ended and entries.key(at) <= entries.key(ended):
+            return
+        slot.end = at, reason
+        self._nursery.start_soon(self._close_after_grace, slot)
+
+    async def _close_after_grace(self, slot: Slot) -> None:
+        await trio.sleep(self._config.interaction.end_grace_ms / 1000)
+        self.close(slot)
+
+    def close(self, slot: Slot, reason: str = "") -> None:
+        """Take no more frames for this call: its tasks finish what they have."""
+        if reason and slot.end is None:
+            slot.end = slot.call.last_entry, reason
+        slot.closing = True
+        slot.frames.close()
+
+    async def _run(self, slot: Slot, frames: trio.MemoryReceiveChannel[Frames]) -> None:
+        call = slot.call
+        try:
+            with slot.scope:
+                await slot.interaction.run(frames)
+                at, reason = slot.end or (call.last_entry, "closed")
+                call.end(at, reason)
+                await self._services.committer.drained(call.outbox)
+        except Exception:  # noqa: BLE001 (a failing call is an outcome here: it disturbs no other)
+            self._log.exception("Call failed; it restarts from its checkpoint", interaction_id=call.id)
+            self._metrics.failed("internal", time.time())
+            await self._restart_later(slot)
+            return
+        if slot.scope.cancelled_caught:
+            await self._restart_later(slot)
+        else:
+            await self._over(slot)
+
+    async def _over(self, slot: Slot) -> None:
+        call = slot.call
+        timeline = call.timeline
+        self._log.info(
+            "Call ended",
+            interaction_id=call.id,
+            reason=slot.end[1] if slot.end else "",
+            audio_ms=timeline.ms(timeline.received),
+            connections=call.connection,
+        )
+        self._restarts.pop(call.id, None)
+        if slot.failed:
+            await self._reload(slot)
+            return
+        del self.slots[call.id]
+        self._remember(call.id, entries.key(call.last_entry))
+        if slot.late:
+            self.begin(call.id, call.outbox.stored).hand_over(slot.late, trio.current_time())
+
+    def _remember(self, interaction_id: str, until: int) -> None:
+        self._past[interaction_id] = until
+        while len(self._past) > MAX_PAST:
+            self._past.popitem(last=False)
+
+    # -- restarting ------------------------------------------------------------------------------------
+
+    def restart(self, interaction_id: str, why: str) -> None:
+        """Start a call anew from what Redis has of it."""
+        slot = self.slots.get(interaction_id)
+        if slot is not None and not slot.failed:
+            self._log.warning("Call restarts from its checkpoint", interaction_id=interaction_id, why=why)
+            slot.failed = True
+            slot.scope.cancel()
+
+    async def _restart_later(self, slot: Slot) -> None:
+        slot.failed = True
+        await self._services.committer.forget(slot.call.outbox)
+        backoff = self._restarts.setdefault(slot.call.id, Backoff(RESTART_BASE_S, RESTART_CAP_S))
+        await trio.sleep(backoff.next())
+        await self._reload(slot)
+
+    async def _reload(self, slot: Slot) -> None:
+        interaction_id, first = slot.call.id, slot.floor()
+        self.begin(interaction_id, await self._load(interaction_id))
+        if first is not None:
+            self._rewind(entries.before(first))
+        if slot.end is not None and slot.end[1] == "call_end":
+            self.end(interaction_id, *slot.end)
+
+    async def _load(self, interaction_id: str) -> Stored:
+        while True:
+            try:
+                return (await self._bus.load([interaction_id]))[0]
+            except BusUnavailable:
+                await trio.sleep(RESTART_BASE_S)
+
+    def _rewind(self, position: EntryId) -> None:
+        if self._rewind_to is None or entries.key(position) < entries.key(self._rewind_to):
+            self._rewind_to = position
+
+    def take_rewind(self) -> EntryId | None:
+        """Return where reading has to go back to, once."""
+        position, self._rewind_to = self._rewind_to, None
+        return position
+
+    # -- looking over all ------------------------------------------------------------------------------
+
+    def floors(self, audio: EntryId, ends: EntryId) -> tuple[EntryId, EntryId]:
+        """Return the first entries that a restart would need, given how far reading has come."""
+        for slot in self.slots.values():
+            floor = slot.floor()
+            if floor is not None:
+                audio = min(audio, floor, key=entries.key)
+            if slot.end is not None and slot.end[1] == "call_end":
+                ends = min(ends, slot.end[0], key=entries.key)
+        return audio, ends
+
+    def saturated(self, now: float) -> bool:
+        """Say whether reading further would fill memory: a call that makes progress has enough to do.
+
+        A call that is stuck holds up nobody: it runs into its own bound.
+        """
+        limits = self._config.interaction
+        held = 0
+        for slot in self.slots.values():
+            held += slot.call.timeline.held_bytes
+            moving = now - slot.progress(now) < STUCK_S
+            if moving and slot.call.unfinalized_s() > FULL * limits.max_unfinalized_s:
+                return True
+        return held > FULL * limits.max_unfinalized_total_mb * 1_000_000

@@ -1,0 +1,187 @@
+"""The committer: the commits of all calls, many in one round trip, each judged on its own.
+
+A source (a call's outbox, or the reader's) submits itself when it has something to say; the committer takes
+one commit from each ready source, sends them together, and tells every source its answer. While Redis is away
+the same commits are sent again for as long as it takes: their revisions make that harmless.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from trio_asr import logs
+from trio_asr.bus.base import Answer, Bus, BusUnavailable
+from trio_asr.bus.lease import Lease, OwnershipLost
+from trio_asr.core.backoff import Backoff
+from trio_asr.core.checkpoint import Commit, Outcome
+from trio_asr.core.outbox import Item
+from trio_asr.metrics import Metrics
+from trio_asr.troubles import Troubles
+
+MAX_BATCH = 500  # commits per round trip: some milliseconds of Redis' time
+REFUSED_RETRY_S = 1.0
+RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
+
+
+class Source(Protocol):
+    """Something that commits: a call's outbox, or the reader's."""
+
+    interaction_id: str
+
+    @property
+    def idle(self) -> bool: ...
+
+    def next_commit(self, wall_ms: int) -> Commit | None: ...
+
+    def settle(self, outcome: Outcome) -> Sequence[Item]: ...
+
+
+class Committer:
+    """Sends what sources submit. One task runs `run`; everything else is synchronous."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        lease: Lease,
+        metrics: Metrics,
+        troubles: Troubles,
+        on_stale: Callable[[str], None],
+    ) -> None:
+        self._bus, self._lease = bus, lease
+        self._metrics, self._troubles = metrics, troubles
+        self._on_stale = on_stale
+        self._log = logs.get("committer")
+        self._refusals = logs.Rate(10.0)
+        self._ready: dict[str, tuple[Source, float]] = {}  # bounded by the number of calls
+        self._refused: dict[str, tuple[Source, float]] = {}  # and when to try again
+        self._drains: dict[str, trio.Event] = {}
+        self._wake = trio.Event()
+        self._in_flight: set[str] = set()
+        self._answered = trio.Event()  # set and replaced at the end of every round
+
+    def submit(self, source: Source) -> None:
+        """Note that `source` has something to commit."""
+        if not source.idle and source.interaction_id not in self._refused:
+            self._ready.setdefault(source.interaction_id, (source, trio.current_time()))
+            self._wake.set()
+
+    async def forget(self, source: Source) -> None:
+        """Drop a source whose call is reloaded, and wait until none of its commits is on its way."""
+        for waiting in (self._ready, self._refused):
+            waiting.pop(source.interaction_id, None)
+        while source.interaction_id in self._in_flight:
+            await self._answered.wait()
+            for waiting in (self._ready, self._refused):
+                waiting.pop(source.interaction_id, None)
+
+    async def flush(self) -> None:
+        """Wait until nothing is ready and nothing on its way."""
+        while self._ready or self._in_flight:
+            await self._answered.wait()
+
+    async def drained(self, source: Source) -> None:
+        """Wait until all that `source` had to say is committed."""
+        while not source.idle:
+            self.submit(source)
+            await self._drains.setdefault(source.interaction_id, trio.Event()).wait()
+
+    async def run(self) -> None:
+        """Commit for ever.
+
+        Raises:
+            OwnershipLost: another worker owns the calls.
+        """
+        while True:
+            with trio.move_on_at(min((when for _, when in self._refused.values()), default=math.inf)):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            self._retry_refused(trio.current_time())
+            while self._ready:
+                await self._round()
+
+    def _retry_refused(self, now: float) -> None:
+        for key in [key for key, (_, when) in self._refused.items() if when <= now]:
+            self._ready[key] = self._refused.pop(key)[0], now
+
+    async def _round(self) -> None:
+        sources, commits = [], []
+        wall_ms = time.time_ns() // 1_000_000
+        for key in list(self._ready)[:MAX_BATCH]:
+            source, since = self._ready.pop(key)
+            commit = source.next_commit(wall_ms)
+            if commit is not None:
+                sources.append((source, since))
+                commits.append(commit)
+        if commits:
+            self._in_flight = {commit.owner for commit in commits}
+            answers = await self._commit(commits)
+            self._in_flight = set()
+            now = trio.current_time()
+            for (source, since), answer in zip(sources, answers, strict=True):
+                self._settle(source, since, answer, now)
+        self._answered.set()
+        self._answered = trio.Event()
+
+    async def _commit(self, commits: list[Commit]) -> list[Answer]:
+        backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
+        while True:
+            try:
+                answers = await self._bus.commit(commits)
+            except BusUnavailable as error:
+                self._troubles.begin("redis", trio.current_time(), str(error))
+                self._metrics.failed("redis", time.time())
+                await trio.sleep(backoff.next())
+                continue
+            if any(answer.outcome is Outcome.FENCED for answer in answers):
+                raise OwnershipLost
+            if any(answer.outcome is Outcome.UNFENCED for answer in answers):
+                await self._restore_fence()
+                continue  # those that were applied answer that they were
+            self._troubles.end("redis", trio.current_time())
+            return answers
+
+    async def _restore_fence(self) -> None:
+        try:
+            await self._lease.renew()
+        except BusUnavailable:
+            await trio.sleep(RETRY_BASE_S)
+
+    def _settle(self, source: Source, since: float, answer: Answer, now: float) -> None:
+        if answer.outcome is Outcome.STALE:
+            self._log.warning(
+                "Stored state is not what this call builds on", interaction_id=source.interaction_id
+            )
+            self._on_stale(source.interaction_id)
+            return
+        if answer.outcome is Outcome.REFUSED:
+            self._refuse(source, answer.reason, now)
+            return
+        self._metrics.commit_latency.observe(now - since)
+        self._count(source.settle(answer.outcome))
+        if not source.idle:
+            self._ready.setdefault(source.interaction_id, (source, now))
+        elif drain := self._drains.pop(source.interaction_id, None):
+            drain.set()
+
+    def _refuse(self, source: Source, reason: str, now: float) -> None:
+        self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
+        self._metrics.failed("publish", time.time())
+        if self._refusals.allow(now):
+            self._log.error(
+                "Redis refuses a commit; it is tried again",
+                interaction_id=source.interaction_id,
+                reason=reason,
+                suppressed=self._refusals.skipped,
+            )
+
+    def _count(self, items: Sequence[Item]) -> None:
+        for item in items:
+            if item.transcript is not None:
+                self._metrics.transcripts_delivered(item.transcript.type).inc()
+            if item.chunks:
+                self._metrics.chunks_covered.inc(item.chunks)

@@ -1,0 +1,115 @@
+"""The reader's own state: how far it has come, what a restart must read again, what was junk.
+
+It commits as a call does, under the name "", so that a restart neither misses an entry nor dead-letters one
+twice: floors and junk marks move in the same atomic step that writes the dead letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from trio_asr.core import entries
+from trio_asr.core.checkpoint import Commit, Outcome, ReaderState, Stored, Write, decode_reader, encode
+from trio_asr.core.entries import EntryId
+from trio_asr.core.outbox import Item
+
+REPLAY_MARGIN_MS = 5000  # a start reads this much before the floor: repeats and holes across it are seen
+MAX_JUNK_SHOWN = 4096
+MAX_JUNK_QUEUED = 10_000
+MAX_WRITES = 64
+
+
+class DeadLetter(msgspec.Struct, gc=False):
+    """What is kept of an entry that could not be used."""
+
+    stream: str
+    entry: EntryId
+    kind: str
+    reason: str
+    data: str  # cut; bytes that are no text are replaced
+
+
+class _Junk(NamedTuple):
+    letter: DeadLetter
+    ends: bool
+
+
+class ReaderBox:
+    """Commits floors and dead letters; a `Source` for the committer."""
+
+    interaction_id = ""
+
+    def __init__(self, stored: Stored, dead_letter_stream: str, maxlen: int) -> None:
+        self.confirmed = decode_reader(stored.state)
+        self.first_start = stored.rev == 0
+        self.dropped = 0  # dead letters given up because too many waited
+        self._stream, self._maxlen = dead_letter_stream, maxlen
+        self._rev = stored.rev
+        self._state = self.confirmed
+        self._seen = {False: self.confirmed.audio_junk, True: self.confirmed.end_junk}
+        self._queue: list[_Junk] = []
+        self._flight: Commit | None = None
+
+    def start(self) -> tuple[EntryId, EntryId]:
+        """Return the positions to read after: audio and ends."""
+        state = self.confirmed
+        audio = entries.earlier(state.audio_floor, REPLAY_MARGIN_MS)
+        return entries.before(audio), entries.before(state.end_floor)
+
+    def junk(self, letter: DeadLetter, *, ends: bool) -> bool:
+        """Queue a dead letter; False if a start before this one has written it."""
+        if entries.key(letter.entry) <= entries.key(self._seen[ends]):
+            return False
+        self._seen[ends] = letter.entry
+        if len(self._queue) >= MAX_JUNK_QUEUED:
+            self.dropped += 1
+        else:
+            self._queue.append(_Junk(letter, ends))
+        return True
+
+    def floor(self, audio: EntryId, ends: EntryId) -> None:
+        """Note the floors: everything before them is finalized, or was never to be."""
+        self._state = msgspec.structs.replace(self._state, audio_floor=audio, end_floor=ends)
+
+    @property
+    def idle(self) -> bool:
+        return self._flight is None and not self._queue and self._state == self.confirmed
+
+    def next_commit(self, wall_ms: int) -> Commit | None:
+        if self._flight is None and not self.idle:
+            self._flight = self._build(wall_ms)
+        return self._flight
+
+    def settle(self, outcome: Outcome) -> Sequence[Item]:
+        if self._flight is not None and outcome in (Outcome.APPLIED, Outcome.DONE):
+            self._rev = self._flight.rev
+            self.confirmed = decode_reader(self._flight.state)
+            self._flight = None
+        return ()
+
+    def _build(self, wall_ms: int) -> Commit:
+        batch, self._queue = self._queue[:MAX_WRITES], self._queue[MAX_WRITES:]
+        state = self._state
+        for item in batch:
+            mark = {"end_junk" if item.ends else "audio_junk": item.letter.entry}
+            state = msgspec.structs.replace(state, **mark)
+        self._state = state
+        writes = tuple(
+            Write(
+                self._stream,
+                encode({**msgspec.structs.asdict(item.letter), "timestamp_ms": wall_ms}),
+                self._maxlen,
+            )
+            for item in batch
+        )
+        return Commit("", self._rev + 1, encode(state), writes)
+
+
+def dead_letter(stream: str, entry: EntryId, fields: list[bytes], kind: str, reason: str) -> DeadLetter:
+    """Describe an entry that could not be used."""
+    data = entries.field(fields, b"data")
+    shown = data if data is not None else b" ".join(fields)
+    return DeadLetter(stream, entry, kind, reason, shown[:MAX_JUNK_SHOWN].decode("utf-8", "replace"))

@@ -1,0 +1,214 @@
+"""The composition root: everything the daemon is made of, and in which order it starts and stops.
+
+::
+
+    web, notifier            from the first moment to the last
+    tenure                   while this worker owns the calls; standby in between
+      lease, committer       outlive the work, to commit what it leaves
+        dispatcher, housekeeping, one task per call
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import trio
+
+from trio_asr import logs
+from trio_asr.bus.base import Bus, BusUnavailable
+from trio_asr.bus.lease import Lease, OwnershipLost
+from trio_asr.calls import Calls
+from trio_asr.committer import Committer
+from trio_asr.config import Config
+from trio_asr.connections import Connections
+from trio_asr.core.checkpoint import Stored
+from trio_asr.core.reading import ReaderBox
+from trio_asr.dispatcher import Dispatcher
+from trio_asr.housekeeping import Housekeeping
+from trio_asr.metrics import Metrics
+from trio_asr.notify import Notifier
+from trio_asr.provider import Provider
+from trio_asr.services import Services
+from trio_asr.troubles import Troubles
+from trio_asr.web.app import create_app, not_ready
+from trio_asr.web.server import serve as serve_web
+from trio_asr.web.view import Role
+
+DEAD_LETTERS_MAXLEN = 10_000
+RELEASE_S = 1.0
+RETRY_S = 0.5
+BEAT_S = 1.0
+
+
+class Daemon:
+    """One worker. `run` until `stop`."""
+
+    def __init__(
+        self, config: Config, bus: Bus, provider: Provider, metrics: Metrics, notifier: Notifier
+    ) -> None:
+        self.port = 0  # of HTTP, once it listens
+        self.calls: Calls | None = None
+        self._config, self._bus, self._provider = config, bus, provider
+        self._metrics, self._notifier = metrics, notifier
+        self._role: Role = "starting"
+        self._connections: Connections | None = None
+        self._troubles = Troubles()
+        self._stopping = trio.Event()
+        self._log = logs.get("daemon")
+
+    # -- what the web pages see ------------------------------------------------------------------------
+
+    @property
+    def role(self) -> Role:
+        return self._role
+
+    @property
+    def provider(self) -> str:
+        return self._provider.name
+
+    @property
+    def active_buffers(self) -> int:
+        return len(self.calls.slots) if self.calls is not None else 0
+
+    @property
+    def active_connections(self) -> int | None:
+        if not self._provider.has_sockets:
+            return None
+        return self._connections.open if self._connections is not None else 0
+
+    def problems(self, now: float) -> Mapping[str, float]:
+        return self._troubles.ages(now)
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """Stop in order: read no more, commit what is there, release the lease."""
+        if not self._stopping.is_set():
+            self._log.info("Stopping")
+            self._notifier.stopping()
+            self._stopping.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until stopped; started with the HTTP port once it listens."""
+        async with trio.open_nursery() as nursery:
+            app = create_app(self, self._metrics, self._config)
+            self.port = await nursery.start(serve_web, app, self._config.http)
+            self._notifier.ready("starting")
+            self._log.info("Serving", provider=self.provider, http_port=self.port, pid=os.getpid())
+            nursery.start_soon(self._beat)
+            task_status.started(self.port)
+            while not self._stopping.is_set():
+                await self._tenure()
+            self._become("stopping")
+            nursery.cancel_scope.cancel()
+        await self._bus.aclose()
+
+    async def _tenure(self) -> None:
+        """Own the calls once: wait for the lease, work until stopped or replaced."""
+        lease = Lease(self._bus, self._config.redis.lease_ms)
+        if not await self._acquire(lease):
+            return
+        self._become("active")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep, lease)
+                await self._work(lease, nursery)
+                nursery.cancel_scope.cancel()
+        except* OwnershipLost:
+            self._log.warning("Another worker has taken over; standing by")
+            self._become("standby")
+        else:
+            with trio.move_on_after(RELEASE_S):
+                await self._release(lease)
+        finally:
+            self.calls = None
+
+    async def _acquire(self, lease: Lease) -> bool:
+        """Wait for the lease; False if stopped meanwhile."""
+        while not self._stopping.is_set():
+            now = trio.current_time()
+            try:
+                if await lease.acquire():
+                    self._troubles.end("redis", now)
+                    return True
+                self._troubles.end("redis", now)
+                self._become("standby")
+            except BusUnavailable as error:
+                self._troubles.begin("redis", now, str(error))
+            with trio.move_on_after(lease.period_s):
+                await self._stopping.wait()
+        return False
+
+    async def _keep(self, lease: Lease) -> None:
+        """Renew the lease for ever."""
+        while True:
+            await trio.sleep(lease.period_s)
+            try:
+                await lease.renew()
+            except BusUnavailable as error:
+                self._troubles.begin("redis", trio.current_time(), str(error))
+
+    async def _reader_state(self) -> Stored:
+        while True:
+            try:
+                return (await self._bus.load([""]))[0]
+            except BusUnavailable as error:
+                self._troubles.begin("redis", trio.current_time(), str(error))
+                await trio.sleep(RETRY_S)
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            await lease.release()
+        except BusUnavailable:
+            self._log.warning("The lease could not be released; a standby waits until it expires")
+
+    async def _work(self, lease: Lease, outer: trio.Nursery) -> None:
+        """Work until stopped, then commit what is in flight."""
+        connections = Connections(self._provider, self._config.deepgram.max_connections, lease, self._metrics)
+        committer = Committer(self._bus, lease, self._metrics, self._troubles, self._restart)
+        services = Services(self._config, connections, committer, lease, self._metrics)
+        outer.start_soon(committer.run)
+        box = ReaderBox(
+            await self._reader_state(), self._config.redis.dead_letter_stream, DEAD_LETTERS_MAXLEN
+        )
+        self._connections = connections
+        async with trio.open_nursery() as nursery:
+            self.calls = Calls(nursery, self._bus, services)
+            dispatcher = Dispatcher(self._bus, self.calls, services, self._troubles, box)
+            housekeeping = Housekeeping(self._bus, self.calls, dispatcher, services)
+            nursery.start_soon(dispatcher.run)
+            nursery.start_soon(housekeeping.run)
+            await self._stopping.wait()
+            nursery.cancel_scope.cancel()
+        housekeeping.note_floors()
+        with trio.move_on_after(self._config.shutdown.grace_ms / 1000):
+            await committer.flush()
+
+    def _restart(self, interaction_id: str) -> None:
+        if self.calls is not None:
+            self.calls.restart(interaction_id, "its stored state was changed by somebody else")
+
+    def _become(self, role: Role) -> None:
+        if role != self._role:
+            self._role = role
+            self._metrics.set_role(role)
+            self._log.info(f"Now {role}")
+            if role != "stopping":
+                self._notifier.status(role)
+
+    async def _beat(self) -> None:
+        """Feed the watchdog while the loop turns, and measure how well it turns."""
+        interval = self._notifier.watchdog_interval_s
+        period = min(BEAT_S, interval / 3) if interval else BEAT_S
+        while True:
+            due = trio.current_time() + period
+            await trio.sleep_until(due)
+            self._notifier.watchdog()
+            self._metrics.loop_lag_seconds.set(max(0.0, trio.current_time() - due))
+            self._metrics.ready.set(not not_ready(self, trio.current_time()))

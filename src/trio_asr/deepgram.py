@@ -1,0 +1,205 @@
+"""The link to Deepgram: one connection as an async context manager over trio-websocket.
+
+Facts per Deepgram's reference "Live Streaming Audio" and the guides "Errors" and "Audio Keep Alive":
+HTTP 101 is the only "ready"; audio goes as binary messages, control as JSON text; an empty binary message
+would end the stream; refusals carry `dg-error` and `dg-request-id` headers and a JSON body.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn, cast
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+import trio
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+
+from trio_asr.config import DeepgramConfig, Secret, query_items
+from trio_asr.core import messages
+from trio_asr.core.messages import Message
+from trio_asr.provider import ConnectFailed, Link, LinkClosed
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+QUEUE = 16  # messages between the socket and the receiver: a burst of finals, not more
+CLOSE_S = 1.0  # a close handshake that takes longer gains nothing: all that matters was received before
+
+Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
+
+
+class DeepgramProvider:
+    """Connections to Deepgram's live API."""
+
+    name = "deepgram"
+    has_sockets = True
+
+    def __init__(self, config: DeepgramConfig, key: Secret, dial: Dial | None = None) -> None:
+        self._config = config
+        self._headers = [(b"Authorization", b"Token " + key.reveal().encode())]
+        url = urlsplit(config.url)
+        self._secure = url.scheme == "wss"
+        self._host = url.hostname or ""
+        self._port = url.port or (443 if self._secure else 80)
+        self._path = url.path or "/"
+        self._query = url.query
+        self._tls = ssl.create_default_context() if self._secure else None
+        self._dial = dial or trio.open_tcp_stream
+
+    def target(self, sample_rate: int) -> str:
+        """Return the request's path and query."""
+        query = urlencode(query_items(self._config, sample_rate))
+        return f"{self._path}?{self._query + '&' if self._query else ''}{query}"
+
+    @asynccontextmanager
+    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+        opened = False
+        try:
+            async with trio.open_nursery() as nursery:
+                with trio.fail_after(self._config.connect_timeout_ms / 1000):
+                    socket = await self._open(nursery, self.target(sample_rate))
+                opened = True
+                try:
+                    yield _DeepgramLink(socket)
+                finally:
+                    # Shielded: a cancelled connection would send no close frame and leave a socket behind.
+                    with trio.move_on_after(CLOSE_S, shield=True):
+                        await socket.aclose()
+                    nursery.cancel_scope.cancel()
+        except Exception as error:
+            if opened:
+                raise
+            _refuse(error, self._config.connect_timeout_ms)
+
+    async def _open(self, nursery: trio.Nursery, target: str) -> WebSocketConnection:
+        raw = await self._dial(self._host, self._port)
+        if self._tls is not None:
+            raw = trio.SSLStream(
+                cast("trio.SocketStream", raw), self._tls, server_hostname=self._host, https_compatible=True
+            )
+        stream = _Watched(raw)
+        host = self._host if self._port in (80, 443) else f"{self._host}:{self._port}"
+        opened: WebSocketConnection | None = None
+        async with trio.open_nursery() as race:
+            race.start_soon(stream.cancel_when_broken, race.cancel_scope)
+            opened = await wrap_client_stream(
+                nursery,
+                cast("trio.SocketStream", stream),
+                host,
+                target,
+                extra_headers=self._headers,
+                message_queue_size=QUEUE,
+                max_message_size=MAX_MESSAGE_BYTES,
+            )
+            race.cancel_scope.cancel()
+        if opened is None:
+            raise ConnectFailed("the connection was closed before the handshake was answered")
+        return opened
+
+
+class _Watched(trio.abc.Stream):
+    """A stream that tells when it broke: trio-websocket waits for a handshake that cannot come any more."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._broken = trio.Event()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            self._broken.set()
+            raise
+        if not data:
+            self._broken.set()
+        return data
+
+    async def aclose(self) -> None:
+        self._broken.set()
+        await self._stream.aclose()
+
+    async def cancel_when_broken(self, scope: trio.CancelScope) -> None:
+        await self._broken.wait()
+        scope.cancel()
+
+
+class _DeepgramLink:
+    """An open connection."""
+
+    def __init__(self, socket: WebSocketConnection) -> None:
+        self._socket = socket
+        self.request_id = _header(socket.handshake_headers, b"dg-request-id")
+
+    async def send_audio(self, pcm: bytes) -> None:
+        if pcm:  # an empty message is the legacy end of a stream
+            await self._send(pcm)
+
+    async def send_control(self, text: str) -> None:
+        await self._send(text)
+
+    async def _send(self, data: str | bytes) -> None:
+        try:
+            await self._socket.send_message(data)
+        except ConnectionClosed as closed:
+            raise _closed(closed) from None
+
+    async def receive(self) -> Message:
+        try:
+            return messages.decode(await self._socket.get_message())
+        except ConnectionClosed as closed:
+            raise _closed(closed) from None
+
+
+def _closed(error: ConnectionClosed) -> LinkClosed:
+    reason = error.reason
+    return LinkClosed(1006, "") if reason is None else LinkClosed(reason.code, reason.reason or "")
+
+
+def _header(headers: Any, name: bytes) -> str:
+    return next((bytes(v).decode("latin-1") for k, v in headers if bytes(k).lower() == name), "")
+
+
+def _refuse(error: Exception, timeout_ms: int) -> NoReturn:
+    """Raise what kept the connection from opening, as the one error that callers know."""
+    causes = list(_leaves(error))
+    for cause in causes:
+        if isinstance(cause, ConnectionRejected):
+            raise ConnectFailed(
+                _header(cause.headers, b"dg-error") or _body_message(cause.body),
+                status=cause.status_code,
+                request_id=_header(cause.headers, b"dg-request-id"),
+            ) from None
+    for cause in causes:
+        if isinstance(cause, trio.TooSlowError):
+            raise ConnectFailed(f"no answer within {timeout_ms} ms") from None
+        if isinstance(cause, ConnectFailed):
+            raise ConnectFailed(cause.reason) from None
+        if isinstance(cause, (OSError, trio.BrokenResourceError, ConnectionClosed)):
+            raise ConnectFailed(f"{type(cause).__name__}: {cause}") from None
+    raise error
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
+
+
+def _body_message(body: bytes | None) -> str:
+    """Return what a refusal's JSON body says (two shapes are documented), else its beginning."""
+    try:
+        document = msgspec.json.decode(body or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        document = None
+    if isinstance(document, dict):
+        for name in ("err_msg", "message", "details", "err_code"):
+            if isinstance(document.get(name), str):
+                return str(document[name])
+    return (body or b"")[:200].decode("utf-8", "replace")

@@ -1,0 +1,189 @@
+"""The dispatcher: from batches of the bus to the calls they belong to.
+
+It never awaits a call. The frames of a batch are sorted by call and handed over at once; a call that cannot
+take its share fails alone and is restarted from its checkpoint. So is one whose task ends with an error.
+
+An end of a call is often read before the last frames of its call, since it is another stream. Reads of both
+streams are of one moment, so an end counts once the audio stream was read empty, or past the end's id; then
+the call gets a short grace for what its producer had not added yet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import trio
+
+from trio_asr import logs
+from trio_asr.bus.base import Batch, Bus, BusUnavailable, RawEntry
+from trio_asr.calls import Calls
+from trio_asr.core import entries
+from trio_asr.core.backoff import Backoff
+from trio_asr.core.call import Arrival
+from trio_asr.core.entries import EntryId
+from trio_asr.core.frames import Junk, NotAudio, decode_end, decode_frame
+from trio_asr.core.reading import ReaderBox, dead_letter
+from trio_asr.interaction import Frames
+from trio_asr.services import Services
+from trio_asr.troubles import Troubles
+
+MAX_ENDS = 10_000  # ends that wait for the audio before them
+RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
+HOLD_S = 0.1
+JUNK_LOG_S = 10.0
+
+T = TypeVar("T")
+
+
+class Dispatcher:
+    """Reads for one tenure."""
+
+    def __init__(
+        self, bus: Bus, calls: Calls, services: Services, troubles: Troubles, box: ReaderBox
+    ) -> None:
+        self.caught_up = False
+        self.box = box
+        self._bus, self._calls, self._services, self._troubles = bus, calls, services, troubles
+        self._config, self._metrics = services.config, services.metrics
+        self._log = logs.get("dispatcher")
+        self._junk_log = logs.Rate(JUNK_LOG_S)
+        self._audio_at, self._ends_at = box.start()
+        self._oldest_ms = 0  # at the first start ever, entries before this moment are skipped
+        self._ends: OrderedDict[str, EntryId] = OrderedDict()
+
+    async def run(self) -> None:
+        """Restore the calls in progress, then read and dispatch for ever."""
+        if self.box.first_start:
+            now_ms = await self._patiently(self._bus.now_ms)
+            self._oldest_ms = now_ms - round(self._config.redis.max_backlog_s * 1000)
+        live = await self._patiently(self._bus.live_calls)
+        for interaction_id, stored in zip(
+            live, await self._patiently(lambda: self._bus.load(live)), strict=True
+        ):
+            if stored.rev:
+                self._calls.begin(interaction_id, stored)
+        self._log.info("Reading", after=self._audio_at, calls_restored=len(self._calls.slots))
+        while True:
+            self._rewind()
+            batch = await self._patiently(lambda: self._bus.read(self._audio_at, self._ends_at))
+            await self._take(batch)
+            if not self.caught_up:
+                await self._admission()
+
+    def floors(self) -> tuple[EntryId, EntryId]:
+        """Return what a restart must read from: audio and ends."""
+        audio, ends = self._calls.floors(self._audio_at, self._ends_at)
+        if self._ends:
+            ends = min(ends, *self._ends.values(), key=entries.key)
+        return audio, ends
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the bus for as long as it takes."""
+        backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
+        while True:
+            try:
+                answer = await ask()
+            except BusUnavailable as error:
+                self.caught_up = False
+                self._metrics.redis_up.set(0)
+                self._troubles.begin("redis", trio.current_time(), str(error))
+                await trio.sleep(backoff.next())
+            else:
+                self._metrics.redis_up.set(1)
+                self._troubles.end("redis", trio.current_time())
+                return answer
+
+    def _rewind(self) -> None:
+        """Go back for a call that was restarted; the others skip what they have."""
+        position = self._calls.take_rewind()
+        if position is not None and entries.key(position) < entries.key(self._audio_at):
+            self._calls.replay_until = max(self._calls.replay_until, entries.key(self._audio_at))
+            self._audio_at = position
+
+    async def _admission(self) -> None:
+        """Catching up, read no further ahead than memory allows: the stream itself is the buffer."""
+        while self._calls.saturated(trio.current_time()):  # noqa: ASYNC110 (a pause, not a signal)
+            await trio.sleep(HOLD_S)
+
+    async def _take(self, batch: Batch) -> None:
+        arrivals = self._sort(batch.audio)
+        unknown = self._calls.unknown(arrivals)
+        if unknown:
+            stored = await self._patiently(lambda: self._bus.load(unknown))
+            for interaction_id, one in zip(unknown, stored, strict=True):
+                self._calls.meet(interaction_id, one, arrivals[interaction_id])
+        now = trio.current_time()
+        for interaction_id, frames in arrivals.items():
+            self._calls.hand_over(interaction_id, frames, now)
+        if batch.audio:
+            self._audio_at = batch.audio[-1][0].decode()
+            lag_s = time.time() - entries.milliseconds(self._audio_at) / 1000
+            self._metrics.reader_lag_seconds.set(max(0.0, lag_s))
+        self.caught_up = not batch.audio_full
+        self._take_ends(batch)
+
+    def _sort(self, audio: Sequence[RawEntry]) -> dict[str, Frames]:
+        """Decode a batch and sort it by call; what cannot be used goes to the dead letters."""
+        arrivals: dict[str, Frames] = {}
+        default_rate = self._config.interaction.default_sample_rate
+        for raw_id, fields in audio:
+            entry = raw_id.decode()
+            try:
+                frame = decode_frame(fields, default_rate)
+            except NotAudio:
+                continue
+            except Junk as junk:
+                self._dead_letter(entry, fields, junk, ends=False)
+                continue
+            if self._oldest_ms and entries.milliseconds(entry) < self._oldest_ms:
+                self._metrics.backlog_skipped.inc()
+                continue
+            arrival = Arrival(entry, entries.field(fields, b"data") or b"", frame)
+            arrivals.setdefault(frame.interaction_id, []).append(arrival)
+        return arrivals
+
+    def _dead_letter(self, entry: EntryId, fields: list[bytes], junk: Junk, *, ends: bool) -> None:
+        stream = self._config.redis.call_end_stream if ends else self._config.redis.audio_stream
+        if not self.box.junk(dead_letter(stream, entry, fields, junk.kind, str(junk)), ends=ends):
+            return
+        self._metrics.dead_letters(junk.kind).inc()
+        self._metrics.failed("input", time.time())
+        self._services.committer.submit(self.box)
+        if self._junk_log.allow(trio.current_time()):
+            self._log.warning(
+                "Entry cannot be used",
+                stream=stream,
+                entry=entry,
+                reason=str(junk),
+                suppressed=self._junk_log.skipped,
+            )
+
+    # -- ends ------------------------------------------------------------------------------------------
+
+    def _take_ends(self, batch: Batch) -> None:
+        for raw_id, fields in batch.ends:
+            entry = raw_id.decode()
+            try:
+                end = decode_end(fields)
+            except Junk as junk:
+                self._dead_letter(entry, fields, junk, ends=True)
+                continue
+            self._ends[end.interaction_id] = entry
+        if batch.ends:
+            self._ends_at = batch.ends[-1][0].decode()
+        while len(self._ends) > MAX_ENDS:
+            self._ends.popitem(last=False)
+        if self._ends:
+            self._settle_ends(entries.key(self._audio_at))
+
+    def _settle_ends(self, audio_at: int) -> None:
+        """Let calls end whose audio before the end was all read."""
+        for interaction_id, entry in list(self._ends.items()):
+            if self.caught_up or entries.key(entry) < audio_at:
+                del self._ends[interaction_id]
+                self._calls.end(interaction_id, entry, "call_end")

@@ -1,0 +1,116 @@
+"""The flush scheduler of one call: it takes chunks off the timeline when they are due.
+
+It sleeps until the policy's deadline. Whoever changes what is due (the reader with a batch of frames, a new
+connection) moves the deadline of that sleep; there is one wake-up per flush, none per frame.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+
+import trio
+
+from trio_asr import logs
+from trio_asr.conversation import Feed
+from trio_asr.core.call import Call
+from trio_asr.core.flush import FlushPolicy, Pacer
+from trio_asr.core.timeline import Chunk
+from trio_asr.services import Services
+
+LEASE_CHECK_S = 0.25
+WAIT_LOG_S = 5.0
+
+
+class FlushScheduler:
+    """Hands the audio of one call to the connection that the call has."""
+
+    def __init__(self, call: Call, services: Services, log: logs.Logger) -> None:
+        self.policy = FlushPolicy(services.config.flush)
+        self._timeline = call.timeline
+        self._services = services
+        self._log = log
+        self._wait_log = logs.Rate(WAIT_LOG_S)
+        self._input_over = False
+        self._nap = trio.CancelScope()
+        self._hold_until = -math.inf  # the pacer's word, which no amount of audio overrules
+
+    async def run(self, feeds: trio.MemoryReceiveChannel[Feed]) -> None:
+        """Serve one connection's feed after another; each ends by our closing it or with its connection."""
+        async for feed in feeds:
+            # Either way of its end says the same: that connection is over.
+            with suppress(trio.BrokenResourceError), feed.scope, feed.chunks:
+                await self._serve(feed)
+
+    def arrived(self) -> None:
+        """Unsent audio may be there: bring the moment of waking forward."""
+        rate = self._timeline.rate()
+        unsent = self._timeline.unsent(rate) if rate else 0
+        if unsent:
+            self.policy.arrived(trio.current_time())
+            due = max(self.policy.deadline(unsent / rate), self._hold_until)
+            self._nap.deadline = min(self._nap.deadline, due)
+
+    def input_over(self) -> None:
+        """No more frames will come: what is there is due."""
+        self._input_over = True
+        self._nap.deadline = -math.inf
+
+    async def _serve(self, feed: Feed) -> None:
+        """Hand on chunks as they fall due, until there is nothing more for this connection."""
+        pacer = Pacer(self._services.config.deepgram.catchup_rate)
+        self._hold_until = -math.inf
+        self.arrived()
+        while not self._finished(feed.rate):
+            now = trio.current_time()
+            unsent = self._timeline.unsent(feed.rate)
+            limit = self._chunk_limit(unsent, feed.rate)
+            self._hold_until = pacer.ready_at(min(unsent, limit) / feed.rate, now)
+            due = max(self._due(unsent, feed.rate), self._hold_until)
+            if due <= now and not self._services.lease.valid(now):
+                due = now + LEASE_CHECK_S  # another worker may be feeding this call already
+            if due > now:
+                await self._sleep_until(due, now, unsent / feed.rate)
+                continue
+            chunk = self._timeline.take(limit)
+            if chunk is not None:
+                self._flushed(chunk, feed.rate, now)
+                pacer.sent((chunk.end - chunk.start) / feed.rate, now)
+                await feed.chunks.send(chunk)
+
+    def _finished(self, rate: int) -> bool:
+        """Say whether all that a connection of `rate` can ever be sent was sent."""
+        timeline = self._timeline
+        if timeline.unsent(rate):
+            return False
+        return self._input_over or timeline.sent < timeline.received
+
+    def _due(self, unsent: int, rate: int) -> float:
+        closing = self._input_over or self._timeline.segment_end() < self._timeline.received
+        if unsent and closing:
+            return -math.inf  # nothing will be added to this
+        return self.policy.deadline(unsent / rate)
+
+    def _chunk_limit(self, unsent: int, rate: int) -> int:
+        """Return the most samples to send at once; a backlog goes in small chunks, evenly."""
+        flush = self.policy.intervals
+        most = flush.max_chunk_ms * rate // 1000
+        return most if unsent <= most else min(most, flush.min_chunk_ms * rate // 1000)
+
+    async def _sleep_until(self, due: float, now: float, unsent_s: float) -> None:
+        if unsent_s and self._wait_log.allow(now):
+            self._log.debug("Waiting to flush", **self.policy.explain(now, unsent_s))
+        with trio.CancelScope(deadline=due) as self._nap:
+            await trio.sleep_forever()
+
+    def _flushed(self, chunk: Chunk, rate: int, now: float) -> None:
+        policy = self.policy
+        first = policy.flushes == 0
+        audio_s = (chunk.end - chunk.start) / rate
+        since_last = None if policy.last_flush is None else now - policy.last_flush
+        self._services.metrics.flushed(
+            first=first, since_last_s=since_last, age_s=policy.age(now), audio_s=audio_s
+        )
+        say = self._log.info if first else self._log.debug
+        say("Processing audio buffer", audio_ms=round(audio_s * 1000))
+        policy.flushed(now, remains=self._timeline.unsent(rate) > 0)

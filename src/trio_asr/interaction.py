@@ -1,0 +1,77 @@
+"""One call: a nursery, opened exactly once, in which a reader, a flush scheduler and a sender run.
+
+::
+
+    dispatcher --frames--> reader -> timeline -> flush scheduler --chunks--> sender -> socket
+                                                                   receiver <-
+
+The reader appends frames to the timeline. The sender makes connections, one at a time, while there is
+un-finalized audio, and offers the flush scheduler a feed for each; the scheduler fills it with chunks as they
+fall due and closes it when there is nothing more for that connection. The end of the call is the closing of
+the frames' channel: the reader ends, the scheduler hands on what is left and closes the feed, the sender
+closes the connection and reads its last results.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from trio_asr import logs
+from trio_asr.conversation import Feed
+from trio_asr.core.call import Arrival, Call, Tally
+from trio_asr.flusher import FlushScheduler
+from trio_asr.metrics import Metrics
+from trio_asr.sender import Sender
+from trio_asr.services import Services
+
+Frames = list[Arrival]
+
+
+class Interaction:
+    """The tasks of one call."""
+
+    def __init__(self, call: Call, services: Services) -> None:
+        self.call = call
+        self._services = services
+        self._log = logs.get("interaction").bind(interaction_id=call.id)
+        self.scheduler = FlushScheduler(call, services, self._log)
+        self.sender = Sender(call, services, self._log)
+
+    async def run(self, frames: trio.MemoryReceiveChannel[Frames]) -> None:
+        """Transcribe the call until its frames end and all of them are finalized."""
+        # Capacity 0: a connection is offered when the scheduler is free for it, and not before.
+        feeds_in, feeds_out = trio.open_memory_channel[Feed](0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read, frames)
+            nursery.start_soon(self.scheduler.run, feeds_out)
+            nursery.start_soon(self.sender.run, feeds_in)
+
+    async def _read(self, frames: trio.MemoryReceiveChannel[Frames]) -> None:
+        """Append what the dispatcher hands over, a batch at a time."""
+        with frames:
+            async for batch in frames:
+                tally = self.call.receive(batch)
+                _count(self._services.metrics, tally)
+                if tally.given_up_s:
+                    self._log.warning(
+                        "Audio given up", reason="retention", seconds=round(tally.given_up_s, 3)
+                    )
+                if self.sender.connecting:
+                    # What would have opened a second connection in the old worker waits on the timeline.
+                    self._services.metrics.duplicate_connection_attempts.inc()
+                self._services.committer.submit(self.call.outbox)
+                if self.call.timeline.unfinalized:
+                    self.sender.arrived()
+                    self.scheduler.arrived()
+        self.scheduler.input_over()
+        self.sender.input_over()
+
+
+def _count(metrics: Metrics, tally: Tally) -> None:
+    metrics.frames_accepted.inc(tally.accepted)
+    if tally.repeats:
+        metrics.duplicates_dropped.inc(tally.repeats)
+    if tally.filled_s:
+        metrics.holes_filled_seconds.inc(tally.filled_s)
+    if tally.given_up_s:
+        metrics.gaps("retention").seconds.inc(tally.given_up_s)

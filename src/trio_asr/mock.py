@@ -1,0 +1,90 @@
+"""The mock provider: no socket, deterministic results, the same timeline and flush path as the real one.
+
+It answers every chunk with a partial of the open second of audio, and every full second with a final. Setting
+``ASR_PROVIDER=mock`` is how the old worker was rolled back without a deployment, and still is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from trio_asr.core import messages
+from trio_asr.core.messages import Alternative, Channel, Message, Metadata, Results, Word
+from trio_asr.provider import Link, LinkClosed
+
+SEGMENT_S = 1.0
+QUEUE = 64  # a chunk of the largest size gives a handful of messages
+# The confidences of the old worker's mock.
+PARTIAL_CONFIDENCE, FINAL_CONFIDENCE = 0.85, 0.95
+
+
+class MockProvider:
+    """Connections to nowhere."""
+
+    name = "mock"
+    has_sockets = False
+
+    def __init__(self) -> None:
+        self._opened = 0
+
+    @asynccontextmanager
+    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+        await trio.lowlevel.checkpoint()
+        self._opened += 1
+        send, receive = trio.open_memory_channel[Message](QUEUE)
+        async with send, receive:
+            yield _MockLink(f"mock-{self._opened}", sample_rate, send, receive)
+
+
+class _MockLink:
+    def __init__(
+        self,
+        request_id: str,
+        rate: int,
+        send: trio.MemorySendChannel[Message],
+        receive: trio.MemoryReceiveChannel[Message],
+    ) -> None:
+        self.request_id = request_id
+        self._rate = rate
+        self._send, self._receive = send, receive
+        self._begin = self._end = 0  # the open segment, in samples of this connection
+
+    async def send_audio(self, pcm: bytes) -> None:
+        self._end += len(pcm) // 2
+        segment = round(SEGMENT_S * self._rate)
+        while self._end - self._begin >= segment:
+            await self._say(self._begin + segment, final=True)
+        if self._end > self._begin:
+            await self._say(self._end, final=False)
+
+    async def send_control(self, text: str) -> None:
+        if text in (messages.FINALIZE, messages.CLOSE_STREAM) and self._end > self._begin:
+            await self._say(self._end, final=True)
+        if text == messages.CLOSE_STREAM:
+            await self._send.send(Metadata(duration=self._end / self._rate, sha256="mock"))
+            self._send.close()
+        await trio.lowlevel.checkpoint()
+
+    async def receive(self) -> Message:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise LinkClosed(1000, "") from None
+
+    async def _say(self, end: int, *, final: bool) -> None:
+        start_s, end_s = self._begin / self._rate, end / self._rate
+        text = f"mock audio from {start_s:.2f} to {end_s:.2f} seconds"
+        confidence = FINAL_CONFIDENCE if final else PARTIAL_CONFIDENCE
+        spoken = text.split()
+        step = (end_s - start_s) / len(spoken)
+        words = [
+            Word(word, start_s + i * step, start_s + (i + 1) * step, confidence)
+            for i, word in enumerate(spoken)
+        ]
+        channel = Channel([Alternative(text, confidence, words)])
+        await self._send.send(Results(start_s, end_s - start_s, final, final, channel=channel))
+        if final:
+            self._begin = end

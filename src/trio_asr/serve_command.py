@@ -1,0 +1,96 @@
+"""``trio-asr serve``: the daemon as systemd, a container or a terminal runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import click
+import trio
+
+from trio_asr import logs
+from trio_asr.bus.base import Bus
+from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.bus.redis import RedisBus
+from trio_asr.config import Config, ConfigError, load
+from trio_asr.config_command import Refused
+from trio_asr.daemon import Daemon
+from trio_asr.deepgram import DeepgramProvider
+from trio_asr.metrics import Metrics
+from trio_asr.mock import MockProvider
+from trio_asr.notify import Notifier
+from trio_asr.provider import Provider
+from trio_asr.web.server import CannotListenError
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The TOML file. Without it /etc/trio-asr/config.toml, if there is one.",
+)
+def serve(path: Path | None) -> None:
+    """Run the daemon until it is stopped.
+
+    Reads the audio of calls from Redis, streams each call over one connection to Deepgram, and puts the
+    transcripts back on Redis. Logs go to standard error, health and metrics are served over HTTP.
+
+    SIGTERM or Ctrl-C stops in order (exit code 0): a second one at once. What is not finalized yet is
+    finished by the next start. Exit code 2: the configuration is not usable; 1: anything else.
+    """
+    try:
+        loaded = load(path, os.environ)
+    except ConfigError as error:
+        raise Refused(str(error)) from error
+    config = loaded.config
+    key = config.deepgram.api_key
+    logs.configure(config.log.level, config.log.format, secrets=[] if key is None else [key])
+    log = logs.get("serve")
+    for warning in loaded.warnings:
+        log.warning(warning)
+    try:
+        trio.run(_run, config)
+    except* CannotListenError as errors:
+        raise click.ClickException(str(errors.exceptions[0])) from errors
+
+
+async def _run(config: Config) -> None:
+    with Notifier() as notifier:
+        daemon = Daemon(config, make_bus(config), make_provider(config), Metrics(), notifier)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signals, daemon, nursery.cancel_scope)
+            await daemon.run()
+            nursery.cancel_scope.cancel()
+
+
+async def _stop_on_signals(daemon: Daemon, scope: trio.CancelScope) -> None:
+    """The first signal stops in order, the second at once."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            if daemon.stopping:
+                scope.cancel()
+            daemon.stop()
+
+
+def make_bus(config: Config) -> Bus:
+    """Return the bus that the config names."""
+    redis = config.redis
+    if config.bus.adapter == "memory":
+        return MemoryBus(MemoryStore(), audio_stream=redis.audio_stream, end_stream=redis.call_end_stream)
+    return RedisBus(
+        redis.url,
+        group=redis.consumer_group,
+        audio_stream=redis.audio_stream,
+        end_stream=redis.call_end_stream,
+    )
+
+
+def make_provider(config: Config) -> Provider:
+    """Return the provider that the config names; there is no falling back from one to the other."""
+    if config.asr.provider == "mock":
+        return MockProvider()
+    if config.deepgram.api_key is None:
+        raise click.ClickException("provider deepgram has no API key")
+    return DeepgramProvider(config.deepgram, config.deepgram.api_key)

@@ -1,0 +1,71 @@
+"""A call's place in the dispatcher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from trio_asr.core import entries
+from trio_asr.core.call import Arrival, Call
+from trio_asr.core.entries import EntryId
+from trio_asr.interaction import Frames, Interaction
+
+
+@dataclass(eq=False)
+class Slot:
+    """A call in progress: its tasks, the channel to them, and how far its frames were handed over."""
+
+    interaction: Interaction
+    frames: trio.MemorySendChannel[Frames]
+    active_at: float  # when a frame came or the cursor moved, or the call was otherwise not idle
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    end: tuple[EntryId, str] | None = None  # where and why it ends, once that is known
+    closing: bool = False
+    failed: bool = False  # its frames are read again when it restarts
+    late: Frames = field(default_factory=list)  # came while it was closing
+    handed: int = 0  # the key of the last entry handed over
+    first: EntryId = entries.ORIGIN
+    cursor: int = -1  # `finalized` when last looked at
+    cursor_at: float = 0.0  # and when it was seen to move
+
+    @property
+    def call(self) -> Call:
+        return self.interaction.call
+
+    def hand_over(self, arrivals: list[Arrival], now: float) -> bool:
+        """Give frames to the call; False if it is hopelessly behind."""
+        if self.first == entries.ORIGIN:
+            self.first = arrivals[0].entry
+        self.active_at = now
+        try:
+            self.frames.send_nowait(arrivals)
+        except trio.WouldBlock:
+            return False
+        self.handed = entries.key(arrivals[-1].entry)
+        return True
+
+    def progress(self, now: float) -> float:
+        """Look at the cursor; return when it last moved."""
+        cursor = self.call.timeline.finalized
+        if cursor != self.cursor:
+            self.cursor, self.cursor_at = cursor, now
+            self.active_at = max(self.active_at, now)
+        return self.cursor_at
+
+    def floor(self) -> EntryId | None:
+        """Return the first entry that a restart would need for this call (None: none read so far)."""
+        call = self.call
+        if self.failed:
+            return self._begin()
+        floor = call.floor()
+        if floor is None and self.handed > entries.key(call.last_entry):
+            floor = self._begin() if call.last_entry == entries.ORIGIN else call.last_entry
+        if floor is None and self.late:
+            floor = self.late[0].entry
+        return floor
+
+    def _begin(self) -> EntryId | None:
+        confirmed = self.call.outbox.confirmed.place.entry
+        begin = self.first if confirmed == entries.ORIGIN else confirmed
+        return None if begin == entries.ORIGIN else begin
