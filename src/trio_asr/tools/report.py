@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from trio_asr.tools.transcripts import Event, Message
@@ -13,6 +14,17 @@ from trio_asr.tools.wer import error_rate, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+HEADINGS = (
+    "audio",
+    "connec-\ntions",
+    "interim\nresults",
+    "final\nresults",
+    "words",
+    "word\nerrors",
+    "delay,\ninterim",
+    "delay,\nfinal",
+)
 
 
 @dataclass
@@ -87,12 +99,13 @@ class Report:
 
     def table(self) -> Table:
         """One row a call."""
-        table = Table(title="What the calls came to", title_justify="left", title_style="bold")
-        table.add_column("call")
-        for heading in ("audio", "connections", "interims", "finals", "words", "word errors"):
-            table.add_column(heading, justify="right")
-        table.add_column("audio to interim", justify="right")
-        table.add_column("to final", justify="right")
+        # Fits 80 columns, the width of an output that is no terminal.
+        table = Table(
+            title="What the calls came to", title_justify="left", title_style="bold", box=SIMPLE_HEAD
+        )
+        table.add_column("call", no_wrap=True, max_width=20)
+        for heading in HEADINGS:
+            table.add_column(heading, justify="right", no_wrap=True)
         for call in self.calls.values():
             rate = call.error_rate
             table.add_row(

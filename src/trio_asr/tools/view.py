@@ -8,11 +8,12 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Group
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from rich.console import Console
@@ -41,10 +42,11 @@ class TranscriptView:
             return
         if not self.console.is_terminal:
             kind = "final  " if message.final else "interim"
-            self.console.print(self._line(message, kind), soft_wrap=True)
+            at, label, text = self._cells(message)
+            self.console.print(Text("  ").join([at, label, Text(kind), text]), soft_wrap=True)
         elif message.final:
             self._interims.pop(message.interaction_id, None)
-            self.console.print(self._line(message))
+            self.console.print(self._rows([message]))
             self._draw()
         else:
             self._interims[message.interaction_id] = message
@@ -70,20 +72,24 @@ class TranscriptView:
         self._live.stop()
 
     def _draw(self) -> None:
-        self._live.update(Group(*(self._line(message) for message in self._interims.values())))
+        self._live.update(self._rows(self._interims.values()))
 
-    def _line(self, message: Message, kind: str = "") -> Text:
+    def _rows(self, messages: Iterable[Message]) -> Table:
+        """In columns, so that a long text wraps beside the names and not below them."""
+        grid = Table.grid(padding=(0, 2))
+        for message in messages:
+            grid.add_row(*self._cells(message))
+        return grid
+
+    def _cells(self, message: Message) -> tuple[Text, Text, Text]:
         call = message.interaction_id
         if call not in self._styles:
             self._styles[call] = next(self._next_colour)
             self._width = max(self._width, min(LABEL_WIDTH, len(call)))
         at = "" if message.start_ms is None else f"{message.start_ms / 1000:.1f}s"
         label = printable(call)[:LABEL_WIDTH].ljust(self._width)
-        line = Text.assemble((f"{at:>8}  ", "dim"), (label, self._styles[call]), "  ")
-        if kind:
-            line.append(f"{kind}  ", "dim")
-        line.append(printable(message.text), "" if message.final else "bright_black")
-        return line
+        style = "" if message.final else "bright_black"
+        return Text(f"{at:>8}", "dim"), Text(label, self._styles[call]), Text(printable(message.text), style)
 
 
 def printable(text: str) -> str:
