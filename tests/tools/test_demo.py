@@ -115,7 +115,7 @@ def test_the_shipped_calls_are_recognised_word_for_word(tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    row = r"^  (\w+) +[\d.]+ s +(\d+) +(\d+) +\d+ +\d+ +(\d+)% "
+    row = r"^ *(\w+) +[\d.]+ s +(\d+) +(\d+) +\d+ +\d+ +(\d+)% "
     rows = re.findall(row, done.stdout, re.MULTILINE)
     assert [name for name, *_ in rows] == ["billing", "delivery", "internet"], done.stdout
     for _, connections, interims, errors in rows:

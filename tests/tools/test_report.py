@@ -68,6 +68,6 @@ def test_table_and_footer() -> None:
     console = Console(file=io.StringIO(), width=80)
     console.print(report.table())
     assert isinstance(console.file, io.StringIO)
-    row = next(line for line in console.file.getvalue().splitlines() if line.startswith("  a "))
+    row = next(line for line in console.file.getvalue().splitlines() if line.startswith(" a "))
     assert row.split() == ["a", "4.0", "s", "1", "2", "2", "4", "25%", "0.40", "s", "0.70", "s"]
     assert "200 frames from Redis and sent 4.0 s of audio in 18 chunks" in report.footer()

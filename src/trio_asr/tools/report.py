@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 HEADINGS = (
     "audio",
     "connec-\ntions",
-    "interim\nresults",
-    "final\nresults",
+    "interim",
+    "final",
     "words",
-    "word\nerrors",
-    "delay,\ninterim",
-    "delay,\nfinal",
+    "errors",
+    "delay of\ninterim",
+    "delay of\nfinal",
 )
 
 
