@@ -1,0 +1,26 @@
+"""A daemon that is whatever a test says."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from trio_asr.web.view import Role, View
+
+
+@dataclass
+class FakeView:
+    role: Role = "active"
+    provider: str = "deepgram"
+    active_buffers: int = 0
+    active_connections: int | None = 0
+    since: dict[str, float] = field(default_factory=dict)  # what is wrong, and since when on trio's clock
+
+    def problems(self, now: float) -> dict[str, float]:
+        return {name: now - began for name, began in self.since.items()}
+
+
+@pytest.fixture
+def view() -> FakeView:
+    fake = FakeView()
+    _conforms: View = fake
+    return fake

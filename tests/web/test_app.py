@@ -1,0 +1,127 @@
+"""The pages, asked over the application's test client."""
+
+from typing import Any
+
+import pytest
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+from trio.testing import MockClock
+
+from trio_asr.config import Config, HttpConfig
+from trio_asr.metrics import Metrics
+from trio_asr.web.app import create_app
+
+
+async def get(view: Any, path: str, metrics: Metrics | None = None) -> tuple[int, Any]:
+    config = Config(http=HttpConfig(degraded_after_s=30))
+    response = await create_app(view, metrics or Metrics(), config).test_client().get(path)
+    return response.status_code, await response.get_json()
+
+
+async def test_health_of_an_idle_worker(view: Any) -> None:
+    """Requirements 10: the old fields with zeros."""
+    code, body = await get(view, "/health")
+    assert code == 200
+    assert body == {
+        "status": "ok",
+        "service": "asr-worker",
+        "provider": "deepgram",
+        "activeBuffers": 0,
+        "activeConnections": 0,
+        "role": "active",
+        "metrics": Metrics().seed_snapshot(),
+    }
+    assert list(body)[:5] == ["status", "service", "provider", "activeBuffers", "activeConnections"]
+
+
+async def test_health_counts(view: Any) -> None:
+    metrics = Metrics()
+    metrics.connection_opened(0.25)
+    view.active_buffers, view.active_connections = 3, 2
+    _, body = await get(view, "/health", metrics)
+    assert (body["activeBuffers"], body["activeConnections"]) == (3, 2)
+    assert body["metrics"]["connectionsCreated"] == 1
+    assert body["metrics"]["connectionCreationWaitTime"] == [250.0]
+
+
+async def test_a_provider_without_connections_says_so(view: Any) -> None:
+    view.provider, view.active_connections = "mock", None
+    _, body = await get(view, "/health")
+    assert (body["provider"], body["activeConnections"]) == ("mock", "N/A")
+
+
+async def test_health_is_degraded_only_after_a_while(view: Any, autojump_clock: MockClock) -> None:
+    """Requirements 19: 503, or a status that is not ok, pulls the new version back; a blip must not."""
+    view.since = {"redis": trio.current_time()}
+    await trio.sleep(29.9)
+    code, body = await get(view, "/health")
+    assert (code, body["status"]) == (200, "ok")
+    assert "problems" not in body
+    await trio.sleep(0.1)
+    code, body = await get(view, "/health")
+    assert (code, body["status"]) == (503, "degraded")
+    assert body["problems"] == {"redis": 30.0}
+    view.since = {}
+    code, body = await get(view, "/health")
+    assert (code, body["status"]) == (200, "ok")
+
+
+async def test_a_standby_is_healthy_but_not_ready(view: Any) -> None:
+    view.role = "standby"
+    code, body = await get(view, "/health")
+    assert (code, body["role"]) == (200, "standby")
+    code, body = await get(view, "/ready")
+    assert code == 503
+    assert body == {"status": "not ready", "role": "standby", "reasons": ["role is standby"]}
+
+
+@pytest.mark.parametrize(("role", "expected"), [("starting", 503), ("active", 200), ("stopping", 503)])
+async def test_ready_is_for_the_active_one(view: Any, role: str, expected: int) -> None:
+    view.role = role
+    assert (await get(view, "/ready"))[0] == expected
+
+
+async def test_a_problem_makes_it_unready_at_once(view: Any, autojump_clock: MockClock) -> None:
+    view.since = {"deepgram refuses the key": trio.current_time()}
+    await trio.sleep(2)
+    code, body = await get(view, "/ready")
+    assert code == 503
+    assert body["reasons"] == ["deepgram refuses the key for 2 s"]
+
+
+async def test_live_is_200_whatever_is_wrong(view: Any) -> None:
+    view.role, view.since = "stopping", {"redis": -1000.0}
+    assert await get(view, "/live") == (200, {"status": "alive"})
+
+
+async def test_metrics_is_a_scrape(view: Any) -> None:
+    """Requirements 16."""
+    view.role = "standby"
+    metrics = Metrics()
+    response = await create_app(view, metrics, Config()).test_client().get("/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    text = await response.get_data(as_text=True)
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    roles = {sample.labels["role"]: sample.value for sample in families["asr_role"].samples}
+    assert roles == {"starting": 0, "standby": 1, "active": 0, "stopping": 0}
+    assert families["asr_ready"].samples[0].value == 0
+
+
+async def test_index_leads_to_the_pages(view: Any) -> None:
+    response = await create_app(view, Metrics(), Config()).test_client().get("/")
+    text = await response.get_data(as_text=True)
+    assert response.status_code == 200
+    for path in ("/health", "/ready", "/live", "/metrics"):
+        assert f'href="{path}"' in text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/health/", "/static/x", "/metrics/../secret", "/%00"])
+async def test_anything_else_is_404_in_json(view: Any, path: str) -> None:
+    assert await get(view, path) == (404, {"error": "Not Found"})
+
+
+async def test_pages_only_read(view: Any) -> None:
+    response = await create_app(view, Metrics(), Config()).test_client().post("/health")
+    assert response.status_code == 405
+    assert await response.get_json() == {"error": "Method Not Allowed"}
