@@ -24,8 +24,8 @@ from trio_asr.config import HttpConfig
 _log = logs.get(__name__)
 
 # Hypercorn sends in a shield without a bound, so a client that never reads could hold up the end of the
-# process. The kernel breaks such a connection after this time; accepted sockets inherit the option. A stop may
-# take two seconds beyond its grace, so it is no longer than that.
+# process. The kernel breaks such a connection after this time; accepted sockets inherit the option. No longer
+# than the two seconds that a stop may take beyond its grace.
 SEND_TIMEOUT_MS = 2_000
 # How long requests in progress may take at the end. They are answered from memory.
 GRACE_S = 1.0
