@@ -101,7 +101,11 @@ class Report:
         """One row a call."""
         # Fits 80 columns, the width of an output that is no terminal.
         table = Table(
-            title="What the calls came to", title_justify="left", title_style="bold", box=SIMPLE_HEAD
+            title="What the calls came to",
+            title_justify="left",
+            title_style="bold",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
         )
         table.add_column("call", no_wrap=True, max_width=20)
         for heading in HEADINGS:
