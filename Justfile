@@ -33,11 +33,7 @@ coverage *ARGS:
 
 # Check style, trio pitfalls and types
 lint:
-    {{bin}}/ruff check .
-    {{bin}}/ruff format --check .
-    {{bin}}/flake8 --select ASYNC src tests
-    {{bin}}/mypy
-    {{bin}}/pyright --pythonpath {{bin}}/python
+    scripts/lint.sh
 
 # Bring the code into shape
 format:
