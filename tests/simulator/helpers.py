@@ -1,6 +1,6 @@
-"""A Deepgram client for tests: the real WebSocket protocol over a memory stream."""
+"""For the tests: sessions without I/O, and a client with the real WebSocket protocol over a memory stream."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -9,10 +9,22 @@ import trio
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
+from trio_asr.simulator.actions import Action, Close, Send
+from trio_asr.simulator.echo import EchoEngine
+from trio_asr.simulator.engines import Engine
+from trio_asr.simulator.query import check, parse
+from trio_asr.simulator.render import About
 from trio_asr.simulator.server import SimulatorSettings, handle
+from trio_asr.simulator.session import Session
+from trio_asr.simulator.wire import ModelInfo, encode
 
-RAW = "encoding=linear16&sample_rate=8000"
+RAW = "model=nova-3&encoding=linear16&sample_rate=8000"
+INTERIMS = RAW + "&interim_results=true"
+FULL = INTERIMS + "&vad_events=true&utterance_end_ms=1000"
 TOKEN = [(b"Authorization", b"Token key")]
+KEEP_ALIVE, FINALIZE, CLOSE = '{"type":"KeepAlive"}', '{"type":"Finalize"}', '{"type":"CloseStream"}'
+ABOUT = About("the-id", "2026-01-20T07:53:03.141Z", ModelInfo("nova-3", "1", "nova-3"))
+VOICE = b"\1\2" * 800  # 100 ms that are not silent
 
 
 class Client:
@@ -97,3 +109,32 @@ def _leaves(error: BaseException) -> list[BaseException]:
 def results(result: Any) -> tuple[float, float, str]:
     """``(start, duration, transcript)`` of a Results message."""
     return result["start"], result["duration"], result["channel"]["alternatives"][0]["transcript"]
+
+
+def session(query: str = RAW, engine: Engine | None = None) -> Session:
+    asked = check(parse(query))
+    return Session(asked, (engine or EchoEngine()).open(asked), about=ABOUT, now=0.0)
+
+
+def told(actions: Iterable[Action]) -> list[Any]:
+    """The messages as a client decodes them, and ``(code, reason)`` for a close."""
+    out: list[Any] = []
+    for action in actions:
+        if isinstance(action, Send):
+            payload = encode(action.message)
+            out.append(payload if isinstance(payload, bytes) else msgspec.json.decode(payload))
+        elif isinstance(action, Close):
+            out.append((action.code, action.reason))
+    return out
+
+
+def brief(messages: list[Any]) -> list[Any]:
+    """Results as ``(start, duration, flags, text)``; flags: i or f, s speech_final, F from_finalize."""
+    return [_brief(m) if isinstance(m, dict) else m for m in messages]
+
+
+def _brief(m: dict[str, Any]) -> Any:
+    if m["type"] != "Results":
+        return m["type"], m.get("timestamp", m.get("last_word_end", m.get("duration")))
+    flags = ("f" if m["is_final"] else "i") + "s" * m["speech_final"] + "F" * m["from_finalize"]
+    return m["start"], m["duration"], flags, m["channel"]["alternatives"][0]["transcript"]

@@ -3,7 +3,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from tests.simulator.helpers import RAW, TOKEN, connected, refused, results
+from tests.simulator.helpers import CLOSE, FULL, KEEP_ALIVE, RAW, TOKEN, connected, refused, results
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_asr.simulator.echo import EchoEngine
@@ -11,10 +11,7 @@ from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.session import NET_0000, NET_0001
 from trio_asr.simulator.stamps import stamp
 
-CLOSE = '{"type":"CloseStream"}'
-KEEP_ALIVE = '{"type":"KeepAlive"}'
 INVALID = RAW + "&utterance_end_ms=999&interim_results=true"
-FULL = RAW + "&model=nova-3&interim_results=true&vad_events=true&utterance_end_ms=1000&smart_format=true"
 
 
 async def test_a_stream_from_its_first_sample_to_its_close(autojump_clock: MockClock) -> None:

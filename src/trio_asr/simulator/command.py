@@ -22,7 +22,7 @@ from trio_asr.simulator.speech import SpeechEngine
 
 _FILE: Final = click.Path(exists=True, path_type=Path)
 #: What each fault does, for ``--help``; the names are those of ``Faults``.
-_FAULTS: Final = {
+FAULT_HELP: Final = {
     "handshake_delay_s": "Answer the handshake so many seconds late.",
     "refuse_status": "Refuse the handshake with this HTTP status ...",
     "refuse_first": "... of the first N connections only;",
@@ -47,7 +47,7 @@ _FAULTS: Final = {
 def _fault_options(command: Callable[..., None]) -> Callable[..., None]:
     """An option for each fault, ``--mute-after-s`` for ``mute_after_s``."""
     defaults = Faults()
-    for name, text in reversed(_FAULTS.items()):
+    for name, text in reversed(FAULT_HELP.items()):
         command = click.option(
             "--" + name.replace("_", "-"),
             type=PARSERS[name],
@@ -95,11 +95,11 @@ def simulate(
 ) -> None:
     """Run a stand-in for Deepgram's live speech-to-text API.
 
-    Point any Deepgram client at ws://HOST:PORT/v1/listen instead of wss://api.deepgram.com/v1/listen; raw audio
-    of one channel with encoding and sample_rate in the query. No audio leaves this machine.
+    Point any Deepgram client at ws://HOST:PORT/v1/listen instead of wss://api.deepgram.com/v1/listen; raw
+    audio of one channel with encoding and sample_rate in the query. No audio leaves this machine.
 
-    The options from --handshake-delay-s on make it misbehave, for all connections. A client can ask for the same
-    for itself: extra=sim_mute_after_s:5 in the query.
+    The options from --handshake-delay-s on make it misbehave, for all connections. A client can ask for the
+    same for itself: extra=sim_mute_after_s:5 in the query.
     """
     try:
         every = Faults(**faults)
@@ -144,19 +144,20 @@ async def _run(
     settings: SimulatorSettings, host: str, port: int, context: ssl.SSLContext | None
 ) -> OSError | None:
     """Serve until SIGINT or SIGTERM; the error if the address cannot be had."""
+    failure: OSError | None = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             start = partial(serve, settings, host=host, port=port, ssl_context=context)
             try:
                 bound: int = await nursery.start(start)
             except OSError as error:
-                await trio.lowlevel.checkpoint()
-                return error
-            scheme = "ws" if context is None else "wss"
-            shown = f"[{host}]" if ":" in host else host
-            where = f"{scheme}://{shown}:{bound}{PATH}"
-            click.echo(f"Simulator listening on {where} (engine {settings.engine.name}). Ctrl-C ends it.")
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
-                break
-    return None
+                failure = error
+            else:
+                scheme = "ws" if context is None else "wss"
+                shown = f"[{host}]" if ":" in host else host
+                where = f"{scheme}://{shown}:{bound}{PATH}"
+                click.echo(f"Simulator listening on {where} (engine {settings.engine.name}). Ctrl-C ends it.")
+                async for _ in signals:
+                    break
+            nursery.cancel_scope.cancel()
+    return failure

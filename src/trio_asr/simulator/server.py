@@ -16,7 +16,8 @@ from trio_asr.simulator import handshake
 from trio_asr.simulator.actions import Peer
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.engines import Engine
-from trio_asr.simulator.faults import Faults, FaultsFor, FaultyPeer, no_faults, refusal, with_query
+from trio_asr.simulator.faults import Faults, FaultsFor, no_faults, refusal, with_query
+from trio_asr.simulator.faulty import FaultyPeer
 from trio_asr.simulator.ledger import ConnectionRecord, Ledger
 from trio_asr.simulator.line import Jobs, Line
 from trio_asr.simulator.query import ListenQuery, Refused

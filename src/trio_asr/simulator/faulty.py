@@ -1,0 +1,174 @@
+"""A session behind its faults: they filter what comes in, what goes out, and the passing of time. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from trio_asr.simulator.actions import Abort, Action, Close, Peer, Recognise, Send, StopReading
+from trio_asr.simulator.engines import Words
+from trio_asr.simulator.faults import Faults
+from trio_asr.simulator.wire import Metadata, Raw, Results, looks_float32
+
+_GARBAGE: Final = bytes(range(256))
+
+
+class FaultyPeer:
+    """A session behind its faults; a ``Peer``. After Close, Abort and StopReading it says nothing more."""
+
+    def __init__(self, inner: Peer, faults: Faults, *, now: float) -> None:
+        self._inner = inner
+        self._faults = faults
+        self._over = False
+        self._bytes = self._finals = self._messages = 0
+        self._mute_at = _at(now, faults.mute_after_s)
+        timers: list[tuple[float, Action]] = [
+            (_at(now, faults.abort_after_s), Abort()),
+            (_at(now, faults.close_after_s), Close(faults.close_code, faults.close_reason)),
+            (_at(now, faults.stop_reading_after_s), StopReading()),
+        ]
+        self._timer, self._timer_action = min(timers, key=lambda timer: timer[0])
+        self._held: deque[tuple[float, Action]] = deque()  # in the order in which they will go out
+
+    @property
+    def backlogged(self) -> bool:
+        """See ``Peer``."""
+        return self._inner.backlogged
+
+    def audio(self, data: bytes, now: float) -> list[Action]:
+        """See ``Peer``."""
+        self._bytes += len(data)
+        limit = self._faults.abort_after_bytes
+        if limit is not None and self._bytes >= limit and not self._over:
+            self._over = True
+            return [Abort()]
+        return self._pass(self._inner.audio(data, now), now)
+
+    def text(self, data: str, now: float) -> list[Action]:
+        """See ``Peer``."""
+        return self._pass(self._inner.text(data, now), now)
+
+    def recognised(self, ticket: int, words: Words | None, now: float) -> list[Action]:
+        """See ``Peer``."""
+        return self._pass(self._inner.recognised(ticket, words, now), now)
+
+    def next_timeout(self) -> float | None:
+        """See ``Peer``."""
+        if self._over:
+            return None
+        held = self._held[0][0] if self._held else math.inf
+        inner = self._inner.next_timeout()
+        soonest = min(held, self._timer, math.inf if inner is None else inner)
+        return None if soonest == math.inf else soonest
+
+    def on_timeout(self, now: float) -> list[Action]:
+        """See ``Peer``."""
+        if self._over:
+            return []
+        out: list[Action] = []
+        while self._held and self._held[0][0] <= now:
+            out += self._spoil(self._held.popleft()[1], now)
+        inner = self._inner.next_timeout()
+        if inner is not None and inner <= now:
+            out += self._pass(self._inner.on_timeout(now), now)
+        if now >= self._timer and not self._over:
+            self._over = True
+            out.append(self._timer_action)
+        return out
+
+    def _pass(self, actions: list[Action], now: float) -> list[Action]:
+        """What may go out now of what the session wants; late finals are held, and the end of the stream
+        behind them.
+        """
+        out: list[Action] = []
+        for action in actions:
+            if isinstance(action, Recognise):
+                out.append(action)
+            elif self._is_late(action):
+                self._held.append((now + self._delay(action), action))
+            else:
+                out += self._spoil(action, now)
+        return out
+
+    def _is_late(self, action: Action) -> bool:
+        return _is_final(action) if self._delay(action) else bool(self._held) and _is_end(action)
+
+    def _delay(self, action: Action) -> float:
+        return self._faults.final_delay_s if _is_final(action) else 0.0
+
+    def _spoil(self, action: Action, now: float) -> list[Action]:
+        if self._over or now >= self._mute_at:
+            return []
+        if not isinstance(action, Send):
+            self._over = True
+            return [action]
+        if isinstance(action.message, Results) and action.message.is_final:
+            sends: list[Action] = [Send(message) for message in self._spoil_final(action.message)]
+        else:
+            sends = [action]
+        return [out for send in sends for out in (*self._junk(), send)]
+
+    def _spoil_final(self, final: Results) -> Iterator[Results]:
+        self._finals += 1
+        count, faults = self._finals, self._faults
+        if _nth(count, faults.drop_final_every):
+            return
+        yield from _shrunk(final) if _nth(count, faults.shrink_final_every) else (final,)
+        if _nth(count, faults.duplicate_final_every):
+            yield final
+        if _nth(count, faults.zero_final_every):
+            yield _part(final, final.start + final.duration, final.start + final.duration)
+
+    def _junk(self) -> Iterator[Send]:
+        self._messages += 1
+        if _nth(self._messages, self._faults.unknown_every):
+            yield Send(Raw({"type": "Weather", "channel": [0, 1], "forecast": {"degrees": 21.5}}))
+        if _nth(self._messages, self._faults.garbage_every):
+            yield Send(Raw(_GARBAGE))
+
+
+def _at(now: float, after: float | None) -> float:
+    return math.inf if after is None else now + after
+
+
+def _nth(count: int, every: int) -> bool:
+    return every > 0 and count % every == 0
+
+
+def _is_final(action: Action) -> bool:
+    return isinstance(action, Send) and isinstance(action.message, Results) and action.message.is_final
+
+
+def _is_end(action: Action) -> bool:
+    return isinstance(action, Close) or (isinstance(action, Send) and isinstance(action.message, Metadata))
+
+
+def _part(final: Results, start: float, end: float) -> Results:
+    """The final for a part of its window, with the words that begin there."""
+    whole = final.channel.alternatives[0]
+    words = [word for word in whole.words if start <= word.start < end]
+    text = " ".join(word.punctuated_word or word.word for word in words)
+    alternative = msgspec.structs.replace(
+        whole, transcript=text, words=words, confidence=whole.confidence if words else 0.0
+    )
+    return msgspec.structs.replace(
+        final,
+        start=looks_float32(start),
+        duration=looks_float32(end - start),
+        channel=msgspec.structs.replace(final.channel, alternatives=[alternative]),
+    )
+
+
+def _shrunk(final: Results) -> Iterator[Results]:
+    """Two finals for one: the pause, if any, is after the second."""
+    words = final.channel.alternatives[0].words
+    if len(words) < 2:
+        yield final
+        return
+    cut = words[-1].start
+    yield msgspec.structs.replace(_part(final, final.start, cut), speech_final=False, from_finalize=False)
+    yield _part(final, cut, final.start + final.duration)
