@@ -212,8 +212,8 @@ class Session:
         )
 
     def _drain(self) -> list[Action]:
-        """Everything that can be said now, in order, and the jobs."""
-        actions, self._jobs = self._jobs, []
+        """Everything that can be said now, in order, and after it the jobs."""
+        actions: list[Action] = []
         while self._outbox:
             head = self._outbox[0]
             if isinstance(head, render.Draft):
@@ -224,4 +224,6 @@ class Session:
                 actions.append(head if isinstance(head, Close) else Send(head))
             self._answered = True
             self._outbox.popleft()
+        actions += self._jobs
+        self._jobs.clear()
         return actions

@@ -1,0 +1,79 @@
+"""Engines whose words come from threads, through the whole server; on the real clock, which waits for threads."""
+
+import threading
+
+import trio
+from tests.simulator.helpers import CLOSE, RAW, VOICE, connected, results
+
+from trio_asr.simulator.engines import Ear, Job, Mark, RecognitionError, SegmentEnds, Word, Words
+from trio_asr.simulator.query import ListenQuery
+from trio_asr.simulator.server import SimulatorSettings
+from trio_asr.simulator.session import NET_0000
+
+
+class Threaded:
+    """A final each second, whose word comes from a thread; ``fails`` makes the jobs fail."""
+
+    name, threads = "threaded", 1
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.running = self.most = 0
+        self.lock = threading.Lock()
+
+    def open(self, query: ListenQuery) -> Ear:
+        return ThreadedEar(self)
+
+    def work(self, start: int, end: int) -> Words:
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        if self.fails:
+            raise RecognitionError("out of memory")
+        with self.lock:
+            self.running -= 1
+        return (Word(f"{start}-{end}", start, end),)
+
+
+class ThreadedEar:
+    def __init__(self, engine: Threaded) -> None:
+        self.engine = engine
+        self.heard = 0
+
+    def hear(self, pcm: bytes) -> list[Mark]:
+        before, self.heard = self.heard, self.heard + len(pcm) // 2
+        ends = range(before - before % 8000 + 8000, self.heard + 1, 8000)
+        return [SegmentEnds(at, speech_final=True) for at in ends]
+
+    def words(self, start: int, end: int, *, final: bool) -> Words | Job:
+        return lambda: self.engine.work(start, end)
+
+    def cut(self, at: int) -> None: ...
+
+
+async def test_words_from_threads_keep_their_order_and_hold_the_close() -> None:
+    engine = Threaded()
+    settings = SimulatorSettings(engine=engine)
+    with trio.fail_after(10):
+        async with connected(settings, RAW) as client, connected(settings, RAW) as other:
+            for _ in range(12):
+                await client.send(VOICE * 10)
+                await other.send(VOICE * 10)
+            await client.send(VOICE * 5, CLOSE)
+            await other.send(CLOSE)
+            await client.ended()
+            await other.ended()
+    texts = [f"{start}-{start + 8000}" for start in range(0, 96_000, 8000)]
+    assert [results(r)[2] for r in client.finals] == [*texts, "96000-100000", ""]
+    assert [results(r)[2] for r in other.finals] == [*texts, ""]
+    assert (client.kinds[-1], client.code, other.code) == ("Metadata", 1000, 1000)
+    assert engine.most == 1
+
+
+async def test_an_engine_that_fails_ends_the_stream_only() -> None:
+    settings = SimulatorSettings(engine=Threaded(fails=True))
+    with trio.fail_after(10):
+        async with connected(settings, RAW) as client:
+            await client.send(VOICE * 10)
+            await client.ended()
+    assert (client.kinds, client.code, client.reason) == (["Metadata"], 1011, NET_0000)
