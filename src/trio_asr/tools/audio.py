@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SAMPLE_BYTES = 2
 DEFAULT_RATE = 8000
+INSTALL_DEMO = "in the extra 'demo': in a checkout, scripts/setup.sh demo"
 
 
 class AudioError(Exception):
@@ -60,7 +61,7 @@ def _convert(path: Path, rate: int) -> bytes:
         from av.error import FFmpegError  # noqa: PLC0415
     except ImportError:
         raise AudioError(
-            f"{path}: not a {rate} Hz mono 16-bit WAV; converting it needs PyAV: pip install 'trio-asr[demo]'"
+            f"{path}: not a {rate} Hz mono 16-bit WAV; converting it needs PyAV, {INSTALL_DEMO}"
         ) from None
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
     pcm = bytearray()

@@ -12,7 +12,7 @@ import click
 import trio
 from rich.console import Console
 
-from trio_asr.tools.audio import AudioError
+from trio_asr.tools.audio import INSTALL_DEMO, AudioError
 from trio_asr.tools.children import ChildError
 from trio_asr.tools.connection import RedisFailure
 from trio_asr.tools.demo import Demo, choose
@@ -42,7 +42,7 @@ def demo(*, audio: tuple[Path, ...], keep_logs: Path | None) -> None:
     with the package are played, and the words are compared with what was said. Takes about half a minute.
     """
     if importlib.util.find_spec("faster_whisper") is None:
-        raise click.ClickException("the demo needs its extra: pip install 'trio-asr[demo]'")
+        raise click.ClickException(f"the demo needs speech recognition, {INSTALL_DEMO}")
     console = Console(highlight=False)
     began = time.monotonic()
     report, failure = None, ""

