@@ -1,4 +1,4 @@
-"""Engines whose words come from threads, through the whole server; on the real clock, which waits for threads."""
+"""Engines whose words come from threads, through the whole server; on the real clock: threads need it."""
 
 import threading
 

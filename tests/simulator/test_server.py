@@ -1,3 +1,5 @@
+import random
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -196,3 +198,28 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(autojump_clock: Mock
         await client.websocket._stream.aclose()
     record = settings.ledger.connections[0]
     assert (record.close_code, settings.ledger.open) == (1006, 0)
+
+
+REQUEST = (
+    b"GET /v1/listen?encoding=linear16&sample_rate=8000 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Authorization: Token key\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("seed", range(200))
+async def test_no_bytes_whatever_bring_the_server_down(seed: int, autojump_clock: MockClock) -> None:
+    """A good request, then frames of every kind with random contents, then the end or loss of the stream."""
+    chance = random.Random(seed)
+    near, far = memory_stream_pair()
+    settings = SimulatorSettings()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(handle, far, settings)
+        await near.send_all(REQUEST[: len(REQUEST) - chance.choice([0, 0, 0, 1])])
+        with suppress(trio.BrokenResourceError):  # it may close first
+            for _ in range(chance.randint(0, 6)):
+                body = chance.randbytes(chance.choice([0, 1, 2, 125]))
+                head = [0x80 | chance.choice([0, 1, 2, 3, 8, 9, 10]), 0x80 | len(body)]
+                await near.send_all(bytes([*head, 0, 0, 0, 0]) + body if chance.random() < 0.8 else body)
+            await (near.send_eof() if chance.random() < 0.5 else near.aclose())
+    assert settings.ledger.open == 0

@@ -16,6 +16,7 @@ from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.engines import Engine, RecognitionError
 from trio_asr.simulator.faults import PARSERS, Faults
 from trio_asr.simulator.handshake import PATH
+from trio_asr.simulator.ledger import Ledger
 from trio_asr.simulator.script import ScriptEngine, read_script
 from trio_asr.simulator.server import SimulatorSettings, serve
 from trio_asr.simulator.speech import SpeechEngine
@@ -106,7 +107,12 @@ def simulate(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     chosen = _engine(engine, script=script, model=model, segment_ms=segment_ms)
-    settings = SimulatorSettings(engine=chosen, api_key=api_key, faults_for=lambda _index, _query: every)
+    settings = SimulatorSettings(
+        engine=chosen,
+        api_key=api_key,
+        faults_for=lambda _index, _query: every,
+        ledger=Ledger(keep_messages=0),
+    )
     context = _tls(tls_cert, tls_key)
     if failure := trio.run(_run, settings, host, port, context):
         raise click.ClickException(f"Cannot listen on {host}:{port}: {failure.strerror or failure}")

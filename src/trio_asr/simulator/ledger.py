@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
 
 from trio_asr.simulator.query import Pairs
 
-_KEEP_CONNECTIONS: Final = 10_000
-#: Messages remembered for each connection and direction: at five chunks a second, the last seven minutes.
-_KEEP_MESSAGES: Final = 2048
-
-
-def _bounded() -> deque[tuple[float, str, int]]:
-    return deque(maxlen=_KEEP_MESSAGES)
+#: ``(time, kind, bytes)`` of messages.
+Messages = deque[tuple[float, str, int]]
 
 
 @dataclass(slots=True)
@@ -40,8 +34,8 @@ class ConnectionRecord:
     keepalives: int = 0
     finalizes: int = 0
     close_streams: int = 0
-    received: deque[tuple[float, str, int]] = field(default_factory=_bounded)
-    sent: deque[tuple[float, str, int]] = field(default_factory=_bounded)
+    received: Messages = field(default_factory=deque)
+    sent: Messages = field(default_factory=deque)
 
     def note_audio(self, now: float, data: bytes) -> None:
         """A binary message came."""
@@ -59,10 +53,15 @@ class ConnectionRecord:
 
 
 class Ledger:
-    """The latest connections, oldest first, and counts of all."""
+    """The latest connections, oldest first, and counts of all.
 
-    def __init__(self) -> None:
-        self.connections: deque[ConnectionRecord] = deque(maxlen=_KEEP_CONNECTIONS)
+    A message takes some 100 bytes: the bounds are for a test's needs, which by default are at most 200 MB. A
+    simulator that runs for itself remembers no messages.
+    """
+
+    def __init__(self, *, keep_connections: int = 1000, keep_messages: int = 1000) -> None:
+        self.connections: deque[ConnectionRecord] = deque(maxlen=keep_connections)
+        self._keep_messages = keep_messages
         self.total = 0
         self.open = 0
         self.most_open = 0
@@ -72,7 +71,8 @@ class Ledger:
         """A connection came in; ``index`` counts from 0."""
         if self.began is None:
             self.began = now
-        record = ConnectionRecord(self.total, request_id, now)
+        received, sent = (deque[tuple[float, str, int]](maxlen=self._keep_messages) for _ in range(2))
+        record = ConnectionRecord(self.total, request_id, now, received=received, sent=sent)
         self.total += 1
         self.connections.append(record)
         return record

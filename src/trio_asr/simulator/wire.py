@@ -7,6 +7,7 @@ Shapes: "Live Audio" in Deepgram's API reference (AsyncAPI specification), and t
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ def float32(value: float) -> float:
     return float(_FLOAT32.unpack(_FLOAT32.pack(value))[0])
 
 
+@lru_cache(4096)  # an interim's numbers come again in the next one, and in the final
 def looks_float32(value: float) -> float:
     """The double whose JSON is the shortest text of ``value`` as a 32-bit float: Deepgram prints
     ``4.0699997``.
