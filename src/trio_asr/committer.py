@@ -165,7 +165,7 @@ class Committer:
         self._count(source.settle(answer.outcome))
         if not source.idle:
             self._ready.setdefault(source.interaction_id, (source, now))
-        elif drain := self._drains.pop(source.interaction_id, None):
+        elif (drain := self._drains.pop(source.interaction_id, None)) is not None:
             drain.set()
 
     def _refuse(self, source: Source, reason: str, now: float) -> None:

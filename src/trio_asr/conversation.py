@@ -98,6 +98,7 @@ class Conversation:
     async def _pump(self, feed: trio.MemoryReceiveChannel[Chunk]) -> None:
         """Send chunks until the feed ends, KeepAlive while there are none."""
         while True:
+            chunk = None
             with trio.move_on_at(self._next_control()) as idle:
                 chunk = await _next(feed)
             if idle.cancelled_caught:

@@ -159,7 +159,7 @@ class _DeepgramLink:
 
 def _closed(error: ConnectionClosed) -> LinkClosed:
     reason = error.reason
-    return LinkClosed(1006, "") if reason is None else LinkClosed(reason.code, reason.reason or "")
+    return LinkClosed(1006, "") if reason is None else LinkClosed(int(reason.code), reason.reason or "")
 
 
 def _header(headers: Any, name: bytes) -> str:

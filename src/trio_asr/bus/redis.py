@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any, TypeVar, cast
 
 import redis
+import redis.exceptions
 import trio
 from redis.backoff import NoBackoff
 from redis.retry import Retry

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from trio_asr.core import entries
-from trio_asr.core.checkpoint import Commit, Outcome, ReaderState, Stored, Write, decode_reader, encode
+from trio_asr.core.checkpoint import Commit, Outcome, Stored, Write, decode_reader, encode
 from trio_asr.core.entries import EntryId
 from trio_asr.core.outbox import Item
 
