@@ -37,7 +37,7 @@ class DeepgramProvider:
 
     def __init__(self, config: DeepgramConfig, key: Secret, dial: Dial | None = None) -> None:
         self._config = config
-        self._headers = [(b"Authorization", b"Token " + key.reveal().encode())]
+        self._key = key  # revealed for the handshake only: nothing that holds it may show it
         url = urlsplit(config.url)
         self._secure = url.scheme == "wss"
         self._host = url.hostname or ""
@@ -56,14 +56,16 @@ class DeepgramProvider:
     async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
         opened = False
         try:
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as nursery, self._closing() as streams:
                 with trio.fail_after(self._config.connect_timeout_ms / 1000):
-                    socket = await self._open(nursery, self.target(sample_rate))
+                    stream = await self._reach()
+                    streams.append(stream)
+                    socket = await self._shake_hands(nursery, stream, self.target(sample_rate))
                 opened = True
                 try:
                     yield _DeepgramLink(socket)
                 finally:
-                    # Shielded: a cancelled connection would send no close frame and leave a socket behind.
+                    # Shielded: a cancelled connection would send no close frame.
                     with trio.move_on_after(CLOSE_S, shield=True):
                         await socket.aclose()
                     nursery.cancel_scope.cancel()
@@ -72,13 +74,28 @@ class DeepgramProvider:
                 raise
             _refuse(error, self._config.connect_timeout_ms)
 
-    async def _open(self, nursery: trio.Nursery, target: str) -> WebSocketConnection:
+    @staticmethod
+    @asynccontextmanager
+    async def _closing() -> AsyncIterator[list[trio.abc.Stream]]:
+        """Close the streams in the list at the end: trio-websocket leaves them open when the peer is gone."""
+        streams: list[trio.abc.Stream] = []
+        try:
+            yield streams
+        finally:
+            for stream in streams:
+                await trio.aclose_forcefully(stream)
+
+    async def _reach(self) -> _Watched:
         raw = await self._dial(self._host, self._port)
-        if self._tls is not None:
-            raw = trio.SSLStream(
-                cast("trio.SocketStream", raw), self._tls, server_hostname=self._host, https_compatible=True
-            )
-        stream = _Watched(raw)
+        if self._tls is None:
+            return _Watched(raw)
+        # SSLStream takes any stream; its type says less than it does.
+        transport = cast("trio.SocketStream", raw)
+        return _Watched(
+            trio.SSLStream(transport, self._tls, server_hostname=self._host, https_compatible=True)
+        )
+
+    async def _shake_hands(self, nursery: trio.Nursery, stream: _Watched, target: str) -> WebSocketConnection:
         host = self._host if self._port in (80, 443) else f"{self._host}:{self._port}"
         opened: WebSocketConnection | None = None
         async with trio.open_nursery() as race:
@@ -88,7 +105,7 @@ class DeepgramProvider:
                 cast("trio.SocketStream", stream),
                 host,
                 target,
-                extra_headers=self._headers,
+                extra_headers=[(b"Authorization", b"Token " + self._key.reveal().encode())],
                 message_queue_size=QUEUE,
                 max_message_size=MAX_MESSAGE_BYTES,
             )

@@ -64,7 +64,7 @@ class FlushScheduler:
         while not self._finished(feed.rate):
             now = trio.current_time()
             unsent = self._timeline.unsent(feed.rate)
-            limit = self._chunk_limit(unsent, feed.rate)
+            limit = self._chunk_limit(pacer, unsent, feed.rate)
             self._hold_until = pacer.ready_at(min(unsent, limit) / feed.rate, now)
             due = max(self._due(unsent, feed.rate), self._hold_until)
             if due <= now and not self._services.lease.valid(now):
@@ -91,11 +91,12 @@ class FlushScheduler:
             return -math.inf  # nothing will be added to this
         return self.policy.deadline(unsent / rate)
 
-    def _chunk_limit(self, unsent: int, rate: int) -> int:
-        """Return the most samples to send at once; a backlog goes in small chunks, evenly."""
+    def _chunk_limit(self, pacer: Pacer, unsent: int, rate: int) -> int:
+        """Return the most samples to send at once."""
         flush = self.policy.intervals
-        most = flush.max_chunk_ms * rate // 1000
-        return most if unsent <= most else min(most, flush.min_chunk_ms * rate // 1000)
+        small = min(flush.min_chunk_ms, flush.max_chunk_ms)
+        pacer.waiting(unsent / rate, small / 1000)
+        return (small if pacer.catching_up else flush.max_chunk_ms) * rate // 1000
 
     async def _sleep_until(self, due: float, now: float, unsent_s: float) -> None:
         if unsent_s and self._wait_log.allow(now):

@@ -91,23 +91,30 @@ def on_grid(when: float) -> float:
 
 
 class Pacer:
-    """Bounds how fast one connection is fed: `rate` times real time over any `WINDOW_S`, without bursts."""
+    """Bounds how fast one connection is fed: `rate` times real time over any `WINDOW_S`.
+
+    Live audio comes at real time and is never held back. A backlog goes in small chunks at even steps, from
+    when it exceeds `BACKLOG_S` until less than a chunk is left; bursts would use up the window and leave gaps.
+    """
 
     WINDOW_S = 5.0
-    SLACK_S = 0.6  # the first chunk and the jitter of live audio may run ahead by this much
+    BACKLOG_S = 1.0
 
     def __init__(self, rate: float) -> None:
+        self.catching_up = False
         self._rate = rate
-        self._paid_until = -math.inf  # at the pace of `rate`, all sent so far is paid for by then
+        self._step_until = -math.inf  # while catching up, the next chunk is not due before
         self._sent: deque[tuple[float, float]] = deque()
         self._total = 0.0
 
+    def waiting(self, unsent_s: float, chunk_s: float) -> None:
+        """Note how much audio waits, and how much of it makes a small chunk."""
+        self.catching_up = unsent_s > (chunk_s if self.catching_up else max(self.BACKLOG_S, chunk_s))
+
     def ready_at(self, seconds: float, now: float) -> float:
         """Return when `seconds` of audio may be sent (not after `now`: at once)."""
-        ready = self._paid_until - self.SLACK_S
-        budget = self._rate * self.WINDOW_S - seconds
-        self._forget(now)
-        excess = self._total - budget
+        ready = self._step_until if self.catching_up else -math.inf
+        excess = self._total_since(now - self.WINDOW_S) + seconds - self._rate * self.WINDOW_S
         for when, sent in self._sent:
             if excess <= 1e-9:
                 break
@@ -117,10 +124,12 @@ class Pacer:
 
     def sent(self, seconds: float, now: float) -> None:
         """Note that `seconds` of audio were sent."""
-        self._paid_until = max(self._paid_until, now) + seconds / self._rate
+        # One chunk more than the pace gives fits into a window, so the pace is that much lower.
+        self._step_until = now + seconds / max(1.0, self._rate - seconds / self.WINDOW_S)
         self._sent.append((now, seconds))
         self._total += seconds
 
-    def _forget(self, now: float) -> None:
-        while self._sent and self._sent[0][0] <= now - self.WINDOW_S:
+    def _total_since(self, then: float) -> float:
+        while self._sent and self._sent[0][0] <= then:
             self._total -= self._sent.popleft()[1]
+        return self._total

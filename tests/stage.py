@@ -1,0 +1,161 @@
+"""A stage for one call: the real tasks, the real WebSocket protocol over memory streams, the memory bus."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import trio
+from trio.testing import memory_stream_pair
+
+from trio_asr.bus.lease import Lease
+from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.committer import Committer
+from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
+from trio_asr.connections import Connections
+from trio_asr.core.call import Arrival, Bounds, Call
+from trio_asr.core.frames import Frame
+from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.deepgram import DeepgramProvider
+from trio_asr.interaction import Frames, Interaction
+from trio_asr.metrics import Metrics
+from trio_asr.provider import Provider
+from trio_asr.services import Services
+from trio_asr.simulator.ledger import ConnectionRecord
+from trio_asr.simulator.server import SimulatorSettings, handle
+from trio_asr.simulator.stamps import stamp
+from trio_asr.troubles import Troubles
+
+RATE = 8000
+
+
+class Stage:
+    """What a test holds: the call's channel, what Redis and the simulator saw."""
+
+    def __init__(self, settings: SimulatorSettings, store: MemoryStore, services: Services) -> None:
+        self.simulator = settings
+        self.store = store
+        self.services = services
+        self.metrics = services.metrics
+
+    @property
+    def connections(self) -> list[ConnectionRecord]:
+        return list(self.simulator.ledger.connections)
+
+    def sent(self, connection: int = 0, kind: str = "audio") -> list[float]:
+        """Return when the simulator got the messages of a kind, to the microsecond."""
+        return [round(at, 6) for at, what, _ in self.connections[connection].received if what == kind]
+
+    def transcripts(self, call: str = "call") -> list[dict[str, Any]]:
+        return [msgspec.json.decode(m) for m in self.store.messages(f"transcript.{call}")]
+
+    def finals(self, call: str = "call") -> list[dict[str, Any]]:
+        return [t for t in self.transcripts(call) if t["type"] == "final"]
+
+    def events(self) -> list[dict[str, Any]]:
+        return [msgspec.json.decode(m) for m in self.store.messages("asr_events")]
+
+
+class Line:
+    """One call on the stage: its frames go in here."""
+
+    def __init__(self, stage: Stage, call: Call, frames: trio.MemorySendChannel[Frames]) -> None:
+        self.stage, self.call, self.frames = stage, call, frames
+        self.done = trio.Event()
+        self._seq = 0
+        self._at = 0
+
+    def say(self, pcm: bytes, rate: int = RATE) -> None:
+        """Hand over one frame, as the dispatcher does."""
+        self._seq += 1
+        frame = Frame(self.call.id, pcm, rate, self._seq, self._seq * 20, "tenant")
+        self.frames.send_nowait([Arrival(f"{self._seq}-0", str(self._seq).encode(), frame)])
+
+    def speak(self, seconds: float, rate: int = RATE, number: int = 1) -> None:
+        """Hand over position-stamped audio as one frame."""
+        samples = round(seconds * rate)
+        self.say(stamp(number, self._at, samples), rate)
+        self._at += samples
+
+    async def talk(self, seconds: float, frame_s: float = 0.02) -> None:
+        """Hand over stamped audio in real time."""
+        for _ in range(round(seconds / frame_s)):
+            self.speak(frame_s)
+            await trio.sleep(frame_s)
+
+    def hang_up(self) -> None:
+        self.frames.close()
+
+
+def config(**deepgram: Any) -> Config:
+    interaction = deepgram.pop("interaction", {})
+    settings = {"url": "ws://deepgram.test/v1/listen", **deepgram}
+    return Config(deepgram=DeepgramConfig(**settings), interaction=InteractionConfig(**interaction))
+
+
+@asynccontextmanager
+async def stage(
+    simulator: SimulatorSettings | None = None,
+    settings: Config | None = None,
+    provider: Provider | None = None,
+) -> AsyncIterator[tuple[Stage, trio.Nursery]]:
+    """Set a stage: the committer runs, connections go to the simulator over memory streams."""
+    simulator, settings = simulator or SimulatorSettings(), settings or config()
+    store, metrics = MemoryStore(), Metrics()
+    bus = MemoryBus(store, audio_stream="audio_stream", end_stream="call_end")
+    lease = Lease(bus, 3_600_000)
+    await lease.acquire()
+    async with trio.open_nursery() as nursery:
+
+        async def dial(host: str, port: int) -> trio.abc.Stream:
+            await trio.lowlevel.checkpoint()
+            ours, theirs = memory_stream_pair()
+            nursery.start_soon(handle, theirs, simulator)
+            return ours
+
+        chosen = provider or DeepgramProvider(settings.deepgram, Secret("secret-key"), dial)
+        connections = Connections(chosen, settings.deepgram.max_connections, lease, metrics)
+        committer = Committer(bus, lease, metrics, Troubles(), lambda _: None)
+        nursery.start_soon(committer.run)
+        yield Stage(simulator, store, Services(settings, connections, committer, lease, metrics)), nursery
+        nursery.cancel_scope.cancel()
+
+
+async def ring(on: Stage, nursery: trio.Nursery, interaction_id: str = "call") -> Line:
+    """Begin a call."""
+    topics = Topics(f"transcript.{interaction_id}", "asr_events", 1000)
+    stored = (await MemoryBus(on.store, audio_stream="", end_stream="").load([interaction_id]))[0]
+    limits = on.services.config.interaction
+    call = Call(Outbox(interaction_id, topics, stored), Bounds(limits.gap_fill_ms, limits.max_unfinalized_s))
+    send, receive = trio.open_memory_channel[Frames](10_000)
+    line = Line(on, call, send)
+
+    async def run() -> None:
+        await Interaction(call, on.services).run(receive)
+        call.end("9999999999999-0", "test")
+        await on.services.committer.drained(call.outbox)
+        line.done.set()
+
+    nursery.start_soon(run)
+    return line
+
+
+def said(transcripts: Sequence[dict[str, Any]]) -> list[tuple[int, int, int]]:
+    """Return (call, first sample, last sample) of every word of stamped audio, in order."""
+    words = [word for transcript in transcripts for word in transcript["text"].split()]
+    return [
+        (int(call[1:]), int(span.split("-")[0]), int(span.split("-")[1]))
+        for call, _, span in (word.partition(":") for word in words)
+    ]
+
+
+def whole(transcripts: Sequence[dict[str, Any]], samples: int, number: int = 1) -> bool:
+    """Say whether the words cover ``0..samples`` of a call, each sample once and in order."""
+    at = 0
+    for call, start, end in said(transcripts):
+        if call != number or start != at:
+            return False
+        at = end
+    return at == samples

@@ -1,0 +1,287 @@
+"""One call, its real tasks and the real WebSocket protocol, on the autojump clock: times are exact."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import trio
+from tests.stage import Stage, config, ring, stage, whole
+from trio.testing import MockClock
+
+from trio_asr.simulator.echo import EchoEngine
+from trio_asr.simulator.faults import Faults
+from trio_asr.simulator.server import SimulatorSettings
+
+
+def simulator(*connections: Faults, segment_ms: int = 2000) -> SimulatorSettings:
+    """Return a simulator whose connections have these faults, the last ones none."""
+
+    def faults_for(index: int, query: object) -> Faults:
+        return connections[index] if index < len(connections) else Faults()
+
+    return SimulatorSettings(engine=EchoEngine(segment_ms=segment_ms), faults_for=faults_for)
+
+
+def counted(on: Stage, name: str) -> float:
+    value = on.metrics.registry.get_sample_value(name)
+    assert value is not None
+    return value
+
+
+@pytest.mark.parametrize("handshake_s", [0, 0.3, 6])
+async def test_frames_at_once_open_one_connection(handshake_s: float, autojump_clock: MockClock) -> None:
+    """Requirements 1, 2, 11: three sends of 1600 bytes at once, however slow the handshake is."""
+    async with stage(simulator(Faults(handshake_delay_s=handshake_s))) as (on, nursery):
+        line = await ring(on, nursery)
+        for _ in range(3):
+            line.speak(0.1)
+        await trio.sleep(handshake_s / 2)
+        line.speak(0.1)  # a second send while the connection is being created waits for it
+        await trio.sleep(handshake_s / 2 + 0.2)
+        assert len(on.connections) == 1
+        line.hang_up()
+        await line.done.wait()
+        assert len(on.connections) == 1
+        assert on.connections[0].audio_bytes == 4 * 1600
+        assert whole(on.finals(), 4 * 800)
+        assert counted(on, "deepgram_connections_created_total") == 1
+        assert counted(on, "deepgram_duplicate_connection_attempts_total") >= 1  # joined, and opened none
+        assert on.metrics.seed_snapshot()["connectionCreationWaitTime"] == [handshake_s * 1000]
+
+
+async def test_the_flush_instants_of_the_seed(autojump_clock: MockClock) -> None:
+    """Requirements 3, 4: 577 bytes every 36 ms; first at 500 ms of audio, then by 200 ms, never 500 apart."""
+    async with stage() as (on, nursery):
+        line = await ring(on, nursery)
+        for _ in range(20):
+            line.say(bytes(577))
+            await trio.sleep(0.036)
+        # 14 frames hold 504.9 ms, 6 more 216.4 ms: the 14th comes at 13 * 36 ms, the 20th at 19 * 36 ms.
+        assert on.sent() == [0.468, 0.684]
+        assert on.connections[0].audio_bytes == 20 * 577
+        for _ in range(60):
+            line.say(bytes(577))
+            await trio.sleep(0.036)
+        instants = on.sent()
+        assert max(b - a for a, b in itertools.pairwise(instants)) <= 0.5
+        # An odd number of bytes never leaves: half a sample waits for its other half.
+        assert all(size % 2 == 0 for _, kind, size in on.connections[0].received if kind == "audio")
+
+
+async def test_frames_stop_and_the_rest_leaves_by_timer(autojump_clock: MockClock) -> None:
+    """Requirements 3: no further frame is needed; KeepAlive every 4 s; no 1011 after 50 s."""
+    async with stage() as (on, nursery):
+        line = await ring(on, nursery)
+        line.speak(0.5)
+        await trio.sleep(0.1)
+        line.speak(0.1)  # less than is due by amount
+        await trio.sleep(50)
+        assert on.sent() == [0.0, 0.5]  # 500 ms after the last flush
+        # A source that paused gets one Finalize, 2 s later; then KeepAlive.
+        assert on.sent(kind="text") == [2.5 + 4 * i for i in range(12)]
+        assert on.connections[0].finalizes == 1
+        assert on.connections[0].keepalives == 11
+        assert on.connections[0].close_code is None
+        line.speak(0.5)
+        await trio.lowlevel.checkpoint()
+        line.hang_up()
+        await line.done.wait()
+        assert len(on.connections) == 1
+        assert whole(on.finals(), round(1.1 * 8000))
+
+
+async def test_less_than_the_first_chunk_leaves_by_timer_too(autojump_clock: MockClock) -> None:
+    """Requirements 4: 300 ms and nothing more leave 500 ms after they came."""
+    async with stage() as (on, nursery):
+        line = await ring(on, nursery)
+        await trio.sleep(1)
+        line.speak(0.3)
+        await trio.sleep(1)
+        assert on.sent() == [1.5]
+
+
+async def test_a_silent_provider_does_not_hold_back_sending(autojump_clock: MockClock) -> None:
+    async with stage(simulator(Faults(mute_after_s=0))) as (on, nursery):
+        line = await ring(on, nursery)
+        await line.talk(5)
+        instants = on.sent()
+        assert instants[0] == 0.48  # the frame that completes 500 ms comes at 24 * 20 ms
+        assert [round(b - a, 6) for a, b in itertools.pairwise(instants)] == [0.2] * 22
+
+
+async def test_a_stuck_call_does_not_delay_another(autojump_clock: MockClock) -> None:
+    async with stage(simulator(Faults(stop_reading_after_s=0))) as (on, nursery):
+        stuck = await ring(on, nursery, "stuck")
+        stuck.speak(0.5)
+        await trio.sleep(0.1)
+        well = await ring(on, nursery, "well")
+        async with trio.open_nursery() as talkers:
+            talkers.start_soon(stuck.talk, 3)
+            talkers.start_soon(well.talk, 3)
+        well.hang_up()
+        await well.done.wait()
+        assert whole(on.finals("well"), 3 * 8000)
+        instants = on.sent(connection=1)
+        assert instants[0] == pytest.approx(0.58)
+        assert max(b - a for a, b in itertools.pairwise(instants)) <= 0.5
+
+
+async def test_the_end_of_a_call_waits_for_its_last_results(autojump_clock: MockClock) -> None:
+    """Requirements 7: the old worker lost the tail of every call; results come 3 s after the end here."""
+    async with stage(simulator(Faults(final_delay_s=3))) as (on, nursery):
+        line = await ring(on, nursery)
+        await line.talk(2.7)
+        line.hang_up()
+        assert not on.finals()
+        await line.done.wait()
+        assert whole(on.finals(), round(2.7 * 8000))
+        assert on.connections[0].close_streams == 1
+        assert on.connections[0].close_code == 1000
+        assert [e["event"] for e in on.events()] == [
+            "started",
+            "connection_opened",
+            "connection_closed",
+            "ended",
+        ]
+
+
+async def test_what_is_published(autojump_clock: MockClock) -> None:
+    """Requirements 7: the old readers' fields, and times, connection and request id."""
+    async with stage() as (on, nursery):
+        line = await ring(on, nursery)
+        await line.talk(3)
+        line.hang_up()
+        await line.done.wait()
+        messages = on.transcripts()
+        assert [m["seq"] for m in messages] == list(range(1, len(messages) + 1))
+        assert {m["type"] for m in messages} == {"partial", "final"}
+        assert all(m["text"] for m in messages)
+        first = on.finals()[0]
+        assert {k: first[k] for k in first if k not in ("timestamp_ms", "text", "request_id")} == {
+            "interaction_id": "call",
+            "tenant_id": "tenant",
+            "seq": first["seq"],
+            "type": "final",
+            "confidence": first["confidence"],
+            "start_ms": 0,
+            "end_ms": 2000,
+            "speech_final": True,
+            "connection": 1,
+        }
+        assert first["request_id"] == on.connections[0].request_id
+        assert on.finals()[-1]["end_ms"] == 3000
+
+
+async def test_a_lost_connection_is_one_more_connection(autojump_clock: MockClock) -> None:
+    """Requirements 7: what was not finalized is sent again; times go on; nothing twice."""
+    async with stage(simulator(Faults(abort_after_s=3.3))) as (on, nursery):
+        line = await ring(on, nursery)
+        await line.talk(8)
+        line.hang_up()
+        await line.done.wait()
+        assert len(on.connections) == 2
+        assert whole(on.finals(), 8 * 8000)
+        assert [f["start_ms"] for f in on.finals()] == [0, 2000, 4000, 6000]
+        assert [f["connection"] for f in on.finals()] == [1, 2, 2, 2]
+
+
+async def test_a_refused_handshake_is_tried_again(autojump_clock: MockClock) -> None:
+    async with stage(simulator(Faults(refuse_status=503), Faults(refuse_status=503))) as (on, nursery):
+        line = await ring(on, nursery)
+        await line.talk(4)
+        line.hang_up()
+        await line.done.wait()
+        assert [c.status for c in on.connections] == [503, 503, 101]
+        assert whole(on.finals(), 4 * 8000)
+
+
+async def test_a_mute_connection_is_abandoned(autojump_clock: MockClock) -> None:
+    """A stall: 3 s of unanswered audio and 8 s without a message."""
+    async with stage(simulator(Faults(mute_after_s=2.5))) as (on, nursery):
+        line = await ring(on, nursery)
+        await line.talk(14)
+        line.hang_up()
+        await line.done.wait()
+        assert len(on.connections) == 2
+        # The last message, a final, answered the chunk of 2.08 s; the one of 2.28 s waits for 8 s.
+        assert on.connections[0].closed_at == pytest.approx(2.28 + 8)
+        assert whole(on.finals(), 14 * 8000)
+
+
+async def test_a_change_of_rate_closes_one_connection_and_opens_another(autojump_clock: MockClock) -> None:
+    async with stage() as (on, nursery):
+        line = await ring(on, nursery)
+        for _ in range(60):
+            line.say(b"\1\1" * 160, 8000)
+            await trio.sleep(0.02)
+        for _ in range(60):
+            line.say(b"\1\1" * 320, 16000)
+            await trio.sleep(0.02)
+        line.hang_up()
+        await line.done.wait()
+        assert [c.query["sample_rate"] for c in on.connections] == [("8000",), ("16000",)]
+        assert [c.audio_bytes for c in on.connections] == [60 * 320, 60 * 640]
+        assert [c.close_code for c in on.connections] == [1000, 1000]
+        assert [(f["start_ms"], f["end_ms"]) for f in on.finals()] == [(0, 1200), (1200, 2400)]
+
+
+async def test_catching_up_keeps_to_the_rate(autojump_clock: MockClock) -> None:
+    """After a handshake of 6 s the backlog leaves at 1.25 times real time over any 5 s, evenly."""
+    async with stage(simulator(Faults(handshake_delay_s=6))) as (on, nursery):
+        line = await ring(on, nursery)
+        await line.talk(40)
+        sends = [(at, size / 16000) for at, kind, size in on.connections[0].received if kind == "audio"]
+        for at, _ in sends:
+            assert sum(s for when, s in sends if at <= when < at + 5) <= 6.25 + 1e-6
+        gaps = [b[0] - a[0] for a, b in itertools.pairwise(sends)]
+        assert max(gaps) <= 0.5
+        assert sum(s for _, s in sends) == pytest.approx(40, abs=0.5)  # caught up: 6 s at a quarter more
+
+
+@pytest.mark.parametrize("when", [0.0, 0.1, 0.5, 1.0, 2.04, 2.5, 4.9, 5.2])
+async def test_cancelling_anywhere_leaves_no_socket_and_no_task(
+    when: float, autojump_clock: MockClock
+) -> None:
+    """Requirements 6: no leaked sockets; cancelled while connecting, streaming, closing."""
+    on_stage: list[Stage] = []
+    before = trio.lowlevel.current_statistics().tasks_living
+    with trio.move_on_after(when):
+        async with stage(simulator(Faults(handshake_delay_s=0.3, final_delay_s=1))) as (on, nursery):
+            on_stage.append(on)
+            line = await ring(on, nursery)
+            await line.talk(5)
+            line.hang_up()
+            await line.done.wait()
+            await trio.sleep_forever()
+    assert all(c.closed_at is not None for on in on_stage for c in on.connections)
+    assert trio.lowlevel.current_statistics().tasks_living == before
+
+
+async def test_places_are_given_first_in_first_out(autojump_clock: MockClock) -> None:
+    async with stage(settings=config(max_connections=1)) as (on, nursery):
+        first, second = await ring(on, nursery, "first"), await ring(on, nursery, "second")
+        async with trio.open_nursery() as talkers:
+            talkers.start_soon(first.talk, 2)
+            talkers.start_soon(second.talk, 2)
+        assert on.simulator.ledger.most_open == 1
+        first.hang_up()
+        second.hang_up()
+        await second.done.wait()
+        assert on.simulator.ledger.most_open == 1
+        assert whole(on.finals("first"), 2 * 8000)
+        assert whole(on.finals("second"), 2 * 8000)
+
+
+async def test_the_key_is_sent_and_never_shown(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = SimulatorSettings(engine=EchoEngine(), api_key="another-key")
+    async with stage(settings) as (on, nursery):
+        line = await ring(on, nursery)
+        line.speak(0.5)
+        await trio.sleep(3)
+        assert on.connections[0].status == 401
+        shown = capsys.readouterr()
+        assert "Invalid credentials" in shown.err
+        assert "secret-key" not in shown.err + shown.out + repr(on.services.connections.provider.__dict__)
