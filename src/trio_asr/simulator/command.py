@@ -12,15 +12,18 @@ from typing import Any, Final
 import click
 import trio
 
+from trio_asr.simulator.board import Board
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.engines import Engine, RecognitionError
 from trio_asr.simulator.faults import PARSERS, Faults
 from trio_asr.simulator.handshake import PATH
 from trio_asr.simulator.ledger import Ledger
+from trio_asr.simulator.remote import Remote, serve_remote
 from trio_asr.simulator.script import ScriptEngine, read_script
 from trio_asr.simulator.server import SimulatorSettings, serve
 from trio_asr.simulator.speech import SpeechEngine
 
+_LOCAL: Final = "127.0.0.1"
 _FILE: Final = click.Path(exists=True, path_type=Path)
 #: What each fault does, for ``--help``; the names are those of ``Faults``.
 FAULT_HELP: Final = {
@@ -39,7 +42,9 @@ FAULT_HELP: Final = {
     "drop_final_every": "Drop every Nth final.",
     "duplicate_final_every": "Send every Nth final twice.",
     "shrink_final_every": "End every Nth final before its last word; another final covers the rest.",
+    "overlap_final_every": "Begin every Nth final with the last word of the one before.",
     "zero_final_every": "Send an empty final of no length after every Nth final.",
+    "utterance_end_delay_s": "Send UtteranceEnd so many seconds late.",
     "unknown_every": "Send a message of an unknown type before every Nth message.",
     "garbage_every": "Send a binary message before every Nth message.",
 }
@@ -78,6 +83,12 @@ def _fault_options(command: Callable[..., None]) -> Callable[..., None]:
     "--segment-ms", default=2000, show_default=True, help="For echo: a final for each so much audio."
 )
 @click.option("--api-key", envvar="TRIO_ASR_SIMULATOR_KEY", help="Only accept this key. Without: any key.")
+@click.option(
+    "--control-port",
+    type=int,
+    help="Serve the control API on this port of 127.0.0.1 (0: a free one): faults switched at run time, and "
+    "what was seen of each connection. It is for rehearsals: whoever reaches it may use it.",
+)
 @click.option("--tls-cert", type=_FILE, help="Serve wss:// with this certificate (PEM) ...")
 @click.option("--tls-key", type=_FILE, help="... and its private key.")
 @_fault_options
@@ -90,6 +101,7 @@ def simulate(
     model: Path | None,
     segment_ms: int,
     api_key: str | None,
+    control_port: int | None,
     tls_cert: Path | None,
     tls_key: Path | None,
     **faults: Any,
@@ -110,12 +122,12 @@ def simulate(
     settings = SimulatorSettings(
         engine=chosen,
         api_key=api_key,
-        faults_for=lambda _index, _query: every,
+        board=Board(every),
         ledger=Ledger(keep_messages=0),
     )
     context = _tls(tls_cert, tls_key)
-    if failure := trio.run(_run, settings, host, port, context):
-        raise click.ClickException(f"Cannot listen on {host}:{port}: {failure.strerror or failure}")
+    if failure := trio.run(_run, settings, host, port, context, control_port):
+        raise click.ClickException(failure)
 
 
 def _engine(name: str, *, script: Path | None, model: Path | None, segment_ms: int) -> Engine:
@@ -147,22 +159,36 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
 
 
 async def _run(
-    settings: SimulatorSettings, host: str, port: int, context: ssl.SSLContext | None
-) -> OSError | None:
-    """Serve until SIGINT or SIGTERM; the error if the address cannot be had."""
-    failure: OSError | None = None
+    settings: SimulatorSettings,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+    control_port: int | None,
+) -> str:
+    """Serve until SIGINT or SIGTERM; what went wrong if an address cannot be had."""
+    failure = ""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            start = partial(serve, settings, host=host, port=port, ssl_context=context)
+            where = f"{host}:{port}"
             try:
+                if control_port is not None:
+                    where = f"{_LOCAL}:{control_port}"
+                    remote = Remote(settings.board, settings.ledger)
+                    begin = partial(serve_remote, remote, host=_LOCAL, port=control_port)
+                    control: int = await nursery.start(begin)
+                    click.echo(f"Control on http://{_LOCAL}:{control}")
+                    where = f"{host}:{port}"
+                start = partial(serve, settings, host=host, port=port, ssl_context=context)
                 bound: int = await nursery.start(start)
             except OSError as error:
-                failure = error
+                failure = f"Cannot listen on {where}: {error.strerror or error}"
             else:
                 scheme = "ws" if context is None else "wss"
                 shown = f"[{host}]" if ":" in host else host
-                where = f"{scheme}://{shown}:{bound}{PATH}"
-                click.echo(f"Simulator listening on {where} (engine {settings.engine.name}). Ctrl-C ends it.")
+                address = f"{scheme}://{shown}:{bound}{PATH}"
+                click.echo(
+                    f"Simulator listening on {address} (engine {settings.engine.name}). Ctrl-C ends it."
+                )
                 async for _ in signals:
                     break
             nursery.cancel_scope.cancel()

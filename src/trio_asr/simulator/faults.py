@@ -60,8 +60,12 @@ class Faults:
     """Finals that come twice."""
     shrink_final_every: int = 0
     """Finals that end before their last word; a second final covers the rest."""
+    overlap_final_every: int = 0
+    """Finals that begin with the last word of the one before, once more."""
     zero_final_every: int = 0
     """Finals followed by an empty one of no length."""
+    utterance_end_delay_s: float = 0.0
+    """UtteranceEnd comes so much later."""
     unknown_every: int = 0
     """Messages preceded by one of a type that nobody knows."""
     garbage_every: int = 0
@@ -95,12 +99,6 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
 
 #: Which faults a connection has: its index (from 0) and its query.
 FaultsFor = Callable[[int, Pairs], Faults]
-
-
-def no_faults(index: int, query: Pairs) -> Faults:
-    """The default."""
-    del index, query
-    return Faults()
 
 
 def with_query(faults: Faults, query: Pairs) -> Faults:

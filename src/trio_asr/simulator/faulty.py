@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,7 +12,7 @@ import msgspec
 from trio_asr.simulator.actions import Abort, Action, Close, Peer, Recognise, Send, StopReading
 from trio_asr.simulator.engines import Words
 from trio_asr.simulator.faults import Faults
-from trio_asr.simulator.wire import Metadata, Raw, Results, looks_float32
+from trio_asr.simulator.wire import Metadata, Raw, Results, UtteranceEnd, WordOut, looks_float32
 
 _GARBAGE: Final = bytes(range(256))
 
@@ -32,7 +32,9 @@ class FaultyPeer:
             (_at(now, faults.stop_reading_after_s), StopReading()),
         ]
         self._timer, self._timer_action = min(timers, key=lambda timer: timer[0])
-        self._held: deque[tuple[float, Action]] = deque()  # in the order in which they will go out
+        self._held: list[tuple[float, int, Action]] = []  # a heap: when it is to go out, and in which order
+        self._count = 0
+        self._last_word: WordOut | None = None  # of the final before
 
     @property
     def backlogged(self) -> bool:
@@ -71,7 +73,7 @@ class FaultyPeer:
             return []
         out: list[Action] = []
         while self._held and self._held[0][0] <= now:
-            out += self._spoil(self._held.popleft()[1], now)
+            out += self._spoil(heapq.heappop(self._held)[2], now)
         inner = self._inner.next_timeout()
         if inner is not None and inner <= now:
             out += self._pass(self._inner.on_timeout(now), now)
@@ -88,17 +90,20 @@ class FaultyPeer:
         for action in actions:
             if isinstance(action, Recognise):
                 out.append(action)
-            elif self._is_late(action):
-                self._held.append((now + self._delay(action), action))
+            elif (due := self._due(action, now)) > now:
+                self._count += 1
+                heapq.heappush(self._held, (due, self._count, action))
             else:
                 out += self._spoil(action, now)
         return out
 
-    def _is_late(self, action: Action) -> bool:
-        return _is_final(action) if self._delay(action) else bool(self._held) and _is_end(action)
-
-    def _delay(self, action: Action) -> float:
-        return self._faults.final_delay_s if _is_final(action) else 0.0
+    def _due(self, action: Action, now: float) -> float:
+        """When it may go out; the end of the stream not before what is held."""
+        if _is_final(action):
+            return now + self._faults.final_delay_s
+        if isinstance(action, Send) and isinstance(action.message, UtteranceEnd):
+            return now + self._faults.utterance_end_delay_s
+        return max((due for due, _, _ in self._held), default=now) if _is_end(action) else now
 
     def _spoil(self, action: Action, now: float) -> list[Action]:
         if self._over or now >= self._mute_at:
@@ -115,6 +120,10 @@ class FaultyPeer:
     def _spoil_final(self, final: Results) -> Iterator[Results]:
         self._finals += 1
         count, faults = self._finals, self._faults
+        words = final.channel.alternatives[0].words
+        before, self._last_word = self._last_word, words[-1] if words else None
+        if before is not None and _nth(count, faults.overlap_final_every):
+            final = _overlapping(final, before)
         if _nth(count, faults.drop_final_every):
             return
         yield from _shrunk(final) if _nth(count, faults.shrink_final_every) else (final,)
@@ -161,6 +170,21 @@ def _part(final: Results, start: float, end: float) -> Results:
         duration=looks_float32(end - start),
         channel=msgspec.structs.replace(final.channel, alternatives=[alternative]),
     )
+
+
+def _overlapping(final: Results, before: WordOut) -> Results:
+    """The final, which begins with the last word of the one before it."""
+    words = [before, *final.channel.alternatives[0].words]
+    whole = msgspec.structs.replace(
+        final,
+        start=before.start,
+        duration=looks_float32(final.start + final.duration - before.start),
+        channel=msgspec.structs.replace(
+            final.channel,
+            alternatives=[msgspec.structs.replace(final.channel.alternatives[0], words=words)],
+        ),
+    )
+    return _part(whole, before.start, final.start + final.duration)
 
 
 def _shrunk(final: Results) -> Iterator[Results]:

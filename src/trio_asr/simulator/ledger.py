@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 from trio_asr.simulator.query import Pairs
+
+#: Seconds over which the pace of audio is judged.
+PACE_WINDOW_S: Final = 5.0
 
 #: ``(time, kind, bytes)`` of messages.
 Messages = deque[tuple[float, str, int]]
@@ -17,7 +21,8 @@ class ConnectionRecord:
 
     ``received`` and ``sent`` hold ``(time, kind, bytes)`` of the latest messages, where the kind is
     ``audio``, ``text`` or, sent, the message's type. ``close_code`` is what ended the stream, whoever said
-    it: 1006 without a close handshake.
+    it: 1006 without a close handshake. ``silence_s`` is the longest time without any message of the client,
+    ``most_in_window`` the most bytes of audio within any ``PACE_WINDOW_S``.
     """
 
     index: int
@@ -34,22 +39,61 @@ class ConnectionRecord:
     keepalives: int = 0
     finalizes: int = 0
     close_streams: int = 0
+    silence_s: float = 0.0
+    most_in_window: int = 0
     received: Messages = field(default_factory=deque)
     sent: Messages = field(default_factory=deque)
+    _heard_at: float | None = None
+    _window: deque[tuple[float, int]] = field(default_factory=deque)
+    _in_window: int = 0
 
     def note_audio(self, now: float, data: bytes) -> None:
         """A binary message came."""
         self.binary_messages += 1
         self.audio_bytes += len(data)
+        self._pace(now, len(data))
+        self._heard(now)
         self.received.append((now, "audio", len(data)))
 
     def note_text(self, now: float, text: str) -> None:
         """A text message came. Good enough to count by: a control message is short and names its type."""
         self.text_messages += 1
+        self._heard(now)
         self.keepalives += '"KeepAlive"' in text
         self.finalizes += '"Finalize"' in text
         self.close_streams += '"CloseStream"' in text
         self.received.append((now, "text", len(text)))
+
+    def speed(self) -> float:
+        """The pace of the audio over its fastest ``PACE_WINDOW_S``, 1.0 being real time; 0 if unknown."""
+        rate = next(iter(self.query.get("sample_rate", ())), "")
+        return self.most_in_window / 2 / int(rate) / PACE_WINDOW_S if rate.isdigit() and int(rate) else 0.0
+
+    def summary(self, now: float) -> dict[str, Any]:
+        """All but the messages, as JSON can hold it; an open connection's silence lasts until ``now``."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_SHOWN}
+        if self.status == _ACCEPTED and self.closed_at is None:
+            shown["silence_s"] = max(self.silence_s, now - self._since())
+        return {**shown, "speed": self.speed()}
+
+    def _since(self) -> float:
+        """When the client was last heard, or let in."""
+        return self._heard_at or self.accepted_at or self.opened_at
+
+    def _heard(self, now: float) -> None:
+        self.silence_s = max(self.silence_s, now - self._since())
+        self._heard_at = now
+
+    def _pace(self, now: float, size: int) -> None:
+        self._window.append((now, size))
+        self._in_window += size
+        while self._window[0][0] <= now - PACE_WINDOW_S:
+            self._in_window -= self._window.popleft()[1]
+        self.most_in_window = max(self.most_in_window, self._in_window)
+
+
+_NOT_SHOWN: Final = {"received", "sent", "_heard_at", "_window", "_in_window"}
+_ACCEPTED: Final = 101
 
 
 class Ledger:
@@ -79,7 +123,7 @@ class Ledger:
 
     def accepted(self, record: ConnectionRecord, now: float) -> None:
         """The handshake was answered with 101."""
-        record.status, record.accepted_at = 101, now
+        record.status, record.accepted_at = _ACCEPTED, now
         self.open += 1
         self.most_open = max(self.most_open, self.open)
 

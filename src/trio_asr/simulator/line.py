@@ -18,6 +18,8 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from trio_asr.simulator.actions import Abort, Action, Close, Peer, Recognise, Send, StopReading
 from trio_asr.simulator.engines import Job, RecognitionError, Words
+from trio_asr.simulator.faults import Faults
+from trio_asr.simulator.faulty import FaultyPeer
 from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.wire import Message, Raw, encode
 
@@ -83,6 +85,11 @@ class Line:
         if self._record.close_code is None and self._websocket.closed is not None:
             self._record.close_code = self._websocket.closed.code
 
+    def strike(self, faults: Faults) -> None:
+        """Let these faults begin now, behind those which the connection has."""
+        self._peer = FaultyPeer(self._peer, faults, now=trio.current_time())
+        self._set_timer()
+
     async def _read(self, nursery: trio.Nursery) -> None:
         try:
             while not self._stopped:
@@ -124,14 +131,17 @@ class Line:
 
     def _prepare(self, actions: list[Action], nursery: trio.Nursery) -> None:
         """Do what is not the writer's. The rest goes to it in one piece: no other task gets in between."""
-        due = self._peer.next_timeout()
-        if due is not None and due < self._timer.deadline:
-            self._timer.deadline = due
+        self._set_timer()
         for action in actions:
             if isinstance(action, Recognise):
                 nursery.start_soon(self._recognise, action, nursery)
             elif isinstance(action, StopReading):
                 self._stopped = True
+
+    def _set_timer(self) -> None:
+        due = self._peer.next_timeout()
+        if due is not None and due < self._timer.deadline:
+            self._timer.deadline = due
 
     async def _write(self, nursery: trio.Nursery) -> None:
         """The only task that sends. The end of the stream ends all the others."""

@@ -14,9 +14,10 @@ from wsproto.utilities import LocalProtocolError
 
 from trio_asr.simulator import handshake
 from trio_asr.simulator.actions import Peer
+from trio_asr.simulator.board import Board
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.engines import Engine
-from trio_asr.simulator.faults import Faults, FaultsFor, no_faults, refusal, with_query
+from trio_asr.simulator.faults import Faults, FaultsFor, refusal, with_query
 from trio_asr.simulator.faulty import FaultyPeer
 from trio_asr.simulator.ledger import ConnectionRecord, Ledger
 from trio_asr.simulator.line import Jobs, Line
@@ -39,16 +40,17 @@ _READ_SIZE: Final = 16 * 1024
 class SimulatorSettings:
     """What a simulator is. ``api_key`` None lets any non-empty key in.
 
-    ``faults_for`` says which faults a connection has, by its index (from 0) and its query; with
-    ``query_faults`` a client may add some by ``extra=sim_<fault>:<value>``. ``ledger`` is what the simulator
-    saw, the only part that changes.
+    ``faults_for`` says which faults a connection has, by its index (from 0) and its query; without it the
+    ``board`` does. With ``query_faults`` a client may add some by ``extra=sim_<fault>:<value>``. ``ledger``
+    is what the simulator saw. Board and ledger are the only parts that change.
     """
 
     engine: Engine = field(default_factory=EchoEngine)
     api_key: str | None = None
     timing: Timing = field(default_factory=Timing)
-    faults_for: FaultsFor = no_faults
+    faults_for: FaultsFor | None = None
     query_faults: bool = True
+    board: Board = field(default_factory=Board)
     ledger: Ledger = field(default_factory=Ledger)
 
     @cached_property
@@ -117,7 +119,7 @@ async def _answer(
     """Refuse the request, or accept it and keep the stream until it ends."""
     try:
         record.query = handshake.query_of(request.path)
-        faults = settings.faults_for(record.index, record.query)
+        faults = (settings.faults_for or settings.board.faults_for)(record.index, record.query)
         if settings.query_faults:
             faults = with_query(faults, record.query)
         await trio.sleep(faults.handshake_delay_s)
@@ -138,7 +140,9 @@ async def _answer(
     now = trio.current_time()
     settings.ledger.accepted(record, now)
     peer = _peer(accepted.query, settings, faults, record, now)
-    await Line(websocket, stream, peer, settings.jobs, record).run()
+    line = Line(websocket, stream, peer, settings.jobs, record)
+    with settings.board.open(record.index, line):
+        await line.run()
 
 
 def _peer(

@@ -1,0 +1,157 @@
+"""The control API: faults switched and connections looked at from outside, by HTTP and JSON.
+
+=======================  ==============================================================================
+``GET /connections``     the simulator's record: ``{"now", "total", "open", "most_open", "connections"}``
+``GET /faults``          the rules in force
+``PUT /faults``          ``{"faults": {...}, "match": {"sample_rate": "16000"}}``: connections to come
+``DELETE /faults``       no more of them
+``POST /strike``         ``{"faults": {...}, "connections": [3, 4]}``: connections open now
+=======================  ==============================================================================
+
+Faults go by their names (``faults.Faults``); ``match`` (of the query) and ``connections`` (indices) may be
+left out. A strike's times count from now: ``{"faults": {"abort_after_s": 0}}`` drops all sockets at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, get_type_hints
+
+import msgspec
+import trio
+
+from trio_asr.simulator.board import Board, Rule
+from trio_asr.simulator.faults import Faults
+from trio_asr.simulator.ledger import Ledger
+
+_MAX_REQUEST: Final = 64 * 1024
+_REQUEST_S: Final = 5.0
+
+
+class _Put(msgspec.Struct, forbid_unknown_fields=True):
+    faults: dict[str, Any]
+    match: dict[str, str] = {}
+
+
+class _Strike(msgspec.Struct, forbid_unknown_fields=True):
+    faults: dict[str, Any]
+    connections: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Answers requests about one simulator. Pure but for the clock it is told."""
+
+    board: Board
+    ledger: Ledger
+
+    def answer(self, method: str, path: str, body: bytes, now: float) -> tuple[HTTPStatus, Any]:
+        """Status and JSON document."""
+        ways: dict[tuple[str, str], Callable[[], Any]] = {
+            ("GET", "/connections"): lambda: self._connections(now),
+            ("GET", "/faults"): self._rules,
+            ("PUT", "/faults"): lambda: self._put(msgspec.json.decode(body, type=_Put)),
+            ("DELETE", "/faults"): self._clear,
+            ("POST", "/strike"): lambda: self._strike(msgspec.json.decode(body, type=_Strike)),
+        }
+        way = ways.get((method, path))
+        if way is None:
+            known = any(path == known for _, known in ways)
+            status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
+            return status, {"error": f"there is no {method} {path}"}
+        try:
+            return HTTPStatus.OK, way()
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+
+    def _connections(self, now: float) -> dict[str, Any]:
+        ledger = self.ledger
+        counts = {"total": ledger.total, "open": ledger.open, "most_open": ledger.most_open}
+        return {"now": now, **counts, "connections": [one.summary(now) for one in ledger.connections]}
+
+    def _rules(self) -> list[dict[str, Any]]:
+        return [
+            {"match": dict(rule.match), "faults": dataclasses.asdict(rule.faults)}
+            for rule in self.board.rules
+        ]
+
+    def _put(self, put: _Put) -> list[dict[str, Any]]:
+        self.board.set(Rule(put.match, faults(put.faults)))
+        return self._rules()
+
+    def _clear(self) -> list[dict[str, Any]]:
+        self.board.clear()
+        return self._rules()
+
+    def _strike(self, strike: _Strike) -> dict[str, int]:
+        return {"struck": self.board.strike(faults(strike.faults), strike.connections)}
+
+
+def faults(named: dict[str, Any]) -> Faults:
+    """The faults of a JSON object. Raises ValueError for one there is not, or of the wrong type."""
+    if unknown := sorted(set(named) - set(_TYPES)):
+        raise ValueError(f"there is no fault {unknown[0]!r}")
+    return Faults(**{name: msgspec.convert(value, _TYPES[name]) for name, value in named.items()})
+
+
+_TYPES: Final = get_type_hints(Faults)
+
+
+async def serve_remote(
+    remote: Remote, *, host: str, port: int, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve until cancelled; ``started`` gives the bound port. Raises OSError when it cannot be bound."""
+
+    async def one(stream: trio.SocketStream) -> None:
+        try:
+            with trio.move_on_after(_REQUEST_S):
+                await _exchange(stream, remote)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    task_status.started(listeners[0].socket.getsockname()[1])
+    await trio.serve_listeners(one, listeners)
+
+
+async def _exchange(stream: trio.SocketStream, remote: Remote) -> None:
+    """One request, one answer; none to what is no request."""
+    request = await _request(stream)
+    words = request[0].split(b"\r\n", 1)[0].decode("latin-1").split(" ") if request else ()
+    if request is None or len(words) != 3:
+        return
+    status, document = remote.answer(words[0], words[1], request[1], trio.current_time())
+    payload = msgspec.json.encode(document)
+    start = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(payload)}\r\nConnection: close\r\n\r\n"
+    )
+    await stream.send_all(start.encode("ascii") + payload)
+    await stream.send_eof()
+
+
+async def _request(stream: trio.SocketStream) -> tuple[bytes, bytes] | None:
+    """Head and body, None if it ends before or is too large."""
+    data = b""
+    while len(data) <= _MAX_REQUEST:
+        head, blank, body = data.partition(b"\r\n\r\n")
+        if blank and len(body) >= (length := _content_length(head)):
+            return head, body[:length]
+        more = await stream.receive_some()
+        if not more:
+            break
+        data += more
+    return None
+
+
+def _content_length(head: bytes) -> int:
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length" and value.strip().isdigit():
+            return int(value)
+    return 0
