@@ -116,8 +116,16 @@ async def stage(
             return ours
 
         chosen = provider or DeepgramProvider(settings.deepgram, Secret("secret-key"), dial)
-        connections = Connections(chosen, settings.deepgram.max_connections, lease, metrics)
-        committer = Committer(bus, lease, metrics, Troubles(), lambda _: None)
+        troubles = Troubles()
+        connections = Connections(
+            chosen,
+            limit=settings.deepgram.max_connections,
+            connect_timeout_s=settings.deepgram.connect_timeout_ms / 1000,
+            lease=lease,
+            metrics=metrics,
+            troubles=troubles,
+        )
+        committer = Committer(bus, lease, metrics, troubles, lambda _: None)
         nursery.start_soon(committer.run)
         yield Stage(simulator, store, Services(settings, connections, committer, lease, metrics)), nursery
         nursery.cancel_scope.cancel()

@@ -46,7 +46,7 @@ async def test_frames_at_once_open_one_connection(handshake_s: float, autojump_c
         assert on.connections[0].audio_bytes == 4 * 1600
         assert whole(on.finals(), 4 * 800)
         assert counted(on, "deepgram_connections_created_total") == 1
-        assert counted(on, "deepgram_duplicate_connection_attempts_total") >= 1  # joined, and opened none
+        assert counted(on, "deepgram_duplicate_connection_attempts_total") >= (handshake_s > 0)  # joined
         assert on.metrics.seed_snapshot()["connectionCreationWaitTime"] == [handshake_s * 1000]
 
 
@@ -285,3 +285,64 @@ async def test_the_key_is_sent_and_never_shown(
         shown = capsys.readouterr()
         assert "Invalid credentials" in shown.err
         assert "secret-key" not in shown.err + shown.out + repr(on.services.connections.provider.__dict__)
+
+
+async def test_a_refused_key_holds_all_calls_and_one_probes(autojump_clock: MockClock) -> None:
+    """401 opens the breaker: attempts at 0, 1, 3, 7, 15, 25 s..., by one call after the other."""
+    refusing = SimulatorSettings(faults_for=lambda index, query: Faults(refuse_status=401, refuse_for_s=20))
+    async with stage(refusing) as (on, nursery):
+        lines = [await ring(on, nursery, f"call-{n}") for n in range(3)]
+        for line in lines:
+            line.speak(0.5)
+        await trio.sleep(19)
+        attempts = [round(c.opened_at, 3) for c in on.connections]
+        assert attempts[-4:] == [1, 3, 7, 15]
+        assert attempts.count(0) <= 3  # those that were on their way already
+        assert counted(on, "deepgram_breaker_open") == 1
+        await trio.sleep(10)
+        assert counted(on, "deepgram_breaker_open") == 0
+        for line in lines:
+            line.hang_up()
+            await line.done.wait()
+            assert whole(on.finals(line.call.id), 4000)
+
+
+async def test_a_refused_query_holds_only_calls_that_have_the_same(autojump_clock: MockClock) -> None:
+    def faults_for(index: int, query: object) -> Faults:
+        return Faults(refuse_status=400) if "16000" in str(query) else Faults()
+
+    async with stage(SimulatorSettings(faults_for=faults_for), config(max_connections=1)) as (on, nursery):
+        poisoned = await ring(on, nursery, "poisoned")
+        poisoned.say(bytes(3200), 16000)
+        await trio.sleep(0.5)
+        well = await ring(on, nursery, "well")
+        await well.talk(3)
+        well.hang_up()
+        await well.done.wait()
+        assert whole(on.finals("well"), 3 * 8000)  # although there is one place only
+        assert counted(on, "deepgram_breaker_open") == 0
+
+
+async def test_audio_that_is_rejected_twice_is_a_gap(autojump_clock: MockClock) -> None:
+    rejecting = Faults(close_after_s=1, close_code=1008, close_reason="DATA-0000")
+    async with stage(simulator(rejecting, rejecting)) as (on, nursery):
+        line = await ring(on, nursery)
+        line.speak(0.5)
+        await trio.sleep(30)
+        line.hang_up()
+        await line.done.wait()
+        gap = next(e for e in on.events() if e["event"] == "gap")
+        assert (gap["reason"], gap["start_ms"], gap["end_ms"], gap["samples"]) == ("rejected", 0, 500, 4000)
+        assert len(on.connections) == 2
+
+
+async def test_an_unasked_1000_is_a_drop(autojump_clock: MockClock) -> None:
+    closing = Faults(close_after_s=1, close_code=1000)
+    async with stage(simulator(*[closing] * 10)) as (on, nursery):
+        line = await ring(on, nursery)
+        line.speak(0.5)
+        await trio.sleep(120)
+        line.hang_up()
+        await line.done.wait()
+        assert len(on.connections) == 11
+        assert whole(on.finals(), 4000)

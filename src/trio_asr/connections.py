@@ -1,34 +1,88 @@
-"""Leave to connect: how many connections there may be, and whether dialling makes sense at all.
+"""Leave to connect: whether dialling makes sense at all, and how many connections there may be.
 
 Calls beyond `deepgram.max_connections` wait first in, first out, and their audio waits with them; a call that
-reconnects keeps its place.
+reconnects keeps its place. After a refusal that a retry cannot mend, those whom it concerns wait without a
+place, and one of them at a time probes, in turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
 
+from trio_asr import logs
 from trio_asr.bus.lease import Lease
+from trio_asr.core.breaker import Breaker, Concerns, concerns
 from trio_asr.metrics import Metrics
-from trio_asr.provider import Provider
+from trio_asr.provider import ConnectFailed, Provider
+from trio_asr.troubles import Troubles
+
+TROUBLE = "deepgram"
+
+
+class Gate:
+    """Where calls wait while a breaker is open."""
+
+    def __init__(self, patience_s: float) -> None:
+        self.breaker = Breaker()
+        self._patience_s = patience_s
+        self._turn = trio.StrictFIFOLock()
+        self._changed = trio.Event()
+
+    async def wait(self, wanted: Callable[[], bool]) -> None:
+        """Wait until the breaker is closed, or it is this call's turn to probe, if it still wants to."""
+        async with self._turn:
+            while self.breaker.next_probe() > trio.current_time():
+                with trio.move_on_at(self.breaker.next_probe()):
+                    await self._changed.wait()
+            if wanted():
+                self.breaker.probing(trio.current_time(), self._patience_s)
+
+    def changed(self) -> None:
+        """Let those who wait look again."""
+        self._changed.set()
+        self._changed = trio.Event()
 
 
 class Connections:
-    """The provider, and the places for connections to it."""
+    """The provider, and leave to connect to it."""
 
-    def __init__(self, provider: Provider, limit: int, lease: Lease, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        limit: int,
+        connect_timeout_s: float,
+        lease: Lease,
+        metrics: Metrics,
+        troubles: Troubles,
+    ) -> None:
         self.provider = provider
         self.open = 0
+        self.wanted = 0  # calls that wait for a connection, or for leave to make one
         self._places = trio.CapacityLimiter(limit)
-        self._lease = lease
-        self._metrics = metrics
+        self._patience_s = connect_timeout_s + 1
+        self._account = Gate(self._patience_s)
+        self._queries: dict[int, Gate] = {}  # by sample rate: in all else the query is the same for all calls
+        self._lease, self._metrics, self._troubles = lease, metrics, troubles
+        self._log = logs.get("connections")
 
     def limit(self, places: int) -> None:
         """Change how many connections there may be; those that are open stay."""
         self._places.total_tokens = places
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a place."""
+        return self._places.statistics().tasks_waiting
+
+    async def admitted(self, rate: int, wanted: Callable[[], bool]) -> None:
+        """Wait until an attempt for audio of this rate makes sense."""
+        await self._account.wait(wanted)
+        await self._query(rate).wait(wanted)
 
     @asynccontextmanager
     async def place(self, borrower: object) -> AsyncIterator[None]:
@@ -43,17 +97,51 @@ class Connections:
         """Wait until the lease surely holds: a worker that might have been replaced dials nothing."""
         await self._lease.wait_valid()
 
-    @property
-    def waiting(self) -> int:
-        """Calls that wait for a place."""
-        return self._places.statistics().tasks_waiting
-
-    def opened(self) -> None:
-        """Count a connection that opened."""
+    def opened(self, rate: int) -> None:
+        """Take note of a connection that opened."""
         self.open += 1
         self._metrics.connections.set(self.open)
+        for gate in (self._account, self._query(rate)):
+            if gate.breaker.succeeded():
+                self._log.info("Deepgram accepts connections again", sample_rate=rate)
+            gate.changed()
+        self._metrics.breaker_open.set(0)
+        self._troubles.end(TROUBLE, trio.current_time())
 
     def closed(self) -> None:
-        """Count a connection that closed."""
+        """Take note of a connection that closed."""
         self.open -= 1
         self._metrics.connections.set(self.open)
+
+    def failed(self, failure: ConnectFailed, rate: int) -> bool:
+        """Take note of an attempt that failed; return whether trying again soon makes sense."""
+        now = trio.current_time()
+        self._metrics.failed("connect", time.time())
+        whom = concerns(failure.status)
+        if whom is Concerns.ATTEMPT:
+            if not self.open:
+                self._troubles.begin(TROUBLE, now, str(failure))
+            return True
+        gate = self._account if whom is Concerns.ACCOUNT else self._query(rate)
+        opened = gate.breaker.refused(failure.status, now)
+        gate.changed()
+        if whom is Concerns.ACCOUNT and gate.breaker.open:
+            self._metrics.breaker_open.set(1)
+            self._troubles.begin(TROUBLE, now, str(failure))
+        if opened:
+            self._log.error(
+                f"Deepgram refuses the {whom.value}; audio is kept, one call at a time tries again",
+                status=failure.status,
+                reason=failure.reason,
+                request_id=failure.request_id,
+                sample_rate=rate,
+            )
+        return not gate.breaker.open
+
+    def nobody_waits(self) -> None:
+        """Nothing is in trouble for want of a connection any more, unless the account is refused."""
+        if not self.wanted and not self._account.breaker.open:
+            self._troubles.end(TROUBLE, trio.current_time())
+
+    def _query(self, rate: int) -> Gate:
+        return self._queries.setdefault(rate, Gate(self._patience_s))

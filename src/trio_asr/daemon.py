@@ -170,7 +170,15 @@ class Daemon:
 
     async def _work(self, lease: Lease, outer: trio.Nursery) -> None:
         """Work until stopped, then commit what is in flight."""
-        connections = Connections(self._provider, self._config.deepgram.max_connections, lease, self._metrics)
+        deepgram = self._config.deepgram
+        connections = Connections(
+            self._provider,
+            limit=deepgram.max_connections,
+            connect_timeout_s=deepgram.connect_timeout_ms / 1000,
+            lease=lease,
+            metrics=self._metrics,
+            troubles=self._troubles,
+        )
         committer = Committer(self._bus, lease, self._metrics, self._troubles, self._restart)
         services = Services(self._config, connections, committer, lease, self._metrics)
         outer.start_soon(committer.run)

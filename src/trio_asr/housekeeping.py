@@ -28,7 +28,9 @@ class Housekeeping:
             await trio.sleep(PERIOD_S)
             now = trio.current_time()
             self._end_idle(now)
+            self._give_up_ended(now)
             self._bound()
+            self._services.connections.nobody_waits()
             self._gauges()
             self.note_floors()
             with suppress(BusUnavailable):  # the reader notices, and says so
@@ -56,6 +58,15 @@ class Housekeeping:
     @staticmethod
     def _is_busy(slot: Slot) -> bool:
         return slot.call.timeline.unfinalized > 0 and not slot.interaction.sender.connected
+
+    def _give_up_ended(self, now: float) -> None:
+        """Give up what is left of a call that is over and finds no connection: nothing else bounds it."""
+        patience_s = self._config.interaction.max_unfinalized_s
+        for slot in self._calls.slots.values():
+            if slot.closing and self._is_busy(slot) and now - slot.progress(now) > patience_s:
+                seconds = slot.call.give_up_oldest(slot.call.unfinalized_s() + 1, "retention")
+                self._services.metrics.gaps("retention").seconds.inc(seconds)
+                self._services.committer.submit(slot.call.outbox)
 
     def _bound(self) -> None:
         """Hold the un-finalized audio of all calls within its bound: the largest give up their oldest."""

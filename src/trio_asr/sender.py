@@ -7,7 +7,10 @@ again on the next: there is no other recovery. The first is logged as `Creating 
 
 from __future__ import annotations
 
+import enum
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -22,9 +25,20 @@ from trio_asr.provider import ConnectFailed, Link
 from trio_asr.services import Services
 
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 10.0
-FRUITLESS_ENDS = 3  # connections closed in good order without a word on the same audio: then it is a gap
+# Two connections that call the same audio undecodable, or three that close in good order without a word on
+# it, and it is committed as a gap. Other ends say nothing of the audio.
+REJECTING = (1002, 1003, 1007, 1008)
+REJECTED, UNANSWERED, HOPELESS = 3, 2, 6
 FEED = 1  # a chunk may wait while the one before it is on its way to the socket; more would only be older
 TIMEOUT = 1011
+
+
+class Again(enum.Enum):
+    """When to connect again."""
+
+    NOW = "now"
+    LATER = "later"  # after a backoff, in the same place
+    ADMITTED = "admitted"  # when a refusal does not concern this call any more
 
 
 class Sender:
@@ -37,7 +51,8 @@ class Sender:
         self._services = services
         self._log = log
         self._backoff = Backoff(BACKOFF_BASE_S, BACKOFF_CAP_S)
-        self._fruitless = 0
+        self._attempts = 0  # that failed since the last connection
+        self._fruitless = 0  # what connections that finalized nothing say against the audio at hand
         self._audio = trio.Event()
         self._input_over = False
         self._began: float | None = None  # when the first frame came
@@ -61,44 +76,72 @@ class Sender:
 
     async def run(self, feeds: trio.MemorySendChannel[Feed]) -> None:
         """Keep the call connected while it needs to be."""
+        connections, timeline = self._services.connections, self._call.timeline
         with feeds:
             while await self._audio_wanted():
-                async with self._services.connections.place(self):
-                    while self._call.timeline.unfinalized:
-                        await self._services.connections.may_dial()
-                        if not await self._connection(feeds):
-                            await trio.sleep(self._backoff.next())
+                with self._wanting():
+                    await connections.admitted(timeline.rate_at(timeline.finalized), self._wants)
+                    async with connections.place(self):
+                        await self._while_wanted(feeds)
+
+    def _wants(self) -> bool:
+        return self._call.timeline.unfinalized > 0
+
+    async def _while_wanted(self, feeds: trio.MemorySendChannel[Feed]) -> None:
+        """Connect, and reconnect in the same place, until there is no reason to, or no sense in it."""
+        while self._wants():
+            await self._services.connections.may_dial()
+            again = await self._connection(feeds)
+            if again is Again.ADMITTED:
+                return
+            if again is Again.LATER:
+                await trio.sleep(self._backoff.next())
+
+    @contextmanager
+    def _wanting(self) -> Iterator[None]:
+        self._services.connections.wanted += 1
+        try:
+            yield
+        finally:
+            self._services.connections.wanted -= 1
 
     async def _audio_wanted(self) -> bool:
         """Wait until there is un-finalized audio; False when there never will be any."""
-        while not self._call.timeline.unfinalized:
+        while not self._wants():
             if self._input_over:
                 return False
             self._audio = trio.Event()
             await self._audio.wait()
         return True
 
-    async def _connection(self, feeds: trio.MemorySendChannel[Feed]) -> bool:
-        """Make one connection and converse; return whether to go on at once."""
+    async def _connection(self, feeds: trio.MemorySendChannel[Feed]) -> Again:
+        """Make one connection and converse; return when to make the next."""
         self._announce()
         timeline = self._call.timeline
+        rate = timeline.rate_at(timeline.finalized)
         wanted = trio.current_time()
         self.connecting = True
         try:
-            rate = timeline.rate_at(timeline.finalized)
             async with self._services.connections.provider.connect(rate) as link:
                 self.connecting = False
                 self._services.metrics.connection_opened(trio.current_time() - wanted)
                 return await self._converse(link, feeds)
-        except ConnectFailed as failed:
-            self._refused(failed)
-            return False
+        except ConnectFailed as failure:
+            self._attempts += 1
+            self._log.warning(
+                "Connection refused" if failure.status else "Connection failed",
+                status=failure.status,
+                reason=failure.reason,
+                request_id=failure.request_id,
+            )
+            return Again.LATER if self._services.connections.failed(failure, rate) else Again.ADMITTED
         finally:
             self.connecting = False
 
-    async def _converse(self, link: Link, feeds: trio.MemorySendChannel[Feed]) -> bool:
+    async def _converse(self, link: Link, feeds: trio.MemorySendChannel[Feed]) -> Again:
         call, config = self._call, self._services.config
         number = call.connected(link.request_id)
+        self._attempts = 0
         self._services.committer.submit(call.outbox)
         self._log.info("Connection opened", connection=number, request_id=link.request_id)
         hearing = Hearing(
@@ -113,7 +156,7 @@ class Sender:
         chunks_in, chunks_out = trio.open_memory_channel[Chunk](FEED)
         self._chunks_on_link = 0
         self.connected = True
-        self._services.connections.opened()
+        self._services.connections.opened(hearing.clock.rate)
         feed = Feed(chunks_in, hearing.clock.rate, trio.CancelScope())
         try:
             await feeds.send(feed)
@@ -124,23 +167,23 @@ class Sender:
             self._services.connections.closed()
         return self._ended(hearing, number, ending)
 
-    def _ended(self, hearing: Hearing, number: int, ending: Ending) -> bool:
-        """Draw the conclusions from a connection's end; return whether to go on at once."""
+    def _ended(self, hearing: Hearing, number: int, ending: Ending) -> Again:
+        """Draw the conclusions from a connection's end."""
         call = self._call
         if ending.why is Why.DONE:
             hearing.finish()
         if hearing.progressed:
             self._backoff.reset()
             self._fruitless = 0
-        elif ending.why is Why.DONE:
-            self._fruitless += 1
-            if self._fruitless >= FRUITLESS_ENDS:
-                self._give_up(call.timeline.sent, "unanswered")
+        elif ending.why is Why.DONE or ending.code in REJECTING:
+            self._fruitless += UNANSWERED if ending.why is Why.DONE else REJECTED
+            if self._fruitless >= HOPELESS:
+                self._give_up(hearing.clock.end, "unanswered" if ending.why is Why.DONE else "rejected")
                 self._fruitless = 0
         call.event("connection_closed", connection=number, code=ending.code, reason=ending.reason)
         self._services.committer.submit(call.outbox)
         self._report(number, ending)
-        return ending.why is Why.DONE
+        return Again.NOW if ending.why is Why.DONE else Again.LATER
 
     def _give_up(self, end: int, reason: str) -> None:
         seconds = self._call.give_up_until(end, reason)
@@ -150,24 +193,15 @@ class Sender:
     # -- telling people --------------------------------------------------------------------------------
 
     def _announce(self) -> None:
-        if self._call.connection == 0 and self._backoff.attempt == 0:
+        if self._call.connection == 0 and self._attempts == 0:
             self._log.info(f"Creating new connection for {self._call.id}")
         else:
             self._log.info(
                 f"Reconnecting {self._call.id}",
                 connection=self._call.connection + 1,
-                attempt=self._backoff.attempt,
+                attempt=self._attempts,
                 unfinalized_ms=round(self._call.unfinalized_s() * 1000),
             )
-
-    def _refused(self, failed: ConnectFailed) -> None:
-        self._services.metrics.failed("connect", time.time())
-        self._log.warning(
-            "Connection refused" if failed.status else "Connection failed",
-            status=failed.status,
-            reason=failed.reason,
-            request_id=failed.request_id,
-        )
 
     def _report(self, number: int, ending: Ending) -> None:
         metrics = self._services.metrics

@@ -20,6 +20,11 @@ class ClockMap:
         self._to = [0]
         self._next = -1  # the timeline position that would continue the last piece
 
+    @property
+    def end(self) -> int:
+        """The timeline sample after the last one sent (-1 before the first)."""
+        return self._next
+
     def sending(self, start: int, end: int) -> None:
         """Note that the timeline's ``start..end`` is what the connection is sent next."""
         if start != self._next:

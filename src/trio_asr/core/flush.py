@@ -94,7 +94,8 @@ class Pacer:
     """Bounds how fast one connection is fed: `rate` times real time over any `WINDOW_S`.
 
     Live audio comes at real time and is never held back. A backlog goes in small chunks at even steps, from
-    when it exceeds `BACKLOG_S` until less than a chunk is left; bursts would use up the window and leave gaps.
+    when it exceeds `BACKLOG_S` until less than a chunk is left; bursts would use up the window and leave
+    gaps.
     """
 
     WINDOW_S = 5.0
