@@ -1,0 +1,51 @@
+"""The two servers, and workers that own them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.bus.worlds import LONG_MS, MemoryWorld, RedisWorld, World
+from trio.abc import Clock
+from trio.testing import MockClock
+
+from trio_asr.bus import memory
+from trio_asr.bus import redis as redis_bus
+from trio_asr.bus.base import Bus
+
+READ_COUNT = 5
+BLOCK_MS = 60
+
+
+@pytest.fixture(params=["memory", "redis"])
+def clock(request: pytest.FixtureRequest) -> Clock | None:
+    """One that jumps for the server in memory, trio's own for the real one: threads and jumps do not mix."""
+    return MockClock(autojump_threshold=0) if request.param == "memory" else None
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads that wait briefly and have a limit that a test can reach."""
+    monkeypatch.setattr(redis_bus, "BLOCK_MS", BLOCK_MS)
+    monkeypatch.setattr(redis_bus, "READ_COUNT", READ_COUNT)
+    monkeypatch.setattr(memory, "BLOCK_S", BLOCK_MS / 1000)
+    monkeypatch.setattr(memory, "READ_COUNT", READ_COUNT)
+
+
+@pytest.fixture
+async def world(clock: Clock | None, request: pytest.FixtureRequest, quick: None) -> AsyncIterator[World]:
+    """An empty server of either kind."""
+    if clock is not None:
+        yield MemoryWorld()
+        return
+    world = RedisWorld(request.getfixturevalue("redis_url"))
+    yield world
+    await world.aclose()
+
+
+@pytest.fixture
+async def bus(world: World) -> Bus:
+    """A worker that owns the calls."""
+    worker = world.worker()
+    assert await worker.acquire(LONG_MS)
+    return worker

@@ -1,0 +1,311 @@
+"""What the daemon relies on, held against the real server and the one in memory alike.
+
+Each test takes `clock` only so that pytest-trio runs it on that clock.
+"""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from tests.bus.worlds import AUDIO, ENDS, LONG_MS, World, commit, data
+from trio.abc import Clock
+
+from trio_asr.bus.base import Answer, Batch, Bus, Tenure
+from trio_asr.core import entries
+from trio_asr.core.checkpoint import Commit, Outcome, Stored, Write
+from trio_asr.core.entries import ORIGIN
+
+APPLIED, DONE, STALE = Answer(Outcome.APPLIED), Answer(Outcome.DONE), Answer(Outcome.STALE)
+LEASE_MS = 200
+
+
+def ids(batch: Batch) -> tuple[list[str], list[str]]:
+    return [name.decode() for name, _ in batch.audio], [name.decode() for name, _ in batch.ends]
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+async def test_reads_what_lies_after_the_positions(clock: Clock | None, world: World) -> None:
+    """Both streams in one answer; fields come raw and complete; reading takes nothing away."""
+    bus = world.worker()
+    one, two = world.add(AUDIO, b"one"), world.add(AUDIO, b"t\x00wo")
+    end = world.add(ENDS, b"end")
+    for _ in range(2):
+        batch = await bus.read(ORIGIN, ORIGIN)
+        first, second = batch.audio
+        assert (first[0], first[1]) == (one.encode(), [b"data", b"one"])
+        assert (second[0], second[1]) == (two.encode(), [b"data", b"t\x00wo"])
+        assert ids(batch) == ([one, two], [end])
+    assert ids(await bus.read(one, end)) == ([two], [])
+    assert ids(await bus.read(two, ORIGIN)) == ([], [end])
+    assert ids(await bus.read(entries.before(two), end)) == ([two], [])
+
+
+async def test_reading_needs_no_ownership(clock: Clock | None, world: World) -> None:
+    owner = world.worker()
+    assert await owner.acquire(LONG_MS)
+    added = world.add(AUDIO, b"x")
+    assert ids(await world.worker().read(ORIGIN, ORIGIN)) == ([added], [])
+
+
+async def test_ids_are_of_one_clock(clock: Clock | None, world: World) -> None:
+    """An end can be placed among the frames by its id; `now_ms` is of the same clock."""
+    bus = world.worker()
+    before = await bus.now_ms()
+    added = [world.add(AUDIO, b"a"), world.add(AUDIO, b"b")]
+    assert entries.key(added[0]) < entries.key(added[1])
+    assert before <= entries.milliseconds(added[0]) <= before + 5000
+    await trio.sleep(0.01)
+    assert entries.key(world.add(ENDS, b"e")) > entries.key(added[1])
+
+
+async def test_an_empty_read_comes_back(clock: Clock | None, world: World) -> None:
+    with trio.fail_after(5):
+        assert not any(await world.worker().read(ORIGIN, ORIGIN))
+
+
+@pytest.mark.parametrize("stream", [AUDIO, ENDS])
+async def test_a_waiting_read_wakes_for_either_stream(clock: Clock | None, world: World, stream: str) -> None:
+    bus = world.worker()
+    batches: list[Batch] = []
+
+    async def read() -> None:
+        while not batches or not (batches[-1].audio or batches[-1].ends):
+            batches.append(await bus.read(ORIGIN, ORIGIN))
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.sleep(0.02)
+            added = world.add(stream, b"x")
+    assert ids(batches[-1]) == (([added], []) if stream == AUDIO else ([], [added]))
+
+
+async def test_a_full_read_says_so(clock: Clock | None, world: World) -> None:
+    """The limit is each stream's own; exactly the limit may be all there is, but nobody can know."""
+    bus = world.worker()
+    added = [world.add(AUDIO, b"x") for _ in range(7)]
+    batch = await bus.read(ORIGIN, ORIGIN)
+    assert ids(batch) == (added[:5], [])
+    assert (batch.audio_full, batch.ends_full) == (True, False)
+    batch = await bus.read(added[4], ORIGIN)
+    assert ids(batch) == (added[5:], [])
+    assert not batch.audio_full
+    assert (await bus.read(added[1], ORIGIN)).audio_full
+    ends = [world.add(ENDS, b"x") for _ in range(5)]
+    batch = await bus.read(added[6], ORIGIN)
+    assert ids(batch) == ([], ends)
+    assert (batch.audio_full, batch.ends_full) == (False, True)
+
+
+# -- committing ----------------------------------------------------------------------------------------------
+
+
+async def test_a_commit_writes_and_stores(clock: Clock | None, world: World, bus: Bus) -> None:
+    two_streams = Commit("c1", 2, b"two", (Write("out", b"2"), Write("events", b"e")))
+    assert await bus.commit([commit(1, "a", "b")]) == [APPLIED]
+    assert await bus.commit([two_streams]) == [APPLIED]
+    assert data(world, "out") == [b"a", b"b", b"2"]
+    assert data(world, "events") == [b"e"]
+    assert await bus.load(["c1"]) == [Stored(2, b"two")]
+
+
+async def test_a_repeated_commit_writes_nothing(clock: Clock | None, world: World, bus: Bus) -> None:
+    """A lost answer is not known from a lost request: the same commit is sent again. (requirements 7)"""
+    assert await bus.commit([commit(1, "a")]) == [APPLIED]
+    assert await bus.commit([commit(1, "a")]) == [DONE]
+    assert await bus.commit([commit(2, "b"), commit(2, "b")]) == [APPLIED, DONE]
+    assert data(world, "out") == [b"a", b"b"]
+    assert await bus.load(["c1"]) == [Stored(2, b"state 2 of c1")]
+
+
+@pytest.mark.parametrize(
+    "late",
+    [commit(1, "x"), commit(2, "x", state=b"of another history"), commit(4, "x")],
+    ids=["overtaken", "same revision, other state", "from the future"],
+)
+async def test_a_commit_that_does_not_fit_writes_nothing(
+    clock: Clock | None, world: World, bus: Bus, late: Commit
+) -> None:
+    await bus.commit([commit(1, "a"), commit(2, "b")])
+    assert await bus.commit([late]) == [STALE]
+    assert data(world, "out") == [b"a", b"b"]
+    assert await bus.load(["c1"]) == [Stored(2, b"state 2 of c1")]
+
+
+async def test_commits_are_judged_each_on_its_own(clock: Clock | None, world: World, bus: Bus) -> None:
+    await bus.commit([commit(1, "a"), commit(1, "b", owner="c2")])
+    answers = await bus.commit(
+        [commit(1, "a"), commit(9, "x", owner="c2"), commit(1, "c", owner="c3"), commit(2, "d")]
+    )
+    assert answers == [DONE, STALE, APPLIED, APPLIED]
+    assert data(world, "out") == [b"a", b"b", b"c", b"d"]
+
+
+async def test_no_commits_are_no_answers(clock: Clock | None, world: World, bus: Bus) -> None:
+    assert await bus.commit([]) == []
+
+
+async def test_another_owner_fences_a_commit_out(clock: Clock | None, world: World) -> None:
+    old, new = world.worker(), world.worker()
+    assert await old.acquire(LEASE_MS)
+    assert await old.commit([commit(1, "a")]) == [APPLIED]
+    await trio.sleep(LEASE_MS / 1000 + 0.01)
+    assert await new.acquire(LONG_MS)
+    late = [commit(2, "late"), commit(1, "late", owner="c2"), commit(1, "a")]
+    assert await old.commit(late) == [Answer(Outcome.FENCED)] * 3
+    assert data(world, "out") == [b"a"]
+    assert await new.load(["c1", "c2"]) == [Stored(1, b"state 1 of c1"), Stored()]
+    assert await new.commit([commit(2, "b")]) == [APPLIED]
+
+
+async def test_a_commit_without_any_fence_writes_nothing(clock: Clock | None, world: World, bus: Bus) -> None:
+    await bus.commit([commit(1, "a")])
+    world.lose_all()
+    assert await bus.commit([commit(2, "b")]) == [Answer(Outcome.UNFENCED)]
+    assert data(world, "out") == []
+    assert await bus.load(["c1"]) == [Stored()]
+    # With the fence set again, what was in flight restores the state: no revision is none to contradict.
+    assert await bus.renew(LONG_MS) is Tenure.MISSING
+    assert await bus.acquire(LONG_MS)
+    assert await bus.commit([commit(2, "b")]) == [APPLIED]
+    assert await bus.load(["c1"]) == [Stored(2, b"state 2 of c1")]
+    assert await bus.live_calls() == ["c1"]
+
+
+async def test_who_never_owned_commits_nothing(clock: Clock | None, world: World, bus: Bus) -> None:
+    assert await world.worker().commit([commit(1, "x")]) == [Answer(Outcome.FENCED)]
+    assert data(world, "out") == []
+
+
+# -- what a start reads --------------------------------------------------------------------------------------
+
+
+async def test_live_calls(clock: Clock | None, world: World, bus: Bus) -> None:
+    """Calls are live from their first commit to the one that ends them, and again after a later one."""
+    assert await bus.live_calls() == []
+    await bus.commit([commit(1, owner="b"), commit(1, owner="a"), commit(1, owner="")])
+    assert await bus.live_calls() == ["a", "b"]
+    await bus.commit([commit(2, owner="a", live=False)])
+    assert await bus.live_calls() == ["b"]
+    assert await bus.load(["a"]) == [Stored(2, b"state 2 of a")], "what an ended call had is kept"
+    await bus.commit([commit(3, owner="a")])
+    assert await bus.live_calls() == ["a", "b"]
+
+
+async def test_load_keeps_the_order(clock: Clock | None, world: World, bus: Bus) -> None:
+    """The reader's own state, "", is apart from every call's."""
+    owners = [f"c{i}" for i in range(1200)]
+    await bus.commit([commit(1, owner=owner) for owner in ("c7", "c1100", "reader", "")])
+    stored = dict(zip(owners, await bus.load(owners), strict=True))
+    assert {owner for owner, one in stored.items() if one != Stored()} == {"c7", "c1100"}
+    assert stored["c1100"] == Stored(1, b"state 1 of c1100")
+    assert await bus.load(["", "x", "reader"]) == [
+        Stored(1, b"state 1 of "),
+        Stored(),
+        Stored(1, b"state 1 of reader"),
+    ]
+    assert await bus.load([]) == []
+
+
+async def test_owners_of_any_name(clock: Clock | None, world: World, bus: Bus) -> None:
+    owner = "Ünïcode / with: blanks %s *?[a] " + "x" * 200
+    assert await bus.commit([commit(1, "a", owner=owner, stream=f"transcript.{owner}")]) == [APPLIED]
+    assert await bus.live_calls() == [owner]
+    assert await bus.load([owner]) == [Stored(1, f"state 1 of {owner}".encode())]
+
+
+async def test_show_lag(clock: Clock | None, world: World, bus: Bus) -> None:
+    """It can be said at any time, also before any audio, and changes nothing that is read."""
+    await bus.show_lag(ORIGIN)
+    added = world.add(AUDIO, b"x")
+    await bus.show_lag(added)
+    assert ids(await bus.read(ORIGIN, ORIGIN)) == ([added], [])
+
+
+# -- ownership -----------------------------------------------------------------------------------------------
+
+
+async def test_one_owner_at_a_time(clock: Clock | None, world: World) -> None:
+    first, second = world.worker(), world.worker()
+    assert await first.acquire(LONG_MS)
+    assert not await second.acquire(LONG_MS)
+    assert await first.renew(LONG_MS) is Tenure.HELD
+    assert await second.renew(LONG_MS) is Tenure.LOST
+
+
+async def test_a_lease_expires(clock: Clock | None, world: World) -> None:
+    """Renewing puts it off; after it expired another takes over, and the first is told."""
+    first, second = world.worker(), world.worker()
+    assert await first.acquire(LEASE_MS)
+    await trio.sleep(LEASE_MS / 2000)
+    assert await first.renew(2 * LEASE_MS) is Tenure.HELD
+    await trio.sleep(LEASE_MS * 0.8 / 1000)
+    assert not await second.acquire(LEASE_MS)
+    await trio.sleep(LEASE_MS * 1.3 / 1000)
+    assert await second.acquire(LONG_MS)
+    assert await first.renew(LEASE_MS) is Tenure.LOST
+    assert not await first.acquire(LEASE_MS)
+    assert await second.renew(LONG_MS) is Tenure.HELD
+
+
+async def test_an_expired_lease_that_nobody_took_is_made_anew(clock: Clock | None, world: World) -> None:
+    """A pause costs nothing while nobody else is interested: the fence is still ours."""
+    first, second = world.worker(), world.worker()
+    assert await first.acquire(LEASE_MS // 4)
+    await trio.sleep(LEASE_MS * 2 / 4000)
+    assert await first.commit([commit(1, "a")]) == [APPLIED], "commits ask for the fence only"
+    assert await first.renew(LONG_MS) is Tenure.HELD
+    assert not await second.acquire(LONG_MS)
+
+
+async def test_a_released_lease_is_free_at_once(clock: Clock | None, world: World) -> None:
+    first, second = world.worker(), world.worker()
+    assert await first.acquire(LONG_MS)
+    await first.release()
+    assert await second.acquire(LONG_MS)
+    await first.release()  # a second time, late: it is somebody else's now
+    assert not await first.acquire(LONG_MS)
+    assert await second.renew(LONG_MS) is Tenure.HELD
+
+
+async def test_release_without_ownership_changes_nothing(clock: Clock | None, world: World, bus: Bus) -> None:
+    await world.worker().release()
+    assert not await world.worker().acquire(LONG_MS)
+    assert await bus.renew(LONG_MS) is Tenure.HELD
+
+
+async def test_every_tenure_has_a_fence_of_its_own(clock: Clock | None, world: World) -> None:
+    """What is still under way from a worker's own former tenure is fenced out, too."""
+    bus, former = world.worker(), world.worker()
+    assert await former.acquire(LONG_MS)
+    await former.release()
+    assert await bus.acquire(LONG_MS)
+    await bus.release()
+    assert await former.acquire(LONG_MS)
+    assert await bus.commit([commit(1, "x")]) == [Answer(Outcome.FENCED)]
+
+
+async def test_a_missing_fence(clock: Clock | None, world: World, bus: Bus) -> None:
+    """A server that lost its data says so, to the owner and to others, until somebody acquires."""
+    world.lose_all()
+    assert await bus.renew(LONG_MS) is Tenure.MISSING
+    assert await bus.renew(LONG_MS) is Tenure.MISSING, "renewing does not hide it"
+    other = world.worker()
+    assert await other.renew(LONG_MS) is Tenure.MISSING
+    assert await other.acquire(LONG_MS)
+    assert await bus.renew(LONG_MS) is Tenure.LOST
+
+
+async def test_only_one_of_many_acquires(clock: Clock | None, world: World) -> None:
+    workers = [world.worker() for _ in range(5)]
+    held: list[bool] = []
+
+    async def acquire(worker: Bus) -> None:
+        held.append(await worker.acquire(LONG_MS))
+
+    async with trio.open_nursery() as nursery:
+        for worker in workers:
+            nursery.start_soon(acquire, worker)
+    assert sorted(held) == [False] * 4 + [True]

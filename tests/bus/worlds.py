@@ -1,0 +1,96 @@
+"""A bus' server as a test sees it: the real one, and the one in memory, with the same handles."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+import redis
+
+from trio_asr.bus.base import Bus, RawEntry
+from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.bus.redis import RedisBus
+from trio_asr.core.checkpoint import Commit, Write
+
+GROUP, AUDIO, ENDS = "the-group", "audio_stream", "call_end"
+LONG_MS = 60_000
+PREFIX = f"trio_asr:{{{GROUP}}}:"
+
+
+class World(Protocol):
+    """A server and its workers."""
+
+    def worker(self) -> Bus:
+        """Return the bus of one more worker."""
+        ...
+
+    def add(self, stream: str, data: bytes) -> str:
+        """Add an entry as a producer does; return its id."""
+        ...
+
+    def entries(self, stream: str) -> list[RawEntry]:
+        """Return all of a stream."""
+        ...
+
+    def lose_all(self) -> None:
+        """Let the server forget everything."""
+        ...
+
+
+def data(world: World, stream: str) -> list[bytes]:
+    """Return the field ``data`` of every entry of a stream."""
+    return [fields[fields.index(b"data") + 1] for _, fields in world.entries(stream)]
+
+
+def commit(
+    rev: int, *texts: str, owner: str = "c1", stream: str = "out", live: bool = True, state: bytes = b""
+) -> Commit:
+    """Return a commit that writes `texts`; its state says which one it is."""
+    writes = tuple(Write(stream, text.encode()) for text in texts)
+    return Commit(owner, rev, state or f"state {rev} of {owner}".encode(), writes, live)
+
+
+class MemoryWorld:
+    def __init__(self) -> None:
+        self._store = MemoryStore()
+
+    def worker(self) -> Bus:
+        return MemoryBus(self._store, audio_stream=AUDIO, end_stream=ENDS)
+
+    def add(self, stream: str, data: bytes) -> str:
+        return self._store.add(stream, data)
+
+    def entries(self, stream: str) -> list[RawEntry]:
+        return self._store.streams.get(stream, [])
+
+    def lose_all(self) -> None:
+        self._store.streams.clear()
+        self._store.states.clear()
+        self._store.live.clear()
+        self._store.lease = self._store.fence = None
+
+
+class RedisWorld:
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client = redis.Redis.from_url(url)
+        self._workers: list[RedisBus] = []
+
+    def worker(self) -> RedisBus:
+        bus = RedisBus(self.url, group=GROUP, audio_stream=AUDIO, end_stream=ENDS)
+        self._workers.append(bus)
+        return bus
+
+    def add(self, stream: str, data: bytes) -> str:
+        return cast("bytes", self.client.xadd(stream, {"data": data})).decode()
+
+    def entries(self, stream: str) -> list[RawEntry]:
+        found = cast("list[tuple[bytes, dict[bytes, bytes]]]", self.client.xrange(stream))
+        return [(name, [part for pair in fields.items() for part in pair]) for name, fields in found]
+
+    def lose_all(self) -> None:
+        self.client.flushdb()
+
+    async def aclose(self) -> None:
+        for worker in self._workers:
+            await worker.aclose()
+        self.client.close()
