@@ -26,6 +26,11 @@ def key(entry_id: EntryId) -> int:
     return (int(ms) << 64) | int(seq or 0)
 
 
+def id_of(value: int) -> EntryId:
+    """Return the id of a `key`."""
+    return f"{value >> 64}-{value & (2**64 - 1)}"
+
+
 def milliseconds(entry_id: EntryId) -> int:
     """Return the server's clock when the entry was added, in epoch milliseconds."""
     return int(entry_id.partition("-")[0])
@@ -38,11 +43,7 @@ def earlier(entry_id: EntryId, by_ms: int) -> EntryId:
 
 def before(entry_id: EntryId) -> EntryId:
     """Return the greatest id below `entry_id`, so that an exclusive read from it includes `entry_id`."""
-    value = key(entry_id)
-    if value == 0:
-        return ORIGIN
-    value -= 1
-    return f"{value >> 64}-{value & (2**64 - 1)}"
+    return id_of(max(0, key(entry_id) - 1))
 
 
 def field(fields: list[bytes], name: bytes) -> bytes | None:

@@ -12,7 +12,7 @@ event of that protocol are taken for one.
 from __future__ import annotations
 
 import binascii
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -24,6 +24,11 @@ MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 96_000
 PCM_ENCODINGS = frozenset({"pcm16", "linear16", "s16le", "pcm", "audio/x-raw", "raw/slin", "audio/l16"})
 _TELEPHONY_EVENTS = frozenset({"connected", "start", "media", "dtmf", "mark", "clear", "stop"})
 _AUDIO_NAMES = ("audio", "audio_data", "data", "payload")
+
+
+# What msgspec raises at bytes from anywhere: bad UTF-8 and deep nesting have errors of their own.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Junk(Exception):
@@ -62,21 +67,17 @@ class _Wire(msgspec.Struct, gc=False):
 
     interaction_id: str
     audio: bytes
-    seq: int | None = None
-    timestamp_ms: int | None = None
+    seq: _Int64 | None = None
+    timestamp_ms: _Int64 | None = None
     sample_rate: int | None = None
     encoding: str = "pcm16"
     tenant_id: str = ""
     trace_id: str | None = None
 
 
-class _Media(msgspec.Struct, gc=False):
-    payload: bytes = b""
-
-
 class _Event(msgspec.Struct, gc=False):
     event: str
-    media: _Media | None = None
+    media: Any = None
 
 
 _wire = msgspec.json.Decoder(_Wire)
@@ -93,7 +94,7 @@ def decode_frame(fields: list[bytes], default_sample_rate: int) -> Frame:
     data = _data(fields)
     try:
         wire = _wire.decode(data)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         wire = _lenient(data)
     rate = wire.sample_rate if wire.sample_rate is not None else default_sample_rate
     if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
@@ -147,7 +148,7 @@ def _data(fields: list[bytes]) -> bytes:
 def _document(data: bytes) -> dict[str, Any]:
     try:
         document = _any.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise Junk("json", f"data is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise Junk("json", "data is not a JSON object")
@@ -209,10 +210,10 @@ def _unwrap(pcm: bytes) -> bytes:
     """Return the audio of a telephony event that was published as if it were PCM, else `pcm` itself."""
     try:
         event = _event.decode(pcm)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return pcm
     if event.event not in _TELEPHONY_EVENTS:
         return pcm
-    if event.event != "media" or event.media is None:
+    if event.event != "media":
         raise NotAudio("not_audio", f"a telephony event {entries.show(event.event)}, not audio")
-    return event.media.payload
+    return _base64(event.media if isinstance(event.media, dict) else {})

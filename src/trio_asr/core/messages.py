@@ -100,6 +100,8 @@ Message = Results | UtteranceEnd | SpeechStarted | Metadata | Error | Unknown
 
 _known = msgspec.json.Decoder(Results | UtteranceEnd | SpeechStarted | Metadata | Error)
 _type = msgspec.json.Decoder(Unknown)
+# What msgspec raises at text from anywhere: bad Unicode and deep nesting have errors of their own.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _KNOWN_TYPES = frozenset({"Results", "UtteranceEnd", "SpeechStarted", "Metadata", "Error"})
 
 
@@ -107,7 +109,7 @@ def decode(data: str | bytes) -> Message:
     """Decode one server message; never raises, for nothing that a server says may end a call."""
     try:
         message: Message = _known.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         return _unknown(data, str(error))
     if isinstance(message, Results) and not math.isfinite(message.start + message.duration):
         return Unknown("Results", "the range is not a number")
@@ -117,6 +119,6 @@ def decode(data: str | bytes) -> Message:
 def _unknown(data: str | bytes, problem: str) -> Unknown:
     try:
         kind = _type.decode(data).type
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return Unknown("", problem)
     return Unknown(kind, problem if kind in _KNOWN_TYPES else "")
