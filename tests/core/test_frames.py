@@ -1,0 +1,349 @@
+"""The decoder of what producers put on the streams: audio comes out whole, anything else is Junk."""
+
+import base64
+import json
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from trio_asr.core.frames import (
+    MAX_ENTRY_BYTES,
+    MAX_ID_LENGTH,
+    PCM_ENCODINGS,
+    CallEnd,
+    Frame,
+    Junk,
+    NotAudio,
+    check_id,
+    decode_end,
+    decode_frame,
+)
+
+RATE = 8000
+DEEP = b"[" * 100_000
+ids = st.text(
+    st.characters(exclude_categories=["C", "Z"], exclude_characters="{}"), min_size=1, max_size=MAX_ID_LENGTH
+)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+json_scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+json_values = json_scalars | st.text(max_size=20) | st.lists(json_scalars, max_size=3)
+documents = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+)
+FIELDS = (
+    "interaction_id",
+    "audio",
+    "seq",
+    "timestamp_ms",
+    "sample_rate",
+    "encoding",
+    "tenant_id",
+    "trace_id",
+)
+
+
+def _encoded(pcm: bytes) -> str:
+    return base64.b64encode(pcm).decode()
+
+
+def _decode(envelope: dict[str, Any] | bytes, default: int = RATE) -> Frame:
+    data = envelope if isinstance(envelope, bytes) else json.dumps(envelope).encode()
+    return decode_frame([b"data", data], default)
+
+
+def _envelope(pcm: bytes = b"\1\2", **more: Any) -> dict[str, Any]:
+    return {
+        "tenant_id": "t",
+        "interaction_id": "call",
+        "seq": 1,
+        "timestamp_ms": 20,
+        "sample_rate": RATE,
+        "encoding": "pcm16",
+        "audio": _encoded(pcm),
+    } | more
+
+
+def _telephony(payload: bytes, **more: Any) -> bytes:
+    media = {"chunk": 2, "timestamp": "10", "payload": _encoded(payload)}
+    return json.dumps(
+        {"event": "media", "sequence_number": 3, "stream_sid": "s", "media": media} | more
+    ).encode()
+
+
+# -- audio comes out whole -----------------------------------------------------------------------------
+
+
+@given(
+    st.builds(
+        Frame,
+        interaction_id=ids,
+        pcm=st.binary(max_size=700),
+        sample_rate=st.integers(4000, 96_000),
+        seq=st.integers(0, 2**40),
+        timestamp_ms=st.integers(-1, 2**45),
+        tenant_id=ids,
+        trace_id=st.none() | ids,
+    )
+)
+def test_a_frame_says_what_its_envelope_says(frame: Frame) -> None:
+    assert (
+        _decode(msgspec.structs.asdict(frame) | {"audio": _encoded(frame.pcm), "pcm": "unknown field"})
+        == frame
+    )
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 320, 566, 577, 1600, 9600, 240_000])
+def test_any_length_is_taken_as_it_is(size: int) -> None:
+    """Requirements 12: frames of 577 bytes, an odd length, are not rounded."""
+    pcm = bytes(i % 251 for i in range(size))
+    assert _decode(_envelope(pcm)).pcm == pcm
+
+
+@given(st.lists(st.binary(min_size=1, max_size=99), min_size=1, max_size=9))
+def test_any_split_of_the_audio_joins_to_the_same_bytes(parts: list[bytes]) -> None:
+    assert b"".join(_decode(_envelope(b"\1" + part)).pcm[1:] for part in parts) == b"".join(parts)
+
+
+@pytest.mark.parametrize("first", [b"{", b"[", b"{}", b'{"', b'{"event":', b'{"event":"media"', b"{\xff\xfe"])
+def test_pcm_that_begins_like_json_stays_pcm(first: bytes) -> None:
+    pcm = first + bytes(range(256))
+    assert _decode(_envelope(pcm)).pcm == pcm
+
+
+@given(st.sampled_from([b"{", b"["]), st.binary(max_size=400))
+def test_pcm_with_any_bytes_after_a_brace_stays_pcm(first: bytes, rest: bytes) -> None:
+    assert _decode(_envelope(first + rest)).pcm == first + rest
+
+
+@pytest.mark.parametrize("document", [{}, {"event": "other"}, {"event": 1}, {"media": {"payload": "AAAA"}}])
+def test_json_of_no_telephony_event_is_pcm(document: dict[str, Any]) -> None:
+    pcm = json.dumps(document).encode()
+    assert _decode(_envelope(pcm)).pcm == pcm
+
+
+@given(st.binary(max_size=400))
+def test_a_media_event_where_pcm_should_be_is_unwrapped(payload: bytes) -> None:
+    assert _decode(_envelope(_telephony(payload))).pcm == payload
+
+
+@pytest.mark.parametrize("event", ["connected", "start", "dtmf", "mark", "clear", "stop"])
+@pytest.mark.parametrize("more", [{}, {"media": "x"}])
+def test_other_telephony_events_are_not_audio(event: str, more: dict[str, Any]) -> None:
+    with pytest.raises(NotAudio):
+        _decode(_envelope(_telephony(b"\1\2", event=event, **more)))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"event": "media"},
+        {"event": "media", "media": None},
+        {"event": "media", "media": 5},
+        {"event": "media", "media": {"payload": "@@"}},
+        {"event": "media", "media": {"payload": 7}},
+    ],
+)
+def test_a_broken_media_event_is_junk_and_never_pcm(document: dict[str, Any]) -> None:
+    with pytest.raises(Junk) as junk:
+        _decode(_envelope(json.dumps(document).encode()))
+    assert junk.value.kind == "audio"
+
+
+# -- producers are forgiven ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["audio", "audio_data", "data", "payload"])
+def test_audio_is_found_under_its_later_names(name: str) -> None:
+    assert _decode({"interaction_id": "call", name: _encoded(b"\1\2")}).pcm == b"\1\2"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (7, 7),
+        (7.0, 7),
+        ("7", 7),
+        ("-7", -7),
+        (7.5, None),
+        ("x", None),
+        (None, None),
+        (True, None),
+        ([], None),
+    ],
+)
+def test_numbers_may_be_written_oddly(written: Any, read: int | None) -> None:
+    frame = _decode(_envelope(seq=written, timestamp_ms=written))
+    assert (frame.seq, frame.timestamp_ms) == (read, read)
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
+def test_numbers_beyond_64_bits_are_no_numbers(number: int) -> None:
+    frame = _decode(_envelope(seq=number, timestamp_ms=number))
+    assert (frame.seq, frame.timestamp_ms, frame.pcm) == (None, None, b"\1\2")
+
+
+@pytest.mark.parametrize("name", ["seq", "timestamp_ms", "tenant_id", "trace_id", "encoding"])
+def test_optional_fields_may_be_missing(name: str) -> None:
+    envelope = _envelope(trace_id="x")
+    del envelope[name]
+    assert _decode(envelope).pcm == b"\1\2"
+
+
+def test_a_missing_rate_is_the_configured_one() -> None:
+    envelope = _envelope()
+    del envelope["sample_rate"]
+    assert _decode(envelope, 16_000).sample_rate == 16_000
+    assert _decode(_envelope(sample_rate=None), 24_000).sample_rate == 24_000
+    assert _decode(_envelope(sample_rate="16000")).sample_rate == 16_000
+
+
+@given(st.dictionaries(st.text(max_size=9), json_values, max_size=4))
+def test_unknown_fields_are_ignored(more: dict[str, Any]) -> None:
+    assert _decode(more | _envelope()) == _decode(_envelope())
+
+
+@pytest.mark.parametrize("encoding", [*sorted(PCM_ENCODINGS), "PCM16", "LINEAR16", None])
+def test_names_of_16_bit_pcm(encoding: str | None) -> None:
+    assert _decode(_envelope(encoding=encoding)).pcm == b"\1\2"
+
+
+def test_a_long_tenant_or_trace_is_dropped_and_the_audio_kept() -> None:
+    frame = _decode(_envelope(tenant_id="x" * 300, trace_id="x" * 300))
+    assert (frame.tenant_id, frame.trace_id, frame.pcm) == ("", None, b"\1\2")
+    assert _decode(_envelope(seq="1", trace_id="y")).trace_id == "y"  # on the lenient path too
+
+
+def test_other_fields_of_the_entry_are_ignored() -> None:
+    data = json.dumps(_envelope()).encode()
+    assert decode_frame([b"x", b"y", b"data", data, b"z", b""], RATE).pcm == b"\1\2"
+
+
+# -- anything else is Junk -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "json"),
+        (b"{", "json"),
+        (b"[]", "json"),
+        (b"null", "json"),
+        (b'"text"', "json"),
+        (b"\xff\xfe", "json"),
+        (DEEP, "json"),
+        (b'{"x":' + DEEP, "json"),
+        (b'{"interaction_id":"call","audio":"AAA=","tenant_id":"\xff"}', "json"),
+        (b'{"interaction_id":"call","audio":"AAA=","seq":' + b"9" * 5000 + b"}", "json"),
+        (b'{"audio":"AAA="}', "interaction_id"),
+        (b'{"interaction_id":null,"audio":"AAA="}', "interaction_id"),
+        (b'{"interaction_id":' + b"[" * 900 + b"]" * 900 + b"}", "interaction_id"),
+        (b'{"interaction_id":"","audio":"AAA="}', "interaction_id"),
+        (b'{"interaction_id":"call"}', "audio"),
+        (b'{"interaction_id":"call","audio":null}', "audio"),
+        (b'{"interaction_id":"call","audio":[1]}', "audio"),
+        (b'{"interaction_id":"call","audio":"A"}', "audio"),
+        (b'{"interaction_id":"call","audio":"AA AA"}', "audio"),
+        (b'{"interaction_id":"call","audio":"\xc3\xa4AAA"}', "audio"),
+        (b'{"interaction_id":"call","audio":"AAA=","sample_rate":0}', "sample_rate"),
+        (b'{"interaction_id":"call","audio":"AAA=","sample_rate":-8000}', "sample_rate"),
+        (b'{"interaction_id":"call","audio":"AAA=","sample_rate":1800}', "sample_rate"),
+        (b'{"interaction_id":"call","audio":"AAA=","sample_rate":1000000000}', "sample_rate"),
+        (b'{"interaction_id":"call","audio":"AAA=","sample_rate":8000.5}', "sample_rate"),
+        (b'{"interaction_id":"call","audio":"AAA=","sample_rate":"fast"}', "sample_rate"),
+        (b'{"interaction_id":"call","audio":"AAA=","encoding":"mulaw"}', "encoding"),
+        (b'{"interaction_id":"call","audio":"AAA=","encoding":[]}', "encoding"),
+        (b" " * (MAX_ENTRY_BYTES + 1), "too_large"),
+    ],
+)
+def test_what_cannot_be_used_is_junk_of_a_kind(data: bytes, kind: str) -> None:
+    with pytest.raises(Junk) as junk:
+        _decode(data)
+    assert junk.value.kind == kind
+    assert len(str(junk.value)) < 300
+
+
+@pytest.mark.parametrize("fields", [[], [b"data"], [b"x", b"data"], [b"audio", b"{}"]])
+def test_an_entry_without_data_is_junk(fields: list[bytes]) -> None:
+    with pytest.raises(Junk) as junk:
+        decode_frame(fields, RATE)
+    assert junk.value.kind == "no_data"
+
+
+@pytest.mark.parametrize(
+    "interaction_id", ["", "x" * 257, "a{b", "a}b", "a\0b", "a\nb", "\u202ea", "a\u2028b", "x" * 1_000_000]
+)
+def test_hostile_ids_are_junk(interaction_id: str) -> None:
+    with pytest.raises(Junk) as junk:
+        _decode(_envelope(interaction_id=interaction_id))
+    assert junk.value.kind == "interaction_id"
+    assert str(junk.value).isprintable()
+    assert len(str(junk.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "interaction_id", ["a", "../../etc", "a.b/c", "x" * 256, "Grüße-日本", "a b", "%s%n"]
+)
+def test_ids_that_look_odd_but_can_stand_in_a_key(interaction_id: str) -> None:
+    check_id(interaction_id)
+    assert _decode(_envelope(interaction_id=interaction_id)).interaction_id == interaction_id
+
+
+@given(st.binary(max_size=60))
+@example(b'{"x":' + DEEP)
+@example(b'{"interaction_id":"a","audio":"","tenant_id":"\xff"}')
+@example(b'{"interaction_id":"a","audio":"","tenant_id":"\\ud800"}')
+@example(b'{"interaction_id":"a","reason":' + b"[" * 900 + b"]" * 900 + b"}")
+def test_no_bytes_raise_anything_but_junk(data: bytes) -> None:
+    for decode in (_decode, lambda one: decode_end([b"data", one])):
+        with suppress(Junk):
+            decode(data)
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), documents | st.just("AAAA"), max_size=len(FIELDS)))
+def test_no_json_raises_anything_but_junk(document: dict[str, Any]) -> None:
+    """Numbers are of any size, NaN and infinities (as Python writes them) included."""
+    _junk_or_frame(json.dumps(document).encode())
+    _junk_or_frame(json.dumps(_envelope() | document).encode())
+
+
+@given(st.dictionaries(st.sampled_from(["event", "media", "payload"]), documents), st.integers(0, 400))
+def test_no_json_in_place_of_pcm_raises_anything_but_junk(document: dict[str, Any], cut: int) -> None:
+    _junk_or_frame(json.dumps(_envelope(json.dumps(document).encode())).encode())
+    _junk_or_frame(json.dumps(_envelope(_telephony(b"\1\2" * 160)[:cut])).encode())
+
+
+@given(st.integers(0, 200), st.integers(0, 255))
+def test_a_damaged_envelope_is_junk_or_a_frame(at: int, byte: int) -> None:
+    data = bytearray(json.dumps(_envelope(bytes(40))).encode())
+    data[at % len(data)] = byte
+    _junk_or_frame(bytes(data))
+
+
+def _junk_or_frame(data: bytes) -> None:
+    with suppress(Junk):
+        frame = _decode(data)
+        check_id(frame.interaction_id)
+        assert frame.seq is None or abs(frame.seq) <= 2**63
+        assert frame.timestamp_ms is None or abs(frame.timestamp_ms) <= 2**63
+
+
+# -- ends ----------------------------------------------------------------------------------------------
+
+
+def test_an_end_names_its_call_and_perhaps_a_reason() -> None:
+    end = {"interaction_id": "call", "tenant_id": "t", "reason": "stopped", "timestamp_ms": 1}
+    assert decode_end([b"data", json.dumps(end).encode()]) == CallEnd("call", "stopped")
+    assert decode_end([b"data", b'{"interaction_id":"call","reason":null}']) == CallEnd("call")
+
+
+@pytest.mark.parametrize(
+    "document", [b"{}", b'{"interaction_id":5}', b'{"interaction_id":"a{"}', b"[]", b"x"]
+)
+def test_an_end_of_no_call_is_junk(document: bytes) -> None:
+    with pytest.raises(Junk):
+        decode_end([b"data", document])

@@ -1,0 +1,185 @@
+"""What `seq` and `timestamp_ms` say: repeats, holes, reordering, series that begin anew."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_asr.core.frames import Frame
+from trio_asr.core.series import LATE_WINDOW, REPEAT_WINDOW, Repeats, Series
+
+RATE = 8000
+FRAME_MS = 20
+SIZE = FRAME_MS * RATE // 500
+MAX_FILL_MS = 1000
+EPOCH = 1_700_000_000_000
+MAX_HOLE = MAX_FILL_MS // FRAME_MS
+
+
+def frame(seq: int | None, timestamp: int | None = None, *, size: int = SIZE, rate: int = RATE) -> Frame:
+    """A frame whose timestamp is in step with its seq, unless said otherwise."""
+    at = timestamp if timestamp is not None or seq is None else seq * FRAME_MS
+    return Frame("call", bytes(size), rate, seq, at)
+
+
+def fills(frames: Iterable[Frame], max_fill_ms: int = MAX_FILL_MS) -> list[int]:
+    series = Series(max_fill_ms)
+    return [series.missing(one) for one in frames]
+
+
+# -- repeats -------------------------------------------------------------------------------------------
+
+
+def test_every_frame_twice_is_every_frame_once() -> None:
+    repeats = Repeats()
+    assert [repeats.is_repeat(data) for data in (b"1", b"1", b"2", b"2", b"1")] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+@given(st.lists(st.integers(0, 400), max_size=1500))
+def test_a_repeat_is_one_of_the_last_entries_that_were_none(numbers: list[int]) -> None:
+    repeats, last = Repeats(), list[int]()
+    for number in numbers:
+        assert repeats.is_repeat(str(number).encode()) == (number in last)
+        if number not in last:
+            last = [*last, number][-REPEAT_WINDOW:]
+
+
+def test_the_window_is_bounded() -> None:
+    repeats = Repeats()
+    for number in range(10 * REPEAT_WINDOW):
+        assert not repeats.is_repeat(str(number).encode())
+    assert len(repeats._seen) == len(repeats._order) == REPEAT_WINDOW
+    assert not repeats.is_repeat(b"0")
+    assert repeats.is_repeat(str(10 * REPEAT_WINDOW - REPEAT_WINDOW + 1).encode())
+
+
+# -- holes ---------------------------------------------------------------------------------------------
+
+
+@given(st.integers(-(10**6), 10**6), st.sets(st.integers(1, 99)), st.integers(0, EPOCH))
+def test_silence_stands_for_what_is_missing(first: int, lost: set[int], epoch: int) -> None:
+    """Times stay true: every frame lies where it would lie had none been lost."""
+    series, position = Series(MAX_FILL_MS), 0
+    last = 0
+    for n in [n for n in range(101) if n not in lost]:
+        fill = series.missing(frame(first + n, epoch + n * FRAME_MS))
+        if n - last - 1 <= MAX_HOLE:
+            assert fill == (n - last - 1) * SIZE * (n > 0)
+        position, last = position + fill + SIZE, n
+    if len(lost) < MAX_HOLE:
+        assert position == 101 * SIZE
+
+
+@pytest.mark.parametrize(
+    ("lost", "filled"), [(0, 0), (1, SIZE), (MAX_HOLE, MAX_HOLE * SIZE), (MAX_HOLE + 1, 0)]
+)
+def test_a_hole_is_filled_up_to_the_bound(lost: int, filled: int) -> None:
+    assert fills([frame(1), frame(2 + lost), frame(3 + lost)]) == [0, filled, 0]
+
+
+def test_no_hole_is_filled_where_the_bound_is_zero() -> None:
+    assert fills([frame(1), frame(3)], max_fill_ms=0) == [0, 0]
+
+
+def test_holes_between_frames_of_odd_length_keep_the_phase() -> None:
+    odd = [frame(n, round(n * 36.0625), size=577) for n in (1, 2, 5, 6)]
+    assert fills(odd) == [0, 0, 2 * 577, 0]
+
+
+@pytest.mark.parametrize("drift", [-9, 9])
+def test_timestamps_may_jitter_by_less_than_half_a_frame(drift: int) -> None:
+    assert fills([frame(1), frame(3, 3 * FRAME_MS + drift)]) == [0, SIZE]
+
+
+@pytest.mark.parametrize("timestamp", [0, FRAME_MS, 2 * FRAME_MS, 5 * FRAME_MS, EPOCH, -EPOCH, 2**63 - 1])
+def test_a_jump_out_of_step_with_time_is_no_hole(timestamp: int) -> None:
+    """Frames that ingest dropped leave no hole in time, and timestamps may be of another kind."""
+    assert fills([frame(1), frame(3, timestamp), frame(4, timestamp + FRAME_MS)]) == [0, 0, 0]
+
+
+def test_without_timestamps_nothing_is_filled() -> None:
+    assert fills(Frame("call", bytes(SIZE), RATE, seq) for seq in (1, 3, 4, 9)) == [0, 0, 0, 0]
+
+
+def test_without_seq_nothing_is_filled() -> None:
+    assert fills([frame(1), frame(None, 500), frame(9), frame(11)]) == [0, 0, 0, SIZE]
+
+
+def test_a_seq_that_restarts_is_a_new_series() -> None:
+    """Requirements 8: ingest begins again at 1 when its producer reconnects."""
+    assert fills([frame(500), frame(501), frame(1), frame(2), frame(4)]) == [0, 0, 0, 0, SIZE]
+
+
+def test_another_rate_is_a_new_series() -> None:
+    assert fills([frame(1), *(frame(seq, rate=16_000, size=2 * SIZE) for seq in (3, 5))]) == [0, 0, 2 * SIZE]
+
+
+def test_empty_frames_make_no_holes() -> None:
+    assert fills([frame(1, size=0), frame(9, size=0), frame(20, 180)]) == [0, 0, 0]
+
+
+# -- order ---------------------------------------------------------------------------------------------
+
+
+def test_two_frames_swapped_shift_what_follows_by_one_frame_and_never_more() -> None:
+    order = [1]
+    for n in range(2, 2000, 2):
+        order += [n + 1, n]
+    position = 0
+    for seq, fill in zip(order, fills(map(frame, order)), strict=True):
+        position += fill
+        assert abs(position // SIZE - (seq - 1)) <= 2  # the swapped ones themselves lie beside their place
+        position += SIZE
+    assert position == (len(order) + 1) * SIZE
+
+
+@given(st.lists(st.integers(0, 7), min_size=200, max_size=200))
+def test_reordering_shifts_times_by_no_more_than_it_moved_frames(delays: list[int]) -> None:
+    order = sorted(range(200), key=lambda n: n + delays[n])
+    moved = max(abs(at - n) for at, n in enumerate(order))
+    position, end = 0, 0
+    for seq, fill in zip(order, fills(map(frame, order)), strict=True):
+        position += fill
+        end = max(end, seq)
+        assert position >= 0
+        assert position // SIZE - (end - order[0]) <= 2 * moved
+        position += SIZE
+    assert abs(position // SIZE - 200) <= 2 * moved
+
+
+@pytest.mark.parametrize("behind", [0, 1, 2, 30, LATE_WINDOW - 2])
+@pytest.mark.parametrize("epoch", [False, True])
+def test_two_interleaved_series_fill_nothing(behind: int, epoch: bool) -> None:
+    """Two tracks of one call, the second some frames younger; timestamps since the start, or of the clock."""
+    frames = []
+    for n in range(200):
+        clock = EPOCH + n * FRAME_MS
+        frames.append(frame(n + 1, clock if epoch else None))
+        if n >= behind:
+            frames.append(frame(n - behind + 1, clock + 3 if epoch else None))
+    assert not any(fills(frames))
+
+
+@given(
+    st.lists(
+        st.builds(
+            frame,
+            st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(0, 300),
+            st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(0, 6000),
+            size=st.integers(0, 700),
+            rate=st.sampled_from([4000, 8000, 96_000]),
+        ),
+        max_size=60,
+    ),
+    st.integers(0, 5000),
+)
+def test_no_frames_raise_or_fill_more_than_the_bound(frames: list[Frame], max_fill_ms: int) -> None:
+    for one, fill in zip(frames, fills(frames, max_fill_ms), strict=True):
+        assert 0 <= fill * 500 <= max_fill_ms * one.sample_rate
