@@ -1,0 +1,89 @@
+"""What a run left behind: both sides of Redis, and the simulator's record of connections."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import redis
+
+from trio_asr.tools.connection import connect
+
+PAGE = 5000
+REPEAT_WINDOW = 256  # an entry byte-identical to one of so many before it is a producer's repeat
+
+Document = dict[str, Any]
+
+
+@dataclass
+class Evidence:
+    """By call: the audio as it lies in Redis (repeats left out), what was published, and what happened."""
+
+    audio: dict[str, bytes] = field(default_factory=dict)
+    transcripts: dict[str, list[Document]] = field(default_factory=dict)
+    events: dict[str, list[Document]] = field(default_factory=dict)
+    connections: list[Document] = field(default_factory=list)
+    most_open: int = 0
+
+
+def collect(
+    url: str, connections: Document, *, audio_stream: str = "audio_stream", events_stream: str = "asr_events"
+) -> Evidence:
+    """Read all of it."""
+    client = connect(url)
+    try:
+        evidence = Evidence(
+            audio=audio(client, audio_stream),
+            events=events(client, events_stream),
+            connections=list(connections["connections"]),
+            most_open=connections["most_open"],
+        )
+        for interaction_id in {*evidence.audio, *evidence.events}:
+            evidence.transcripts[interaction_id] = documents(client, f"transcript.{interaction_id}")
+    finally:
+        client.close()
+    return evidence
+
+
+def documents(client: redis.Redis, stream: str) -> list[Document]:
+    """The JSON objects of a stream, in order."""
+    return [msgspec.json.decode(data) for data in entries(client, stream)]
+
+
+def entries(client: redis.Redis, stream: str) -> list[bytes]:
+    """The field ``data`` of each entry of a stream, in order."""
+    found: list[bytes] = []
+    start = "-"
+    while True:
+        page: Any = client.xrange(stream, min=start, count=PAGE)
+        found += [fields.get(b"data", b"") for _, fields in page]
+        if len(page) < PAGE:
+            return found
+        start = "(" + page[-1][0].decode()
+
+
+def events(client: redis.Redis, stream: str = "asr_events") -> dict[str, list[Document]]:
+    """The lifecycle events of each call."""
+    by_call: dict[str, list[Document]] = defaultdict(list)
+    for event in documents(client, stream):
+        by_call[str(event.get("interaction_id"))].append(event)
+    return dict(by_call)
+
+
+def audio(client: redis.Redis, stream: str = "audio_stream") -> dict[str, bytes]:
+    """The audio of each call in the order of its entries, what a producer repeated left out."""
+    pieces: dict[str, list[bytes]] = defaultdict(list)
+    recent: dict[str, deque[bytes]] = defaultdict(lambda: deque(maxlen=REPEAT_WINDOW))
+    for data in entries(client, stream):
+        with contextlib.suppress(msgspec.MsgspecError, binascii.Error, TypeError, KeyError):
+            frame = msgspec.json.decode(data)
+            seen = recent[frame["interaction_id"]]
+            if data not in seen:
+                seen.append(data)
+                pieces[frame["interaction_id"]].append(base64.b64decode(frame["audio"], validate=True))
+    return {interaction_id: b"".join(parts) for interaction_id, parts in pieces.items()}

@@ -1,0 +1,130 @@
+"""Processes that may be killed, frozen and started again; their logs are kept, and none outlives us."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_asr.tools.guardian import Guardian
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+POLL_S = 0.02
+TAIL_LINES = 20
+END_S = 10.0
+
+
+class RigError(Exception):
+    """A program did not do what the rig needs of it; carries the last of what it said."""
+
+
+class Program:
+    """One program: at most one process at a time, all of them with one log."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._command = command
+        self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
+        self._process: trio.Process | None = None
+        self._guardian: Guardian | None = None
+        self._from = 0  # where in the log the present process begins
+
+    async def start(self) -> None:
+        """Start it; it must not be running."""
+        if self._process is not None:
+            raise RigError(f"{self.name} runs already")
+        with self.log.open("ab") as output:
+            self._from = output.tell()
+            self._process = await trio.lowlevel.open_process(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C is for us
+            )
+        self._guardian = Guardian(self._process.pid)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    def signal(self, which: signal.Signals) -> None:
+        """Send a signal to the process, if there is one."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(which)
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        self.signal(signal.SIGKILL)
+        await self.ended()
+
+    def freeze(self) -> None:
+        """Let it do nothing until `thaw`; its connections stay open."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    async def stop(self, within: float = END_S) -> int:
+        """End it in order; return its exit code."""
+        self.signal(signal.SIGTERM)
+        return await self.ended(within)
+
+    async def ended(self, within: float = END_S) -> int:
+        """Wait for its end; return its exit code (negative: the signal that killed it)."""
+        process = self._process
+        if process is None:
+            raise RigError(f"{self.name} does not run")
+        with trio.move_on_after(within):
+            code = await process.wait()
+            self._forget()
+            return code
+        raise self.failure(f"did not end within {within:.1f} s")
+
+    async def aclose(self) -> None:
+        """Leave nothing behind."""
+        process = self._process
+        if process is None:
+            return
+        process.kill()
+        with trio.CancelScope(shield=True), trio.move_on_after(END_S):
+            await process.wait()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._guardian is not None:
+            self._guardian.dismiss()
+        self._process = self._guardian = None
+
+    # -- what it says ----------------------------------------------------------------------------------
+
+    def output(self) -> str:
+        """All that the present process has printed, or the last one if none runs."""
+        with suppress(FileNotFoundError), self.log.open("rb") as log:
+            log.seek(self._from)
+            return log.read().decode(errors="replace")
+        return ""
+
+    async def said(self, text: str, *, within: float) -> str:
+        """Wait until it has printed a line with `text` in it; that line from there on."""
+        with trio.move_on_after(within):
+            while self.running:
+                for line in self.output().split("\n")[:-1]:  # the last one may be half written
+                    if text in line:
+                        return line[line.index(text) :]
+                await trio.sleep(POLL_S)
+        raise self.failure(f"did not say {text!r} within {within:.0f} s")
+
+    def failure(self, reason: str) -> RigError:
+        """An error about this program, with the last of what it said."""
+        lines = self.output().splitlines()[-TAIL_LINES:]
+        quoted = "".join(f"\n    {line}" for line in lines) or " nothing"
+        return RigError(f"{self.name} {reason}. Last it said:{quoted}")

@@ -1,0 +1,77 @@
+"""One run: calls are fed, something is done to the processes meanwhile, and every sample is accounted for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from trio_asr.tools.connection import connect
+from trio_asr.tools.rig.account import Account, account
+from trio_asr.tools.rig.evidence import Evidence, collect, events
+from trio_asr.tools.rig.feeder import RATE, Feeder
+from trio_asr.tools.rig.processes import Rig
+
+POLL_S = 0.25
+
+#: What is done to the rig while calls are fed: told the moment of their first sample.
+Deed = Callable[[float], Awaitable[None]]
+
+
+async def nothing(began: float) -> None:
+    """Disturb nobody."""
+    del began
+    await trio.lowlevel.checkpoint()
+
+
+class Run:
+    """Feeds calls to a rig whose workers are up. `moment` is when what was done to it was over."""
+
+    def __init__(self, rig: Rig, feeder: Feeder, *, by_order: bool = False) -> None:
+        self.rig = rig
+        self.feeder = feeder
+        self.evidence = Evidence()
+        self.moment_ms = 0.0
+        self._by_order = by_order
+
+    async def run(self, deed: Deed = nothing, *, within: float = 60.0) -> Account:
+        """Feed, do the deed, wait at most `within` seconds after both for all to be complete; the account."""
+        async with trio.open_nursery() as nursery:
+            began: float = await nursery.start(self.feeder.run)
+            nursery.start_soon(self._do, deed, began)
+        deadline = trio.current_time() + within
+        while trio.current_time() < deadline and not await self.all_ended():
+            await trio.sleep(POLL_S)
+        return await self.account()
+
+    async def _do(self, deed: Deed, began: float) -> None:
+        await deed(began)
+        self.moment_ms = time.time() * 1000
+
+    async def account(self) -> Account:
+        """What became of the samples fed so far."""
+        seen = await self.rig.simulator.connections()
+        self.evidence = await trio.to_thread.run_sync(collect, self.rig.valkey.url, seen)
+        return account(self.evidence, self._names, rate=RATE, by_order=self._by_order)
+
+    async def all_ended(self) -> bool:
+        """Whether the last that was heard of each call is its end."""
+        return await trio.to_thread.run_sync(_all_ended, self.rig.valkey.url, self._names)
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return [call.id for call in self.feeder.calls]
+
+
+def _all_ended(url: str, names: Sequence[str]) -> bool:
+    client = connect(url)
+    try:
+        seen = events(client)
+    finally:
+        client.close()
+    life = ("started", "resumed", "ended")
+    return all(
+        [one["event"] for one in seen.get(name, ()) if one["event"] in life][-1:] == ["ended"]
+        for name in names
+    )
