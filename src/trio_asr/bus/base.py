@@ -36,13 +36,15 @@ class Tenure(enum.Enum):
 class Batch(NamedTuple):
     """Entries after the positions asked for, as of one moment.
 
-    `audio_full`/`ends_full`: the limit was reached, so more may be there already.
+    `audio_full`/`ends_full`: the limit was reached, so more may be there already. `trimmed`: audio after the
+    position was deleted up to this id before it could be read (noticed within a second).
     """
 
     audio: Sequence[RawEntry] = ()
     ends: Sequence[RawEntry] = ()
     audio_full: bool = False
     ends_full: bool = False
+    trimmed: EntryId | None = None
 
 
 class Answer(NamedTuple):
@@ -89,6 +91,10 @@ class Bus(Protocol):
 
     async def show_lag(self, floor: EntryId) -> None:
         """Let operators' tools see how far reading has come (a consumer group's position)."""
+        ...
+
+    async def trim(self, floor: EntryId) -> None:
+        """Delete audio that nobody needs any more: before the floor, and read by every other group."""
         ...
 
     async def aclose(self) -> None:

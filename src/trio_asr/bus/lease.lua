@@ -9,7 +9,11 @@ end
 if not fence then return 'missing' end
 if fence ~= ARGV[2] then return 'lost' end
 if ARGV[1] == 'renew' then
-  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  if holder == ARGV[2] then
+    redis.call('PEXPIRE', KEYS[1], ARGV[3]) -- unlike SET it is allowed when there is no memory left
+  else
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  end
 elseif holder == ARGV[2] then
   redis.call('DEL', KEYS[1])
 end

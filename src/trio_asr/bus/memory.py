@@ -148,5 +148,10 @@ class MemoryBus:
         await trio.lowlevel.checkpoint()
         self.floor = floor
 
+    async def trim(self, floor: EntryId) -> None:
+        await trio.lowlevel.checkpoint()
+        kept = self._store.streams.get(self._audio, [])
+        kept[:] = [entry for entry in kept if entries.key(entry[0].decode()) >= entries.key(floor)]
+
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

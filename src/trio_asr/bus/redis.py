@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any, TypeVar, cast
@@ -20,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from trio_asr.bus.base import Answer, Batch, BusUnavailable, RawEntry, Tenure
+from trio_asr.core import entries
 from trio_asr.core.checkpoint import Commit, Outcome, Stored
 from trio_asr.core.entries import EntryId
 
@@ -30,6 +32,10 @@ CADENCE_S = 0.04  # reads no more often than this: a batch costs little more tha
 SOCKET_TIMEOUT_S = 3.0
 ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints outlive their call by a day
 LOAD_PAGE = 500
+# Errors that are the server's and no commit's: a replica, one that is starting, one without memory. So is
+# MISCONF (it cannot save and takes no writes), for which the library has no class.
+UNWILLING = (redis.ReadOnlyError, redis.BusyLoadingError, redis.exceptions.OutOfMemoryError)
+LOOK_S = 1.0
 
 T = TypeVar("T")
 
@@ -53,6 +59,7 @@ class RedisBus:
         self._count = READ_COUNT
         self._next_read = 0.0
         self._has_group = False
+        self._next_look = 0.0
 
     # -- ownership -------------------------------------------------------------------------------------
 
@@ -110,17 +117,30 @@ class RedisBus:
         return batch
 
     def _read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
+        trimmed = self._trimmed(audio_after)
         reply = self._read_client.execute_command(  # type: ignore[no-untyped-call]
             "XREAD", "COUNT", self._count, "BLOCK", BLOCK_MS, "STREAMS",
             self._audio, self._ends, audio_after, ends_after,
         )  # fmt: skip
-        found = {bytes(name): cast("list[RawEntry]", entries) for name, entries in reply or ()}
+        found = {bytes(name): cast("list[RawEntry]", found) for name, found in reply or ()}
         audio, ends = found.get(self._audio.encode(), []), found.get(self._ends.encode(), [])
-        batch = Batch(audio, ends, len(audio) >= self._count, len(ends) >= self._count)
+        batch = Batch(audio, ends, len(audio) >= self._count, len(ends) >= self._count, trimmed)
         if audio:
             size = sum(len(value) for _, fields in audio for value in fields) // len(audio)
             self._count = max(1, min(READ_COUNT, READ_BYTES // (size + 1)))
         return batch
+
+    def _trimmed(self, position: EntryId) -> EntryId | None:
+        """Say how far the stream was cut past what was read, looking once a second (Redis 7 tells)."""
+        if time.monotonic() < self._next_look:
+            return None
+        self._next_look = time.monotonic() + LOOK_S
+        try:
+            info = self._read_client.xinfo_stream(self._audio)
+        except redis.ResponseError:
+            return None  # there is no stream yet
+        deleted = (info.get("max-deleted-entry-id") or b"0-0").decode()
+        return deleted if entries.key(deleted) > entries.key(position) > 0 else None
 
     # -- writing ---------------------------------------------------------------------------------------
 
@@ -164,6 +184,21 @@ class RedisBus:
             self._has_group = False  # the stream or the group was deleted: made anew next time
             raise
 
+    async def trim(self, floor: EntryId) -> None:
+        await self._run(functools.partial(self._trim, floor))
+
+    def _trim(self, floor: EntryId) -> None:
+        keep = entries.key(floor)
+        for group in self._client.xinfo_groups(self._audio):
+            name = group["name"].decode()
+            if name == self._group:
+                continue
+            keep = min(keep, entries.key(group["last-delivered-id"].decode()))
+            if group["pending"]:
+                pending = self._client.xpending(self._audio, name)
+                keep = min(keep, entries.key(pending["min"].decode()))
+        self._client.xtrim(self._audio, minid=entries.id_of(keep))
+
     async def aclose(self) -> None:
         self._client.close()
         self._read_client.close()
@@ -204,8 +239,8 @@ def _describe(error: BaseException) -> str:
 
 
 def _judge(reply: Any) -> Answer:
-    if isinstance(reply, (redis.ReadOnlyError, redis.BusyLoadingError)):
-        raise reply  # not this commit's fault: a replica, or a server that is starting
+    if isinstance(reply, UNWILLING) or (isinstance(reply, Exception) and str(reply).startswith("MISCONF")):
+        raise reply
     if isinstance(reply, Exception):
         return Answer(Outcome.REFUSED, _describe(reply))
     text = bytes(reply).decode()

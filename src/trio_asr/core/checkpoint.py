@@ -72,7 +72,7 @@ class Outcome(enum.Enum):
     STALE = "stale"  # the stored state is not the one that this commit builds on
     FENCED = "fenced"  # another worker owns the calls now
     UNFENCED = "unfenced"  # no fence at all: Redis has lost its data
-    REFUSED = "refused"  # this commit alone failed (a key of another type, no memory); nothing was written
+    REFUSED = "refused"  # this commit alone failed (a key of another type); nothing was written
 
 
 _checkpoint = msgspec.json.Decoder(Checkpoint)
