@@ -44,7 +44,8 @@ class RedisBus:
     """One worker's side of the bus."""
 
     def __init__(self, url: str, *, group: str, audio_stream: str, end_stream: str) -> None:
-        self._token = secrets.token_hex(16)
+        self._token = ""
+        self._asked = ""  # a token whose acquiring was not answered yet
         self._group = group
         self._audio, self._ends = audio_stream, end_stream
         prefix = f"trio_asr:{{{group}}}:"
@@ -64,9 +65,12 @@ class RedisBus:
     # -- ownership -------------------------------------------------------------------------------------
 
     async def acquire(self, ttl_ms: int) -> bool:
-        self._token = secrets.token_hex(16)
+        # Another token for each tenure; but if the answer is lost, the lease is ours perhaps: the same again.
+        self._token = self._asked = self._asked or secrets.token_hex(16)
         self._has_group = False
-        return await self._tenure("acquire", ttl_ms) is Tenure.HELD
+        tenure = await self._tenure("acquire", ttl_ms)
+        self._asked = ""
+        return tenure is Tenure.HELD
 
     async def renew(self, ttl_ms: int) -> Tenure:
         return await self._tenure("renew", ttl_ms)
