@@ -214,7 +214,9 @@ class RedisBus:
 
     async def _run(self, job: Callable[[], T]) -> T:
         try:
-            return await trio.to_thread.run_sync(job, limiter=self._thread)
+            # Abandoned when cancelled: a stop must not wait for a frozen server. Whatever comes next on this
+            # connection does, since the thread stays taken; and what is still applied is so under our fence.
+            return await trio.to_thread.run_sync(job, abandon_on_cancel=True, limiter=self._thread)
         except (redis.RedisError, OSError) as error:
             raise BusUnavailable(_describe(error)) from error
 
