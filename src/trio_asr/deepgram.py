@@ -13,8 +13,10 @@ from contextlib import asynccontextmanager
 from typing import Any, NoReturn, cast
 from urllib.parse import urlencode, urlsplit
 
+import h11
 import msgspec
 import trio
+import wsproto.utilities
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from trio_asr.config import DeepgramConfig, Secret, query_items
@@ -25,6 +27,15 @@ from trio_asr.provider import ConnectFailed, Link, LinkClosed
 MAX_MESSAGE_BYTES = 1024 * 1024
 QUEUE = 16  # messages between the socket and the receiver: a burst of finals, not more
 CLOSE_S = 1.0  # a close handshake that takes longer gains nothing: all that matters was received before
+
+# What a network, or a server that does not speak HTTP, makes of a handshake.
+_BROKEN = (
+    OSError,
+    trio.BrokenResourceError,
+    ConnectionClosed,
+    h11.ProtocolError,
+    wsproto.utilities.ProtocolError,
+)
 
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
@@ -56,7 +67,7 @@ class DeepgramProvider:
     async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
         opened = False
         try:
-            async with trio.open_nursery() as nursery, self._closing() as streams:
+            async with trio.open_nursery() as nursery, _closing(nursery.cancel_scope) as streams:
                 with trio.fail_after(self._config.connect_timeout_ms / 1000):
                     stream = await self._reach()
                     streams.append(stream)
@@ -68,22 +79,10 @@ class DeepgramProvider:
                     # Shielded: a cancelled connection would send no close frame.
                     with trio.move_on_after(CLOSE_S, shield=True):
                         await socket.aclose()
-                    nursery.cancel_scope.cancel()
         except Exception as error:
             if opened:
                 raise
             _refuse(error, self._config.connect_timeout_ms)
-
-    @staticmethod
-    @asynccontextmanager
-    async def _closing() -> AsyncIterator[list[trio.abc.Stream]]:
-        """Close the streams in the list at the end: trio-websocket leaves them open when the peer is gone."""
-        streams: list[trio.abc.Stream] = []
-        try:
-            yield streams
-        finally:
-            for stream in streams:
-                await trio.aclose_forcefully(stream)
 
     async def _reach(self) -> _Watched:
         raw = await self._dial(self._host, self._port)
@@ -113,6 +112,23 @@ class DeepgramProvider:
         if opened is None:
             raise ConnectFailed("the connection was closed before the handshake was answered")
         return opened
+
+
+@asynccontextmanager
+async def _closing(tasks: trio.CancelScope) -> AsyncIterator[list[trio.abc.Stream]]:
+    """Close the streams in the list at the end, then end the tasks on them.
+
+    trio-websocket leaves its stream open when the peer is gone. Shielded (closing by force does not wait):
+    a cancellation here would hide what ended the block.
+    """
+    streams: list[trio.abc.Stream] = []
+    try:
+        yield streams
+    finally:
+        with trio.CancelScope(shield=True):
+            for stream in streams:
+                await trio.aclose_forcefully(stream)
+        tasks.cancel()
 
 
 class _Watched(trio.abc.Stream):
@@ -198,7 +214,7 @@ def _refuse(error: Exception, timeout_ms: int) -> NoReturn:
             raise ConnectFailed(f"no answer within {timeout_ms} ms") from None
         if isinstance(cause, ConnectFailed):
             raise ConnectFailed(cause.reason) from None
-        if isinstance(cause, (OSError, trio.BrokenResourceError, ConnectionClosed)):
+        if isinstance(cause, _BROKEN):
             raise ConnectFailed(f"{type(cause).__name__}: {cause}") from None
     raise error
 

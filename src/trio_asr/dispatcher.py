@@ -124,8 +124,19 @@ class Dispatcher:
             self._audio_at = batch.audio[-1][0].decode()
             lag_s = time.time() - entries.milliseconds(self._audio_at) / 1000
             self._metrics.reader_lag_seconds.set(max(0.0, lag_s))
+        if batch.trimmed is not None:
+            self._warn_trimmed(batch.trimmed)
         self.caught_up = not batch.audio_full
         self._take_ends(batch)
+
+    def _warn_trimmed(self, until: EntryId) -> None:
+        """Say that a producer cut the stream under the reader: that audio is lost before anyone had it."""
+        self._metrics.input_trimmed.inc()
+        self._metrics.failed("trimmed", time.time())
+        if self._junk_log.allow(trio.current_time()):
+            self._log.error(
+                "Audio was trimmed before it could be read; see MAXLEN at the producers", until=until
+            )
 
     def _sort(self, audio: Sequence[RawEntry]) -> dict[str, Frames]:
         """Decode a batch and sort it by call; what cannot be used goes to the dead letters."""

@@ -8,6 +8,8 @@ import trio
 
 from trio_asr.bus.base import Bus, BusUnavailable
 from trio_asr.calls import Calls
+from trio_asr.core import entries
+from trio_asr.core.reading import REPLAY_MARGIN_MS
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.services import Services
 from trio_asr.slots import Slot
@@ -35,6 +37,9 @@ class Housekeeping:
             self.note_floors()
             with suppress(BusUnavailable):  # the reader notices, and says so
                 await self._bus.show_lag(self._dispatcher.floors()[0])
+                if self._config.redis.trim:
+                    confirmed = self._dispatcher.box.confirmed.audio_floor
+                    await self._bus.trim(entries.earlier(confirmed, REPLAY_MARGIN_MS))
 
     def note_floors(self) -> None:
         """Commit how far a restart need not go back."""

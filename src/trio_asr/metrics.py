@@ -138,6 +138,9 @@ class Metrics:
         self.backlog_skipped = self._counter(
             "asr_backlog_skipped", "Audio entries skipped at start for their age."
         )
+        self.input_trimmed = self._counter(
+            "asr_input_trimmed", "Times that the audio stream was cut past what had been read."
+        )
         self.late_frames = self._counter("asr_late_frames", "Frames that came after the end of their call.")
         self.overruns = self._counter("asr_overruns", "Calls that could not take a batch of frames in time.")
 

@@ -27,6 +27,7 @@ from trio_asr.core.entries import EntryId
 
 BLOCK_MS = 1000
 READ_COUNT = 1000
+FIRST_COUNT = 32  # how large entries are is not known yet; the count doubles from read to read
 READ_BYTES = 8 * 1024 * 1024  # what one read should bring at the most; large entries lower the count
 CADENCE_S = 0.04  # reads no more often than this: a batch costs little more than an entry
 SOCKET_TIMEOUT_S = 3.0
@@ -57,7 +58,7 @@ class RedisBus:
         self._read_thread, self._thread = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
         self._commit = self._client.register_script(_script("commit.lua"))
         self._lease = self._client.register_script(_script("lease.lua"))
-        self._count = READ_COUNT
+        self._count = FIRST_COUNT
         self._next_read = 0.0
         self._has_group = False
         self._next_look = 0.0
@@ -115,6 +116,7 @@ class RedisBus:
                 self._read, audio_after, ends_after, abandon_on_cancel=True, limiter=self._read_thread
             )
         except (redis.RedisError, OSError) as error:
+            self._count = max(1, self._count // 2)  # a server may cut a reader off for the size of its reply
             raise BusUnavailable(_describe(error)) from error
         if not batch.audio_full and not batch.ends_full:
             self._next_read = trio.current_time() + CADENCE_S
@@ -131,7 +133,7 @@ class RedisBus:
         batch = Batch(audio, ends, len(audio) >= self._count, len(ends) >= self._count, trimmed)
         if audio:
             size = sum(len(value) for _, fields in audio for value in fields) // len(audio)
-            self._count = max(1, min(READ_COUNT, READ_BYTES // (size + 1)))
+            self._count = max(1, min(READ_COUNT, READ_BYTES // (size + 1), 2 * self._count))
         return batch
 
     def _trimmed(self, position: EntryId) -> EntryId | None:
