@@ -27,6 +27,7 @@ def clock(request: pytest.FixtureRequest) -> Clock | None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads that wait briefly and have a limit that a test can reach."""
     monkeypatch.setattr(redis_bus, "BLOCK_MS", BLOCK_MS)
+    monkeypatch.setattr(redis_bus, "FIRST_COUNT", READ_COUNT)
     monkeypatch.setattr(redis_bus, "READ_COUNT", READ_COUNT)
     monkeypatch.setattr(memory, "BLOCK_S", BLOCK_MS / 1000)
     monkeypatch.setattr(memory, "READ_COUNT", READ_COUNT)

@@ -70,8 +70,8 @@ class MemoryWorld:
 
 
 class RedisWorld:
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, workers_url: str = "") -> None:
+        self.url = workers_url or url
         self.client = redis.Redis.from_url(url)
         self._workers: list[RedisBus] = []
 

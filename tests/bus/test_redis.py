@@ -1,0 +1,415 @@
+"""What only the real server does: types, memory, scripts, lifetimes, freezing, and broken connections.
+
+On the real clock, against servers of the test's own where it does something to them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import cast
+
+import pytest
+import redis
+import trio
+import trio.testing
+from redis.client import Pipeline
+from tests.bus.proxy import proxy
+from tests.bus.worlds import AUDIO, GROUP, LONG_MS, PREFIX, RedisWorld, commit, data
+
+from trio_asr.bus import redis as redis_bus
+from trio_asr.bus.base import Answer, Bus, BusUnavailable, Tenure
+from trio_asr.bus.redis import RedisBus
+from trio_asr.core.checkpoint import Commit, Outcome, Stored, Write
+from trio_asr.core.entries import ORIGIN
+from trio_asr.tools.embedded import EmbeddedValkey
+
+APPLIED, DONE, STALE = Answer(Outcome.APPLIED), Answer(Outcome.DONE), Answer(Outcome.STALE)
+TIMEOUT_S = 0.25
+NewValkey = Callable[..., EmbeddedValkey]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets that give up soon, so that freezing for longer than that is soon over."""
+    monkeypatch.setattr(redis_bus, "SOCKET_TIMEOUT_S", TIMEOUT_S)
+    monkeypatch.setattr(redis_bus, "BLOCK_MS", 60)
+
+
+@asynccontextmanager
+async def owned(url: str, workers_url: str = "") -> AsyncIterator[tuple[RedisWorld, RedisBus]]:
+    """Own the calls; the worker may take another way to the server than the test."""
+    world = RedisWorld(url, workers_url)
+    bus = world.worker()
+    assert await bus.acquire(LONG_MS)
+    yield world, bus
+    await world.aclose()
+
+
+async def patiently(bus: Bus, *commits: Commit) -> list[Answer]:
+    """Send the same commits until they are answered, as the committer does."""
+    with trio.fail_after(10):
+        while True:
+            try:
+                return await bus.commit(commits)
+            except BusUnavailable:
+                continue
+
+
+# -- the script ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_key_of_another_type_refuses_all_of_its_commit(redis_url: str, place: int) -> None:
+    """Nothing is written, not to the commit's other streams either; other commits do not notice."""
+    async with owned(redis_url) as (world, bus):
+        world.client.set("a", "text")
+        streams = ["out", "events"]
+        streams.insert(place, "a")
+        poisoned = Commit("bad", 1, b"s", tuple(Write(stream, b"x", 10) for stream in streams))
+        answers = await bus.commit([commit(1, "1"), poisoned, commit(2, "2")])
+        assert answers == [APPLIED, Answer(Outcome.REFUSED, "a is a string"), APPLIED]
+        assert data(world, "out") == [b"1", b"2"]
+        assert world.entries("events") == []
+        assert await bus.load(["bad"]) == [Stored()]
+        assert await bus.live_calls() == ["c1"]
+        world.client.delete("a")
+        assert await bus.commit([poisoned]) == [APPLIED], "once the key is gone it goes through"
+
+
+async def test_without_memory_nothing_is_written(new_valkey: NewValkey) -> None:
+    """It is the server's trouble, not the commit's: unavailable, and the lease holds on."""
+    server = new_valkey(options={"maxmemory-policy": "noeviction"})
+    async with owned(server.url) as (world, bus):
+        await bus.commit([commit(1, "a")])
+        world.client.config_set("maxmemory", "1")
+        for one in (commit(2, "b"), commit(2), commit(1, "x", owner="new"), commit(2, live=False)):
+            with pytest.raises(BusUnavailable, match="OutOfMemory"):
+                await bus.commit([one])
+        assert data(world, "out") == [b"a"]
+        assert await bus.load(["c1", "new"]) == [Stored(1, b"state 1 of c1"), Stored()]
+        assert await bus.renew(LONG_MS) is Tenure.HELD
+        world.client.config_set("maxmemory", "0")
+        assert await bus.commit([commit(2, "b")]) == [APPLIED]
+
+
+async def test_the_script_cache_may_be_flushed_at_any_time(redis_url: str) -> None:
+    async with owned(redis_url) as (world, bus):
+        assert await bus.commit([commit(1, "1")]) == [APPLIED]
+        world.client.script_flush()
+        assert await bus.commit([commit(2, "2"), commit(3, "3"), commit(3, "3")]) == [APPLIED, APPLIED, DONE]
+        world.client.script_flush()
+        assert await bus.renew(LONG_MS) is Tenure.HELD
+        assert data(world, "out") == [b"1", b"2", b"3"]
+
+
+async def test_the_script_cache_flushed_in_the_middle_of_a_pipeline(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those before the flush are applied, those after it sent again: none twice, none out of order."""
+    execute = Pipeline.execute
+
+    def flush_in_the_middle(pipe: Pipeline, raise_on_error: bool = True) -> list[object]:
+        monkeypatch.undo()
+        pipe.script_flush()
+        stack = pipe.command_stack
+        stack.insert(3, stack.pop())
+        replies = execute(pipe, raise_on_error)
+        del replies[3]
+        assert [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies] == [False] * 3 + [
+            True
+        ] * 4
+        return replies
+
+    async with owned(redis_url) as (world, bus):
+        assert await bus.commit([commit(1, "1")]) == [APPLIED]
+        monkeypatch.setattr(Pipeline, "execute", flush_in_the_middle)
+        assert await bus.commit([commit(rev, str(rev)) for rev in range(2, 9)]) == [APPLIED] * 7
+        assert data(world, "out") == [str(rev).encode() for rev in range(1, 9)]
+
+
+async def test_the_state_of_a_live_call_stays_and_that_of_an_ended_one_expires(redis_url: str) -> None:
+    """The reader's stays for ever; so does that of a call that lives again."""
+    async with owned(redis_url) as (world, bus):
+        key, day_ms = PREFIX + "call:c1", 24 * 3600 * 1000
+        await bus.commit([commit(1), commit(1, owner="")])
+        assert world.client.pttl(key) == -1
+        await bus.commit([commit(2, live=False)])
+        assert day_ms - 5000 < world.client.pttl(key) <= day_ms
+        await bus.commit([commit(3)])
+        assert world.client.pttl(key) == -1
+        assert world.client.pttl(PREFIX + "reader") == -1
+        assert world.client.pttl(PREFIX + "fence") == -1
+        assert 0 < world.client.pttl(PREFIX + "lease") <= LONG_MS
+
+
+async def test_a_length_bounds_a_stream(new_valkey: NewValkey) -> None:
+    """Approximately, by whole nodes; streams without a length are never cut."""
+    server = new_valkey(options={"stream-node-max-entries": "10"})
+    async with owned(server.url) as (world, bus):
+        for rev in range(1, 101):
+            writes = (Write("events", b"%d" % rev, 20), Write("out", b"%d" % rev))
+            assert await bus.commit([Commit("c1", rev, b"%d" % rev, writes)]) == [APPLIED]
+        events = data(world, "events")
+        assert 20 <= len(events) < 31
+        assert events[-1] == b"100"
+        assert len(data(world, "out")) == 100
+
+
+async def test_read_only(new_valkey: NewValkey) -> None:
+    """A replica in the master's place (a failover) is no refusal of a commit: it is to be tried again."""
+    server = new_valkey()
+    async with owned(server.url) as (world, bus):
+        assert await bus.commit([commit(1, "a")]) == [APPLIED]
+        world.client.replicaof("127.0.0.1", "1")
+        for _ in range(2):
+            with pytest.raises(BusUnavailable, match="ReadOnly"):
+                await bus.commit([commit(2, "b"), commit(3, "c")])
+            with pytest.raises(BusUnavailable, match="ReadOnly"):
+                await bus.renew(LONG_MS)
+        world.client.replicaof("NO", "ONE")
+        assert await bus.commit([commit(2, "b"), commit(3, "c")]) == [APPLIED, APPLIED]
+        assert data(world, "out") == [b"a", b"b", b"c"]
+
+
+async def test_a_server_that_cannot_save_is_unavailable(new_valkey: NewValkey) -> None:
+    """With snapshots on and a full disk the server takes no writes at all."""
+    server = new_valkey(save="3600 1")
+    async with owned(server.url) as (world, bus):
+        assert await bus.commit([commit(1, "a")]) == [APPLIED]
+        server.directory.joinpath("dump.rdb").mkdir()  # so that the snapshot cannot take its place
+        world.client.bgsave()
+        with trio.fail_after(5):
+            while world.client.info("persistence")["rdb_last_bgsave_status"] == "ok":  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        with pytest.raises(BusUnavailable, match="MISCONF"):
+            await bus.commit([commit(2, "b")])
+        world.client.config_set("stop-writes-on-bgsave-error", "no")
+        assert await bus.commit([commit(2, "b")]) == [APPLIED]
+        world.client.config_set("save", "")  # or it would not stop
+
+
+# -- freezing and breaking -----------------------------------------------------------------------------------
+
+
+async def test_frozen_for_longer_than_the_timeout(new_valkey: NewValkey, impatient: None) -> None:
+    """The frozen server has the commit in its socket already, and applies it on waking. (requirements 7)"""
+    server = new_valkey()
+    async with owned(server.url) as (world, bus):
+        assert await bus.commit([commit(1, "1")]) == [APPLIED]
+        server.pause()
+        commits = [commit(2, "2"), commit(1, "3", owner="c2"), commit(1, "4", owner="c3")]
+        for _ in range(2):
+            with pytest.raises(BusUnavailable, match="Timeout"):
+                await bus.commit(commits)
+        with pytest.raises(BusUnavailable):
+            await bus.read(ORIGIN, ORIGIN)
+        server.resume()
+        assert await patiently(bus, *commits) == [DONE, DONE, DONE]
+        assert data(world, "out") == [b"1", b"2", b"3", b"4"]
+        # A connection that was given up must not leave its answers to the next request.
+        assert await bus.load(["c2"]) == [Stored(1, b"state 1 of c2")]
+        assert await bus.commit([commit(3, "5"), commit(9, "x")]) == [APPLIED, STALE]
+
+
+async def test_paused_clients(new_valkey: NewValkey, impatient: None) -> None:
+    """CLIENT PAUSE: commands are taken and answered later. (requirements 7)"""
+    server = new_valkey()
+    async with owned(server.url) as (world, bus):
+        assert await bus.commit([commit(1, "1")]) == [APPLIED]
+        world.client.client_pause(round(TIMEOUT_S * 2500))
+        with pytest.raises(BusUnavailable):
+            await bus.commit([commit(2, "2")])
+        assert await patiently(bus, commit(2, "2")) in ([DONE], [APPLIED])
+        assert await patiently(bus, commit(3, "3")) == [APPLIED]
+        assert data(world, "out") == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize("side", ["request", "answer"])
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.5, 0.9])
+async def test_a_connection_reset_in_the_middle_of_a_pipeline(
+    redis_url: str, valkey: EmbeddedValkey, side: str, part: float
+) -> None:
+    """Whatever part was taken, the repeat applies the rest and nothing twice. (requirements 7)"""
+    with proxy(valkey.port) as between:
+        url = between.url.removesuffix("/0") + redis_url[redis_url.rindex("/") :]
+        async with owned(redis_url, url) as (world, bus):
+            assert await bus.commit([commit(1, "1")]) == [APPLIED]
+            connections = between.connections
+
+            def cut(data: bytes) -> int | None:
+                between.on_request = between.on_answer = lambda _: None
+                return round(len(data) * part)
+
+            setattr(between, f"on_{side}", cut)
+            commits = [commit(1, str(i), owner=f"call-{i}") for i in range(2, 20)]
+            with pytest.raises(BusUnavailable):
+                await bus.commit(commits)
+            answers = [answer.outcome for answer in await bus.commit(commits)]
+            assert between.connections == connections + 1
+            applied = answers.index(Outcome.APPLIED) if Outcome.APPLIED in answers else len(answers)
+            assert answers == [Outcome.DONE] * applied + [Outcome.APPLIED] * (18 - applied)
+            assert applied == 18 or side == "request"
+            assert data(world, "out") == [str(rev).encode() for rev in range(1, 20)]
+
+
+@pytest.mark.parametrize("job", ["commit", "renew", "acquire", "load", "read", "live_calls"])
+async def test_nothing_is_sent_again_behind_our_back(
+    redis_url: str, valkey: EmbeddedValkey, job: str, impatient: None
+) -> None:
+    """The client library's own retries are off: each request reaches the server once and fails once."""
+    jobs: dict[str, Callable[[Bus], Awaitable[object]]] = {
+        "commit": lambda bus: bus.commit([commit(1, "x")]),
+        "renew": lambda bus: bus.renew(LONG_MS),
+        "acquire": lambda bus: bus.acquire(LONG_MS),
+        "load": lambda bus: bus.load(["c1"]),
+        "read": lambda bus: bus.read(ORIGIN, ORIGIN),
+        "live_calls": lambda bus: bus.live_calls(),
+    }
+    requests: list[bytes] = []
+    with proxy(valkey.port) as between:
+        url = between.url.removesuffix("/0") + redis_url[redis_url.rindex("/") :]
+        async with owned(redis_url, url) as (_, bus):
+            await jobs["load"](bus)
+            await bus.read("9999999999999-0", "9999999999999-0")
+
+            def lose(data: bytes) -> int:
+                requests.append(data)
+                return 0
+
+            between.on_request = lose
+            with pytest.raises(BusUnavailable):
+                await jobs[job](bus)
+    assert len(requests) == 1
+
+
+# -- ownership -----------------------------------------------------------------------------------------------
+
+
+async def test_a_lost_answer_to_acquire_does_not_lock_us_out(new_valkey: NewValkey) -> None:
+    """Asked again we are told that it is ours, and need not wait for our own lease to expire."""
+    server = new_valkey()
+    with proxy(server.port) as between:
+        world = RedisWorld(server.url, between.url)
+        bus, other = world.worker(), world.worker()
+
+        def lose(_: bytes) -> int:
+            between.on_answer = lambda _: None
+            return 0
+
+        assert await bus.acquire(LONG_MS)
+        await bus.release()
+        between.on_answer = lose
+        with pytest.raises(BusUnavailable):
+            await bus.acquire(LONG_MS)
+        assert not await other.acquire(LONG_MS)
+        assert await bus.acquire(LONG_MS)
+        assert await bus.commit([commit(1)]) == [APPLIED]
+        assert not await other.acquire(LONG_MS)
+        await world.aclose()
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+async def test_large_entries_lower_the_count(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one read brings is bounded in bytes; nothing is passed over; small ones raise it again."""
+    monkeypatch.setattr(redis_bus, "READ_BYTES", 1_000_000)
+    monkeypatch.setattr(redis_bus, "CADENCE_S", 0.0)
+    async with owned(redis_url) as (world, bus):
+        added = [world.add(AUDIO, bytes(200_000)) for _ in range(50)]
+        added += [world.add(AUDIO, bytes(100)) for _ in range(100)]
+        sizes, read, full = [], [ORIGIN], True
+        while full:
+            batch = await bus.read(read[-1], ORIGIN)
+            read += [name.decode() for name, _ in batch.audio]
+            sizes.append(len(batch.audio))
+            full = batch.audio_full
+        assert read[1:] == added
+        assert sizes[0] <= 32, "the first read knows nothing yet"
+        assert set(sizes[1:4]) == {4}
+        assert max(sizes) > 30
+
+
+async def test_a_reply_above_the_servers_output_limit(new_valkey: NewValkey) -> None:
+    """The server cuts the connection of a reader that asks for more than it may have: ask for less."""
+    server = new_valkey(options={"client-output-buffer-limit": "normal 1mb 0 0"})
+    async with owned(server.url) as (world, bus):
+        added = [world.add(AUDIO, bytes(100_000)) for _ in range(100)]
+        read = [ORIGIN]
+        with trio.fail_after(10):
+            while read[-1] != added[-1]:
+                with suppress(BusUnavailable):
+                    batch = await bus.read(read[-1], ORIGIN)
+                    read += [name.decode() for name, _ in batch.audio]
+        assert read[1:] == added
+
+
+async def test_reading_and_writing_do_not_wait_for_each_other(redis_url: str) -> None:
+    """A read that waits for audio holds up neither a commit nor a renewal; that starved the old worker."""
+    async with owned(redis_url) as (_, bus):
+        took = math.inf
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bus.read, ORIGIN, ORIGIN)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            began = trio.current_time()
+            for rev in range(1, 6):
+                assert await bus.commit([commit(rev, "x")]) == [APPLIED]
+                assert await bus.renew(LONG_MS) is Tenure.HELD
+            took = trio.current_time() - began
+            nursery.cancel_scope.cancel()
+        assert took < redis_bus.BLOCK_MS / 1000 / 2
+
+
+async def test_workers_do_not_wait_for_each_other(redis_url: str) -> None:
+    """Neither do two readers: threads are each bus' own."""
+    async with owned(redis_url) as (world, bus):
+        other = world.worker()
+        async with trio.open_nursery() as nursery:
+            for one in (bus, other):
+                nursery.start_soon(one.read, ORIGIN, ORIGIN)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            with trio.fail_after(redis_bus.BLOCK_MS / 1000 / 2):
+                assert not await other.acquire(LONG_MS)
+                assert await bus.commit([commit(1, "x")]) == [APPLIED]
+            nursery.cancel_scope.cancel()
+
+
+async def test_cancelling_does_not_wait_for_a_frozen_server(new_valkey: NewValkey) -> None:
+    """A stop must be able to keep its time."""
+    server = new_valkey()
+    async with owned(server.url) as (_, bus):
+        await bus.commit([commit(1)])
+        server.pause()
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bus.read, ORIGIN, ORIGIN)
+            nursery.start_soon(bus.commit, [commit(2)])
+            nursery.start_soon(bus.renew, LONG_MS)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            nursery.cancel_scope.cancel()
+        assert trio.current_time() - began < 1
+        server.resume()
+
+
+async def test_show_lag_as_operators_see_it(redis_url: str) -> None:
+    """A group of the configured name shows the floor, whatever happens to it or its stream."""
+    async with owned(redis_url) as (world, bus):
+        await bus.show_lag(ORIGIN)
+        added = [world.add(AUDIO, b"x") for _ in range(10)]
+        await bus.show_lag(added[6])
+        assert group(world)[:2] == (GROUP.encode(), added[6].encode())
+        world.client.xgroup_destroy(AUDIO, GROUP)
+        with pytest.raises(BusUnavailable):
+            await bus.show_lag(added[7])
+        await bus.show_lag(added[7])
+        assert group(world)[:2] == (GROUP.encode(), added[7].encode())
+        other = world.worker()
+        await other.show_lag(added[9])
+        assert group(world) == (GROUP.encode(), added[9].encode(), 0)
+
+
+def group(world: RedisWorld) -> tuple[object, object, object]:
+    (one,) = cast("list[dict[str, object]]", world.client.xinfo_groups(AUDIO))
+    return one["name"], one["last-delivered-id"], one["lag"]
