@@ -159,6 +159,7 @@ class Committer:
             self._on_stale(source.interaction_id)
             return
         if answer.outcome is Outcome.REFUSED:
+            source.settle(answer.outcome)
             self._refuse(source, answer.reason, now)
             return
         self._metrics.commit_latency.observe(now - since)

@@ -31,6 +31,7 @@ class Housekeeping:
             now = trio.current_time()
             self._end_idle(now)
             self._give_up_ended(now)
+            self._shed()
             self._bound()
             self._services.connections.nobody_waits()
             self._gauges()
@@ -72,6 +73,15 @@ class Housekeeping:
                 seconds = slot.call.give_up_oldest(slot.call.unfinalized_s() + 1, "retention")
                 self._services.metrics.gaps("retention").seconds.inc(seconds)
                 self._services.committer.submit(slot.call.outbox)
+
+    def _shed(self) -> None:
+        """Give up transcripts that Redis has refused for as long as audio would be kept."""
+        patience_s = self._config.interaction.max_unfinalized_s
+        for slot in self._calls.slots.values():
+            timeline, outbox = slot.call.timeline, slot.call.outbox
+            before = timeline.finalized - round(patience_s * timeline.rate_at(timeline.finalized))
+            if outbox.confirmed.place.finalized < before and (shed := outbox.shed(before)):
+                self._services.metrics.gaps("unpublished").count.inc(shed)
 
     def _bound(self) -> None:
         """Hold the un-finalized audio of all calls within its bound: the largest give up their oldest."""

@@ -86,6 +86,24 @@ class Outbox:
         """Queue a partial in place of the one that may wait."""
         self._partial = transcript
 
+    def shed(self, before: int) -> int:
+        """Turn transcripts of audio before a sample, which wait in vain, into gaps; return how many."""
+        shed = 0
+        for i, item in enumerate(self._queue):
+            if item.place is None or item.place.finalized >= before:
+                break
+            if item.transcript is not None:
+                lost = item.transcript
+                event = {
+                    "event": "gap",
+                    "reason": "unpublished",
+                    "start_ms": lost.start_ms,
+                    "end_ms": lost.end_ms,
+                }
+                self._queue[i] = item._replace(transcript=None, event=event)
+                shed += 1
+        return shed
+
     # -- what goes out ---------------------------------------------------------------------------------
 
     @property
@@ -120,13 +138,16 @@ class Outbox:
     def settle(self, outcome: Outcome) -> list[Item]:
         """Take the answer to the commit in flight; return the items that are committed by it.
 
-        A refused commit stays in flight, to be sent again. After any other failure the outbox is of no use:
-        its call is reloaded or belongs to somebody else.
+        Of a refused commit nothing was written: its items wait again. After any other failure the outbox is
+        of no use: its call is reloaded or belongs to somebody else.
         """
-        if self._flight is None or outcome not in (Outcome.APPLIED, Outcome.DONE):
+        if self._flight is None or outcome not in (Outcome.APPLIED, Outcome.DONE, Outcome.REFUSED):
             return []
         commit, items = self._flight
         self._flight = None
+        if outcome is Outcome.REFUSED:
+            self._queue = items + self._queue
+            return []
         self._rev = commit.rev
         self.confirmed = self._state
         return items
