@@ -185,8 +185,8 @@ class Timeline:
         self._base = position
         while self._sources and self._sources[0].end <= position:
             self._sources.popleft()
-        while len(self._segments) > 1 and self._segments[1].start <= sample:
-            del self._segments[0]
+        while len(self._segments) > 2 and self._segments[2].start <= sample:
+            del self._segments[0]  # the one before stays: an utterance may be told of after its audio
         return place
 
     def _segment(self, sample: int) -> Segment:

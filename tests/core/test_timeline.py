@@ -1,0 +1,259 @@
+"""The timeline against a model of it: any interleaving, and a restart from any place."""
+
+import itertools
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from trio_asr.core.timeline import Place, Timeline
+
+
+class Appended(NamedTuple):
+    """One entry as it was appended."""
+
+    entry: str
+    pcm: bytes
+    rate: int
+    silence: int
+
+
+class Model:
+    """All the bytes of a call, and the rate of each sample, kept for ever."""
+
+    def __init__(self) -> None:
+        self.entries: list[Appended] = []
+        self.audio = bytearray()
+        self.rates: list[int] = []
+
+    def append(self, one: Appended) -> None:
+        """Take an entry: where the rate changes, half a sample is completed by a zero."""
+        if self.entries and one.rate != self.entries[-1].rate and len(self.audio) % 2:
+            self.audio.append(0)
+        self._extend(self.entries[-1].rate if self.entries else one.rate)
+        self.entries.append(one)
+        self.audio += bytes(one.silence) + one.pcm
+        self._extend(one.rate)
+
+    def _extend(self, rate: int) -> None:
+        self.rates += [rate] * (len(self.audio) // 2 - len(self.rates))
+
+    def us(self, sample: int) -> float:
+        """The time of a sample: the sum of the durations of those before it."""
+        return sum(1_000_000 * len(list(run)) / rate for rate, run in itertools.groupby(self.rates[:sample]))
+
+
+def replayed(place: Place, entries: list[Appended]) -> Timeline:
+    """A new timeline that read the same entries from `place` on."""
+    timeline = Timeline(place)
+    begun = False
+    for one in entries:
+        if not begun and one.entry != place.entry:
+            continue
+        offset, silence = (0, one.silence) if begun else (place.offset, 0)
+        begun = True
+        timeline.append(one.entry, one.pcm, one.rate, silence=silence, offset=offset)
+    return timeline
+
+
+def drain(timeline: Timeline, limit: int = 10**9) -> list[tuple[int, int, bytes, int]]:
+    """Take all that is there, as (start, end, pcm, rate)."""
+    taken = list[tuple[int, int, bytes, int]]()
+    while True:
+        rate = timeline.rate()
+        chunk = timeline.take(limit)
+        if chunk is None:
+            return taken
+        taken.append((chunk.start, chunk.end, chunk.pcm, rate))
+
+
+class Machine(RuleBasedStateMachine):
+    """Frames, flushes, finals, drops and restarts in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.timeline = Timeline(Place())
+        self.places = [Place()]
+        self.count = itertools.count(1)
+
+    @rule(
+        size=st.integers(0, 41), rate=st.sampled_from([8000, 8000, 8000, 16_000]), silence=st.integers(0, 9)
+    )
+    def frame(self, size: int, rate: int, silence: int) -> None:
+        n = next(self.count)
+        same = bool(self.model.entries) and self.model.entries[-1].rate == rate
+        pcm = bytes((n * 41 + i) % 255 + 1 for i in range(size))
+        one = Appended(f"{n}-0", pcm, rate, silence if same and size else 0)
+        self.model.append(one)
+        self.timeline.append(one.entry, one.pcm, one.rate, silence=one.silence)
+
+    @rule(limit=st.integers(0, 30))
+    def flush(self, limit: int) -> None:
+        before = self.timeline.sent
+        unsent = self.timeline.unsent(self.timeline.rate())
+        chunk = self.timeline.take(limit)
+        if chunk is None:
+            assert min(limit, unsent) == 0
+            return
+        assert (chunk.start, chunk.end) == (before, before + min(limit, unsent))
+        assert self.timeline.sent == chunk.end
+        assert chunk.pcm == self.model.audio[2 * chunk.start : 2 * chunk.end]
+        assert len({self.model.rates[sample] for sample in range(chunk.start, chunk.end)}) == 1
+
+    @rule(data=st.data())
+    def finalize(self, data: st.DataObject) -> None:
+        timeline = self.timeline
+        sample = data.draw(st.integers(timeline.finalized, timeline.received))
+        place = timeline.place(sample)
+        assert timeline.finalize(sample) == place
+        assert timeline.place(sample) == place
+        assert timeline.finalized == sample
+        self.places.append(place)
+
+    @rule()
+    def drop(self) -> None:
+        self.timeline.rewind()
+        assert self.timeline.sent == self.timeline.finalized
+
+    @rule(data=st.data())
+    def restart(self, data: st.DataObject) -> None:
+        """From the last place, or from any earlier one (a commit that was not made)."""
+        at = data.draw(st.integers(max(0, len(self.places) - 4), len(self.places) - 1))
+        del self.places[at + 1 :]
+        received = self.timeline.received
+        if self.places[-1].entry == Place().entry:
+            self.timeline = Timeline(Place())
+            for one in self.model.entries:
+                self.timeline.append(one.entry, one.pcm, one.rate, silence=one.silence)
+        else:
+            self.timeline = replayed(self.places[-1], self.model.entries)
+        assert self.timeline.received == received
+
+    @rule(by=st.integers(1, 5))
+    def a_cursor_never_moves_back_or_past_what_is_there(self, by: int) -> None:
+        for sample in (self.timeline.finalized - by, self.timeline.received + by):
+            with pytest.raises(ValueError, match="cannot finalize"):
+                self.timeline.finalize(sample)
+
+    @precondition(lambda self: self.model.entries)
+    @rule(data=st.data())
+    def times_are_sums_of_durations(self, data: st.DataObject) -> None:
+        timeline = self.timeline
+        samples = data.draw(
+            st.lists(st.integers(timeline.finalized, timeline.received), min_size=2, max_size=9).map(sorted)
+        )
+        times = [timeline.ms(sample) for sample in samples]
+        assert times == sorted(times)
+        for sample, ms in zip(samples, times, strict=True):
+            assert abs(ms - self.model.us(sample) / 1000) <= 0.51 + 0.001 * len(self.model.entries)
+        span_s = (self.model.us(samples[-1]) - self.model.us(samples[0])) / 1e6
+        assert abs(timeline.seconds(samples[0], samples[-1]) - span_s) < 1e-4
+
+    @precondition(lambda self: self.model.entries)
+    @rule(data=st.data())
+    def any_place_restores_exactly_the_same_audio(self, data: st.DataObject) -> None:
+        timeline = self.timeline
+        sample = data.draw(st.integers(timeline.finalized, timeline.received))
+        other = replayed(timeline.place(sample), self.model.entries)
+        assert other.finalized == other.sent == sample
+        assert other.received == timeline.received
+        assert (other.ms(sample), other.ms(other.received)) == (
+            timeline.ms(sample),
+            timeline.ms(timeline.received),
+        )
+        sent = b"".join(pcm for _, _, pcm, _ in drain(other))
+        assert sent == self.model.audio[2 * sample : 2 * timeline.received]
+
+    @invariant()
+    def cursors_are_in_order(self) -> None:
+        timeline = self.timeline
+        assert timeline.finalized <= timeline.sent <= timeline.received
+        assert timeline.received == len(self.model.audio) // 2
+        assert timeline.unfinalized == timeline.received - timeline.finalized
+
+    @invariant()
+    def what_is_finalized_is_forgotten(self) -> None:
+        timeline = self.timeline
+        assert timeline.held_bytes == len(self.model.audio) - 2 * timeline.finalized
+        assert len(timeline._sources) <= timeline.held_bytes
+
+
+TestTimeline = Machine.TestCase
+TestTimeline.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+frames = st.lists(
+    st.tuples(st.binary(max_size=30), st.sampled_from([8000, 8000, 16_000])), min_size=1, max_size=20
+)
+
+
+@given(frames, st.integers(1, 50))
+def test_what_is_taken_is_all_that_was_received_rate_by_rate(
+    appended: list[tuple[bytes, int]], limit: int
+) -> None:
+    timeline, model = Timeline(Place()), Model()
+    for n, (pcm, rate) in enumerate(appended, 1):
+        timeline.append(f"{n}-0", pcm, rate)
+        model.append(Appended(f"{n}-0", pcm, rate, 0))
+    taken = drain(timeline, limit)
+    assert b"".join(pcm for _, _, pcm, _ in taken) == model.audio[: 2 * timeline.received]
+    assert all(end - start <= limit and len(pcm) == 2 * (end - start) for start, end, pcm, _ in taken)
+    assert [rate for start, end, _, rate in taken for _ in range(start, end)] == model.rates[
+        : timeline.received
+    ]
+    assert timeline.take(limit) is None
+
+
+def test_half_a_sample_is_not_sent_and_shifts_nothing() -> None:
+    """Requirements 12: frames of 577 bytes."""
+    timeline = Timeline(Place())
+    sent = b""
+    for n in range(20):
+        timeline.append(f"{n + 1}-0", bytes([n + 1]) * 577, 8000)
+        chunk = timeline.take(10_000)
+        assert chunk is not None
+        sent += chunk.pcm
+    assert sent == b"".join(bytes([n + 1]) * 577 for n in range(20))
+    assert timeline.received == 20 * 577 // 2
+
+
+def test_a_connection_of_another_rate_is_sent_nothing() -> None:
+    timeline = Timeline(Place())
+    assert timeline.unsent(8000) == 0
+    timeline.append("1-0", bytes(100), 8000)
+    timeline.append("2-0", bytes(60), 16_000)
+    assert (timeline.rate(), timeline.unsent(8000), timeline.unsent(16_000)) == (8000, 50, 0)
+    timeline.take(50)
+    assert (timeline.rate(), timeline.unsent(8000), timeline.unsent(16_000)) == (16_000, 0, 30)
+
+
+def test_a_time_just_behind_the_cursor_is_of_the_rate_it_was_heard_at() -> None:
+    """Words and ends of utterances are told of after their audio was finalized."""
+    timeline = Timeline(Place())
+    timeline.append("1-0", bytes(2 * 80_000), 8000)
+    timeline.append("2-0", bytes(2 * 16_000), 16_000)
+    timeline.finalize(80_000)
+    assert timeline.ms(76_000) == 9500
+    assert timeline.ms(88_000) == 10_500
+    timeline.finalize(88_000)
+    assert timeline.ms(84_000) == 10_250
+
+
+def test_ten_hours_hold_nothing_but_what_is_open() -> None:
+    timeline = Timeline(Place())
+    for n in range(36_000):
+        timeline.append(f"{n + 1}-0", bytes(16_000), 8000 if n // 100 % 2 else 16_000)
+        timeline.take(10**9)
+        timeline.finalize(timeline.received)
+    assert timeline.held_bytes == 0
+    assert len(timeline._segments) <= 2
+    assert not timeline._sources
+    assert timeline.ms(timeline.received) == 18_000 * 1000 + 18_000 * 500
+
+
+def test_audio_before_any_frame_has_no_rate_and_no_time() -> None:
+    timeline = Timeline(Place())
+    assert (timeline.rate(), timeline.ms(0), timeline.seconds(0, 5), timeline.take(9)) == (0, 0, 0.0, None)
+    assert timeline.place(0) == Place()
