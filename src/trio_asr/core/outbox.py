@@ -57,6 +57,11 @@ class Item(NamedTuple):
     ended: str | None = None
     chunks: int = 0  # chunks whose audio it covers, for the delivery rate
 
+    @property
+    def is_partial(self) -> bool:
+        """A transcript that freezes nothing."""
+        return self.transcript is not None and self.place is None
+
 
 class Outbox:
     """The queue of one call's items, the commit in flight, and the state that Redis has confirmed."""
@@ -77,8 +82,8 @@ class Outbox:
     # -- what comes in ---------------------------------------------------------------------------------
 
     def put(self, item: Item) -> None:
-        """Queue an item; a final, a gap or an event supersedes the partial that waits."""
-        if item.transcript is not None:
+        """Queue an item; one that moves the cursor overtakes the partial that waits."""
+        if item.place is not None:
             self._partial = None
         self._queue.append(item)
 
@@ -90,7 +95,7 @@ class Outbox:
         """Turn transcripts of audio before a sample, which wait in vain, into gaps; return how many."""
         shed = 0
         for i, item in enumerate(self._queue):
-            if item.place is None or item.place.finalized >= before:
+            if item.place is not None and item.place.finalized >= before:
                 break
             if item.transcript is not None:
                 lost = item.transcript
@@ -126,7 +131,7 @@ class Outbox:
         if self._flight is not None:
             return self._flight[0]
         items, self._queue = self._queue[:MAX_WRITES], self._queue[MAX_WRITES:]
-        if self._partial is not None and not self._queue:
+        if self._partial is not None and len(items) < MAX_WRITES:
             items.append(Item(transcript=self._partial))
             self._partial = None
         if not items:
@@ -138,15 +143,16 @@ class Outbox:
     def settle(self, outcome: Outcome) -> list[Item]:
         """Take the answer to the commit in flight; return the items that are committed by it.
 
-        Of a refused commit nothing was written: its items wait again. After any other failure the outbox is
-        of no use: its call is reloaded or belongs to somebody else.
+        Of a refused commit nothing was written: its items wait again, but for a partial, which is old by the
+        next attempt. After any other failure the outbox is of no use: its call is reloaded or belongs to
+        somebody else.
         """
         if self._flight is None or outcome not in (Outcome.APPLIED, Outcome.DONE, Outcome.REFUSED):
             return []
         commit, items = self._flight
         self._flight = None
         if outcome is Outcome.REFUSED:
-            self._queue = items + self._queue
+            self._queue = [item for item in items if not item.is_partial] + self._queue
             return []
         self._rev = commit.rev
         self.confirmed = self._state
