@@ -97,6 +97,9 @@ class ReaderBox:
             mark = {"end_junk" if item.ends else "audio_junk": item.letter.entry}
             state = msgspec.structs.replace(state, **mark)
         self._state = state
+        if self._queue:  # a floor past letters that still wait would lose them if this process were killed
+            floors = {"audio_floor": self.confirmed.audio_floor, "end_floor": self.confirmed.end_floor}
+            state = msgspec.structs.replace(state, **floors)
         writes = tuple(
             Write(
                 self._stream,
