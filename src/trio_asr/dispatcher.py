@@ -51,6 +51,7 @@ class Dispatcher:
         self._log = logs.get("dispatcher")
         self._junk_log = logs.Rate(JUNK_LOG_S)
         self._audio_at, self._ends_at = box.start()
+        self._needed = entries.key(box.confirmed.audio_floor)  # what is before it is read for its repeats
         self._oldest_ms = 0  # at the first start ever, entries before this moment are skipped
         self._ends: OrderedDict[str, EntryId] = OrderedDict()
 
@@ -124,7 +125,7 @@ class Dispatcher:
             self._audio_at = batch.audio[-1][0].decode()
             lag_s = time.time() - entries.milliseconds(self._audio_at) / 1000
             self._metrics.reader_lag_seconds.set(max(0.0, lag_s))
-        if batch.trimmed is not None:
+        if batch.trimmed is not None and entries.key(batch.trimmed) >= self._needed:
             self._warn_trimmed(batch.trimmed)
         self.caught_up = not batch.audio_full
         self._take_ends(batch)

@@ -99,6 +99,33 @@ async def test_a_full_read_says_so(clock: Clock | None, world: World) -> None:
     assert (batch.audio_full, batch.ends_full) == (False, True)
 
 
+async def test_a_stream_cut_under_the_reader_is_told(clock: Clock | None, world: World) -> None:
+    """Producers that add with a small MAXLEN delete what nobody has read yet."""
+    bus = world.worker()
+    added = [world.add(AUDIO, b"x") for _ in range(4)]
+    assert (await bus.read(ORIGIN, ORIGIN)).trimmed is None
+    added += [world.add(AUDIO, b"x", maxlen=3) for _ in range(2)]
+    batch = await bus.read(added[2], ORIGIN)
+    assert ids(batch) == (added[3:], [])
+    assert batch.trimmed is None, "read before it was cut, or after"
+    batch = await bus.read(added[1], ORIGIN)
+    assert ids(batch) == (added[3:], [])
+    assert batch.trimmed == entries.before(added[3])
+    assert (await bus.read(entries.before(added[3]), ORIGIN)).trimmed is None, "nothing can be in between"
+    assert (await bus.read(ORIGIN, ORIGIN)).trimmed is None, "who begins with what there is misses nothing"
+    added.append(world.add(AUDIO, b"x", maxlen=1))
+    assert (await bus.read(added[4], ORIGIN)).trimmed == entries.before(added[6])
+    assert not any(await bus.read(added[6], ORIGIN))
+
+
+async def test_trimming_keeps_what_is_read_from_there_on(clock: Clock | None, world: World) -> None:
+    bus = world.worker()
+    added = [world.add(AUDIO, b"x") for _ in range(4)]
+    for floor in (added[2], added[0]):
+        await bus.trim(floor)
+        assert ids(await bus.read(entries.before(added[2]), ORIGIN)) == (added[2:], [])
+
+
 # -- committing ----------------------------------------------------------------------------------------------
 
 

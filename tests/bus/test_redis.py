@@ -346,6 +346,36 @@ async def test_a_reply_above_the_servers_output_limit(new_valkey: NewValkey) -> 
         assert read[1:] == added
 
 
+async def test_deleted_entries_are_no_cut(redis_url: str) -> None:
+    """Somebody who deletes entries one by one when done with them has not cut the stream."""
+    async with owned(redis_url) as (world, bus):
+        added = [world.add(AUDIO, b"x") for _ in range(3)]
+        world.client.xdel(AUDIO, added[1])
+        batch = await bus.read(added[1], ORIGIN)
+        assert (len(batch.audio), batch.trimmed) == (1, None)
+
+
+async def test_trimming_stops_at_what_other_groups_have_to_read(new_valkey: NewValkey) -> None:
+    """By whole nodes, here of one entry."""
+    server = new_valkey(options={"stream-node-max-entries": "1"})
+    async with owned(server.url) as (world, bus):
+        added = [world.add(AUDIO, b"x") for _ in range(6)]
+        for name, at, taken in (("reads", added[3], 0), ("acknowledges", added[0], 3)):
+            world.client.xgroup_create(AUDIO, name, at)
+            if taken:
+                world.client.xreadgroup(name, "consumer", {AUDIO: ">"}, count=taken)
+        await bus.show_lag(ORIGIN)
+        await bus.trim(added[5])
+        assert [name.decode() for name, _ in world.entries(AUDIO)] == added[1:]
+        world.client.xack(AUDIO, "acknowledges", *added[1:4])
+        await bus.trim(added[5])
+        assert [name.decode() for name, _ in world.entries(AUDIO)] == added[3:]
+        world.client.xgroup_destroy(AUDIO, "reads")
+        world.client.xgroup_destroy(AUDIO, "acknowledges")
+        await bus.trim(added[5])
+        assert [name.decode() for name, _ in world.entries(AUDIO)] == added[5:]
+
+
 async def test_reading_and_writing_do_not_wait_for_each_other(redis_url: str) -> None:
     """A read that waits for audio holds up neither a commit nor a renewal; that starved the old worker."""
     async with owned(redis_url) as (_, bus):

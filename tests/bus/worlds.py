@@ -23,7 +23,7 @@ class World(Protocol):
         """Return the bus of one more worker."""
         ...
 
-    def add(self, stream: str, data: bytes) -> str:
+    def add(self, stream: str, data: bytes, maxlen: int = 0) -> str:
         """Add an entry as a producer does; return its id."""
         ...
 
@@ -56,8 +56,8 @@ class MemoryWorld:
     def worker(self) -> Bus:
         return MemoryBus(self._store, audio_stream=AUDIO, end_stream=ENDS)
 
-    def add(self, stream: str, data: bytes) -> str:
-        return self._store.add(stream, data)
+    def add(self, stream: str, data: bytes, maxlen: int = 0) -> str:
+        return self._store.add(stream, data, maxlen)
 
     def entries(self, stream: str) -> list[RawEntry]:
         return self._store.streams.get(stream, [])
@@ -80,8 +80,10 @@ class RedisWorld:
         self._workers.append(bus)
         return bus
 
-    def add(self, stream: str, data: bytes) -> str:
-        return cast("bytes", self.client.xadd(stream, {"data": data})).decode()
+    def add(self, stream: str, data: bytes, maxlen: int = 0) -> str:
+        return cast(
+            "bytes", self.client.xadd(stream, {"data": data}, maxlen=maxlen or None, approximate=False)
+        ).decode()
 
     def entries(self, stream: str) -> list[RawEntry]:
         found = cast("list[tuple[bytes, dict[bytes, bytes]]]", self.client.xrange(stream))

@@ -36,8 +36,8 @@ class Tenure(enum.Enum):
 class Batch(NamedTuple):
     """Entries after the positions asked for, as of one moment.
 
-    `audio_full`/`ends_full`: the limit was reached, so more may be there already. `trimmed`: audio after the
-    position was deleted up to this id before it could be read (noticed within a second).
+    `audio_full`/`ends_full`: the limit was reached, so more may be there already. `trimmed`: the audio stream
+    begins after the position now, so what there was up to this id is gone.
     """
 
     audio: Sequence[RawEntry] = ()

@@ -120,7 +120,14 @@ class MemoryBus:
             while not store.after(self._audio, audio_after) and not store.after(self._ends, ends_after):
                 await store.added()
         audio, ends = store.after(self._audio, audio_after), store.after(self._ends, ends_after)
-        return Batch(audio, ends, len(audio) >= READ_COUNT, len(ends) >= READ_COUNT)
+        trimmed = self._trimmed(audio_after, audio[0][0].decode()) if audio else None
+        return Batch(audio, ends, len(audio) >= READ_COUNT, len(ends) >= READ_COUNT, trimmed)
+
+    def _trimmed(self, position: EntryId, first: EntryId) -> EntryId | None:
+        until = entries.before(first)
+        oldest = self._store.streams[self._audio][0][0].decode()
+        gone = entries.ORIGIN != position != until and entries.key(oldest) > entries.key(position)
+        return until if gone else None
 
     async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
         await trio.lowlevel.checkpoint()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any, TypeVar, cast
@@ -36,7 +35,6 @@ LOAD_PAGE = 500
 # Errors that are the server's and no commit's: a replica, one that is starting, one without memory. So is
 # MISCONF (it cannot save and takes no writes), for which the library has no class.
 UNWILLING = (redis.ReadOnlyError, redis.BusyLoadingError, redis.exceptions.OutOfMemoryError)
-LOOK_S = 1.0
 
 T = TypeVar("T")
 
@@ -61,7 +59,6 @@ class RedisBus:
         self._count = FIRST_COUNT
         self._next_read = 0.0
         self._has_group = False
-        self._next_look = 0.0
 
     # -- ownership -------------------------------------------------------------------------------------
 
@@ -123,30 +120,32 @@ class RedisBus:
         return batch
 
     def _read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
-        trimmed = self._trimmed(audio_after)
-        reply = self._read_client.execute_command(  # type: ignore[no-untyped-call]
-            "XREAD", "COUNT", self._count, "BLOCK", BLOCK_MS, "STREAMS",
-            self._audio, self._ends, audio_after, ends_after,
-        )  # fmt: skip
+        # A pipeline is served in one go: if the position is there still, nothing after it was cut off unread.
+        pipe = self._read_client.pipeline(transaction=False)
+        for command in (
+            ("XRANGE", self._audio, audio_after, audio_after),
+            ("XREAD", "COUNT", self._count, "BLOCK", BLOCK_MS, "STREAMS",
+             self._audio, self._ends, audio_after, ends_after),
+        ):  # fmt: skip
+            pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+        there, reply = pipe.execute()
         found = {bytes(name): cast("list[RawEntry]", found) for name, found in reply or ()}
         audio, ends = found.get(self._audio.encode(), []), found.get(self._ends.encode(), [])
+        trimmed = None if there or not audio else self._trimmed(audio_after, audio[0][0].decode())
         batch = Batch(audio, ends, len(audio) >= self._count, len(ends) >= self._count, trimmed)
         if audio:
             size = sum(len(value) for _, fields in audio for value in fields) // len(audio)
             self._count = max(1, min(READ_COUNT, READ_BYTES // (size + 1), 2 * self._count))
         return batch
 
-    def _trimmed(self, position: EntryId) -> EntryId | None:
-        """Say how far the stream was cut past what was read, looking once a second (Redis 7 tells)."""
-        if time.monotonic() < self._next_look:
+    def _trimmed(self, position: EntryId, first: EntryId) -> EntryId | None:
+        """Say how far the stream was cut past a position that is gone; `first` is what came after that."""
+        until = entries.before(first)
+        if position in (entries.ORIGIN, until):
             return None
-        self._next_look = time.monotonic() + LOOK_S
-        try:
-            info = self._read_client.xinfo_stream(self._audio)
-        except redis.ResponseError:
-            return None  # there is no stream yet
-        deleted = (info.get("max-deleted-entry-id") or b"0-0").decode()
-        return deleted if entries.key(deleted) > entries.key(position) > 0 else None
+        oldest = cast("list[tuple[bytes, object]]", self._read_client.xrange(self._audio, count=1))
+        begin = oldest[0][0].decode() if oldest else entries.ORIGIN
+        return until if entries.key(begin) > entries.key(position) else None
 
     # -- writing ---------------------------------------------------------------------------------------
 
