@@ -4,7 +4,7 @@ A final freezes a range. Where that range lies relative to `finalized` decides w
 
 =====================  ==========================================================================
 begins within 20 ms    contiguous: it finalizes all up to its end (Deepgram's times are float32)
-wholly below           a repeat: dropped
+wholly below           a repeat: dropped; so is one that covers no audio sent, wherever it lies
 begins later           the hole is committed as a gap first, so that a call can never wedge
 straddles              the words from `finalized` on count
 =====================  ==========================================================================
@@ -95,7 +95,7 @@ class Hearing:
     def _final(self, message: Results, start: int, end: int) -> Heard:
         cursor = self._timeline.finalized
         best = message.best
-        if end <= cursor:
+        if end <= max(cursor, start):  # nothing new, or nothing at all (of no length, or past what was sent)
             if message.speech_final and not best.transcript.strip():
                 self._utterance_end(cursor)
                 return Heard.EMPTY_FINAL

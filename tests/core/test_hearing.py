@@ -1,0 +1,469 @@
+"""What a connection heard: each row of the module's table, and any messages at all."""
+
+import json
+import math
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trio_asr.core.checkpoint import Outcome, Stored
+from trio_asr.core.hearing import DEFAULT_CONFIDENCE, Heard, Hearing, give_up
+from trio_asr.core.messages import (
+    Alternative,
+    Channel,
+    Error,
+    Message,
+    Metadata,
+    Results,
+    SpeechStarted,
+    Unknown,
+    UtteranceEnd,
+    Word,
+)
+from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.timeline import Place, Timeline
+
+RATE = 8000
+LENGTH_S = 60
+TOLERANCE = 160  # samples: 20 ms
+
+
+def words(text: str, start: float, end: float, step: float = 0.5) -> list[Word]:
+    """The words of a text, each of `step` seconds, evenly spread."""
+    named = text.split()
+    starts = [start + (end - start) * n / len(named) for n in range(len(named))]
+    return [Word(word, at, at + step, 0.9) for word, at in zip(named, starts, strict=True)]
+
+
+def results(start: float, end: float, text: str = "", **more: Any) -> Results:
+    """A result from start to end, with the words of the text spread over it."""
+    spoken = words(text, start, end) if text and end > start else []
+    return Results(start, end - start, channel=Channel([Alternative(text, 0.8, spoken)]), **more)
+
+
+def final(start: float, end: float, text: str = "", **more: Any) -> Results:
+    """A result for good."""
+    return results(start, end, text, is_final=True, **more)
+
+
+class Line:
+    """One connection that was sent a minute of audio, of a call that may have had others before."""
+
+    def __init__(self, *, begin_s: float = 0.0, partials: bool = True, with_words: bool = False) -> None:
+        self.timeline = Timeline(Place())
+        self.timeline.append("1-0", bytes(2 * round((begin_s + LENGTH_S) * RATE)), RATE)
+        self.outbox = Outbox("call", Topics("t", "e", 100), Stored())
+        if begin_s:
+            give_up(self.timeline, self.outbox, round(begin_s * RATE), "before")
+            self.committed()
+        self.hearing = Hearing(
+            self.timeline,
+            self.outbox,
+            connection=2,
+            request_id="r",
+            partials=partials,
+            words=with_words,
+        )
+        self.send(LENGTH_S)
+
+    def send(self, seconds: float) -> None:
+        """Send chunks of half a second."""
+        for _ in range(round(seconds * 2)):
+            chunk = self.timeline.take(RATE // 2)
+            if chunk is not None:
+                self.hearing.clock.sending(chunk.start, chunk.end)
+                self.hearing.chunk_ends.append(chunk.end)
+
+    def hear(self, *heard: Message) -> Heard:
+        """Apply messages; return what the last turned out to be."""
+        return [self.hearing.hear(message) for message in heard][-1]
+
+    @property
+    def finalized_s(self) -> float:
+        return self.timeline.finalized / RATE
+
+    def committed(self) -> list[dict[str, Any]]:
+        """Commit all that waits and return it."""
+        written = []
+        while (commit := self.outbox.next_commit(1)) is not None:
+            written += [json.loads(write.data) for write in commit.writes]
+            self.outbox.settle(Outcome.APPLIED)
+        return written
+
+    def summary(self) -> list[tuple[Any, ...]]:
+        """What was committed, as (kind, start_ms, end_ms, text or reason)."""
+        return [
+            (
+                one.get("type") or one["event"],
+                one.get("start_ms"),
+                one["end_ms"],
+                one.get("text") or one.get("reason"),
+            )
+            for one in self.committed()
+        ]
+
+
+# -- where a final begins ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("off", [-TOLERANCE, -1, 0, 1, TOLERANCE])
+def test_a_final_that_begins_within_20_ms_is_contiguous(off: int) -> None:
+    line = Line()
+    line.hear(final(0, 2, "one two"))
+    line.hear(final(2 + off / RATE, 4, "three four"))
+    assert line.finalized_s == 4
+    assert line.summary() == [("final", 0, 2000, "one two"), ("final", 2000, 4000, "three four")]
+
+
+def test_float32_times_of_a_long_call_are_contiguous() -> None:
+    """Requirements 7: after ten hours on one connection, nothing is a gap and nothing is said twice."""
+    line = Line(begin_s=36_000)
+    line.hearing.clock._at[:] = [0]
+    line.hearing.clock._to[:] = [0]
+    line.hearing.clock.sent += 36_000 * RATE  # as if all of it had been sent on this connection
+
+    def float32(value: float) -> float:
+        rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+        return rounded
+
+    begin = 36_000.0
+    for n in range(40):
+        end = begin + 0.7 + n % 7 / 10
+        assert line.hear(final(float32(begin), float32(begin) + float32(end - begin), f"w{n}")) is Heard.FINAL
+        begin = end
+    assert [kind for kind, *_ in line.summary()] == ["final"] * 40
+    assert abs(line.finalized_s - begin) < 0.005
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 2), (0, 1), (1, 2), (0.5, 1.5), (2, 2), (0, 0)])
+def test_a_final_wholly_below_is_a_repeat_and_dropped(start: float, end: float) -> None:
+    line = Line()
+    line.hear(final(0, 2, "one two"))
+    line.committed()
+    assert line.hear(final(start, end, "one two")) is Heard.REPEAT
+    assert line.finalized_s == 2
+    assert line.committed() == []
+
+
+def test_a_final_that_begins_later_has_a_gap_before_it() -> None:
+    line = Line()
+    line.hear(final(0, 2, "one"))
+    assert line.hear(final(5, 6, "six")) is Heard.FINAL
+    assert line.finalized_s == 6
+    assert line.summary() == [
+        ("final", 0, 2000, "one"),
+        ("gap", 2000, 5000, "skipped"),
+        ("final", 5000, 6000, "six"),
+    ]
+
+
+def test_of_a_final_that_straddles_the_words_from_the_cursor_on_count() -> None:
+    line = Line()
+    line.hear(final(0, 2, "one two"))
+    assert line.hear(final(0, 4, "one two three four")) is Heard.FINAL
+    assert line.summary() == [("final", 0, 2000, "one two"), ("final", 2000, 4000, "three four")]
+
+
+def test_a_word_across_the_cursor_belongs_to_where_its_middle_is() -> None:
+    line = Line()
+    line.hear(final(0, 2))
+    spoken = [Word("before", 1.4, 2.4, 0.9), Word("after", 1.7, 2.5, 0.9, "After.")]
+    line.hear(Results(1, 2, is_final=True, channel=Channel([Alternative("before After.", 0.8, spoken)])))
+    assert line.summary() == [("final", 2000, 3000, "After.")]
+
+
+def test_a_straddling_final_without_a_word_left_is_an_empty_one() -> None:
+    line = Line()
+    line.hear(final(0, 3))
+    spoken = [Word("one", 1, 1.5, 0.9)]
+    message = Results(1, 3, is_final=True, channel=Channel([Alternative("one", 0.8, spoken)]))
+    assert line.hear(message) is Heard.EMPTY_FINAL
+    assert line.finalized_s == 4
+    assert line.committed() == []
+
+
+def test_straddling_text_without_words_is_said_twice_rather_than_not_at_all() -> None:
+    line = Line()
+    line.hear(final(0, 2, "one"))
+    line.hear(Results(1, 2, is_final=True, channel=Channel([Alternative("one two", 0.8)])))
+    assert line.summary()[1] == ("final", 2000, 3000, "one two")
+
+
+def test_a_shrinking_final_is_followed_by_one_that_says_the_rest() -> None:
+    """An interim covered more than its final: what the final leaves out is still open."""
+    line = Line()
+    line.hear(results(0, 3, "one two three"), final(0, 2, "one two"))
+    assert line.finalized_s == 2
+    line.hear(final(2, 3, "three"))
+    assert [text for *_, text in line.summary()] == ["one two", "three"]
+
+
+@pytest.mark.parametrize("start", [0, 2, 5, 59, 60, 1e9])
+def test_a_final_of_no_length_moves_and_loses_nothing(start: float) -> None:
+    """It freezes no audio, so what lies before it is no hole either: the next final says."""
+    line = Line()
+    line.hear(final(0, 2, "one"))
+    assert line.hear(Results(start, 0.0, is_final=True)) in (Heard.REPEAT, Heard.EMPTY_FINAL)
+    assert line.finalized_s == 2
+    line.hear(final(2, 6, "two"))
+    assert line.summary() == [("final", 0, 2000, "one"), ("final", 2000, 6000, "two")]
+
+
+@pytest.mark.parametrize("start", [61, 1e9, 1e300])
+def test_a_final_past_all_that_was_sent_moves_and_loses_nothing(start: float) -> None:
+    line = Line()
+    assert (
+        line.hear(Results(start, 5.0, is_final=True, channel=Channel([Alternative("x", 0.8)])))
+        is Heard.REPEAT
+    )
+    assert line.finalized_s == 0
+    assert line.committed() == []
+
+
+@pytest.mark.parametrize("duration", [60.001, 1e9, 1e300])
+def test_a_final_that_ends_past_what_was_sent_ends_there(duration: float) -> None:
+    line = Line()
+    line.timeline.append("2-0", bytes(2 * RATE), RATE)  # received, and not sent
+    line.hear(Results(0.0, duration, is_final=True, channel=Channel([Alternative("x", 0.8)])))
+    assert line.finalized_s == line.timeline.sent / RATE == LENGTH_S
+    assert line.summary() == [("final", 0, 60_000, "x")]
+
+
+def test_empty_finals_move_the_cursor_and_say_nothing() -> None:
+    line = Line()
+    assert line.hear(final(0, 2), final(2, 4, "  ")) is Heard.EMPTY_FINAL
+    assert line.finalized_s == 4
+    assert line.committed() == []
+    assert line.outbox.confirmed.place.finalized == 4 * RATE
+
+
+def test_times_go_on_across_connections_and_gaps() -> None:
+    """Requirements 7: a second connection starts at 0, the call does not."""
+    line = Line(begin_s=100)
+    line.hear(final(0, 2, "one"))
+    give_up(line.timeline, line.outbox, 110 * RATE, "retention")
+    line.hear(final(2, 11, "a b c d e f g h two"))
+    line.hear(final(11, 12, "three"))
+    assert line.summary() == [
+        ("final", 100_000, 102_000, "one"),
+        ("gap", 102_000, 110_000, "retention"),
+        ("final", 110_000, 111_000, "two"),
+        ("final", 111_000, 112_000, "three"),
+    ]
+
+
+def test_what_was_given_up_before_it_was_sent_shifts_the_clock() -> None:
+    line = Line()
+    line.timeline.append("2-0", bytes(2 * 20 * RATE), RATE)
+    give_up(line.timeline, line.outbox, 70 * RATE, "retention")
+    line.send(10)
+    line.committed()
+    line.hear(final(60, 62, "one"))
+    assert line.summary() == [("final", 70_000, 72_000, "one")]
+
+
+# -- what is published ---------------------------------------------------------------------------------
+
+
+def test_what_a_final_says() -> None:
+    line = Line(with_words=True)
+    line.outbox.trace_id, line.outbox.tenant_id = "x", "t"
+    spoken = [Word("hello", 0.5, 0.9, 0.7, "Hello,", 1), Word("you", 1.0, 1.2, 0.6)]
+    line.hear(Results(0, 2, True, True, channel=Channel([Alternative(" Hello, you ", 0.75, spoken)])))
+    assert line.committed() == [
+        {
+            "interaction_id": "call",
+            "tenant_id": "t",
+            "seq": 1,
+            "type": "final",
+            "text": "Hello, you",
+            "confidence": 0.75,
+            "timestamp_ms": 1,
+            "start_ms": 0,
+            "end_ms": 2000,
+            "speech_final": True,
+            "connection": 2,
+            "request_id": "r",
+            "words": [
+                {"word": "Hello,", "start_ms": 500, "end_ms": 900, "confidence": 0.7, "speaker": 1},
+                {"word": "you", "start_ms": 1000, "end_ms": 1200, "confidence": 0.6},
+            ],
+            "trace_id": "x",
+        }
+    ]
+
+
+def test_an_absent_confidence_is_the_old_workers() -> None:
+    line = Line()
+    line.hear(Results(0, 2, True, channel=Channel([Alternative("a")])))
+    assert line.committed()[0]["confidence"] == DEFAULT_CONFIDENCE
+
+
+def test_partials_are_published_from_the_cursor_on() -> None:
+    line = Line()
+    line.hear(final(0, 2, "one two"))
+    line.committed()
+    assert line.hear(results(0, 4, "one two three four")) is Heard.PARTIAL
+    assert line.summary() == [("partial", 2000, 4000, "three four")]
+    assert line.hear(results(2, 5)) is Heard.EMPTY_PARTIAL
+    assert line.hear(results(0, 2, "one two")) is Heard.REPEAT
+    assert line.committed() == []
+
+
+def test_partials_can_be_switched_off() -> None:
+    line = Line(partials=False)
+    assert line.hear(results(0, 2, "one")) is Heard.PARTIAL
+    assert line.outbox.idle
+    line.hear(final(0, 2, "one"))
+    assert line.summary() == [("final", 0, 2000, "one")]
+
+
+def test_finals_count_the_chunks_that_they_cover() -> None:
+    line = Line()
+    line.hear(final(0, 1.2, "one"), final(1.2, 3, "two"))
+    line.outbox.next_commit(1)
+    assert [item.chunks for item in line.outbox.settle(Outcome.APPLIED)] == [2, 4]
+    assert len(line.hearing.chunk_ends) == 2 * LENGTH_S - 6
+
+
+# -- ends of utterances --------------------------------------------------------------------------------
+
+
+def utterance_ends(line: Line) -> list[int]:
+    """The ends of utterances among what waits, in ms."""
+    return [one["end_ms"] for one in line.committed() if one.get("event") == "utterance_end"]
+
+
+def test_an_utterance_end_after_finals_with_words_is_an_event_once() -> None:
+    line = Line()
+    line.hear(final(0, 2, "one"), UtteranceEnd(1.8), UtteranceEnd(1.8))
+    assert utterance_ends(line) == [1800]
+
+
+def test_an_utterance_end_after_speech_final_is_stale() -> None:
+    line = Line()
+    line.hear(final(0, 2, "one", speech_final=True), UtteranceEnd(1.8), UtteranceEnd(2.0))
+    line.hear(final(2, 4, "two"), UtteranceEnd(1.8))
+    assert utterance_ends(line) == []
+    line.hear(UtteranceEnd(3.5))
+    assert utterance_ends(line) == [3500]
+
+
+@pytest.mark.parametrize("last_word_end", [-1.0, math.nan, -math.inf])
+def test_an_utterance_end_that_says_no_time_is_ignored(last_word_end: float) -> None:
+    line = Line()
+    line.hear(final(0, 2, "one"), UtteranceEnd(last_word_end))
+    assert utterance_ends(line) == []
+
+
+def test_an_utterance_end_without_words_is_nothing() -> None:
+    line = Line()
+    line.hear(final(0, 2), UtteranceEnd(1.8))
+    assert utterance_ends(line) == []
+
+
+def test_an_empty_speech_final_ends_the_words_that_are_pending() -> None:
+    line = Line()
+    line.hear(final(0, 2, "one"), final(2, 3, speech_final=True), final(3, 4, speech_final=True))
+    assert utterance_ends(line) == [3000]
+
+
+def test_an_empty_speech_final_that_covers_nothing_new_ends_them_too() -> None:
+    line = Line()
+    line.hear(final(0, 2, "one"))
+    assert line.hear(Results(2.0, 0.0, True, True)) is Heard.EMPTY_FINAL
+    assert utterance_ends(line) == [2000]
+
+
+# -- the end of the connection -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("left", "covered"), [(0, False), (1, True), (TOLERANCE, True), (TOLERANCE + 1, False)]
+)
+def test_after_metadata_a_remainder_within_the_tolerance_is_covered(left: int, covered: bool) -> None:
+    line = Line()
+    line.hear(final(0, LENGTH_S - left / RATE, "one"))
+    assert line.hear(Metadata(60.0)) is Heard.METADATA
+    assert line.hearing.metadata == Metadata(60.0)
+    line.hearing.finish()
+    assert line.timeline.finalized == LENGTH_S * RATE - (0 if covered else left)
+    assert len(line.summary()) == 1
+
+
+def test_a_connection_that_was_sent_nothing_covers_nothing() -> None:
+    timeline = Timeline(Place())
+    timeline.append("1-0", bytes(100), RATE)
+    hearing = Hearing(timeline, Outbox("call", Topics("t", "e", 1), Stored()), connection=1, request_id="r")
+    hearing.finish()
+    hearing.hear(final(0, 5, "one"))
+    assert timeline.finalized == 0
+
+
+def test_what_was_answered_and_whether_it_was_of_use() -> None:
+    line = Line(begin_s=10)
+    seen = [(line.hearing.answered, line.hearing.progressed)]
+    for message in (results(0, 3, "one"), results(0, 2, "one"), final(0, 1)):
+        line.hear(message)
+        seen.append((line.hearing.answered, line.hearing.progressed))
+    assert seen == [(10 * RATE, False), (13 * RATE, False), (13 * RATE, False), (13 * RATE, True)]
+    assert line.hearing.finalized == 11 * RATE
+
+
+# -- anything at all -----------------------------------------------------------------------------------
+
+wild = st.floats(0, 70) | st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, 1e308, -1.0])
+confidences = st.floats(0, 1) | st.floats()
+spoken = st.builds(
+    Word,
+    st.text(max_size=4),
+    wild,
+    wild,
+    confidences,
+    st.none() | st.just("W."),
+    st.none() | st.integers(-1, 9),
+)
+alternatives = st.builds(
+    Alternative, st.sampled_from(["", " ", "a", "a b"]), confidences, st.lists(spoken, max_size=3)
+)
+anything = st.one_of(
+    st.builds(
+        Results,
+        wild,
+        wild,
+        st.booleans(),
+        st.booleans(),
+        channel=st.builds(Channel, st.lists(alternatives, max_size=2)),
+    ),
+    st.builds(UtteranceEnd, wild),
+    st.builds(SpeechStarted, wild),
+    st.builds(Metadata, wild),
+    st.builds(Error),
+    st.builds(Unknown, st.text(max_size=3)),
+)
+
+
+@given(st.lists(st.one_of(anything, st.floats(0.01, 5)), max_size=25), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_no_messages_raise_or_wedge(script: list[Message | float], with_words: bool) -> None:
+    """Whatever was said, a final up to all that was sent moves the cursor there, and ranges never overlap."""
+    line = Line(begin_s=5, with_words=with_words)
+    for step in script:
+        before = line.timeline.finalized
+        if isinstance(step, float):
+            line.timeline.append("2-0", bytes(2 * round(step * RATE)), RATE)
+            line.send(step)
+        else:
+            line.hear(step)
+        assert before <= line.timeline.finalized <= line.timeline.sent <= line.timeline.received
+    line.hear(Results(0.0, 1e6, is_final=True, channel=Channel([Alternative("last", 0.9)])))
+    assert line.timeline.finalized == line.timeline.sent
+    at = 5000
+    for one in line.committed():
+        assert one["event" if "event" in one else "type"] in ("final", "partial", "gap", "utterance_end")
+        if one.get("type") == "final" or one.get("event") == "gap":
+            assert at <= one["start_ms"] <= one["end_ms"]
+            at = one["end_ms"]
