@@ -53,7 +53,15 @@ def serve(path: Path | None) -> None:
     try:
         trio.run(_run, config)
     except* CannotListenError as errors:
-        raise click.ClickException(str(errors.exceptions[0])) from errors
+        raise click.ClickException(_first(errors)) from errors
+
+
+def _first(errors: BaseExceptionGroup[CannotListenError]) -> str:
+    """Return what the first error says; each nursery between it and us has wrapped it once."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
 
 
 async def _run(config: Config) -> None:
