@@ -41,7 +41,7 @@ class Run:
             began: float = await nursery.start(self.feeder.run)
             nursery.start_soon(self._do, deed, began)
         deadline = trio.current_time() + within
-        while trio.current_time() < deadline and not await self.all_ended():
+        while trio.current_time() < deadline and not await self.all_ended():  # noqa: ASYNC110 (another process)
             await trio.sleep(POLL_S)
         return await self.account()
 

