@@ -99,7 +99,7 @@ class Conversation:
         """Send chunks until the feed ends, KeepAlive while there are none."""
         while True:
             chunk = None
-            with trio.move_on_at(self._next_control()) as idle:
+            with trio.CancelScope(deadline=self._next_control()) as idle:
                 chunk = await _next(feed)
             if idle.cancelled_caught:
                 await self._control(trio.current_time())
@@ -127,8 +127,11 @@ class Conversation:
     async def _send_audio(self, chunk: Chunk) -> None:
         self._hearing.clock.sending(chunk.start, chunk.end)
         self._hearing.chunk_ends.append(chunk.end)
-        with trio.fail_after(self._config.send_timeout_ms / 1000):
+        # Not `fail_after`: this is the hottest wait of all, and a bare scope costs half as much.
+        with trio.CancelScope(deadline=trio.current_time() + self._config.send_timeout_ms / 1000) as sending:
             await self._link.send_audio(chunk.pcm)
+        if sending.cancelled_caught:
+            raise trio.TooSlowError
         now = self._last_sent = self._last_audio = trio.current_time()
         self._sent_until = chunk.end
         if self._waiting_since is None:

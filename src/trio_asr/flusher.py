@@ -49,7 +49,8 @@ class FlushScheduler:
         if unsent:
             self.policy.arrived(trio.current_time())
             due = max(self.policy.deadline(unsent / rate), self._hold_until)
-            self._nap.deadline = min(self._nap.deadline, due)
+            if due < self._nap.deadline:  # noqa: PLR1730 (setting a deadline costs more than asking for it)
+                self._nap.deadline = due
 
     def input_over(self) -> None:
         """No more frames will come: what is there is due."""
@@ -76,7 +77,14 @@ class FlushScheduler:
             if chunk is not None:
                 self._flushed(chunk, feed.rate, now)
                 pacer.sent((chunk.end - chunk.start) / feed.rate, now)
-                await feed.chunks.send(chunk)
+                await self._hand_on(feed, chunk)
+
+    @staticmethod
+    async def _hand_on(feed: Feed, chunk: Chunk) -> None:
+        try:
+            feed.chunks.send_nowait(chunk)  # nearly always: saves a trip through the scheduler
+        except trio.WouldBlock:
+            await feed.chunks.send(chunk)
 
     def _finished(self, rate: int) -> bool:
         """Say whether all that a connection of `rate` can ever be sent was sent."""

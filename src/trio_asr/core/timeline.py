@@ -114,6 +114,8 @@ class Timeline:
 
     def segment_end(self) -> int:
         """Return where the segment at `sent` ends: the next change of rate, else `received`."""
+        if len(self._segments) == 1:  # nearly every call, several times a flush
+            return self.received
         following = next((s.start for s in self._segments if s.start > self.sent), None)
         return self.received if following is None else following
 
@@ -191,6 +193,8 @@ class Timeline:
 
     def _segment(self, sample: int) -> Segment:
         """Return the segment in force at `sample` (a sample at a border belongs to the later one)."""
+        if len(self._segments) == 1:
+            return self._segments[0]
         index = bisect_right(self._segments, sample, key=lambda s: s.start) - 1
         return self._segments[max(0, index)]
 
