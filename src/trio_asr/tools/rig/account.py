@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trio_asr.simulator.stamps import Reader
@@ -18,6 +18,9 @@ from trio_asr.tools.rig.evidence import Document, Evidence
 from trio_asr.tools.rig.spans import Span, minus, repeated, size, union
 
 _WORD = re.compile(r"c(\d+):(\d+)-(\d+)")
+
+Series = dict[int, list[Span]]  # the samples there are, by the number in their stamps
+Places = dict[int, list[tuple[int, int, float]]]  # and where each stretch of them belongs, in ms
 
 
 @dataclass
@@ -35,6 +38,7 @@ class CallAccount:
     finals: int = 0
     connections: int = 0
     ended: bool = False
+    missing: list[Span] = field(default_factory=list[Span])  # the stretches in no final
     faults: list[str] = field(default_factory=list[str])  # of the published sequence
 
     @property
@@ -52,6 +56,7 @@ class Account:
     speed: float = 0.0  # the fastest that any connection was fed over 5 s
     dialled: int = 0  # connections that were let in
     refused: int = 0
+    unannounced: int = 0  # let in, but no event tells of it: its worker had no time, or no right, to say so
     overlaps: int = 0  # connections open while an earlier one of the same call was
 
     def total(self, name: str) -> int:
@@ -85,13 +90,27 @@ class Account:
         return [f"{call.id}: {fault}" for call in self.calls.values() for fault in call.faults]
 
 
-def account(evidence: Evidence, expected: Iterable[str], *, rate: int, by_order: bool = False) -> Account:
-    """Account for the calls with these ids.
+def account(
+    evidence: Evidence,
+    rates: Mapping[str, int],
+    *,
+    by_order: bool = False,
+    fed: Mapping[str, tuple[int, int]] | None = None,
+) -> Account:
+    """Account for the calls named in `rates`, with their sample rates.
 
     A sample's true time is its number within its call; `by_order` takes its place in the order of entries
-    instead, which is what there is for two series under one id.
+    instead, which is what there is for two series under one id. Where producers cut the stream Redis cannot
+    tell what was in it: then `fed` does, the stamps' number and the samples of each call.
     """
-    calls = {name: _call(evidence, name, rate=rate, by_order=by_order) for name in expected}
+    calls = {}
+    for name, rate in rates.items():
+        stamped = (
+            _stamped(evidence.audio.get(name, b""), rate, by_order=by_order)
+            if fed is None
+            else ({fed[name][0]: [(0, fed[name][1])]}, {fed[name][0]: [(0, fed[name][1], 0.0)]})
+        )
+        calls[name] = _call(evidence, name, rate, *stamped)
     accepted = [one for one in evidence.connections if one["accepted_at"] is not None]
     return Account(
         calls=calls,
@@ -99,14 +118,14 @@ def account(evidence: Evidence, expected: Iterable[str], *, rate: int, by_order:
         speed=max((one["speed"] for one in accepted), default=0.0),
         dialled=len(accepted),
         refused=sum(one["status"] not in (0, 101) for one in evidence.connections),
+        unannounced=len(accepted) - sum(one["request_id"] in _owners(evidence) for one in accepted),
         overlaps=_overlaps(evidence),
     )
 
 
-def _call(evidence: Evidence, name: str, *, rate: int, by_order: bool) -> CallAccount:
+def _call(evidence: Evidence, name: str, rate: int, inside: Series, places: Places) -> CallAccount:
     events = evidence.events.get(name, [])
     out = CallAccount(name)
-    inside, places = _stamped(evidence.audio.get(name, b""), rate, by_order=by_order)
     said: dict[int, list[Span]] = defaultdict(list)
     finals = [one for one in evidence.transcripts.get(name, []) if one["type"] == "final"]
     for final in finals:
@@ -121,7 +140,9 @@ def _call(evidence: Evidence, name: str, *, rate: int, by_order: bool) -> CallAc
     out.finals = len(finals)
     for number, spans in inside.items():
         out.samples += size(spans)
-        out.covered += size(spans) - size(minus(spans, said[number]))
+        missing = minus(spans, said[number])
+        out.covered += size(spans) - size(missing)
+        out.missing += missing
     out.doubled = sum(repeated(spans) for spans in said.values())
     out.strangers = sum(size(minus(spans, inside.get(number, ()))) for number, spans in said.items())
     for event in events:
@@ -135,9 +156,7 @@ def _call(evidence: Evidence, name: str, *, rate: int, by_order: bool) -> CallAc
     return out
 
 
-def _stamped(
-    pcm: bytes, rate: int, *, by_order: bool
-) -> tuple[dict[int, list[Span]], dict[int, list[tuple[int, int, float]]]]:
+def _stamped(pcm: bytes, rate: int, *, by_order: bool) -> tuple[Series, Places]:
     """Which samples there are, by series, and (by order) where each stretch lies in ms."""
     reader = Reader()
     reader.feed(pcm)
@@ -150,9 +169,7 @@ def _stamped(
     return {number: union(spans) for number, spans in inside.items()}, places
 
 
-def _true_ms(
-    places: dict[int, list[tuple[int, int, float]]], number: int, sample: int, rate: int
-) -> float | None:
+def _true_ms(places: Places, number: int, sample: int, rate: int) -> float | None:
     for first, last, at_ms in places.get(number, ()):
         if first <= sample < last:
             return at_ms + (sample - first) * 1000 / rate
@@ -189,14 +206,19 @@ def _around(numbers: list[int]) -> list[int]:
     return numbers[max(0, at - 2) : at + 4]
 
 
-def _overlaps(evidence: Evidence) -> int:
-    """Connections that were let in while an earlier one of their call was still open."""
-    call_of = {
+def _owners(evidence: Evidence) -> dict[str, str]:
+    """The call of each connection that an event tells of, by request id."""
+    return {
         event["request_id"]: name
         for name, events in evidence.events.items()
         for event in events
         if event["event"] == "connection_opened"
     }
+
+
+def _overlaps(evidence: Evidence) -> int:
+    """Connections that were let in while an earlier one of their call was still open."""
+    call_of = _owners(evidence)
     by_call: dict[str, list[Document]] = defaultdict(list)
     for one in evidence.connections:
         if one["accepted_at"] is not None and one["request_id"] in call_of:

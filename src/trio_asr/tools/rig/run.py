@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -10,7 +9,7 @@ import trio
 from trio_asr.tools.connection import connect
 from trio_asr.tools.rig.account import Account, account
 from trio_asr.tools.rig.evidence import Evidence, collect, events
-from trio_asr.tools.rig.feeder import RATE, Feeder
+from trio_asr.tools.rig.feeder import Feeder
 from trio_asr.tools.rig.processes import Rig
 
 POLL_S = 0.25
@@ -26,34 +25,41 @@ async def nothing(began: float) -> None:
 
 
 class Run:
-    """Feeds calls to a rig whose workers are up. `moment` is when what was done to it was over."""
+    """Feeds calls to a rig whose workers are up.
 
-    def __init__(self, rig: Rig, feeder: Feeder, *, by_order: bool = False) -> None:
+    `trust_feeder` takes what was fed for what there was, for streams that are cut; for `by_order` see
+    `account`.
+    """
+
+    def __init__(
+        self, rig: Rig, feeder: Feeder, *, by_order: bool = False, trust_feeder: bool = False
+    ) -> None:
         self.rig = rig
         self.feeder = feeder
         self.evidence = Evidence()
-        self.moment_ms = 0.0
-        self._by_order = by_order
+        self._by_order, self._trust_feeder = by_order, trust_feeder
 
     async def run(self, deed: Deed = nothing, *, within: float = 60.0) -> Account:
         """Feed, do the deed, wait at most `within` seconds after both for all to be complete; the account."""
         async with trio.open_nursery() as nursery:
             began: float = await nursery.start(self.feeder.run)
-            nursery.start_soon(self._do, deed, began)
+            nursery.start_soon(deed, began)
         deadline = trio.current_time() + within
         while trio.current_time() < deadline and not await self.all_ended():  # noqa: ASYNC110 (another process)
             await trio.sleep(POLL_S)
         return await self.account()
 
-    async def _do(self, deed: Deed, began: float) -> None:
-        await deed(began)
-        self.moment_ms = time.time() * 1000
-
     async def account(self) -> Account:
         """What became of the samples fed so far."""
         seen = await self.rig.simulator.connections()
         self.evidence = await trio.to_thread.run_sync(collect, self.rig.valkey.url, seen)
-        return account(self.evidence, self._names, rate=RATE, by_order=self._by_order)
+        calls = self.feeder.calls
+        return account(
+            self.evidence,
+            {call.id: call.rate for call in calls},
+            by_order=self._by_order,
+            fed={call.id: (call.number, call.samples) for call in calls} if self._trust_feeder else None,
+        )
 
     async def all_ended(self) -> bool:
         """Whether the last that was heard of each call is its end."""
