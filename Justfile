@@ -56,6 +56,10 @@ feed AUDIO *ARGS:
 watch *ARGS:
     {{bin}}/trio-asr watch {{ARGS}}
 
+# Rehearse faults and account for every sample (`just chaos --quick`, `just chaos --list`)
+chaos *ARGS:
+    {{bin}}/trio-asr chaos {{ARGS}}
+
 # Lock the dependencies again (`just lock --upgrade` for newer ones)
 lock *ARGS:
     PATH="{{bin}}:$PATH" scripts/lock.sh {{ARGS}}

@@ -27,6 +27,7 @@ COMMANDS = {
     "simulate": _Place("trio_asr.simulator.command", "simulate", "Run a stand-in for Deepgram's live API."),
     "feed": _Place("trio_asr.tools.feed_command", "feed", "Play a recording onto Redis in real time."),
     "watch": _Place("trio_asr.tools.watch_command", "watch", "Follow transcripts live."),
+    "chaos": _Place("trio_asr.tools.chaos.command", "chaos", "Rehearse faults and account for every sample."),
 }
 
 

@@ -1,0 +1,146 @@
+"""Plays rows, each with a rig of its own, and judges what came out by the promises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from trio_asr.tools.chaos.stage import Finding, Row, Stage
+from trio_asr.tools.embedded import EmbeddedServerError
+from trio_asr.tools.rig.account import Account, recovery_s
+from trio_asr.tools.rig.feeder import RATE, Feeder
+from trio_asr.tools.rig.processes import Settings, merged, rig
+from trio_asr.tools.rig.programs import RigError
+from trio_asr.tools.rig.run import Run
+
+MAX_SHIFT_MS = 30.0
+MAX_SPEED = 1.25 + 0.1  # as it arrives: what is sent evenly may arrive in bunches
+MAX_SECONDS = 300.0  # for a row, whatever happens
+
+
+@dataclass
+class Outcome:
+    """A row's figures, and which promises it broke."""
+
+    row: Row
+    seconds: float = 0.0
+    samples: int = 0
+    covered: int = 0
+    gaps: dict[str, int] = field(default_factory=dict[str, int])
+    lost: int = 0
+    doubled: int = 0
+    shift_ms: float = 0.0
+    connections: int = 0
+    silence_s: float = 0.0
+    recovery_s: float | None = None
+    notes: list[str] = field(default_factory=list[str])
+    broken: list[str] = field(default_factory=list[str])
+
+    @property
+    def ok(self) -> bool:
+        return not self.broken
+
+
+async def play(
+    rows: Sequence[Row],
+    work: Path,
+    *,
+    jobs: int,
+    settings: Settings,
+    told: Callable[[Outcome], None],
+) -> list[Outcome]:
+    """Play rows, so many at once; outcomes in the order of the rows."""
+    outcomes: dict[str, Outcome] = {}
+    places = trio.CapacityLimiter(jobs)
+
+    async def one(row: Row) -> None:
+        async with places:
+            outcomes[row.name] = await play_row(row, work / row.name, settings)
+        told(outcomes[row.name])
+
+    async with trio.open_nursery() as nursery:
+        for row in rows:
+            nursery.start_soon(one, row)
+    return [outcomes[row.name] for row in rows]
+
+
+async def play_row(row: Row, work: Path, settings: Settings) -> Outcome:
+    """Play one row; whatever goes wrong is an outcome."""
+    outcome = Outcome(row)
+    began = time.monotonic()
+    await trio.Path(work).mkdir(parents=True, exist_ok=True)
+    try:
+        with trio.fail_after(MAX_SECONDS):
+            await _play(row, work, settings, outcome)
+    except* (RigError, EmbeddedServerError, OSError) as errors:
+        outcome.broken += [str(error) for error in _leaves(errors)]
+    except* trio.TooSlowError:
+        outcome.broken.append(f"not over within {MAX_SECONDS:.0f} s")
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+async def _play(row: Row, work: Path, settings: Settings, outcome: Outcome) -> None:
+    async with rig(work, settings=merged(settings, row.settings), simulate=row.simulate) as r:
+        stage = Stage(r)
+        for number in range(row.workers):
+            await r.worker().start_and_wait("standby" if number else "active")
+        if row.before is not None:
+            await row.before(stage)
+        feeder = Feeder(r.valkey.url, row.calls(), maxlen=row.maxlen)
+        run = Run(r, feeder, by_order=row.by_order, trust_feeder=bool(row.maxlen))
+
+        async def deed(began: float) -> None:
+            stage.began = began
+            await row.deed(stage)
+
+        account = await run.run(deed, within=row.within)
+        finding = Finding(stage, account, run.evidence)
+        outcome.broken += stage.broken + row.check(finding) + judge(row, account)
+        _fill(outcome, finding)
+
+
+def judge(row: Row, account: Account) -> list[str]:
+    """The promises that hold in every row."""
+    lost, doubled, strangers = (account.total(name) for name in ("lost", "doubled", "strangers"))
+    unended = [call.id for call in account.calls.values() if not call.ended]
+    broken = {
+        f"{lost} samples lost": lost,
+        f"{doubled} samples doubled": doubled,
+        f"{strangers} samples that were never there": strangers,
+        f"given up: {account.gaps}": set(account.gaps) - row.gaps,
+        f"shifted by {account.shift_ms:.0f} ms": account.shift_ms >= MAX_SHIFT_MS,
+        f"a call had {account.most_connections} connections": account.most_connections > row.connections,
+        f"{account.overlaps} connections beside another of their call": account.overlaps and not row.overlaps,
+        f"audio at {account.speed:.2f} times real time": account.speed > MAX_SPEED,
+        f"not ended: {' '.join(unended)}": unended,
+        "nothing was fed": not account.total("samples"),
+    }
+    return [text for text, is_broken in broken.items() if is_broken] + account.faults[:5]
+
+
+def _fill(outcome: Outcome, finding: Finding) -> None:
+    account, stage = finding.account, finding.stage
+    outcome.samples, outcome.covered = account.total("samples"), account.total("covered")
+    outcome.lost, outcome.doubled = account.total("lost"), account.total("doubled")
+    outcome.gaps = account.gaps
+    outcome.shift_ms, outcome.connections = account.shift_ms, account.most_connections
+    outcome.silence_s = account.silence_s
+    outcome.notes = stage.notes
+    if stage.over_ms is not None:
+        outcome.recovery_s = recovery_s(finding.evidence, stage.over_ms)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
+
+
+def seconds(samples: int) -> float:
+    """Of the rate that nearly all calls have."""
+    return samples / RATE
