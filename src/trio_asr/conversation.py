@@ -117,7 +117,7 @@ class Conversation:
 
     async def _control(self, now: float) -> None:
         """Finalize the open segment of a source that paused, else keep the link alive."""
-        paused = now - self._last_audio >= PAUSE_S and self._open_segment()
+        paused = now >= self._last_audio + PAUSE_S and self._open_segment()
         if paused and self._finalize_asked != self._cursor:
             self._finalize_asked = self._cursor
             await self._send_text(messages.FINALIZE)
