@@ -126,7 +126,7 @@ ROWS = (
         "one call always gets 400, beside healthy ones",
         _poison,
         _poisoned_calls,
-        settings={"interaction": {"max_unfinalized_s": 5}},
+        settings={"interaction": {"max_unfinalized_s": 5}, "deepgram": {"max_open_segment_s": 4}},
         gaps=frozenset({"retention", "refused"}),
         check=_poisoned,
     ),

@@ -16,15 +16,22 @@ if TYPE_CHECKING:
 COLUMNS = (
     "fault",
     "samples in",
-    "in one final",
+    "in a final",
     "given up",
     "lost",
     "doubled",
-    "shift ms",
-    "conn. per call",
-    "silence s",
-    "recovery s",
+    "shift, ms",
+    "sockets",
+    "silence, s",
+    "recovery, s",
 )
+#: What the columns mean, for under the table.
+LEGEND = """\
+Samples in: accepted by Redis. In a final: inside at least one committed final; doubled: in one more. Given
+up: inside a committed gap, with its reason. Lost: in neither. Shift: the furthest that a word was from where
+its samples belong. Sockets: the most that one call had, one after another. Silence: the longest that an open
+connection heard nothing of the daemon. Recovery: from the end of the fault (of a killed, stopped or frozen
+daemon: from its beginning) until the last of the calls had published a final again."""
 
 
 def show(console: Console, outcomes: Sequence[Outcome]) -> None:
@@ -33,8 +40,10 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "fault" else "right")
     for outcome in outcomes:
-        table.add_row(*cells(outcome), style="" if outcome.ok else "red")
+        # The name, which fits a terminal and is what `chaos NAME` takes; the titles are for readers.
+        table.add_row(outcome.row.name, *cells(outcome)[1:], style="" if outcome.ok else "red")
     console.print(table)
+    console.print(LEGEND, style="dim", markup=False)
     for outcome in outcomes:
         for broken in outcome.broken:
             console.print(f"{outcome.row.name}: {broken}", style="red", markup=False)
@@ -67,7 +76,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     """The table for a README."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---" + "|---:" * (len(COLUMNS) - 1) + "|"]
     lines += ["| " + " | ".join(cells(outcome)) + " |" for outcome in outcomes]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", LEGEND])
 
 
 def document(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import trio
 from trio_asr.tools.chaos.stage import Finding, Row, Stage
 from trio_asr.tools.embedded import EmbeddedServerError
 from trio_asr.tools.rig.account import Account, recovery_s
-from trio_asr.tools.rig.feeder import RATE, Feeder
+from trio_asr.tools.rig.feeder import Feeder
 from trio_asr.tools.rig.processes import Settings, merged, rig
 from trio_asr.tools.rig.programs import RigError
 from trio_asr.tools.rig.run import Run
@@ -139,8 +139,3 @@ def _leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
     return [error]
-
-
-def seconds(samples: int) -> float:
-    """Of the rate that nearly all calls have."""
-    return samples / RATE
