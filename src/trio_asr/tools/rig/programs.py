@@ -56,6 +56,13 @@ class Program:
     def running(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        if self._process is None:
+            raise RigError(f"{self.name} does not run")
+        return self._process.pid
+
     def signal(self, which: signal.Signals) -> None:
         """Send a signal to the process, if there is one."""
         if self._process is not None and self._process.returncode is None:
