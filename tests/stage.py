@@ -126,7 +126,7 @@ async def stage(
             troubles=troubles,
         )
         committer = Committer(bus, lease, metrics, troubles, lambda _: None)
-        nursery.start_soon(committer.run)
+        nursery.start_soon(committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
         yield Stage(simulator, store, Services(settings, connections, committer, lease, metrics)), nursery
         nursery.cancel_scope.cancel()
 

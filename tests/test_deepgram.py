@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -160,6 +161,7 @@ async def test_nonsense_instead_of_http(autojump_clock: MockClock) -> None:
 
 async def test_nobody_there() -> None:
     async def refused(host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
         raise OSError("all attempts to connect failed")
 
     with pytest.raises(ConnectFailed, match="all attempts"):
@@ -215,11 +217,8 @@ async def test_wss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssl, "create_default_context", lambda *a, **k: client)
     settings = SimulatorSettings()
     async with trio.open_nursery() as nursery:
-
-        async def start(*, task_status: trio.TaskStatus[int]) -> None:
-            await serve(settings, host="localhost", port=0, ssl_context=server, task_status=task_status)
-
-        port = await nursery.start(start)
+        listening = partial(serve, settings, host="localhost", port=0, ssl_context=server)
+        port = await nursery.start(listening)
         made = DeepgramProvider(config(url=f"wss://localhost:{port}/v1/listen"), KEY)
         async with made.connect(8000) as link:
             await link.send_audio(stamp(1, 0, 8000))

@@ -156,4 +156,5 @@ async def test_it_is_served_beside_the_simulator() -> None:
             assert (await get(int(found.group(1)), "/nothing"))[0] == 404
         finally:
             process.kill()
-            await process.wait()
+            with trio.CancelScope(shield=True), trio.fail_after(10):
+                await process.wait()
