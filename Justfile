@@ -60,6 +60,10 @@ watch *ARGS:
 chaos *ARGS:
     {{bin}}/trio-asr chaos {{ARGS}}
 
+# Measure what calls cost on this machine
+load *ARGS:
+    {{bin}}/trio-asr load {{ARGS}}
+
 # Lock the dependencies again (`just lock --upgrade` for newer ones)
 lock *ARGS:
     PATH="{{bin}}:$PATH" scripts/lock.sh {{ARGS}}

@@ -119,7 +119,7 @@ def test_health_metrics_and_series_agree() -> None:
     metrics.duplicate_connection_attempts.inc()
     metrics.flushed(first=True, since_last_s=None, age_s=0.5, audio_s=0.5)
     metrics.flushed(first=False, since_last_s=0.2, age_s=0.2, audio_s=0.2)
-    metrics.sent(0.5)
+    metrics.sent(0.5, 0.004)
     assert metrics.seed_snapshot() == {
         "connectionsCreated": 1, "connectionsReused": 3, "duplicateConnectionAttempts": 1,
         "connectionCreationWaitTime": [123.4], "chunksProcessedAfterInitial": 1,
@@ -130,6 +130,7 @@ def test_health_metrics_and_series_agree() -> None:
     assert value(metrics, "asr_flush_interval_seconds_count") == 1
     assert value(metrics, "asr_flush_age_seconds_count") == 2
     assert value(metrics, "deepgram_audio_chunks_sent_total") == 1
+    assert value(metrics, "asr_send_delay_seconds_sum") == 0.004
     assert value(metrics, "deepgram_audio_sent_seconds_total") == 0.5
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": _Place("trio_asr.tools.demo_command", "demo", "Watch the whole job on recorded calls, offline."),
     "simulate": _Place("trio_asr.simulator.command", "simulate", "Run a stand-in for Deepgram's live API."),
     "feed": _Place("trio_asr.tools.feed_command", "feed", "Play a recording onto Redis in real time."),
+    "load": _Place("trio_asr.tools.load_command", "load", "Measure what calls cost on this machine."),
     "watch": _Place("trio_asr.tools.watch_command", "watch", "Follow transcripts live."),
     "chaos": _Place("trio_asr.tools.chaos.command", "chaos", "Rehearse faults and account for every sample."),
 }

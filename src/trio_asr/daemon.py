@@ -218,5 +218,5 @@ class Daemon:
             due = trio.current_time() + period
             await trio.sleep_until(due)
             self._notifier.watchdog()
-            self._metrics.loop_lag_seconds.set(max(0.0, trio.current_time() - due))
+            self._metrics.loop_late(max(0.0, trio.current_time() - due))
             self._metrics.ready.set(not not_ready(self, trio.current_time()))

@@ -122,6 +122,7 @@ class Dispatcher:
         for interaction_id, frames in arrivals.items():
             self._calls.hand_over(interaction_id, frames, now)
         if batch.audio:
+            self._metrics.reads.inc()
             self._audio_at = batch.audio[-1][0].decode()
             lag_s = time.time() - entries.milliseconds(self._audio_at) / 1000
             self._metrics.reader_lag_seconds.set(max(0.0, lag_s))

@@ -34,6 +34,7 @@ class FlushScheduler:
         self._input_over = False
         self._nap = trio.CancelScope()
         self._hold_until = -math.inf  # the pacer's word, which no amount of audio overrules
+        self._enough_since: float | None = None  # when what is there became enough to leave at once
 
     async def run(self, feeds: trio.MemoryReceiveChannel[Feed]) -> None:
         """Serve one connection's feed after another; each ends by our closing it or with its connection."""
@@ -47,8 +48,11 @@ class FlushScheduler:
         rate = self._timeline.rate()
         unsent = self._timeline.unsent(rate) if rate else 0
         if unsent:
-            self.policy.arrived(trio.current_time())
+            now = trio.current_time()
+            self.policy.arrived(now)
             due = max(self.policy.deadline(unsent / rate), self._hold_until)
+            if due < now and self._enough_since is None:
+                self._enough_since = now
             if due < self._nap.deadline:  # noqa: PLR1730 (setting a deadline costs more than asking for it)
                 self._nap.deadline = due
 
@@ -73,11 +77,17 @@ class FlushScheduler:
             if due > now:
                 await self._sleep_until(due, now, unsent / feed.rate)
                 continue
-            chunk = self._timeline.take(limit)
+            chunk = self._timeline.take(limit, self._due_since(due, now))
             if chunk is not None:
                 self._flushed(chunk, feed.rate, now)
                 pacer.sent((chunk.end - chunk.start) / feed.rate, now)
                 await self._hand_on(feed, chunk)
+
+    def _due_since(self, due: float, now: float) -> float:
+        """Return since when what leaves now was due: a deadline, or the coming of the audio."""
+        since = due if due > -math.inf else self._enough_since
+        self._enough_since = None
+        return now if since is None else since
 
     @staticmethod
     async def _hand_on(feed: Feed, chunk: Chunk) -> None:

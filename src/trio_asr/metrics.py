@@ -76,6 +76,10 @@ class Metrics:
             "asr_flush_age_seconds", "Age of the oldest audio of a flush.", _FLUSHES
         )
         self.flush_audio = self._histogram("asr_flush_audio_seconds", "Audio in one flush.", _FLUSHES)
+        self.reads = self._counter("asr_reads", "Reads of the audio stream that brought something.")
+        self.send_delay = self._histogram(
+            "asr_send_delay_seconds", "From the moment that audio is due until it is on the socket.", _DELAYS
+        )
         self.chunks_sent = self._counter(
             "deepgram_audio_chunks_sent", "Messages of audio sent to the provider."
         )
@@ -170,6 +174,9 @@ class Metrics:
         self.loop_lag_seconds = self._gauge(
             "asr_loop_lag_seconds", "Delay of the event loop when last measured."
         )
+        self.loop_delay = self._histogram(
+            "asr_loop_delay_seconds", "Delay of the event loop, measured once a second.", _DELAYS
+        )
         self.redis_up = self._gauge("asr_redis_up", "1 while Redis answers.")
         self.breaker_open = self._gauge(
             "deepgram_breaker_open",
@@ -212,9 +219,10 @@ class Metrics:
             self.flush_interval.observe(since_last_s)
             self._recent_intervals_ms.append(_ms(since_last_s))
 
-    def sent(self, audio_s: float) -> None:
-        """One binary message with ``audio_s`` seconds went to the provider."""
+    def sent(self, audio_s: float, delay_s: float) -> None:
+        """One binary message with ``audio_s`` seconds went to the provider, ``delay_s`` after it was due."""
         self.chunks_sent.inc()
+        self.send_delay.observe(delay_s)
         self.audio_sent_seconds.inc(audio_s)
 
     def failed(self, kind: str, epoch_s: float) -> None:
@@ -223,6 +231,11 @@ class Metrics:
         self._last_error.clear()
         self._last_error.labels(kind).set(1)
         self._last_error_time.set(epoch_s)
+
+    def loop_late(self, delay_s: float) -> None:
+        """The event loop came back ``delay_s`` later than it was asked to."""
+        self.loop_lag_seconds.set(delay_s)
+        self.loop_delay.observe(delay_s)
 
     def set_role(self, role: str) -> None:
         for one in ROLES:

@@ -221,7 +221,8 @@ class Sender:
 
     def _sent(self, chunk: Chunk) -> None:
         metrics = self._services.metrics
-        metrics.sent((chunk.end - chunk.start) / self._call.timeline.rate_at(chunk.start))
+        rate = self._call.timeline.rate_at(chunk.start)
+        metrics.sent((chunk.end - chunk.start) / rate, trio.current_time() - chunk.due)
         self._chunks += 1
         self._chunks_on_link += 1
         self._say(self._chunks == 1, "Sending audio chunk", bytes=len(chunk.pcm))

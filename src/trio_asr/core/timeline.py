@@ -65,11 +65,12 @@ class Segment(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Audio to send: `pcm` begins at sample `start`."""
+    """Audio to send: `pcm` begins at sample `start`, and it was `due` at a moment of the caller's clock."""
 
     start: int
     end: int
     pcm: bytes
+    due: float = 0.0
 
 
 class Timeline:
@@ -159,13 +160,13 @@ class Timeline:
             self._sources.append(_Source(start, end, entry, offset))
         self._tail = _Source(end, end, entry, len(pcm))
 
-    def take(self, limit: int) -> Chunk | None:
+    def take(self, limit: int, due: float = 0.0) -> Chunk | None:
         """Take at most `limit` samples of the present segment to send, and move `sent` past them."""
         start, end = self.sent, min(self.sent + limit, self.segment_end())
         if end <= start:
             return None
         self.sent = end
-        return Chunk(start, end, bytes(self._audio[2 * start - self._base : 2 * end - self._base]))
+        return Chunk(start, end, bytes(self._audio[2 * start - self._base : 2 * end - self._base]), due)
 
     def rewind(self) -> None:
         """Send again from `finalized`: the connection is gone, whatever it had been sent."""
