@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import trio
 
@@ -29,6 +30,13 @@ STUCK_S = 20.0  # a connection attempt and a stall fit in; a call without progre
 FULL = 0.5  # of what a call, and all of them, may hold: catching up stops reading there
 
 
+class Rewind(NamedTuple):
+    """What reading has to go back to: the first entry of the calls that restart, and their ends."""
+
+    first: EntryId | None
+    ends: dict[str, EntryId]
+
+
 class Calls:
     """All calls of this worker. `nursery` holds their tasks."""
 
@@ -40,7 +48,7 @@ class Calls:
         self._log = logs.get("calls")
         self._past: OrderedDict[str, int] = OrderedDict()
         self._restarts: dict[str, Backoff] = {}
-        self._rewind_to: EntryId | None = None
+        self._reloaded: list[tuple[Slot, Stored]] = []
 
     # -- beginning -------------------------------------------------------------------------------------
 
@@ -106,13 +114,16 @@ class Calls:
     def end(self, interaction_id: str, at: EntryId, reason: str) -> None:
         """Let a call end, after the grace; an end that was applied before, or of no call, is ignored."""
         slot = self.slots.get(interaction_id)
-        if slot is None or slot.end is not None or slot.closing:
+        if slot is None:
             return
         ended = slot.call.outbox.confirmed.ended
         if ended and entries.key(at) <= entries.key(ended):
             return
-        slot.end = at, reason
-        self._nursery.start_soon(self._close_after_grace, slot)
+        if slot.closing:
+            slot.late_end = at  # counts if it goes on with late frames
+        elif slot.end is None:
+            slot.end = at, reason
+            self._nursery.start_soon(self._close_after_grace, slot)
 
     async def _close_after_grace(self, slot: Slot) -> None:
         await trio.sleep(self._config.interaction.end_grace_ms / 1000)
@@ -161,6 +172,8 @@ class Calls:
         self._remember(call.id, entries.key(call.last_entry))
         if slot.late:
             self.begin(call.id, call.outbox.stored).hand_over(slot.late, trio.current_time())
+            if slot.late_end:
+                self.end(call.id, slot.late_end, "call_end")
 
     def _remember(self, interaction_id: str, until: int) -> None:
         self._past[interaction_id] = until
@@ -179,18 +192,15 @@ class Calls:
 
     async def _restart_later(self, slot: Slot) -> None:
         slot.failed = True
+        slot.late = []
+        slot.call.timeline.finalize(slot.call.timeline.received)  # it may wait for long: let go of the audio
         await self._services.committer.forget(slot.call.outbox)
         backoff = self._restarts.setdefault(slot.call.id, Backoff(RESTART_BASE_S, RESTART_CAP_S))
         await trio.sleep(backoff.next())
         await self._reload(slot)
 
     async def _reload(self, slot: Slot) -> None:
-        interaction_id, first = slot.call.id, slot.floor()
-        self.begin(interaction_id, await self._load(interaction_id))
-        if first is not None:
-            self._rewind(entries.before(first))
-        if slot.end is not None and slot.end[1] == "call_end":
-            self.end(interaction_id, *slot.end)
+        self._reloaded.append((slot, await self._load(slot.call.id)))
 
     async def _load(self, interaction_id: str) -> Stored:
         while True:
@@ -199,14 +209,20 @@ class Calls:
             except BusUnavailable:
                 await trio.sleep(RESTART_BASE_S)
 
-    def _rewind(self, position: EntryId) -> None:
-        if self._rewind_to is None or entries.key(position) < entries.key(self._rewind_to):
-            self._rewind_to = position
+    def begin_reloaded(self) -> Rewind:
+        """Begin the calls that restart, just before the reader goes back for them.
 
-    def take_rewind(self) -> EntryId | None:
-        """Return where reading has to go back to, once."""
-        position, self._rewind_to = self._rewind_to, None
-        return position
+        No sooner: a frame handed over before those that it is to read again would take their place.
+        """
+        firsts, ends = [], {}
+        for slot, stored in self._reloaded:
+            fresh = self.begin(slot.call.id, stored)
+            fresh.first = slot.first
+            firsts.append(fresh.begin())
+            if slot.end is not None and slot.end[1] == "call_end":
+                ends[slot.call.id] = slot.late_end or slot.end[0]
+        self._reloaded.clear()
+        return Rewind(min(filter(None, firsts), key=entries.key, default=None), ends)
 
     # -- looking over all ------------------------------------------------------------------------------
 

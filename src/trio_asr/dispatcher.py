@@ -25,7 +25,7 @@ from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Arrival
 from trio_asr.core.entries import EntryId
 from trio_asr.core.frames import Junk, NotAudio, decode_end, decode_frame
-from trio_asr.core.reading import ReaderBox, dead_letter
+from trio_asr.core.reading import REPLAY_MARGIN_MS, ReaderBox, dead_letter
 from trio_asr.interaction import Frames
 from trio_asr.services import Services
 from trio_asr.troubles import Troubles
@@ -100,9 +100,13 @@ class Dispatcher:
                 return answer
 
     def _rewind(self) -> None:
-        """Go back for a call that was restarted; the others skip what they have."""
-        position = self._calls.take_rewind()
-        if position is not None and entries.key(position) < entries.key(self._audio_at):
+        """Go back for calls that restart; the others skip what they have."""
+        first, ends = self._calls.begin_reloaded()
+        self._ends.update(ends)
+        if first is None:
+            return
+        position = entries.before(entries.earlier(first, REPLAY_MARGIN_MS))
+        if entries.key(position) < entries.key(self._audio_at):
             self._calls.replay_until = max(self._calls.replay_until, entries.key(self._audio_at))
             self._audio_at = position
 

@@ -86,7 +86,7 @@ class Housekeeping:
     def _bound(self) -> None:
         """Hold the un-finalized audio of all calls within its bound: the largest give up their oldest."""
         limit = self._config.interaction.max_unfinalized_total_mb * 1_000_000
-        slots = self._calls.slots.values()
+        slots = [slot for slot in self._calls.slots.values() if not slot.failed]
         excess = sum(slot.call.timeline.held_bytes for slot in slots) - limit
         if excess <= 0:
             return

@@ -24,6 +24,7 @@ class Slot:
     closing: bool = False
     failed: bool = False  # its frames are read again when it restarts
     late: Frames = field(default_factory=list)  # came while it was closing
+    late_end: EntryId = ""  # and so did another end
     handed: int = 0  # the key of the last entry handed over
     first: EntryId = entries.ORIGIN
     cursor: int = -1  # `finalized` when last looked at
@@ -57,15 +58,16 @@ class Slot:
         """Return the first entry that a restart would need for this call (None: none read so far)."""
         call = self.call
         if self.failed:
-            return self._begin()
+            return self.begin()
         floor = call.floor()
         if floor is None and self.handed > entries.key(call.last_entry):
-            floor = self._begin() if call.last_entry == entries.ORIGIN else call.last_entry
+            floor = self.begin() if call.last_entry == entries.ORIGIN else call.last_entry
         if floor is None and self.late:
             floor = self.late[0].entry
         return floor
 
-    def _begin(self) -> EntryId | None:
+    def begin(self) -> EntryId | None:
+        """Return the first entry that is not behind the checkpoint (None: none read so far)."""
         confirmed = self.call.outbox.confirmed.place.entry
         begin = self.first if confirmed == entries.ORIGIN else confirmed
         return None if begin == entries.ORIGIN else begin
