@@ -106,8 +106,9 @@ class Call:
         """Say that the call began, or began again after its end; its first checkpoint goes with it."""
         self._announced = True
         outbox = self.outbox
-        fresh = outbox.confirmed.place.entry == entries.ORIGIN
-        resumed = bool(outbox.confirmed.ended)
+        ended, begin = outbox.confirmed.ended, outbox.confirmed.place.entry
+        fresh = begin == entries.ORIGIN
+        resumed = bool(ended) and entries.key(begin) <= entries.key(ended)  # else that has been said
         outbox.tenant_id = outbox.tenant_id or frame.tenant_id
         outbox.trace_id = outbox.trace_id or frame.trace_id
         if fresh or resumed:
