@@ -1,0 +1,329 @@
+"""A worker without its web pages: the real tasks of all calls, the memory bus, a provider that echoes."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import trio
+
+from trio_asr.bus.base import Answer, Batch, Bus, BusUnavailable, Tenure
+from trio_asr.bus.lease import Lease
+from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.calls import Calls
+from trio_asr.committer import Committer
+from trio_asr.config import Config, InteractionConfig
+from trio_asr.connections import Connections
+from trio_asr.core import messages
+from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, decode_checkpoint
+from trio_asr.core.entries import EntryId
+from trio_asr.core.messages import Alternative, Channel, Message, Metadata, Results
+from trio_asr.core.messages import Word as Said
+from trio_asr.core.reading import ReaderBox
+from trio_asr.dispatcher import Dispatcher
+from trio_asr.housekeeping import Housekeeping
+from trio_asr.metrics import Metrics
+from trio_asr.provider import ConnectFailed, Link, LinkClosed
+from trio_asr.services import Services
+from trio_asr.simulator.echo import EchoEar, EchoEngine
+from trio_asr.simulator.engines import SegmentEnds
+from trio_asr.simulator.query import check
+from trio_asr.simulator.stamps import stamp
+from trio_asr.troubles import Troubles
+
+RATE = 8000
+AUDIO, ENDS, DEAD_LETTERS = "audio_stream", "call_end", "asr_dead_letter"
+QUERY = {"encoding": ("linear16",), "model": ("nova-2",)}
+
+
+# -- the bus -------------------------------------------------------------------------------------------------
+
+
+class RoughBus(MemoryBus):
+    """A worker's memory bus with which things go wrong as a test says."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store, audio_stream=AUDIO, end_stream=ENDS)
+        self.away = False  # no request arrives
+        self.deaf = 0  # so many commits arrive, and their answers do not
+        self.refused: set[str] = set()  # owners whose commits are refused
+        self.batches: list[tuple[Commit, ...]] = []  # what was asked of `commit`
+
+    async def _arrive(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.away:
+            raise BusUnavailable("away")
+
+    async def acquire(self, ttl_ms: int) -> bool:
+        await self._arrive()
+        return await super().acquire(ttl_ms)
+
+    async def renew(self, ttl_ms: int) -> Tenure:
+        await self._arrive()
+        return await super().renew(ttl_ms)
+
+    async def release(self) -> None:
+        await self._arrive()
+        await super().release()
+
+    async def load(self, owners: Sequence[str]) -> list[Stored]:
+        await self._arrive()
+        return await super().load(owners)
+
+    async def live_calls(self) -> list[str]:
+        await self._arrive()
+        return await super().live_calls()
+
+    async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
+        await self._arrive()
+        batch = await super().read(audio_after, ends_after)
+        await self._arrive()
+        return batch
+
+    async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
+        self.batches.append(tuple(commits))
+        await self._arrive()
+        taken = [commit for commit in commits if commit.owner not in self.refused]
+        answers = iter(await super().commit(taken))
+        if self.deaf:
+            self.deaf -= 1
+            raise BusUnavailable("the answer is lost")
+        return [
+            next(answers) if commit in taken else Answer(Outcome.REFUSED, "so the test says")
+            for commit in commits
+        ]
+
+
+# -- the provider --------------------------------------------------------------------------------------------
+
+
+class EchoLink:
+    """A connection that answers each segment of stamped audio at once with what was in it."""
+
+    def __init__(self, provider: EchoProvider, number: int, rate: int) -> None:
+        self.request_id = f"echo-{number}"
+        self.rate = rate
+        self.audio_bytes = 0
+        self.texts: list[str] = []
+        self.closed = False
+        self._provider = provider
+        query = check({**QUERY, "sample_rate": (str(rate),)})
+        self._ear = EchoEar(EchoEngine(segment_ms=provider.segment_ms), query)
+        self._begin = self._end = 0
+        self._send, self._receive = trio.open_memory_channel[Message](1000)
+
+    async def send_audio(self, pcm: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.audio_bytes += len(pcm)
+        self._end += len(pcm) // 2
+        for mark in self._ear.hear(pcm):
+            if isinstance(mark, SegmentEnds):
+                self._say(mark.at)
+        self._provider.inspect(self, pcm)
+
+    async def send_control(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.texts.append(text)
+        if text in (messages.FINALIZE, messages.CLOSE_STREAM) and self._end > self._begin:
+            self._say(self._end)
+            self._ear.cut(self._end)
+        if text == messages.CLOSE_STREAM and not self._provider.mute:
+            self._send.send_nowait(Metadata(duration=self._end / self.rate))
+            self._send.close()
+
+    async def receive(self) -> Message:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise LinkClosed(1000, "") from None
+
+    def close(self) -> None:
+        self.closed = True
+        self._send.close()
+        self._receive.close()
+
+    def _say(self, end: int) -> None:
+        begin, self._begin = self._begin, end
+        heard = self._ear.words(begin, end, final=True)
+        words = [Said(word.text, word.start / self.rate, word.end / self.rate, 0.9) for word in heard]
+        best = Alternative(" ".join(word.word for word in words), 0.9, words)
+        if not self._provider.mute:
+            duration = (end - begin) / self.rate
+            self._send.send_nowait(Results(begin / self.rate, duration, True, True, channel=Channel([best])))
+
+
+class EchoProvider:
+    """Makes such connections, unless `refuse` says otherwise; `inspect` may raise while audio is taken."""
+
+    name = "echo"
+    has_sockets = True
+
+    def __init__(self, segment_ms: int = 1000) -> None:
+        self.segment_ms = segment_ms
+        self.links: list[EchoLink] = []
+        self.mute = False
+        self.refuse = False
+        self.inspect: Callable[[EchoLink, bytes], None] = lambda link, pcm: None
+
+    @asynccontextmanager
+    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+        await trio.lowlevel.checkpoint()
+        if self.refuse:
+            raise ConnectFailed("so the test says")
+        link = EchoLink(self, len(self.links) + 1, sample_rate)
+        self.links.append(link)
+        try:
+            yield link
+        finally:
+            link.close()
+
+
+# -- producers -----------------------------------------------------------------------------------------------
+
+
+class Producer:
+    """One call's ingest: adds stamped frames to the audio stream."""
+
+    def __init__(self, store: MemoryStore, interaction_id: str, number: int) -> None:
+        self.id, self.number = interaction_id, number
+        self.samples = 0  # added so far
+        self._store = store
+        self._seq = 0
+
+    def envelope(self, seconds: float, rate: int = RATE) -> bytes:
+        """Make the next frame."""
+        self._seq += 1
+        samples = round(seconds * rate)
+        pcm = stamp(self.number, self.samples, samples)
+        document = {
+            "tenant_id": "tenant",
+            "interaction_id": self.id,
+            "seq": self._seq,
+            "timestamp_ms": round(self.samples / rate * 1000),
+            "sample_rate": rate,
+            "encoding": "pcm16",
+            "audio": base64.b64encode(pcm).decode(),
+        }
+        self.samples += samples
+        return msgspec.json.encode(document)
+
+    def speak(self, seconds: float, rate: int = RATE) -> EntryId:
+        """Add one frame."""
+        return self._store.add(AUDIO, self.envelope(seconds, rate))
+
+    async def talk(self, seconds: float, frame_s: float = 0.1) -> None:
+        """Add frames in real time."""
+        for _ in range(round(seconds / frame_s)):
+            self.speak(frame_s)
+            await trio.sleep(frame_s)
+
+    def end(self) -> EntryId:
+        """Say that the call is over."""
+        document = {"interaction_id": self.id, "reason": "stopped", "timestamp_ms": 1}
+        return self._store.add(ENDS, msgspec.json.encode(document))
+
+
+# -- the worker ----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Office:
+    """One worker at work, and what a test asks of it."""
+
+    store: MemoryStore
+    bus: RoughBus
+    provider: EchoProvider
+    lease: Lease
+    committer: Committer
+    metrics: Metrics
+    troubles: Troubles
+    calls: Calls
+    dispatcher: Dispatcher
+    housekeeping: Housekeeping
+    box: ReaderBox
+
+    def producer(self, number: int = 1, interaction_id: str = "") -> Producer:
+        return Producer(self.store, interaction_id or f"call-{number}", number)
+
+    def finals(self, producer: Producer) -> list[dict[str, Any]]:
+        return [t for t in read(self.store, f"transcript.{producer.id}") if t["type"] == "final"]
+
+    def events(self, producer: Producer) -> list[dict[str, Any]]:
+        return [e for e in read(self.store, "asr_events") if e["interaction_id"] == producer.id]
+
+    def happened(self, producer: Producer) -> list[str]:
+        """Return the names of the events of a call, in order, without those of connections."""
+        names = [event["event"] for event in self.events(producer)]
+        return [name for name in names if not name.startswith("connection_")]
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        return read(self.store, DEAD_LETTERS)
+
+    def checkpoint(self, producer: Producer) -> Checkpoint:
+        return decode_checkpoint(self.store.states.get(producer.id, Stored()).state)
+
+    def counted(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    async def over(self, *producers: Producer) -> None:
+        """Wait until the calls are over."""
+        with trio.fail_after(600):
+            await trio.sleep(0.05)  # what was just added is read first
+            for producer in producers:
+                while producer.id in self.calls.slots:  # noqa: ASYNC110 (the clock jumps)
+                    await trio.sleep(0.05)
+
+
+def read(store: MemoryStore, stream: str) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(message) for message in store.messages(stream)]
+
+
+def settings(**interaction: Any) -> Config:
+    return Config(interaction=InteractionConfig(**interaction))
+
+
+@asynccontextmanager
+async def office(
+    config: Config | None = None,
+    *,
+    store: MemoryStore | None = None,
+    provider: EchoProvider | None = None,
+    bus: RoughBus | None = None,
+) -> AsyncIterator[Office]:
+    """Run a worker; leaving the block is its kill -9."""
+    config, store = config or Config(), store or MemoryStore()
+    provider, bus = provider or EchoProvider(), bus or RoughBus(store)
+    metrics, troubles = Metrics(), Troubles()
+    lease = Lease(bus, 3_600_000)
+    store.lease = None  # that of a killed one would have to expire first
+    assert await lease.acquire()
+    async with trio.open_nursery() as nursery:
+        connections = Connections(
+            provider,
+            limit=config.deepgram.max_connections,
+            connect_timeout_s=10,
+            lease=lease,
+            metrics=metrics,
+            troubles=troubles,
+        )
+        committer = Committer(
+            bus, lease, metrics, troubles, lambda interaction_id: calls.restart(interaction_id, "stale")
+        )
+        services = Services(config, connections, committer, lease, metrics)
+        calls = Calls(nursery, bus, services)
+        box = ReaderBox((await bus.load([""]))[0], DEAD_LETTERS, 10_000)
+        dispatcher = Dispatcher(bus, calls, services, troubles, box)
+        housekeeping = Housekeeping(bus, calls, dispatcher, services)
+        for task in (committer.run, dispatcher.run, housekeeping.run):
+            nursery.start_soon(task)
+        yield Office(
+            store, bus, provider, lease, committer, metrics, troubles, calls, dispatcher, housekeeping, box
+        )
+        nursery.cancel_scope.cancel()
+
+
+_conforms: type[Bus] = RoughBus
