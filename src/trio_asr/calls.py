@@ -16,7 +16,7 @@ from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.checkpoint import Stored, decode_checkpoint
 from trio_asr.core.entries import EntryId
-from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.outbox import Item, Outbox, Topics
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.services import Services
 from trio_asr.slots import Slot
@@ -200,14 +200,16 @@ class Calls:
         await self._reload(slot)
 
     async def _reload(self, slot: Slot) -> None:
-        self._reloaded.append((slot, await self._load(slot.call.id)))
+        self._reloaded.append((slot, await self._load(slot.call.outbox)))
 
-    async def _load(self, interaction_id: str) -> Stored:
+    async def _load(self, outbox: Outbox) -> Stored:
         while True:
             try:
-                return (await self._bus.load([interaction_id]))[0]
+                (stored,) = await self._bus.load([outbox.interaction_id])
             except BusUnavailable:
                 await trio.sleep(RESTART_BASE_S)
+            else:
+                return stored if stored.rev else outbox.stored  # nothing at all: Redis has lost its data
 
     def begin_reloaded(self) -> Rewind:
         """Begin the calls that restart, just before the reader goes back for them.
@@ -223,6 +225,14 @@ class Calls:
                 ends[slot.call.id] = slot.late_end or slot.end[0]
         self._reloaded.clear()
         return Rewind(min(filter(None, firsts), key=entries.key, default=None), ends)
+
+    def save(self) -> None:
+        """Write the checkpoints of all calls again, from memory: Redis has lost its data."""
+        for slot in self.slots.values():
+            outbox = slot.call.outbox
+            if outbox.idle and not slot.failed:  # what has something to say is saved by saying it
+                outbox.put(Item())
+                self._services.committer.submit(outbox)
 
     # -- looking over all ------------------------------------------------------------------------------
 

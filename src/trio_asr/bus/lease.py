@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import trio
 
 from trio_asr.bus.base import Bus, Tenure
 
+MAX_PERIOD_S = 0.5  # a standby takes over within a second of a release
 MARGIN = 0.2  # of the lease: clocks drift, and what is being dialled takes a moment
 
 
@@ -19,20 +21,22 @@ class Lease:
     """The lease of this worker; `valid` is asked before every dial and every send.
 
     It counts from when a renewal was *requested*: the answer may have been on its way for long.
+    `on_recovered` is called when the fence was set anew because the bus had lost its data.
     """
 
-    def __init__(self, bus: Bus, ttl_ms: int) -> None:
+    def __init__(self, bus: Bus, ttl_ms: int, on_recovered: Callable[[], None] = lambda: None) -> None:
         self._bus = bus
+        self._on_recovered = on_recovered
         self._ttl_ms = ttl_ms
         self._valid_until = -math.inf
         self._recovering = trio.Lock()
         self._renewed = trio.Event()
-        self.recovered = 0  # how often the fence was set anew because Redis had lost it
+        self._lost_data = False  # the bus has, and does not have our fence again for sure
 
     @property
     def period_s(self) -> float:
         """How often to renew, and how often a standby tries."""
-        return self._ttl_ms / 4000
+        return min(self._ttl_ms / 4000, MAX_PERIOD_S)
 
     def valid(self, now: float) -> bool:
         """Say whether the lease surely holds now."""
@@ -62,12 +66,15 @@ class Lease:
             asked = trio.current_time()
             tenure = await self._bus.renew(self._ttl_ms)
             if tenure is Tenure.MISSING:
+                self._lost_data = True
                 if not await self._bus.acquire(self._ttl_ms):
                     raise OwnershipLost
-                self.recovered += 1
             elif tenure is Tenure.LOST:
                 raise OwnershipLost
             self._hold(asked)
+            if self._lost_data:  # also where the answer to `acquire` was lost, and this is a later renewal
+                self._lost_data = False
+                self._on_recovered()
 
     async def release(self) -> None:
         """Give the lease back."""
