@@ -26,6 +26,7 @@ from trio_asr.troubles import Troubles
 MAX_BATCH = 500  # commits per round trip: some milliseconds of Redis' time
 REFUSED_RETRY_S = 1.0
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
+TROUBLE = "commits"  # a Redis that can be read may still not be written
 
 
 class Source(Protocol):
@@ -133,7 +134,7 @@ class Committer:
             try:
                 answers = await self._bus.commit(commits)
             except BusUnavailable as error:
-                self._troubles.begin("redis", trio.current_time(), str(error))
+                self._troubles.begin(TROUBLE, trio.current_time(), str(error))
                 self._metrics.failed("redis", time.time())
                 await trio.sleep(backoff.next())
                 continue
@@ -142,7 +143,7 @@ class Committer:
             if any(answer.outcome is Outcome.UNFENCED for answer in answers):
                 await self._restore_fence()
                 continue  # those that were applied answer that they were
-            self._troubles.end("redis", trio.current_time())
+            self._troubles.end(TROUBLE, trio.current_time())
             return answers
 
     async def _restore_fence(self) -> None:
@@ -170,6 +171,7 @@ class Committer:
             drain.set()
 
     def _refuse(self, source: Source, reason: str, now: float) -> None:
+        self._ready.pop(source.interaction_id, None)  # it may have said more meanwhile
         self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
         self._metrics.failed("publish", time.time())
         if self._refusals.allow(now):

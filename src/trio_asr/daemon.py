@@ -11,7 +11,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TypeVar
 
 import trio
 
@@ -39,6 +41,8 @@ DEAD_LETTERS_MAXLEN = 10_000
 RELEASE_S = 1.0
 RETRY_S = 0.5
 BEAT_S = 1.0
+
+T = TypeVar("T")
 
 
 class Daemon:
@@ -111,11 +115,11 @@ class Daemon:
 
     async def _tenure(self) -> None:
         """Own the calls once: wait for the lease, work until stopped or replaced."""
-        lease = Lease(self._bus, self._config.redis.lease_ms)
-        if not await self._acquire(lease):
-            return
-        self._become("active")
+        lease = Lease(self._bus, self._config.redis.lease_ms, self._save)
         try:
+            if not await self._unless_stopped(partial(self._acquire, lease)):
+                return
+            self._become("active")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep, lease)
                 await self._work(lease, nursery)
@@ -128,22 +132,35 @@ class Daemon:
                 await self._release(lease)
         finally:
             self.calls = None
+            self._troubles.clear(trio.current_time())
+
+    async def _unless_stopped(self, job: Callable[[], Awaitable[T]]) -> T | None:
+        """Do something that may take for ever; None if stopped meanwhile."""
+        done = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_when_stopped, nursery.cancel_scope)
+            done = await job()
+            nursery.cancel_scope.cancel()
+        return done
+
+    async def _cancel_when_stopped(self, scope: trio.CancelScope) -> None:
+        await self._stopping.wait()
+        scope.cancel()
 
     async def _acquire(self, lease: Lease) -> bool:
-        """Wait for the lease; False if stopped meanwhile."""
-        while not self._stopping.is_set():
+        """Wait for the lease."""
+        while True:
             now = trio.current_time()
             try:
-                if await lease.acquire():
-                    self._troubles.end("redis", now)
-                    return True
-                self._troubles.end("redis", now)
-                self._become("standby")
+                held = await lease.acquire()
             except BusUnavailable as error:
                 self._troubles.begin("redis", now, str(error))
-            with trio.move_on_after(lease.period_s):
-                await self._stopping.wait()
-        return False
+            else:
+                self._troubles.end("redis", now)
+                if held:
+                    return True
+                self._become("standby")
+            await trio.sleep(lease.period_s)
 
     async def _keep(self, lease: Lease) -> None:
         """Renew the lease for ever."""
@@ -151,8 +168,9 @@ class Daemon:
             await trio.sleep(lease.period_s)
             try:
                 await lease.renew()
+                self._troubles.end("lease", trio.current_time())
             except BusUnavailable as error:
-                self._troubles.begin("redis", trio.current_time(), str(error))
+                self._troubles.begin("lease", trio.current_time(), str(error))
 
     async def _reader_state(self) -> Stored:
         while True:
@@ -182,9 +200,10 @@ class Daemon:
         committer = Committer(self._bus, lease, self._metrics, self._troubles, self._restart)
         services = Services(self._config, connections, committer, lease, self._metrics)
         outer.start_soon(committer.run)
-        box = ReaderBox(
-            await self._reader_state(), self._config.redis.dead_letter_stream, DEAD_LETTERS_MAXLEN
-        )
+        state = await self._unless_stopped(self._reader_state)
+        if state is None:
+            return
+        box = ReaderBox(state, self._config.redis.dead_letter_stream, DEAD_LETTERS_MAXLEN)
         self._connections = connections
         async with trio.open_nursery() as nursery:
             self.calls = Calls(nursery, self._bus, services)
@@ -197,6 +216,11 @@ class Daemon:
         housekeeping.note_floors()
         with trio.move_on_after(self._config.shutdown.grace_ms / 1000):
             await committer.flush()
+
+    def _save(self) -> None:
+        self._log.error("Redis has lost its data; what is in memory is written again")
+        if self.calls is not None:
+            self.calls.save()
 
     def _restart(self, interaction_id: str) -> None:
         if self.calls is not None:

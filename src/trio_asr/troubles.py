@@ -24,6 +24,11 @@ class Troubles:
         if since is not None:
             self._log.info(f"Trouble with {name} is over", lasted_s=round(now - since, 3))
 
+    def clear(self, now: float) -> None:
+        """End all: the work that they kept from being done is nobody's here any more."""
+        for name in list(self._since):
+            self.end(name, now)
+
     def ages(self, now: float) -> dict[str, float]:
         """Return each trouble there is and for how many seconds it has lasted."""
         return {name: now - since for name, since in self._since.items()}
