@@ -64,6 +64,10 @@ chaos *ARGS:
 load *ARGS:
     {{bin}}/trio-asr load {{ARGS}}
 
+# Compare with the worker one would write today and with a lower bound (see bench/compare.py)
+bench *ARGS:
+    {{bin}}/python bench/compare.py {{ARGS}}
+
 # Lock the dependencies again (`just lock --upgrade` for newer ones)
 lock *ARGS:
     PATH="{{bin}}:$PATH" scripts/lock.sh {{ARGS}}

@@ -11,7 +11,7 @@ compile() {
 }
 
 # The whole first; the smaller sets are cut out of it, so that they never disagree.
-compile requirements/build.in --extra demo --extra test --extra lint --extra dev "${@}" -o requirements/dev.txt
+compile requirements/build.in --extra demo --extra test --extra lint --extra bench --extra dev "${@}" -o requirements/dev.txt
 for name in base demo test; do
     case $name in
         base) extras=() ;;

@@ -58,27 +58,65 @@ class Load:
         token = secrets.token_hex(4)
         self._group = f"load-{token}"
         # Names of its own: on a Redis that is given, nobody else's streams are touched.
-        self._prefix = f"load:{token}:"
-        self._plan = msgspec.structs.replace(
-            plan, audio_stream=f"{self._prefix}audio_stream", end_stream=f"{self._prefix}call_end"
+        self.prefix = f"load:{token}:"
+        self.plan = msgspec.structs.replace(
+            plan, audio_stream=f"{self.prefix}audio_stream", end_stream=f"{self.prefix}call_end"
         )
-        self._where, self._work, self._progress = where, work, progress
-        self._environment = clean_environment({*OVERRIDES, *RETIRED, API_KEY}) | {API_KEY: "load"}
+        self._where, self.work, self._progress = where, work, progress
+        self.environment = clean_environment({*OVERRIDES, *RETIRED, API_KEY}) | {API_KEY: "load"}
 
     async def run(self) -> Report:
         """All of it. Raises `RigError`, `EmbeddedServerError` or `redis.RedisError`."""
         async with AsyncExitStack() as stack:
             url = self._where.redis_url or await stack.enter_async_context(self._redis())
-            self._plan = msgspec.structs.replace(self._plan, redis_url=url)
+            self.plan = msgspec.structs.replace(self.plan, redis_url=url)
             simulator, address = await self._simulator(stack)
-            daemon = self._daemon(url, address)
+            daemon = self.worker(url, address)
             stack.push_async_callback(daemon.aclose)
-            await daemon.start_and_wait()
+            await self.up(daemon)
             self._pin(daemon, self._where.daemon_cpus)
             self._client = connect(url)
             stack.callback(self._client.close)
             stack.callback(self._clean)
             return await self._measured(simulator, daemon, stack)
+
+    # -- what is loaded: another worker than the daemon may take its place -----------------------------
+
+    def worker(self, url: str, address: str) -> Program:
+        """What to load, given Redis' URL and Deepgram's."""
+        port = free_port()
+        config = self.work / "load.toml"
+        sections: dict[str, dict[str, Any]] = {
+            "redis": {
+                "url": url,
+                "consumer_group": self._group,
+                "audio_stream": self.plan.audio_stream,
+                "call_end_stream": self.plan.end_stream,
+                "transcript_stream": self.prefix + "transcript.{interaction_id}",
+                "events_stream": f"{self.prefix}asr_events",
+                "dead_letter_stream": f"{self.prefix}asr_dead_letter",
+            },
+            "deepgram": {"url": address, "max_connections": self.plan.calls},
+            "http": {"port": port},
+        }
+        config.write_text(toml(sections))
+        return Worker("daemon", config, self.environment, self.work / "daemon.log", port)
+
+    async def up(self, worker: Program) -> None:
+        """Start it and wait until it reads."""
+        assert isinstance(worker, Worker)
+        await worker.start_and_wait()
+
+    async def page(self, worker: Program) -> Page:
+        """What it says of itself."""
+        assert isinstance(worker, Worker)
+        return Page(await worker.metrics())
+
+    async def all_over(self) -> bool:
+        """Whether all calls have ended."""
+        live: Any = self._client.scard(f"trio_asr:{{{self._group}}}:live")
+        await trio.lowlevel.checkpoint()
+        return not live
 
     # -- what there is ---------------------------------------------------------------------------------
 
@@ -97,9 +135,9 @@ class Load:
     async def _simulator(self, stack: AsyncExitStack) -> tuple[Program, str]:
         command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0"]
         if self._where.wss:
-            certificate, key = await trio.to_thread.run_sync(self_signed, self._work)
+            certificate, key = await trio.to_thread.run_sync(self_signed, self.work)
             command += ["--tls-cert", str(certificate), "--tls-key", str(key)]
-            self._environment["SSL_CERT_FILE"] = str(certificate)
+            self.environment["SSL_CERT_FILE"] = str(certificate)
         program = self._program("simulator", command)
         stack.push_async_callback(program.aclose)
         await program.start()
@@ -107,30 +145,8 @@ class Load:
         self._pin(program, self._where.other_cpus)
         return program, said.split()[2]
 
-    def _daemon(self, url: str, address: str) -> Worker:
-        port = free_port()
-        config = self._work / "load.toml"
-        config.write_text(
-            toml(
-                {
-                    "redis": {
-                        "url": url,
-                        "consumer_group": self._group,
-                        "audio_stream": self._plan.audio_stream,
-                        "call_end_stream": self._plan.end_stream,
-                        "transcript_stream": self._prefix + "transcript.{interaction_id}",
-                        "events_stream": f"{self._prefix}asr_events",
-                        "dead_letter_stream": f"{self._prefix}asr_dead_letter",
-                    },
-                    "deepgram": {"url": address, "max_connections": self._plan.calls},
-                    "http": {"port": port},
-                }
-            )
-        )
-        return Worker("daemon", config, self._environment, self._work / "daemon.log", port)
-
     def _program(self, name: str, command: list[str]) -> Program:
-        return Program(name, command, self._environment, self._work / f"{name}.log")
+        return Program(name, command, self.environment, self.work / f"{name}.log")
 
     def _pin(self, program: Program, cpus: Collection[int]) -> None:
         if cpus:
@@ -138,8 +154,8 @@ class Load:
 
     # -- what is done ----------------------------------------------------------------------------------
 
-    async def _measured(self, simulator: Program, daemon: Worker, stack: AsyncExitStack) -> Report:
-        plan = self._plan
+    async def _measured(self, simulator: Program, daemon: Program, stack: AsyncExitStack) -> Report:
+        plan = self.plan
         began, before = time.monotonic(), cpu_s(daemon.pid)
         await self._until(began + IDLE_S, began, "idle")
         idle_cpu = (cpu_s(daemon.pid) - before) / (time.monotonic() - began)
@@ -155,16 +171,16 @@ class Load:
 
         await self._until(start + plan.ramp_s, start, "ramp")
         await self._until(start + plan.window[0], start, "warm-up")
-        page = Page(await daemon.metrics())
+        page = await self.page(daemon)
         begin = Reading(time.monotonic(), self._usage(daemon, simulator, feeder), page)
         await self._until(start + plan.window[1], start, "measuring")
         usage, at = self._usage(daemon, simulator, feeder), time.monotonic()
-        end = Reading(at, usage, Page(await daemon.metrics()))
+        end = Reading(at, usage, await self.page(daemon))
         await self._until(start + plan.length_s, start, "ending")
         fed = await self._fed(feeder)
         await self._all_ended()
         transcripts = await trio.to_thread.run_sync(self._transcripts)
-        events = await trio.to_thread.run_sync(documents, self._client, f"{self._prefix}asr_events")
+        events = await trio.to_thread.run_sync(documents, self._client, f"{self.prefix}asr_events")
         return report(
             Measured(
                 plan=plan,
@@ -203,16 +219,15 @@ class Load:
 
     async def _all_ended(self) -> None:
         deadline = time.monotonic() + TAIL_S
-        while time.monotonic() < deadline:  # noqa: ASYNC110 (another process)
-            live: Any = self._client.scard(f"trio_asr:{{{self._group}}}:live")
-            if not live:
+        while time.monotonic() < deadline:
+            if await self.all_over():
                 return
             await trio.sleep(STEP_S)
 
     def _transcripts(self) -> dict[int, list[Published]]:
         found = {}
-        for number in range(1, self._plan.calls + 1):
-            stream = f"{self._prefix}transcript.{self._plan.name(number)}"
+        for number in range(1, self.plan.calls + 1):
+            stream = f"{self.prefix}transcript.{self.plan.name(number)}"
             found[number] = [
                 Published(int(entry.split(b"-")[0]), msgspec.json.decode(fields[b"data"]))
                 for entry, fields in _pages(self._client, stream)
@@ -222,7 +237,7 @@ class Load:
     def _clean(self) -> None:
         """Leave nothing on a Redis that others use."""
         if self._where.redis_url:
-            for pattern in (f"{self._prefix}*", f"trio_asr:{{{self._group}}}:*"):
+            for pattern in (f"{self.prefix}*", f"trio_asr:{{{self._group}}}:*"):
                 for key in self._client.scan_iter(match=pattern, count=1000):
                     self._client.unlink(key)
 
