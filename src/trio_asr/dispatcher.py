@@ -33,6 +33,9 @@ from trio_asr.troubles import Troubles
 MAX_ENDS = 10_000  # ends that wait for the audio before them
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
 HOLD_S = 0.1
+# Of what a call may hold, for one batch. Reading pauses above half (`calls.FULL`), as far as calls have received
+# what was handed to them: another batch may be on its way to them by then.
+ROOM = 0.2
 JUNK_LOG_S = 10.0
 
 T = TypeVar("T")
@@ -116,7 +119,7 @@ class Dispatcher:
             await trio.sleep(HOLD_S)
 
     async def _take(self, batch: Batch) -> None:
-        arrivals = self._sort(batch.audio)
+        arrivals, taken = self._sort(batch.audio)
         unknown = self._calls.unknown(arrivals)
         if unknown:
             stored = await self._patiently(lambda: self._bus.load(unknown))
@@ -127,12 +130,12 @@ class Dispatcher:
             self._calls.hand_over(interaction_id, frames, now)
         if batch.audio:
             self._metrics.reads.inc()
-            self._audio_at = batch.audio[-1][0].decode()
+            self._audio_at = batch.audio[taken - 1][0].decode()
             lag_s = time.time() - entries.milliseconds(self._audio_at) / 1000
             self._metrics.reader_lag_seconds.set(max(0.0, lag_s))
         if batch.trimmed is not None and entries.key(batch.trimmed) >= self._needed:
             self._warn_trimmed(batch.trimmed)
-        self.caught_up = not batch.audio_full
+        self.caught_up = not batch.audio_full and taken == len(batch.audio)
         self._take_ends(batch)
 
     def _warn_trimmed(self, until: EntryId) -> None:
@@ -144,11 +147,16 @@ class Dispatcher:
                 "Audio was trimmed before it could be read; see MAXLEN at the producers", until=until
             )
 
-    def _sort(self, audio: Sequence[RawEntry]) -> dict[str, Frames]:
-        """Decode a batch and sort it by call; what cannot be used goes to the dead letters."""
+    def _sort(self, audio: Sequence[RawEntry]) -> tuple[dict[str, Frames], int]:
+        """Decode a batch and sort it by call; what cannot be used goes to the dead letters.
+
+        Return how many entries were taken, too: no more than any call has room for, the rest is read again.
+        """
         arrivals: dict[str, Frames] = {}
-        default_rate = self._config.interaction.default_sample_rate
-        for raw_id, fields in audio:
+        seconds: dict[str, float] = {}
+        limits = self._config.interaction
+        default_rate, room_s = limits.default_sample_rate, ROOM * limits.max_unfinalized_s
+        for taken, (raw_id, fields) in enumerate(audio):
             entry = raw_id.decode()
             try:
                 frame = decode_frame(fields, default_rate)
@@ -160,9 +168,13 @@ class Dispatcher:
             if self._oldest_ms and entries.milliseconds(entry) < self._oldest_ms:
                 self._metrics.backlog_skipped.inc()
                 continue
+            before_s = seconds.get(frame.interaction_id, 0.0)
+            seconds[frame.interaction_id] = total_s = before_s + len(frame.pcm) / 2 / frame.sample_rate
+            if before_s and total_s > room_s:
+                return arrivals, taken
             arrival = Arrival(entry, entries.field(fields, b"data") or b"", frame)
             arrivals.setdefault(frame.interaction_id, []).append(arrival)
-        return arrivals
+        return arrivals, len(audio)
 
     def _dead_letter(self, entry: EntryId, fields: list[bytes], junk: Junk, *, ends: bool) -> None:
         stream = self._config.redis.call_end_stream if ends else self._config.redis.audio_stream
