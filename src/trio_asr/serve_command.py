@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -22,6 +23,10 @@ from trio_asr.mock import MockProvider
 from trio_asr.notify import Notifier
 from trio_asr.provider import Provider
 from trio_asr.web.server import CannotListenError
+
+# By default a collection comes with every 700 new objects and, with some hundred calls, the larger ones look
+# through hundreds of thousands that live. Few cycles are made here; they may wait longer.
+GC_THRESHOLDS = (50_000, 20, 50)
 
 
 @click.command()
@@ -50,6 +55,9 @@ def serve(path: Path | None) -> None:
     log = logs.get("serve")
     for warning in loaded.warnings:
         log.warning(warning)
+    gc.collect()
+    gc.freeze()  # what is imported stays to the end
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         trio.run(_run, config)
     except* CannotListenError as errors:
