@@ -33,8 +33,8 @@ from trio_asr.troubles import Troubles
 MAX_ENDS = 10_000  # ends that wait for the audio before them
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
 HOLD_S = 0.1
-# Of what a call may hold, for one batch. Reading pauses above half (`calls.FULL`), as far as calls have received
-# what was handed to them: another batch may be on its way to them by then.
+# Of what a call may hold, for one batch. Reading pauses above half (`calls.FULL`) of what calls have taken;
+# another batch may be on its way to them by then.
 ROOM = 0.2
 JUNK_LOG_S = 10.0
 
