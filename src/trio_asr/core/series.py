@@ -10,8 +10,12 @@ Everything else (a `seq` that restarts, two interleaved series, timestamps that 
 series: its frames are appended as they come and nothing is filled.
 
 Late frames take back the silence that was put in their place: `_owed` counts the bytes by which the call runs
-ahead of its series, and the next hole is filled by that much less. So reordering shifts times by a frame at
-most and never adds up, and two interleaved series, whose frames all look late to each other, fill nothing.
+ahead of its series, and the next hole is filled by that much less. So reordering never adds up, and two
+interleaved series, whose frames all look late to each other, fill nothing.
+
+A short hole is not filled at once: the frame after it may turn out to be the one that is missing, and two
+frames swapped are then each a frame beside their place, instead of one of them two. Where it does not come,
+the silence goes before the next frame, and only the one between was early.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from collections import deque
 from trio_asr.core.frames import Frame
 
 REPEAT_WINDOW = 256
+SHORT_HOLE_MS = 25  # one frame of 20 ms; a longer one would put the frame after it too far from its time
 LATE_WINDOW = 64  # a frame this far behind is late; further behind, the series has restarted
 
 
@@ -50,6 +55,7 @@ class Series:
         self._max_fill_ms = max_fill_ms
         self._last: Frame | None = None  # the frame with the highest seq of the series
         self._owed = 0  # bytes by which the appended audio runs ahead of the series
+        self._due = 0  # bytes of a short hole that go before the next frame, unless that is the missing one
 
     def missing(self, frame: Frame) -> int:
         """Note the next frame and return the bytes of silence to append before it.
@@ -60,25 +66,29 @@ class Series:
         if last is None or frame.seq is None or last.seq is None or frame.sample_rate != last.sample_rate:
             return self._restart(frame)
         lost = frame.seq - last.seq - 1
-        if lost == 0:
-            self._last = frame
-            return 0
-        if lost < -LATE_WINDOW or not self._in_step(last, frame):
+        if lost < -LATE_WINDOW or (lost and not self._in_step(last, frame)):
             return self._restart(frame)
         if lost < 0:
-            self._owed += len(frame.pcm)
+            found = min(self._due, len(frame.pcm))
+            self._due -= found
+            self._owed += len(frame.pcm) - found
             return 0
         hole = lost * len(last.pcm)
         if hole * 500 > self._max_fill_ms * frame.sample_rate:  # bytes -> ms: / 2 / rate * 1000
             return self._restart(frame)
-        fill = max(0, hole - self._owed)
-        self._owed = max(0, self._owed - hole)
         self._last = frame
-        return fill
+        return self._fill(hole, frame.sample_rate)
+
+    def _fill(self, hole: int, rate: int) -> int:
+        """Return the silence that goes before the next frame, which comes after a hole (of none at all)."""
+        due, fill = self._due, max(0, hole - self._owed)
+        self._owed = max(0, self._owed - hole)
+        self._due = fill if fill * 500 <= SHORT_HOLE_MS * rate else 0
+        return due + fill - self._due
 
     def _restart(self, frame: Frame) -> int:
         self._last = frame
-        self._owed = 0
+        self._owed = self._due = 0
         return 0
 
     @staticmethod
