@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ def chaos(
     elif markdown:
         click.echo(report.markdown(outcomes))
     else:
-        report.show(Console(), outcomes)
+        report.show(Console(width=None if sys.stdout.isatty() else 120), outcomes)
     if all(outcome.ok for outcome in outcomes):
         if logs is None:
             shutil.rmtree(work, ignore_errors=True)

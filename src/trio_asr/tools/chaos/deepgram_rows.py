@@ -139,5 +139,6 @@ ROWS = (
         "every fourth final never comes",
         _missing_finals,
         gaps=frozenset({"skipped"}),
+        connections=2,  # the last final may be one of them: its audio is sent again
     ),
 )

@@ -7,7 +7,8 @@ import trio
 from trio_asr.tools.chaos.stage import Finding, Row, Stage, all_of
 from trio_asr.tools.rig.feeder import RATE, Mode
 
-CUT_AT_S, CUT_S = 5.0, 2.0
+CUT_AT_S, CUT_S = 5.0, 3.0
+MAXLEN = 300  # a second of six calls: more than a feeder that is held up adds at once
 
 
 async def _watch(stage: Stage) -> None:
@@ -16,7 +17,7 @@ async def _watch(stage: Stage) -> None:
 
 
 async def _fall_behind(stage: Stage) -> None:
-    """Freeze the reader while producers cut the stream to a third of a second."""
+    """Freeze the reader while producers cut the stream to a second."""
     await stage.at(CUT_AT_S)
     stage.worker.freeze()
     await trio.sleep(CUT_S)
@@ -67,10 +68,10 @@ ROWS = (
     ),
     Row(
         "maxlen",
-        "the stream cut by MAXLEN under a reader frozen for 2 s",
+        "the stream cut by MAXLEN under a reader frozen for 3 s",
         _fall_behind,
         settings={"interaction": {"gap_fill_ms": 5000}},
-        maxlen=100,
+        maxlen=MAXLEN,
         check=_only_what_was_cut,
     ),
     Row("end-early", "call_end 2 s early", _watch, all_of(Mode.END_EARLY), connections=2),
