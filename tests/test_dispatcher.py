@@ -395,6 +395,44 @@ async def test_a_call_that_fails_with_every_connection(autojump_clock: MockClock
         assert complete(on, other)
 
 
+async def test_a_call_that_restarts_knows_its_repeats(autojump_clock: MockClock) -> None:
+    """An entry added twice is a repeat also where the first one lies before the checkpoint."""
+    provider = EchoProvider()
+    async with office(provider=provider) as on:
+        call = on.producer()
+        fail_once(provider, 1, after=20_000)
+        for _ in range(30):
+            added = call.envelope(0.1)
+            on.store.add(AUDIO, added)
+            await trio.sleep(0.1)
+            earlier = on.store.messages(AUDIO)[-8:][0]
+            on.store.add(AUDIO, earlier)
+        call.end()
+        await on.over(call)
+        assert len(provider.links) == 2
+        assert complete(on, call)
+
+
+async def test_a_kill_while_a_call_waits_to_restart(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The floor has waited for it, though the other calls went on."""
+    monkeypatch.setattr(calls_module, "RESTART_BASE_S", 1e9)
+    monkeypatch.setattr(calls_module, "RESTART_CAP_S", 1e9)
+    store, provider = MemoryStore(), EchoProvider()
+    async with office(store=store, provider=provider) as on:
+        call, other = on.producer(1), on.producer(2)
+        fail_once(provider, 1, after=24_000)
+        await call.talk(3)
+        await other.talk(20)
+    async with office(store=store) as on:
+        call.end()
+        other.end()
+        await on.over(call, other)
+        assert complete(on, call)
+        assert complete(on, other)
+
+
 async def test_a_full_channel_is_its_calls_failure_alone(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
