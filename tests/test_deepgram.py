@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock, memory_stream_pair
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_asr.config import DeepgramConfig, Secret
 from trio_asr.core import messages
@@ -181,6 +181,26 @@ async def test_an_error_inside_is_not_taken_for_a_refusal(autojump_clock: MockCl
                 raise OSError("ours")
         nursery.cancel_scope.cancel()
     assert (settings.ledger.total, settings.ledger.open) == (1, 0)
+
+
+async def test_a_cancelled_connection_says_goodbye_and_does_not_wait_for_an_answer(
+    autojump_clock: MockClock,
+) -> None:
+    """Its reader is cancelled too: the answer could not be seen, and a stop waits for nobody."""
+    settings = SimulatorSettings()
+    async with trio.open_nursery() as nursery:
+
+        async def serve_one(stream: trio.abc.Stream) -> None:
+            await handle(stream, settings)
+
+        with trio.move_on_after(5):
+            async with provider(nursery, serve_one).connect(8000):
+                await trio.sleep_forever()
+        assert trio.current_time() == pytest.approx(5, abs=0.11)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    record = settings.ledger.connections[0]
+    assert (settings.ledger.open, record.close_code) == (0, 1000)
 
 
 @pytest.mark.parametrize("abrupt", [False, True])

@@ -7,6 +7,7 @@ would end the stream; refusals carry `dg-error` and `dg-request-id` headers and 
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from trio_asr.provider import ConnectFailed, Link, LinkClosed
 MAX_MESSAGE_BYTES = 1024 * 1024
 QUEUE = 16  # messages between the socket and the receiver: a burst of finals, not more
 CLOSE_S = 1.0  # a close handshake that takes longer gains nothing: all that matters was received before
+CANCELLED_CLOSE_S = 0.1  # our reader is cancelled too and would not see the answer: send the frame, no more
 
 # What a network, or a server that does not speak HTTP, makes of a handshake.
 _BROKEN = (
@@ -77,7 +79,8 @@ class DeepgramProvider:
                     yield _DeepgramLink(socket)
                 finally:
                     # Shielded: a cancelled connection would send no close frame.
-                    with trio.move_on_after(CLOSE_S, shield=True):
+                    cancelled = trio.current_effective_deadline() == -math.inf
+                    with trio.move_on_after(CANCELLED_CLOSE_S if cancelled else CLOSE_S, shield=True):
                         await socket.aclose()
         except Exception as error:
             if opened:
