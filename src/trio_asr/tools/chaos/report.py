@@ -28,8 +28,8 @@ COLUMNS = (
 #: What the columns mean, for under the table.
 LEGEND = (
     "Samples in: accepted by Redis. In a final: inside at least one committed final; doubled: in one more. "
-    "Given up: inside a committed gap, with its reason. Lost: in neither. Shift: the furthest that a word was "
-    "from where its samples belong. Sockets: the most that one call had, one after another. Silence: the "
+    "Given up: inside a committed gap, with its reason. Lost: in neither. Shift: the furthest that a word "
+    "was from where its samples belong. Sockets: the most that one call had, one after another. Silence: the "
     "longest that an open connection heard nothing of the daemon. Recovery: from the end of the fault (of a "
     "killed, stopped or frozen daemon: from its beginning) until the last of the calls had published a final "
     "again."
