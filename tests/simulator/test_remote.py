@@ -122,6 +122,19 @@ async def test_the_record_shows_pace_and_silence(autojump_clock: MockClock) -> N
     assert not any(name.startswith("_") for name in shown)
 
 
+async def test_what_a_deaf_server_does_not_hear_is_no_silence(autojump_clock: MockClock) -> None:
+    settings = SimulatorSettings()
+    async with connected(settings) as client:
+        await client.send(VOICE)
+        await trio.sleep(2)
+        settings.board.strike(Faults(stop_reading_after_s=1))
+        await trio.sleep(8)
+        (shown,) = Remote(settings.board, settings.ledger)._connections(trio.current_time())["connections"]
+        assert shown["silence_s"] == pytest.approx(3)
+        assert shown["stopped_at"] == pytest.approx(3)
+        settings.board.strike(Faults(abort_after_s=0))
+
+
 def test_overlapping_finals_say_their_first_word_again() -> None:
     peer = FaultyPeer(session(RAW, EchoEngine(1000, word_ms=500)), Faults(overlap_final_every=2), now=0)
     assert [f[0::3] for f in brief(told(peer.audio(VOICE * 20, 0)))] == [

@@ -21,8 +21,9 @@ class ConnectionRecord:
 
     ``received`` and ``sent`` hold ``(time, kind, bytes)`` of the latest messages, where the kind is
     ``audio``, ``text`` or, sent, the message's type. ``close_code`` is what ended the stream, whoever said
-    it: 1006 without a close handshake. ``silence_s`` is the longest time without any message of the client,
-    ``most_in_window`` the most bytes of audio within any ``PACE_WINDOW_S``.
+    it: 1006 without a close handshake. ``stopped_at`` is when it ceased to be read. ``silence_s`` is the
+    longest time without any message of the client, as long as it was read; ``most_in_window`` the most bytes
+    of audio within any ``PACE_WINDOW_S``.
     """
 
     index: int
@@ -33,6 +34,7 @@ class ConnectionRecord:
     accepted_at: float | None = None
     closed_at: float | None = None
     close_code: int | None = None
+    stopped_at: float | None = None
     audio_bytes: int = 0
     binary_messages: int = 0
     text_messages: int = 0
@@ -73,7 +75,8 @@ class ConnectionRecord:
         """All but the messages, as JSON can hold it; an open connection's silence lasts until ``now``."""
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_SHOWN}
         if self.status == _ACCEPTED and self.closed_at is None:
-            shown["silence_s"] = max(self.silence_s, now - self._since())
+            until = now if self.stopped_at is None else self.stopped_at
+            shown["silence_s"] = max(self.silence_s, until - self._since())
         return {**shown, "speed": self.speed()}
 
     def _since(self) -> float:

@@ -137,6 +137,7 @@ class Line:
                 nursery.start_soon(self._recognise, action, nursery)
             elif isinstance(action, StopReading):
                 self._stopped = True
+                self._record.stopped_at = trio.current_time()
 
     def _set_timer(self) -> None:
         due = self._peer.next_timeout()
