@@ -71,6 +71,7 @@ ROWS = (
         "the stream cut by MAXLEN under a reader frozen for 3 s",
         _fall_behind,
         settings={"interaction": {"gap_fill_ms": 5000}},
+        trust_feeder=True,
         maxlen=MAXLEN,
         check=_only_what_was_cut,
     ),

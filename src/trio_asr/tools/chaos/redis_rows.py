@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from trio_asr.tools.chaos.stage import Finding, Row, Stage
+from trio_asr.tools.rig.feeder import RATE
 
 START_S = 5.0
 
@@ -76,6 +77,28 @@ async def _read_only(stage: Stage) -> None:
     stage.over()
 
 
+async def _empty(stage: Stage) -> None:
+    """Redis comes back without its data: what was published is gone, and what was not yet is not."""
+    await stage.at(START_S)
+    await stage.command("FLUSHALL")
+    stage.over()
+
+
+def _goes_on(finding: Finding) -> list[str]:
+    """Lost is what Redis had when it was emptied; numbers and times go on from there."""
+    broken = _alive(finding)
+    for call in finding.account.calls.values():
+        first, last = (call.missing or [(0, 0)])[0]
+        if len(call.missing) != 1 or first or last > START_S * RATE:
+            broken.append(f"{call.id} has lost {call.missing}")
+        seqs = [one["seq"] for one in finding.evidence.transcripts[call.id]]
+        if not seqs or seqs[0] == 1:
+            broken.append(f"{call.id} begins again at seq {seqs[:1]}")
+        finding.stage.notes.append(f"{last / RATE:.1f} s gone")
+        call.lost = 0
+    return broken
+
+
 async def _wrong_type(stage: Stage) -> None:
     """A key that one call needs is of another type for a while."""
     await stage.command("SET", "transcript.call-001", "in the way")
@@ -93,5 +116,6 @@ ROWS = (
     Row("redis-scripts", "script cache flushed again and again", _flush_scripts, check=_alive),
     Row("redis-oom", "Redis out of memory for 6 s", _out_of_memory, check=_alive),
     Row("redis-readonly", "Redis read-only for 6 s", _read_only, check=_alive),
+    Row("redis-empty", "Redis emptied", _empty, trust_feeder=True, check=_goes_on),
     Row("redis-wrongtype", "a transcript key of the wrong type for 6 s", _wrong_type, check=_alive),
 )

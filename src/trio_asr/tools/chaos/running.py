@@ -92,7 +92,7 @@ async def _play(row: Row, work: Path, settings: Settings, outcome: Outcome) -> N
         if row.before is not None:
             await row.before(stage)
         feeder = Feeder(r.valkey.url, row.calls(), maxlen=row.maxlen)
-        run = Run(r, feeder, by_order=row.by_order, trust_feeder=bool(row.maxlen))
+        run = Run(r, feeder, by_order=row.by_order, trust_feeder=row.trust_feeder)
 
         async def deed(began: float) -> None:
             stage.began = began

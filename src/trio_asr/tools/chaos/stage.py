@@ -137,5 +137,6 @@ class Row:
     connections: int = 1
     overlaps: bool = False
     by_order: bool = False
+    trust_feeder: bool = False  # what was fed is what there was: Redis has lost some of it
     maxlen: int = 0
     check: Check = no_check
