@@ -6,8 +6,10 @@ import trio
 
 from trio_asr.tools.chaos.stage import Finding, Row, Stage
 from trio_asr.tools.rig.feeder import RATE
+from trio_asr.tools.rig.spans import size
 
 START_S = 5.0
+UNREAD_S = 0.2
 
 
 def _alive(finding: Finding) -> list[str]:
@@ -88,13 +90,14 @@ def _goes_on(finding: Finding) -> list[str]:
     """Lost is what Redis had when it was emptied; numbers and times go on from there."""
     broken = _alive(finding)
     for call in finding.account.calls.values():
-        first, last = (call.missing or [(0, 0)])[0]
-        if len(call.missing) != 1 or first or last > START_S * RATE:
+        # What was published before; and a frame or two that nobody had read yet.
+        unread = size(call.missing[1:])
+        if not call.missing or call.missing[-1][1] > START_S * RATE or unread > UNREAD_S * RATE:
             broken.append(f"{call.id} has lost {call.missing}")
         seqs = [one["seq"] for one in finding.evidence.transcripts[call.id]]
         if not seqs or seqs[0] == 1:
             broken.append(f"{call.id} begins again at seq {seqs[:1]}")
-        finding.stage.notes.append(f"{last / RATE:.1f} s gone")
+        finding.stage.notes.append(f"{call.lost / RATE:.2f} s gone")
         call.lost = 0
     return broken
 
