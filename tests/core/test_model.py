@@ -85,7 +85,9 @@ class Producer:
         self._timestamp += 10_000
 
     def call_ended(self) -> None:
-        self.start_anew()
+        """Go on as another series, whatever came before: a call that is over remembers none."""
+        self._seq += 1000
+        self._timestamp -= 10_000
         self._anew_from = len(self.stream)
 
 
@@ -363,8 +365,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.ending)
     @rule()
     def the_call_ends(self) -> None:
+        """At a whole sample: what follows an end is not the other half of one before it."""
         assert self.call is not None
-        if self.read == len(self.producer.stream) > 0:
+        if self.read == len(self.producer.stream) > 0 and not self.call.timeline.held_bytes:
             self.call.end(self.call.last_entry, "idle")
             self.ending = True
 

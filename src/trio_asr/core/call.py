@@ -96,7 +96,7 @@ class Call:
             self._resuming = at == self._resume_at
         self._first_entry = self._first_entry or entry
         self.timeline.append(entry, frame.pcm, frame.sample_rate, silence=silence, offset=offset)
-        if not self._announced:
+        if not self._announced and not self._resuming:  # the entry to resume at is no news
             self._announce(frame)
         tally.accepted += 1
         if silence:
@@ -154,4 +154,5 @@ class Call:
         timeline = self.timeline
         fields = {"event": "ended", "reason": reason, "duration_ms": timeline.ms(timeline.received)}
         fields["connections"] = self.outbox.connection
-        self.outbox.put(Item(place=timeline.place(timeline.finalized), event=fields, ended=at))
+        ended = max(at, self.last_entry, key=entries.key)  # frames may have come after the end that named it
+        self.outbox.put(Item(place=timeline.place(timeline.finalized), event=fields, ended=ended))

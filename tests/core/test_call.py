@@ -1,0 +1,212 @@
+"""A call: what it makes of its frames, and of the same frames again after a restart."""
+
+import json
+from typing import Any
+
+import pytest
+
+from trio_asr.core.call import GAP_STEP_S, Arrival, Bounds, Call
+from trio_asr.core.checkpoint import Commit, Outcome, Stored
+from trio_asr.core.frames import Frame
+from trio_asr.core.outbox import Outbox, Topics
+
+RATE = 8000
+SIZE = 320
+BOUNDS = Bounds(1000, 120.0)
+
+
+def arrival(n: int, *, seq: int | None = -1, pcm: bytes | None = None, rate: int = RATE) -> Arrival:
+    """Entry n, a frame of 20 ms, whose seq is n unless said otherwise."""
+    seq = n if seq == -1 else seq
+    frame = Frame(
+        "call", bytes([n % 250 + 1]) * SIZE if pcm is None else pcm, rate, seq, n * 20, "tenant", "trace"
+    )
+    return Arrival(f"{n}-0", f"{n}/{seq}".encode(), frame)
+
+
+def begun(stored: Stored = Stored(), bounds: Bounds = BOUNDS) -> Call:  # noqa: B008 (immutable)
+    return Call(Outbox("call", Topics("t", "e", 100), stored), bounds)
+
+
+def committed(call: Call) -> tuple[Commit | None, list[dict[str, Any]]]:
+    """Commit all that waits; return the last commit and all that was written."""
+    last, written = None, []
+    while (commit := call.outbox.next_commit(1)) is not None:
+        last = commit
+        written += [json.loads(write.data) for write in commit.writes]
+        call.outbox.settle(Outcome.APPLIED)
+    return last, written
+
+
+def named(written: list[dict[str, Any]]) -> list[str]:
+    return [one["event"] for one in written]
+
+
+def restarted(call: Call) -> Call:
+    """A call of the next process: from what was committed."""
+    return begun(call.outbox.stored)
+
+
+def test_a_call_says_that_it_began_and_whose_it_is() -> None:
+    call = begun()
+    assert call.floor() is None
+    tally = call.receive([arrival(1), arrival(2)])
+    assert (tally.accepted, tally.repeats, tally.filled_s, tally.given_up_s) == (2, 0, 0.0, 0.0)
+    assert call.floor() == "1-0"
+    (event,) = committed(call)[1]
+    assert event == {
+        "event": "started",
+        "interaction_id": "call",
+        "tenant_id": "tenant",
+        "trace_id": "trace",
+        "sample_rate": RATE,
+        "timestamp_ms": 1,
+    }
+    assert call.floor() == call.outbox.confirmed.place.entry == "1-0"
+    assert call.unfinalized_s() == 0.04
+
+
+def test_every_frame_twice_is_every_frame_once() -> None:
+    call = begun()
+    frames = [arrival(n // 2, seq=n // 2) for n in range(2, 22)]
+    tally = call.receive(frames)
+    assert (tally.accepted, tally.repeats) == (10, 10)
+    assert call.timeline.received == 10 * SIZE // 2
+
+
+def test_frames_without_a_number_are_never_repeats() -> None:
+    """Silence looks alike."""
+    call = begun()
+    assert call.receive([arrival(1, seq=None), arrival(1, seq=None)]).accepted == 2
+
+
+def test_what_is_missing_becomes_silence_and_is_counted() -> None:
+    call = begun()
+    assert call.receive([arrival(1), arrival(4)]).filled_s == pytest.approx(0.04)
+    assert call.timeline.received == 4 * SIZE // 2
+
+
+def test_a_restart_goes_on_in_mid_frame() -> None:
+    """Requirements 7: no sample twice, none missing, whatever is read again."""
+    call = begun()
+    frames = [arrival(n) for n in range(1, 11)]
+    call.receive(frames)
+    call.give_up_until(5 * SIZE // 2 + 7, "memory")
+    committed(call)
+    again = restarted(call)
+    assert again.outbox.confirmed.place.entry == "6-0"
+    assert again.receive(frames).accepted == 5
+    assert again.floor() == "6-0"
+    assert (again.timeline.finalized, again.timeline.received) == (5 * SIZE // 2 + 7, 10 * SIZE // 2)
+    chunk = again.timeline.take(10**6)
+    assert chunk is not None
+    assert chunk.pcm == b"".join(one.frame.pcm for one in frames)[5 * SIZE + 14 :]
+    assert committed(again)[1] == []  # it had begun already
+
+
+def test_what_is_only_looked_at_teaches_about_holes_and_repeats() -> None:
+    call = begun()
+    call.receive([arrival(n) for n in (1, 2, 3)])
+    call.give_up_until(call.timeline.received, "memory")
+    committed(call)
+    again = restarted(call)
+    tally = again.receive([arrival(2), arrival(3), arrival(3), arrival(6)])
+    assert tally.repeats == 1
+    assert tally.filled_s == pytest.approx(0.04)
+    assert again.timeline.received == 6 * SIZE // 2
+
+
+def test_a_call_that_was_over_is_resumed_and_says_so_once() -> None:
+    """Also when its worker is killed after that; and its times go on."""
+    call = begun()
+    call.receive([arrival(1)])
+    call.give_up_until(call.timeline.received, "memory")
+    call.end("1-0", "idle")
+    last, written = committed(call)
+    assert named(written) == ["started", "gap", "ended"]
+    assert written[-1]["duration_ms"] == 20
+    assert last is not None
+    assert not last.live
+    assert call.floor() is None
+
+    resumed = restarted(call)
+    resumed.receive([arrival(1), arrival(100, seq=1)])
+    last, written = committed(resumed)
+    assert named(written) == ["resumed"]
+    assert last is not None
+    assert last.live
+    assert resumed.timeline.received == SIZE
+
+    killed = restarted(resumed)
+    killed.receive([arrival(1), arrival(100, seq=1), arrival(101, seq=2)])
+    assert committed(killed)[1] == []
+    killed.give_up_until(killed.timeline.received, "memory")
+    killed.end("101-0", "idle")
+    assert named(committed(killed)[1]) == ["gap", "ended"]
+
+
+def test_frames_after_the_end_that_named_it_are_of_the_call_until_it_is_over() -> None:
+    """`call_end` is often read before the last frames."""
+    call = begun()
+    call.receive([arrival(1), arrival(9)])
+    call.give_up_until(call.timeline.received, "memory")
+    call.end("5-0", "call_end")
+    committed(call)
+    assert call.outbox.confirmed.ended == "9-0"
+    resumed = restarted(call)
+    resumed.receive([arrival(20, seq=1)])
+    assert named(committed(resumed)[1]) == ["resumed"]
+
+
+def test_beyond_the_bound_the_oldest_becomes_a_gap() -> None:
+    call = begun(bounds=Bounds(1000, 2.0))
+    given_up = 0.0
+    for n in range(1, 1001):
+        given_up += call.receive([arrival(n)]).given_up_s
+        assert call.unfinalized_s() <= 2.0
+    gaps = [one for one in committed(call)[1] if one["event"] == "gap"]
+    assert {one["reason"] for one in gaps} == {"retention"}
+    assert sum(one["samples"] for one in gaps) == round(given_up * RATE) == call.timeline.finalized
+    assert len(gaps) <= 20 / GAP_STEP_S
+    at = 0
+    for one in gaps:
+        assert one["start_ms"] == at
+        at = one["end_ms"]
+
+
+def test_giving_up_stops_at_what_was_received() -> None:
+    call = begun()
+    assert call.give_up_oldest(5.0, "memory") == 0.0
+    call.receive([arrival(1)])
+    assert call.give_up_oldest(5.0, "memory") == pytest.approx(0.02)
+    assert call.give_up_until(0, "memory") == 0.0
+    assert call.unfinalized_s() == 0.0
+
+
+def test_connections_are_numbered_on_across_restarts_and_start_from_the_cursor() -> None:
+    call = begun()
+    call.receive([arrival(1)])
+    call.timeline.take(100)
+    assert call.connected("r1") == 1
+    assert call.timeline.sent == 0
+    assert call.connected("r2") == 2
+    committed(call)
+    again = restarted(call)
+    assert again.connection == 2
+    assert again.connected("r3") == 3
+    (event,) = committed(again)[1]
+    assert (event["event"], event["connection"], event["request_id"]) == ("connection_opened", 3, "r3")
+
+
+def test_half_a_sample_left_over_does_not_count_as_audio() -> None:
+    call = begun()
+    call.receive([arrival(1, pcm=b"\1" * 577)])
+    call.give_up_until(288, "memory")
+    committed(call)
+    assert call.timeline.unfinalized == 0
+    assert call.floor() == "1-0"  # its other half may come
+    again = restarted(call)
+    again.receive([arrival(1, pcm=b"\1" * 577), arrival(2, pcm=b"\2" * 577)])
+    chunk = again.timeline.take(1)
+    assert chunk is not None
+    assert chunk.pcm == b"\1\2"
