@@ -134,6 +134,9 @@ class Calls:
         if reason and slot.end is None:
             slot.end = slot.call.last_entry, reason
         slot.closing = True
+        slot.release()
+        if slot.held:
+            self.restart(slot.call.id, "it cannot take its frames")
         slot.frames.close()
 
     async def _run(self, slot: Slot, frames: trio.MemoryReceiveChannel[Frames]) -> None:

@@ -66,7 +66,7 @@ class Conversation:
         self._link, self._hearing, self._config = link, hearing, config
         self._on_heard, self._on_sent = on_heard, on_sent
         self._ending: Ending | None = None
-        self._closing = False
+        self._closing = self._sending = False
         self._last_sent = trio.current_time()
         self._last_audio = -math.inf
         self._sent_until = hearing.answered  # the timeline sample up to which this link was sent audio
@@ -98,15 +98,28 @@ class Conversation:
     async def _pump(self, feed: trio.MemoryReceiveChannel[Chunk]) -> None:
         """Send chunks until the feed ends, KeepAlive while there are none."""
         while True:
-            chunk = None
-            with trio.CancelScope(deadline=self._next_control()) as idle:
-                chunk = await _next(feed)
-            if idle.cancelled_caught:
-                await self._control(trio.current_time())
-            elif chunk is None:
+            with trio.CancelScope() as limit:
+                await self._send_chunks(feed, limit)
+            if not limit.cancelled_caught:
                 return
-            else:
-                await self._send_audio(chunk)
+            if self._sending:
+                raise trio.TooSlowError
+            await self._control(trio.current_time())
+
+    async def _send_chunks(self, feed: trio.MemoryReceiveChannel[Chunk], limit: trio.CancelScope) -> None:
+        """Send until the feed ends. One scope for all of it: its deadline is the wait's or the sending's."""
+        while True:
+            limit.deadline = self._next_control()
+            chunk = await _next(feed)
+            if chunk is None:
+                return
+            limit.deadline = trio.current_time() + self._config.send_timeout_ms / 1000
+            self._sending = True
+            await self._send_audio(chunk)
+            self._sending = False
+            if self._wants_finalize():
+                limit.deadline = math.inf  # that has a time limit of its own
+                await self._finalize()
 
     def _next_control(self) -> float:
         """Return when something is to be said if no audio comes."""
@@ -119,29 +132,30 @@ class Conversation:
         """Finalize the open segment of a source that paused, else keep the link alive."""
         paused = now >= self._last_audio + PAUSE_S and self._open_segment()
         if paused and self._finalize_asked != self._cursor:
-            self._finalize_asked = self._cursor
-            await self._send_text(messages.FINALIZE)
+            await self._finalize()
         else:
             await self._send_text(messages.KEEP_ALIVE)
 
     async def _send_audio(self, chunk: Chunk) -> None:
         self._hearing.clock.sending(chunk.start, chunk.end)
         self._hearing.chunk_ends.append(chunk.end)
-        # Not `fail_after`: this is the hottest wait of all, and a bare scope costs half as much.
-        with trio.CancelScope(deadline=trio.current_time() + self._config.send_timeout_ms / 1000) as sending:
-            await self._link.send_audio(chunk.pcm)
-        if sending.cancelled_caught:
-            raise trio.TooSlowError
+        await self._link.send_audio(chunk.pcm)
         now = self._last_sent = self._last_audio = trio.current_time()
         self._sent_until = chunk.end
         if self._waiting_since is None:
             self._waiting_since = now
-        self._stall.deadline = self._stall_deadline()
+        self._put_stall(self._stall_deadline())
         self._on_sent(chunk)
+
+    def _wants_finalize(self) -> bool:
+        """Say whether too much audio waits for its final, and was not asked for yet."""
         open_s = self._open_segment() / self._hearing.clock.rate
-        if open_s >= self._config.max_open_segment_s and self._finalize_asked != self._cursor:
-            self._finalize_asked = self._cursor
-            await self._send_text(messages.FINALIZE)
+        return open_s >= self._config.max_open_segment_s and self._finalize_asked != self._cursor
+
+    async def _finalize(self) -> None:
+        """Ask for what there is, once per cursor."""
+        self._finalize_asked = self._cursor
+        await self._send_text(messages.FINALIZE)
 
     async def _send_text(self, text: str) -> None:
         with trio.fail_after(self._config.send_timeout_ms / 1000):
@@ -173,7 +187,7 @@ class Conversation:
                 while True:
                     message = await self._link.receive()
                     self._waiting_since = None
-                    stall.deadline = math.inf
+                    self._put_stall(math.inf)
                     self._heard(message)
             except LinkClosed as closed:
                 done = self._closing and closed.code == 1000 and self._hearing.metadata is not None
@@ -185,6 +199,10 @@ class Conversation:
     def _heard(self, message: Message) -> None:
         heard = Heard.OTHER if isinstance(message, Unknown) else self._hearing.hear(message)
         self._on_heard(message, heard)
+
+    def _put_stall(self, deadline: float) -> None:
+        if deadline != self._stall.deadline:  # setting it costs more than asking for it
+            self._stall.deadline = deadline
 
     def _stall_deadline(self) -> float:
         interims = self._config.interim_results

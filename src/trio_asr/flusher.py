@@ -1,12 +1,16 @@
 """The flush scheduler of one call: it takes chunks off the timeline when they are due.
 
 It sleeps until the policy's deadline. Whoever changes what is due (the reader with a batch of frames, a new
-connection) moves the deadline of that sleep; there is one wake-up per flush, none per frame.
+connection) wakes it or moves the deadline; there is one wake-up per flush, none per frame.
+
+Frames that make nothing due may be held back by whoever has them (`may_wait`), which spares the call a
+wake-up for each batch. The deadline counts them, and when it comes `ask` gets them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 
 import trio
@@ -20,6 +24,7 @@ from trio_asr.services import Services
 
 LEASE_CHECK_S = 0.25
 WAIT_LOG_S = 5.0
+ASK_S = 0.05  # frames that were asked for come at once, unless they turn out to be none
 
 
 class FlushScheduler:
@@ -32,6 +37,9 @@ class FlushScheduler:
         self._log = log
         self._wait_log = logs.Rate(WAIT_LOG_S)
         self._input_over = False
+        self.ask: Callable[[], bool] = lambda: False  # lets frames come that were held back, if there are any
+        self._serving = False
+        self._wake = trio.Event()
         self._nap = trio.CancelScope()
         self._hold_until = -math.inf  # the pacer's word, which no amount of audio overrules
         self._enough_since: float | None = None  # when what is there became enough to leave at once
@@ -48,24 +56,61 @@ class FlushScheduler:
         rate = self._timeline.rate()
         unsent = self._timeline.unsent(rate) if rate else 0
         if unsent:
-            now = trio.current_time()
-            self.policy.arrived(now)
-            due = max(self.policy.deadline(unsent / rate), self._hold_until)
-            if due < now and self._enough_since is None:
-                self._enough_since = now
+            self._expect(unsent / rate, trio.current_time())
+
+    def may_wait(self, seconds: float, now: float) -> bool:
+        """Say whether so much more audio may be held back: it makes nothing due, and is asked for in time."""
+        rate = self._timeline.rate()
+        if not self._serving or not rate:
+            return False
+        seconds += self._timeline.unsent(rate) / rate
+        return seconds < self.policy.enough_s() and self._expect(seconds, now)
+
+    def _expect(self, unsent_s: float, now: float) -> bool:
+        """Wake when so much audio is due; False if that is now."""
+        self.policy.arrived(now)
+        due = max(self.policy.deadline(unsent_s), self._hold_until)
+        if due > now:
             if due < self._nap.deadline:  # noqa: PLR1730 (setting a deadline costs more than asking for it)
                 self._nap.deadline = due
+            return True
+        if self._enough_since is None:
+            self._enough_since = now
+        self._wake.set()
+        return False
 
     def input_over(self) -> None:
         """No more frames will come: what is there is due."""
         self._input_over = True
-        self._nap.deadline = -math.inf
+        self._wake.set()
 
     async def _serve(self, feed: Feed) -> None:
         """Hand on chunks as they fall due, until there is nothing more for this connection."""
         pacer = Pacer(self._services.config.deepgram.catchup_rate)
         self._hold_until = -math.inf
         self.arrived()
+        self._serving = True
+        try:
+            while True:
+                waiting = None
+                with trio.CancelScope() as self._nap:
+                    waiting = await self._hand_on(feed, pacer)
+                if waiting is not None:
+                    await feed.chunks.send(waiting)
+                elif not self._nap.cancelled_caught:
+                    return
+                elif self.ask():
+                    with trio.move_on_after(ASK_S):
+                        await self._wake.wait()
+        finally:
+            self._serving = False
+            self.ask()
+
+    async def _hand_on(self, feed: Feed, pacer: Pacer) -> Chunk | None:
+        """Hand on what falls due, until there is no more or the feed is full: then return what has to wait.
+
+        The one scope around it is cancelled when something may be due by time.
+        """
         while not self._finished(feed.rate):
             now = trio.current_time()
             unsent = self._timeline.unsent(feed.rate)
@@ -81,20 +126,17 @@ class FlushScheduler:
             if chunk is not None:
                 self._flushed(chunk, feed.rate, now)
                 pacer.sent((chunk.end - chunk.start) / feed.rate, now)
-                await self._hand_on(feed, chunk)
+                try:
+                    feed.chunks.send_nowait(chunk)
+                except trio.WouldBlock:
+                    return chunk
+        return None
 
     def _due_since(self, due: float, now: float) -> float:
         """Return since when what leaves now was due: a deadline, or the coming of the audio."""
         since = due if due > -math.inf else self._enough_since
         self._enough_since = None
         return now if since is None else since
-
-    @staticmethod
-    async def _hand_on(feed: Feed, chunk: Chunk) -> None:
-        try:
-            feed.chunks.send_nowait(chunk)  # nearly always: saves a trip through the scheduler
-        except trio.WouldBlock:
-            await feed.chunks.send(chunk)
 
     def _finished(self, rate: int) -> bool:
         """Say whether all that a connection of `rate` can ever be sent was sent."""
@@ -119,8 +161,9 @@ class FlushScheduler:
     async def _sleep_until(self, due: float, now: float, unsent_s: float) -> None:
         if unsent_s and self._wait_log.allow(now):
             self._log.debug("Waiting to flush", **self.policy.explain(now, unsent_s))
-        with trio.CancelScope(deadline=due) as self._nap:
-            await trio.sleep_forever()
+        self._nap.deadline = due
+        await self._wake.wait()
+        self._wake = trio.Event()
 
     def _flushed(self, chunk: Chunk, rate: int, now: float) -> None:
         policy = self.policy

@@ -23,12 +23,17 @@ class Slot:
     end: tuple[EntryId, str] | None = None  # where and why it ends, once that is known
     closing: bool = False
     failed: bool = False  # its frames are read again when it restarts
+    held: Frames = field(default_factory=list)  # not worth a wake-up yet
+    held_s: float = 0.0
     late: Frames = field(default_factory=list)  # came while it was closing
     late_end: EntryId = ""  # and so did another end
     handed: int = 0  # the key of the last entry handed over
     first: EntryId = entries.ORIGIN
     cursor: int = -1  # `finalized` when last looked at
     cursor_at: float = 0.0  # and when it was seen to move
+
+    def __post_init__(self) -> None:
+        self.interaction.scheduler.ask = self.release
 
     @property
     def call(self) -> Call:
@@ -39,11 +44,24 @@ class Slot:
         if self.first == entries.ORIGIN:
             self.first = arrivals[0].entry
         self.active_at = now
+        self.handed = entries.key(arrivals[-1].entry)
+        self.held += arrivals
+        for arrival in arrivals:
+            self.held_s += len(arrival.frame.pcm) / 2 / arrival.frame.sample_rate
+        if self.interaction.scheduler.may_wait(self.held_s, now):
+            return True
+        self.release()
+        return not self.held
+
+    def release(self) -> bool:
+        """Let the call have what was held back; False if there is nothing or it cannot take it."""
+        if not self.held:
+            return False
         try:
-            self.frames.send_nowait(arrivals)
+            self.frames.send_nowait(self.held)
         except trio.WouldBlock:
             return False
-        self.handed = entries.key(arrivals[-1].entry)
+        self.held, self.held_s = [], 0.0
         return True
 
     def progress(self, now: float) -> float:
