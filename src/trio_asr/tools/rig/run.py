@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
@@ -13,6 +14,7 @@ from trio_asr.tools.rig.feeder import Feeder
 from trio_asr.tools.rig.processes import Rig
 
 POLL_S = 0.25
+SETTLE_S = 3.0
 
 #: What is done to the rig while calls are fed: told the moment of their first sample.
 Deed = Callable[[float], Awaitable[None]]
@@ -45,7 +47,12 @@ class Run:
             began: float = await nursery.start(self.feeder.run)
             nursery.start_soon(deed, began)
         deadline = trio.current_time() + within
-        while trio.current_time() < deadline and not await self.all_ended():  # noqa: ASYNC110 (another process)
+        ended_at = math.inf
+        while (now := trio.current_time()) < deadline:
+            ended_at = min(ended_at, now) if await self.all_ended() else math.inf
+            # A call that ended may go on at once, with frames that came while it closed.
+            if now - ended_at >= SETTLE_S or (now >= ended_at and (await self.account()).complete):
+                break
             await trio.sleep(POLL_S)
         return await self.account()
 
