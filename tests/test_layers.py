@@ -12,7 +12,7 @@ import trio_asr
 SOURCE = Path(trio_asr.__file__).parent
 # From the bottom up. A module may import from its own layer and from those below.
 LAYERS = [
-    {"core"},
+    {"core", "tallies"},
     {"config", "logs", "metrics", "notify", "troubles", "samples"},
     {"bus", "provider"},
     {"deepgram", "mock", "committer", "connections"},

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from trio_asr.tallies import PlainCounter, PlainHistogram
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 ROLES = ("starting", "standby", "active", "stopping")
@@ -103,14 +105,14 @@ class Metrics:
         self.connection_timeouts = self._counter(
             "deepgram_connection_timeouts", "Connections that Deepgram closed with 1011 for want of audio."
         )
-        closed = self._counter("deepgram_connections_closed", "Connections closed, by close code.", "code")
+        closed = self._family("deepgram_connections_closed", "Connections closed, by close code.", "code")
         self._closed_label = _bound(closed, ("1000", "1006", "1011"))
 
     def _transcripts(self) -> None:
         self.transcripts_received = self._counter(
             "deepgram_transcripts_received", "Results received from the provider, empty ones included."
         )
-        delivered = self._counter("asr_transcripts_delivered", "Transcripts that reached Redis.", "kind")
+        delivered = self._family("asr_transcripts_delivered", "Transcripts that reached Redis.", "kind")
         self.transcripts_delivered = _bound(delivered, ("partial", "final"))
         self.chunks_covered = self._counter(
             "asr_audio_chunks_covered", "Chunks all of whose audio is inside a committed final."
@@ -126,13 +128,11 @@ class Metrics:
         )
 
     def _losses(self) -> None:
-        count = _bound(self._counter("asr_gaps", "Stretches of audio given up, by reason.", "reason"))
-        samples = _bound(self._counter("asr_gap_samples", "Samples given up, by reason.", "reason"))
-        seconds = _bound(self._counter("asr_gap_seconds", "Audio given up, by reason.", "reason"))
+        count = _bound(self._family("asr_gaps", "Stretches of audio given up, by reason.", "reason"))
+        samples = _bound(self._family("asr_gap_samples", "Samples given up, by reason.", "reason"))
+        seconds = _bound(self._family("asr_gap_seconds", "Audio given up, by reason.", "reason"))
         self.gaps = _kept(lambda reason: GapMeter(count(reason), samples(reason), seconds(reason)))
-        self.dead_letters = _bound(
-            self._counter("asr_dead_letters", "Unusable entries, by reason.", "reason")
-        )
+        self.dead_letters = _bound(self._family("asr_dead_letters", "Unusable entries, by reason.", "reason"))
         self.duplicates_dropped = self._counter(
             "asr_duplicates_dropped", "Audio entries and results that were repeats."
         )
@@ -150,7 +150,7 @@ class Metrics:
 
     def _errors(self) -> None:
         self.errors = _bound(
-            self._counter("asr_errors", "Errors of handling, provider and publishing.", "kind"), ("internal",)
+            self._family("asr_errors", "Errors of handling, provider and publishing.", "kind"), ("internal",)
         )
         # The text of an error may quote a URL or a message, so the label says the kind only.
         self._last_error = self._gauge("asr_last_error_info", "The kind of the last error; 1.", "kind")
@@ -186,14 +186,17 @@ class Metrics:
         self._role = self._gauge("asr_role", "1 for the role the worker has now.", "role")
         self.set_role("starting")
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
+    def _counter(self, name: str, text: str) -> PlainCounter:
+        return PlainCounter(name, text, self.registry)
+
+    def _family(self, name: str, text: str, label: str) -> Counter:
+        return Counter(name, text, (label,), registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, text, buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, text: str, bounds: tuple[float, ...]) -> PlainHistogram:
+        return PlainHistogram(name, text, bounds, self.registry)
 
     def connections_closed(self, code: int) -> Counter:
         """The counter of a close code; codes that mean nothing here share the label ``other``."""
@@ -248,9 +251,9 @@ class Metrics:
     def seed_snapshot(self) -> dict[str, Any]:
         """The ``metrics`` object of ``/health``: counts, and the last 100 times in milliseconds."""
         return {
-            "connectionsCreated": _count(self.connections_created),
-            "connectionsReused": _count(self.connections_reused),
-            "duplicateConnectionAttempts": _count(self.duplicate_connection_attempts),
+            "connectionsCreated": int(self.connections_created.value),
+            "connectionsReused": int(self.connections_reused.value),
+            "duplicateConnectionAttempts": int(self.duplicate_connection_attempts.value),
             "connectionCreationWaitTime": list(self._recent_waits_ms),
             "chunksProcessedAfterInitial": self._chunks_after_initial,
             "averageTimeBetweenChunks": list(self._recent_intervals_ms),
@@ -277,10 +280,6 @@ def _bound(family: Counter, beforehand: Iterable[str] = ()) -> Callable[[str], C
     for label in beforehand:
         child(label)
     return child
-
-
-def _count(counter: Counter) -> int:
-    return int(sum(sample.value for metric in counter.collect() for sample in metric.samples))
 
 
 def _ms(seconds: float) -> float:

@@ -1,0 +1,49 @@
+"""Counters and histograms for what happens thousands of times a second.
+
+prometheus_client's own take a lock for each change and go through a histogram's buckets one by one. Here all
+changes, and the reading, are the event loop's: plain numbers, which the registry asks for when somebody looks.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+
+class PlainCounter(Collector):
+    """A counter without labels."""
+
+    def __init__(self, name: str, text: str, registry: CollectorRegistry) -> None:
+        self.value = 0.0
+        self._name, self._text = name, text
+        registry.register(self)
+
+    def inc(self, amount: float = 1) -> None:
+        self.value += amount
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(self._name, self._text, value=self.value)
+
+
+class PlainHistogram(Collector):
+    """A histogram without labels; `bounds` are its buckets' upper ends, the infinite one left out."""
+
+    def __init__(self, name: str, text: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
+        self._name, self._text = name, text
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def collect(self) -> Iterable[Metric]:
+        names = [*map(str, self._bounds), "+Inf"]
+        buckets = list(zip(names, map(float, accumulate(self._counts)), strict=True))
+        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
