@@ -24,6 +24,7 @@ from trio_asr.services import Services
 
 LEASE_CHECK_S = 0.25
 WAIT_LOG_S = 5.0
+ROUNDING_S = 1e-6  # ten times 0.02 is less than 0.2
 ASK_S = 0.05  # frames that were asked for come at once, unless they turn out to be none
 
 
@@ -58,13 +59,17 @@ class FlushScheduler:
         if unsent:
             self._expect(unsent / rate, trio.current_time())
 
-    def may_wait(self, seconds: float, now: float) -> bool:
-        """Say whether so much more audio may be held back: it makes nothing due, and is asked for in time."""
+    def may_wait(self, seconds: float, now: float) -> float:
+        """Return how much audio may be held back, given that it begins to be: less makes nothing due.
+
+        It is asked for in time, whether or not more of it comes.
+        """
         rate = self._timeline.rate()
         if not self._serving or not rate:
-            return False
-        seconds += self._timeline.unsent(rate) / rate
-        return seconds < self.policy.enough_s() and self._expect(seconds, now)
+            return 0.0
+        unsent_s = self._timeline.unsent(rate) / rate
+        room_s = self.policy.enough_s() - unsent_s - ROUNDING_S
+        return room_s if seconds < room_s and self._expect(unsent_s + seconds, now) else 0.0
 
     def _expect(self, unsent_s: float, now: float) -> bool:
         """Wake when so much audio is due; False if that is now."""

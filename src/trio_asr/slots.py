@@ -25,6 +25,7 @@ class Slot:
     failed: bool = False  # its frames are read again when it restarts
     held: Frames = field(default_factory=list)  # not worth a wake-up yet
     held_s: float = 0.0
+    room_s: float = 0.0  # so much of it would be
     late: Frames = field(default_factory=list)  # came while it was closing
     late_end: EntryId = ""  # and so did another end
     handed: int = 0  # the key of the last entry handed over
@@ -48,7 +49,9 @@ class Slot:
         self.held += arrivals
         for arrival in arrivals:
             self.held_s += len(arrival.frame.pcm) / 2 / arrival.frame.sample_rate
-        if self.interaction.scheduler.may_wait(self.held_s, now):
+        if not self.room_s:
+            self.room_s = self.interaction.scheduler.may_wait(self.held_s, now)
+        if self.held_s < self.room_s:
             return True
         self.release()
         return not self.held
@@ -61,7 +64,7 @@ class Slot:
             self.frames.send_nowait(self.held)
         except trio.WouldBlock:
             return False
-        self.held, self.held_s = [], 0.0
+        self.held, self.held_s, self.room_s = [], 0.0, 0.0
         return True
 
     def progress(self, now: float) -> float:

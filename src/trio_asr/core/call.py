@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from trio_asr.core import entries
 from trio_asr.core.entries import EntryId
 from trio_asr.core.frames import Frame
@@ -21,7 +23,7 @@ from trio_asr.core.timeline import Timeline
 GAP_STEP_S = 1.0  # at the retention bound, give up this much at once instead of a frame at a time
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, gc=False):
     """One frame on its way from the reader to its call."""
 
     entry: EntryId

@@ -43,7 +43,7 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     rate_us: int = 0  # the time of that sample
 
 
-class _Source(NamedTuple):
+class _Source(msgspec.Struct, gc=False):
     """A stretch of bytes on the timeline and the entry that it came from."""
 
     start: int
