@@ -8,6 +8,7 @@ from trio_asr.tools.chaos.stage import Finding, Row, Stage, all_of
 from trio_asr.tools.rig.feeder import RATE, Mode
 
 CUT_AT_S, CUT_S = 5.0, 3.0
+CUT = "cut by producers"
 MAXLEN = 300  # a second of six calls: more than a feeder that is held up adds at once
 
 
@@ -35,9 +36,7 @@ def _only_what_was_cut(finding: Finding) -> list[str]:
             # Calls begin up to a second after the clock does.
             if not (CUT_AT_S - 1.5) * RATE <= first <= last <= (CUT_AT_S + CUT_S + 0.5) * RATE:
                 broken.append(f"{call.id} has lost {first}-{last}, which was never cut")
-        if call.lost:
-            finding.stage.notes.append(f"{call.lost / RATE:.2f} s cut")
-            call.lost = 0
+        call.gaps[CUT], call.lost = call.lost, 0
     return broken
 
 
@@ -73,6 +72,7 @@ ROWS = (
         settings={"interaction": {"gap_fill_ms": 5000}},
         trust_feeder=True,
         maxlen=MAXLEN,
+        gaps=frozenset({CUT}),
         check=_only_what_was_cut,
     ),
     Row("end-early", "call_end 2 s early", _watch, all_of(Mode.END_EARLY), connections=2),

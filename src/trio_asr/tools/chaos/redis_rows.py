@@ -10,6 +10,7 @@ from trio_asr.tools.rig.spans import size
 
 START_S = 5.0
 UNREAD_S = 0.2
+GONE = "gone with Redis"
 
 
 def _alive(finding: Finding) -> list[str]:
@@ -97,8 +98,7 @@ def _goes_on(finding: Finding) -> list[str]:
         seqs = [one["seq"] for one in finding.evidence.transcripts[call.id]]
         if not seqs or seqs[0] == 1:
             broken.append(f"{call.id} begins again at seq {seqs[:1]}")
-        finding.stage.notes.append(f"{call.lost / RATE:.2f} s gone")
-        call.lost = 0
+        call.gaps[GONE], call.lost = call.lost, 0
     return broken
 
 
@@ -119,6 +119,6 @@ ROWS = (
     Row("redis-scripts", "script cache flushed again and again", _flush_scripts, check=_alive),
     Row("redis-oom", "Redis out of memory for 6 s", _out_of_memory, check=_alive),
     Row("redis-readonly", "Redis read-only for 6 s", _read_only, check=_alive),
-    Row("redis-empty", "Redis emptied", _empty, trust_feeder=True, check=_goes_on),
+    Row("redis-empty", "Redis emptied", _empty, trust_feeder=True, gaps=frozenset({GONE}), check=_goes_on),
     Row("redis-wrongtype", "a transcript key of the wrong type for 6 s", _wrong_type, check=_alive),
 )
