@@ -116,6 +116,21 @@ def test_what_is_only_looked_at_teaches_about_holes_and_repeats() -> None:
     assert again.timeline.received == 6 * SIZE // 2
 
 
+@pytest.mark.parametrize("cursor", [SIZE // 2 + 7, 3 * SIZE // 2, 3 * SIZE // 2 + 7, 4 * SIZE // 2])
+def test_silence_before_the_entry_to_resume_at_is_not_put_there_again(cursor: int) -> None:
+    """The cursor in the silence, at its end, and in the frame after it."""
+    call = begun()
+    frames = [arrival(n) for n in (1, 4, 5)]
+    call.receive(frames)
+    call.give_up_until(cursor, "memory")
+    committed(call)
+    again = restarted(call)
+    again.receive(frames)
+    assert again.timeline.received == call.timeline.received == 5 * SIZE // 2
+    chunk, same = again.timeline.take(10**6), call.timeline.take(10**6)
+    assert chunk == same
+
+
 def test_a_call_that_was_over_is_resumed_and_says_so_once() -> None:
     """Also when its worker is killed after that; and its times go on."""
     call = begun()

@@ -86,7 +86,7 @@ class Machine(RuleBasedStateMachine):
         n = next(self.count)
         same = bool(self.model.entries) and self.model.entries[-1].rate == rate
         pcm = bytes((n * 41 + i) % 255 + 1 for i in range(size))
-        one = Appended(f"{n}-0", pcm, rate, silence if same and size else 0)
+        one = Appended(f"{n}-0", pcm, rate, silence if same else 0)
         self.model.append(one)
         self.timeline.append(one.entry, one.pcm, one.rate, silence=one.silence)
 
