@@ -1,7 +1,7 @@
 """Counters and histograms for what happens thousands of times a second.
 
 prometheus_client's own take a lock for each change and go through a histogram's buckets one by one. Here all
-changes, and the reading, are the event loop's: plain numbers, which the registry asks for when somebody looks.
+changes, and the reading, are the event loop's: plain numbers that the registry asks for when somebody looks.
 """
 
 from bisect import bisect_left
