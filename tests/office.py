@@ -196,9 +196,13 @@ class Producer:
 
     def envelope(self, seconds: float, rate: int = RATE) -> bytes:
         """Make the next frame."""
-        self._seq += 1
         samples = round(seconds * rate)
-        pcm = stamp(self.number, self.samples, samples)
+        envelope = self._wrap(stamp(self.number, self.samples, samples), rate)
+        self.samples += samples
+        return envelope
+
+    def _wrap(self, pcm: bytes, rate: int) -> bytes:
+        self._seq += 1
         document = {
             "tenant_id": "tenant",
             "interaction_id": self.id,
@@ -208,8 +212,11 @@ class Producer:
             "encoding": "pcm16",
             "audio": base64.b64encode(pcm).decode(),
         }
-        self.samples += samples
         return msgspec.json.encode(document)
+
+    def publish(self, pcm: bytes, rate: int = RATE) -> EntryId:
+        """Add these very bytes as one frame."""
+        return self._store.add(AUDIO, self._wrap(pcm, rate))
 
     def speak(self, seconds: float, rate: int = RATE) -> EntryId:
         """Add one frame."""

@@ -17,6 +17,7 @@ from trio_asr.bus.memory import MemoryStore
 from trio_asr.config import Config
 from trio_asr.config.sections import RedisConfig
 from trio_asr.interaction import Frames, Interaction
+from trio_asr.simulator.stamps import stamp
 
 GOOD = {"interaction_id": "x", "seq": 1, "sample_rate": 8000, "audio": "AAAA"}
 
@@ -222,6 +223,25 @@ async def test_frames_while_the_call_closes(autojump_clock: MockClock) -> None:
         assert on.calls.slots == {}
         assert on.happened(call) == ["started", "ended", "resumed", "ended"]
         assert on.events(call)[-1]["reason"] == "call_end"
+
+
+async def test_half_a_sample_at_the_end_joins_the_late_frames(autojump_clock: MockClock) -> None:
+    """Requirements 7: a call that goes on after its end goes on at the very byte."""
+    provider = EchoProvider()
+    async with office(provider=provider) as on:
+        call, pcm = on.producer(), stamp(1, 0, 8000)
+        call.publish(pcm[:7001])
+        call.end()
+        provider.mute = True
+        await trio.sleep(5)
+        call.publish(pcm[7001:])
+        call.end()
+        await trio.sleep(1)
+        provider.mute = False
+        call.samples = 8000
+        await trio.sleep(60)
+        assert complete(on, call)
+        assert on.happened(call) == ["started", "ended", "resumed", "ended"]
 
 
 async def test_an_end_of_a_call_with_several_in_one_read(autojump_clock: MockClock) -> None:

@@ -168,8 +168,8 @@ class Calls:
             connections=call.connection,
         )
         self._restarts.pop(call.id, None)
-        if slot.failed:
-            await self._reload(slot)
+        if slot.failed or (slot.late and call.timeline.half_sample):
+            await self._reload(slot)  # the other half of that sample begins the late frames
             return
         del self.slots[call.id]
         self._remember(call.id, entries.key(call.last_entry))
@@ -195,7 +195,7 @@ class Calls:
 
     async def _restart_later(self, slot: Slot) -> None:
         slot.failed = True
-        slot.late = []
+        slot.late, slot.held = [], []
         slot.call.timeline.finalize(slot.call.timeline.received)  # it may wait for long: let go of the audio
         await self._services.committer.forget(slot.call.outbox)
         backoff = self._restarts.setdefault(slot.call.id, Backoff(RESTART_BASE_S, RESTART_CAP_S))

@@ -124,6 +124,8 @@ class Sender:
         try:
             async with self._services.connections.provider.connect(rate) as link:
                 self.connecting = False
+                if timeline.rate_at(timeline.finalized) != rate:
+                    return Again.NOW  # what it was for was given up meanwhile
                 self._services.metrics.connection_opened(trio.current_time() - wanted)
                 return await self._converse(link, feeds)
         except ConnectFailed as failure:

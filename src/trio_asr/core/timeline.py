@@ -105,6 +105,11 @@ class Timeline:
         """Bytes of audio in memory."""
         return len(self._audio)
 
+    @property
+    def half_sample(self) -> bool:
+        """The last byte received is the first half of a sample."""
+        return len(self._audio) % 2 == 1
+
     def rate(self) -> int:
         """Return the sample rate at `sent`, in Hz (0 before the first frame)."""
         return self.rate_at(self.sent)
