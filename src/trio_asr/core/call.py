@@ -84,7 +84,7 @@ class Call:
 
     def _receive(self, arrival: Arrival, tally: Tally) -> None:
         entry, frame = arrival.entry, arrival.frame
-        if frame.seq is not None and self._repeats.is_repeat(arrival.data):
+        if frame.seq is not None and self._repeats.is_repeat(frame.seq, arrival.data):
             tally.repeats += 1
             return
         silence = self._series.missing(frame)

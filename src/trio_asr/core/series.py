@@ -33,18 +33,17 @@ class Repeats:
     """Recognises entries that are byte-identical to one of the last `REPEAT_WINDOW`."""
 
     def __init__(self) -> None:
-        self._seen: set[int] = set()
-        self._order: deque[int] = deque()
+        self._seen: deque[int] = deque(maxlen=REPEAT_WINDOW)
+        self._highest = -(2**63)  # the highest seq so far: an entry with a higher one is no repeat
 
-    def is_repeat(self, data: bytes) -> bool:
-        """Note `data` and say whether it was there already (compared by 64-bit hash)."""
+    def is_repeat(self, seq: int, data: bytes) -> bool:
+        """Note `data`, which has this `seq`, and say whether it was there (compared by 64-bit hash)."""
         digest = hash(data)
-        if digest in self._seen:
+        if seq > self._highest:
+            self._highest = seq
+        elif digest in self._seen:
             return True
-        self._seen.add(digest)
-        self._order.append(digest)
-        if len(self._order) > REPEAT_WINDOW:
-            self._seen.discard(self._order.popleft())
+        self._seen.append(digest)
         return False
 
 
