@@ -63,6 +63,7 @@ class Committer:
         self._drains: dict[str, trio.Event] = {}
         self._wake = trio.Event()
         self._in_flight: set[str] = set()
+        self._next_round = -math.inf
         self._answered = trio.Event()  # set and replaced at the end of every round
 
     def submit(self, source: Source) -> None:
@@ -103,6 +104,8 @@ class Committer:
             self._wake = trio.Event()
             self._retry_refused(trio.current_time())
             while self._ready:
+                await trio.sleep_until(self._next_round)
+                self._next_round = trio.current_time() + self._bus.cadence_s
                 await self._round()
 
     def _retry_refused(self, now: float) -> None:

@@ -57,6 +57,11 @@ class Answer(NamedTuple):
 class Bus(Protocol):
     """Every method raises `BusUnavailable` when the bus is away."""
 
+    @property
+    def cadence_s(self) -> float:
+        """How far apart the beginnings of two commits had better be: what waits meanwhile goes together."""
+        ...
+
     async def acquire(self, ttl_ms: int) -> bool:
         """Take the lease and set a fresh fence, unless somebody holds the lease."""
         ...

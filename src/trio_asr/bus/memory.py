@@ -70,6 +70,8 @@ class MemoryStore:
 class MemoryBus:
     """One worker's side of a `MemoryStore`."""
 
+    cadence_s = 0.0
+
     def __init__(self, store: MemoryStore, *, audio_stream: str, end_stream: str) -> None:
         self._store = store
         self._audio, self._ends = audio_stream, end_stream

@@ -29,6 +29,7 @@ READ_COUNT = 1000
 FIRST_COUNT = 32  # how large entries are is not known yet; the count doubles from read to read
 READ_BYTES = 8 * 1024 * 1024  # what one read should bring at the most; large entries lower the count
 CADENCE_S = 0.04  # reads no more often than this: a batch costs little more than an entry
+COMMIT_CADENCE_S = 0.015  # nor commits than this
 SOCKET_TIMEOUT_S = 3.0
 ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints outlive their call by a day
 LOAD_PAGE = 500
@@ -41,6 +42,8 @@ T = TypeVar("T")
 
 class RedisBus:
     """One worker's side of the bus."""
+
+    cadence_s = COMMIT_CADENCE_S
 
     def __init__(self, url: str, *, group: str, audio_stream: str, end_stream: str) -> None:
         self._token = ""
