@@ -138,7 +138,7 @@ def report(seen: Measured) -> Report:
         frame_ms=seen.plan.frame_ms,
         wss=seen.wss,
         cpu_ms_per_call_second=round(daemon * MILLISECONDS / calls, 4),
-        calls_per_core=int(calls / daemon) if daemon else 0,
+        calls_per_core=round(calls / daemon) if daemon else 0,
         daemon_cpu=round(daemon, 4),
         idle_cpu=round(seen.idle_cpu, 4),
         simulator_cpu=round(share("simulator"), 4),
