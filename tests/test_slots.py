@@ -1,0 +1,127 @@
+"""Frames on their way to a call: held back while they make nothing due, and never longer."""
+
+from __future__ import annotations
+
+import itertools
+
+import trio
+from tests.stage import RATE, Stage, config, stage, whole
+from trio.testing import MockClock
+
+from trio_asr.bus.memory import MemoryBus
+from trio_asr.core.call import Arrival, Bounds, Call, Tally
+from trio_asr.core.frames import Frame
+from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.interaction import Frames, Interaction
+from trio_asr.simulator.board import Board
+from trio_asr.simulator.faults import Faults
+from trio_asr.simulator.server import SimulatorSettings
+from trio_asr.simulator.stamps import stamp
+from trio_asr.slots import Slot
+
+FRAME_S = 0.02
+
+
+class CountedCall(Call):
+    """Counts the batches that it is handed."""
+
+    batches = 0
+
+    def receive(self, arrivals: list[Arrival]) -> Tally:
+        self.batches += 1
+        return super().receive(arrivals)
+
+
+class Desk:
+    """One call in its slot, given frames as the dispatcher gives them."""
+
+    def __init__(self, call: CountedCall, slot: Slot) -> None:
+        self.call, self.slot = call, slot
+        self.done = trio.Event()
+        self.samples = self._seq = 0
+
+    def speak(self, seconds: float = FRAME_S) -> bool:
+        count = round(seconds * RATE)
+        self._seq += 1
+        frame = Frame("call", stamp(1, self.samples, count), RATE, self._seq, self._seq * 20, "tenant")
+        self.samples += count
+        arrival = Arrival(f"{self._seq}-0", str(self._seq).encode(), frame)
+        return self.slot.hand_over([arrival], trio.current_time())
+
+    async def talk(self, seconds: float) -> None:
+        for _ in range(round(seconds / FRAME_S)):
+            assert self.speak()
+            await trio.sleep(FRAME_S)
+
+    async def hang_up(self) -> None:
+        self.slot.release()
+        self.slot.frames.close()
+        await self.done.wait()
+
+
+async def sit(on: Stage, nursery: trio.Nursery, room: int = 256) -> Desk:
+    stored = (await MemoryBus(on.store, audio_stream="", end_stream="").load(["call"]))[0]
+    call = CountedCall(
+        Outbox("call", Topics("transcript.call", "asr_events", 1000), stored), Bounds(1000, 120)
+    )
+    send, receive = trio.open_memory_channel[Frames](room)
+    desk = Desk(call, Slot(Interaction(call, on.services), send, trio.current_time()))
+
+    async def run() -> None:
+        await desk.slot.interaction.run(receive)
+        call.end("9999999999999-0", "test")
+        await on.services.committer.drained(call.outbox)
+        desk.done.set()
+
+    nursery.start_soon(run)
+    return desk
+
+
+async def test_a_call_is_woken_once_per_chunk_and_its_chunks_are_in_time(autojump_clock: MockClock) -> None:
+    async with stage() as (on, nursery):
+        desk = await sit(on, nursery)
+        await desk.talk(5)
+        instants = on.sent()
+        assert instants[0] == 0.48  # the frame that completes 500 ms comes at 24 * 20 ms
+        assert [round(b - a, 6) for a, b in itertools.pairwise(instants)] == [0.2] * 22
+        assert desk.call.batches <= 25 + len(instants)  # one by one only until there is a connection
+        await desk.hang_up()
+        assert whole(on.finals(), desk.samples)
+
+
+async def test_frames_held_back_leave_by_timer_when_no_more_come(autojump_clock: MockClock) -> None:
+    async with stage() as (on, nursery):
+        desk = await sit(on, nursery)
+        desk.speak(0.5)
+        await trio.sleep(0.1)
+        desk.speak(0.1)
+        assert desk.slot.held
+        await trio.sleep(3)
+        assert on.sent() == [0.0, 0.5]  # 500 ms after the last flush
+        assert not desk.slot.held
+        await desk.hang_up()
+        assert whole(on.finals(), desk.samples)
+
+
+async def test_frames_held_back_are_not_forgotten_with_their_connection(autojump_clock: MockClock) -> None:
+    simulator = SimulatorSettings(board=Board(Faults()))
+    async with stage(simulator, config(url="ws://deepgram.test/v1/listen")) as (on, nursery):
+        desk = await sit(on, nursery)
+        desk.speak(0.5)
+        await trio.sleep(0.1)
+        desk.speak(0.1)
+        simulator.board.strike(Faults(abort_after_s=0))
+        await trio.sleep(0.1)
+        assert not desk.slot.held
+        await trio.sleep(20)
+        assert len(on.connections) == 2
+        await desk.hang_up()
+        assert whole(on.finals(), desk.samples)
+
+
+async def test_a_call_that_cannot_take_its_frames_says_so(autojump_clock: MockClock) -> None:
+    async with stage() as (on, nursery):
+        desk = await sit(on, nursery, room=1)
+        assert desk.speak(0.5)
+        assert not desk.speak(0.5)
+        nursery.cancel_scope.cancel()
