@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import trio
-from tests.stage import RATE, Stage, config, stage, whole
+from tests.stage import RATE, Stage, stage, whole
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryBus
@@ -105,7 +105,7 @@ async def test_frames_held_back_leave_by_timer_when_no_more_come(autojump_clock:
 
 async def test_frames_held_back_are_not_forgotten_with_their_connection(autojump_clock: MockClock) -> None:
     simulator = SimulatorSettings(board=Board(Faults()))
-    async with stage(simulator, config(url="ws://deepgram.test/v1/listen")) as (on, nursery):
+    async with stage(simulator) as (on, nursery):
         desk = await sit(on, nursery)
         desk.speak(0.5)
         await trio.sleep(0.1)

@@ -119,6 +119,10 @@ class FlushScheduler:
         while not self._finished(feed.rate):
             now = trio.current_time()
             unsent = self._timeline.unsent(feed.rate)
+            if not unsent:
+                pacer.waiting(0.0, 0.0)
+                await self._sleep_until(math.inf, now, 0.0)
+                continue
             limit = self._chunk_limit(pacer, unsent, feed.rate)
             self._hold_until = pacer.ready_at(min(unsent, limit) / feed.rate, now)
             due = max(self._due(unsent, feed.rate), self._hold_until)
@@ -152,7 +156,7 @@ class FlushScheduler:
 
     def _due(self, unsent: int, rate: int) -> float:
         closing = self._input_over or self._timeline.segment_end() < self._timeline.received
-        if unsent and closing:
+        if closing:
             return -math.inf  # nothing will be added to this
         return self.policy.deadline(unsent / rate)
 

@@ -12,6 +12,7 @@ event of that protocol are taken for one.
 from __future__ import annotations
 
 import binascii
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -124,6 +125,7 @@ def decode_end(fields: list[bytes]) -> CallEnd:
     return CallEnd(interaction_id, str(document.get("reason") or ""))
 
 
+@lru_cache(4096)  # each call's comes fifty times a second
 def check_id(interaction_id: str) -> None:
     """Refuse ids that could not stand in a key, a header or a log line.
 

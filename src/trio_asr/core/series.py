@@ -65,6 +65,9 @@ class Series:
         if last is None or frame.seq is None or last.seq is None or frame.sample_rate != last.sample_rate:
             return self._restart(frame)
         lost = frame.seq - last.seq - 1
+        if lost == 0 and not self._owed and not self._due:  # nearly always
+            self._last = frame
+            return 0
         if lost < -LATE_WINDOW or (lost and not self._in_step(last, frame)):
             return self._restart(frame)
         if lost < 0:

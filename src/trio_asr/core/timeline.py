@@ -81,7 +81,8 @@ class Timeline:
         self._base = 2 * place.finalized  # the position of _audio[0]
         self._audio = bytearray(place.at - self._base)  # silence not finalized before the first entry
         self._sources: deque[_Source] = deque()
-        self._tail = _Source(place.at, place.at, place.entry, place.offset)
+        self._tail, self._tail_offset = place.entry, place.offset  # the entry after whose byte all ends
+        self._tail_end = place.at
         self._segments = [Segment(place.rate_from, place.rate, place.rate_us)] if place.rate else []
 
     # -- what there is ---------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ class Timeline:
         position = 2 * sample
         source = next((s for s in self._sources if s.end > position), None)
         if source is None:
-            entry, offset, at = self._tail.entry, self._tail.offset, max(position, self._tail.end)
+            entry, offset, at = self._tail, self._tail_offset, max(position, self._tail_end)
         elif source.start <= position:
             entry, offset, at = source.entry, source.offset + position - source.start, position
         else:
@@ -163,7 +164,7 @@ class Timeline:
         end = self._base + len(self._audio)
         if end > start:
             self._sources.append(_Source(start, end, entry, offset))
-        self._tail = _Source(end, end, entry, len(pcm))
+        self._tail, self._tail_offset, self._tail_end = entry, len(pcm), end
 
     def take(self, limit: int, due: float = 0.0) -> Chunk | None:
         """Take at most `limit` samples of the present segment to send, and move `sent` past them."""
