@@ -29,6 +29,7 @@ READ_COUNT = 1000
 FIRST_COUNT = 32  # how large entries are is not known yet; the count doubles from read to read
 READ_BYTES = 8 * 1024 * 1024  # what one read should bring at the most; large entries lower the count
 CADENCE_S = 0.04  # reads no more often than this: a batch costs little more than an entry
+BUSY, BUSY_CADENCE_S = 100, 0.02  # but a batch so large costs more than a read, and comes as a burst
 COMMIT_CADENCE_S = 0.015  # nor commits than this
 SOCKET_TIMEOUT_S = 3.0
 ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints outlive their call by a day
@@ -119,7 +120,8 @@ class RedisBus:
             self._count = max(1, self._count // 2)  # a server may cut a reader off for the size of its reply
             raise BusUnavailable(_describe(error)) from error
         if not batch.audio_full and not batch.ends_full:
-            self._next_read = trio.current_time() + CADENCE_S
+            cadence_s = CADENCE_S if len(batch.audio) < BUSY else BUSY_CADENCE_S
+            self._next_read = trio.current_time() + cadence_s
         return batch
 
     def _read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
