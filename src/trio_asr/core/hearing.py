@@ -15,6 +15,7 @@ Nothing is ever passed over that is in neither a final nor a gap, and no sequenc
 from __future__ import annotations
 
 import enum
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from trio_asr.core.outbox import Item, Outbox, Transcript
 from trio_asr.core.timeline import Timeline
 
 TOLERANCE_S = 0.02
+MAX_UNCOVERED = 1000  # chunks: minutes of audio
 DEFAULT_CONFIDENCE = 0.9  # what the old worker publishes when the provider gives none
 
 
@@ -57,7 +59,8 @@ class Hearing:
         self.answered = timeline.finalized  # the timeline sample up to which anything was said
         self.metadata: Metadata | None = None
         self.progressed = False  # it moved the cursor: the connection was of use
-        self.chunk_ends: list[int] = []  # ends of the chunks sent that no final has covered yet
+        # Ends of the chunks sent that no final has covered yet; those that none ever will drop out.
+        self.chunk_ends: deque[int] = deque(maxlen=MAX_UNCOVERED)
         self._timeline = timeline
         self._outbox = outbox
         self._connection = connection
@@ -135,8 +138,10 @@ class Hearing:
 
     def _advance(self, end: int, transcript: Transcript | None) -> None:
         place = self._timeline.finalize(end)
-        covered = sum(1 for chunk_end in self.chunk_ends if chunk_end <= end)
-        del self.chunk_ends[:covered]
+        covered = 0
+        while self.chunk_ends and self.chunk_ends[0] <= end:
+            self.chunk_ends.popleft()
+            covered += 1
         self.progressed = True
         self._outbox.put(Item(place=place, transcript=transcript, chunks=covered))
 
