@@ -66,7 +66,8 @@ class Connections:
         self._places = trio.CapacityLimiter(limit)
         self._patience_s = connect_timeout_s + 1
         self._account = Gate(self._patience_s)
-        self._queries: dict[int, Gate] = {}  # by sample rate: in all else the query is the same for all calls
+        # By sample rate (in all else the query is the same for all calls), of queries that were refused.
+        self._queries: dict[int, Gate] = {}
         self._lease, self._metrics, self._troubles = lease, metrics, troubles
         self._log = logs.get("connections")
 
@@ -82,7 +83,8 @@ class Connections:
     async def admitted(self, rate: int, wanted: Callable[[], bool]) -> None:
         """Wait until an attempt for audio of this rate makes sense."""
         await self._account.wait(wanted)
-        await self._query(rate).wait(wanted)
+        if (query := self._queries.get(rate)) is not None:
+            await query.wait(wanted)
 
     @asynccontextmanager
     async def place(self, borrower: object) -> AsyncIterator[None]:
@@ -101,10 +103,10 @@ class Connections:
         """Take note of a connection that opened."""
         self.open += 1
         self._metrics.connections.set(self.open)
-        for gate in (self._account, self._query(rate)):
-            if gate.breaker.succeeded():
+        for gate in (self._account, self._queries.pop(rate, None)):
+            if gate is not None and gate.breaker.succeeded():
                 self._log.info("Deepgram accepts connections again", sample_rate=rate)
-            gate.changed()
+                gate.changed()
         self._metrics.breaker_open.set(0)
         self._troubles.end(TROUBLE, trio.current_time())
 
