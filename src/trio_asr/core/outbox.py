@@ -16,6 +16,7 @@ from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, Write,
 from trio_asr.core.timeline import Place
 
 MAX_WRITES = 64  # per commit, so that no call keeps Redis busy for long
+PASSING = ("utterance_end", "connection_opened", "connection_closed")  # events that nobody misses in a gap
 
 
 class Topics(NamedTuple):
@@ -92,21 +93,24 @@ class Outbox:
         self._partial = transcript
 
     def shed(self, before: int) -> int:
-        """Turn transcripts of audio before a sample, which wait in vain, into gaps; return how many."""
-        shed = 0
-        for i, item in enumerate(self._queue):
+        """Turn transcripts of audio before a sample, which wait in vain, into gaps; return how many.
+
+        What adjoins becomes one, or this would go on growing.
+        """
+        old, shed = 0, 0
+        kept: list[Item] = []
+        for item in self._queue:
             if item.place is not None and item.place.finalized >= before:
                 break
-            if item.transcript is not None:
-                lost = item.transcript
-                event = {
-                    "event": "gap",
-                    "reason": "unpublished",
-                    "start_ms": lost.start_ms,
-                    "end_ms": lost.end_ms,
-                }
-                self._queue[i] = item._replace(transcript=None, event=event)
-                shed += 1
+            old += 1
+            shed += item.transcript is not None
+            without = _unpublished(item)
+            joined = _joined(kept[-1], without) if kept else None
+            if joined is None:
+                kept.append(without)
+            else:
+                kept[-1] = joined
+        self._queue[:old] = kept
         return shed
 
     # -- what goes out ---------------------------------------------------------------------------------
@@ -184,3 +188,24 @@ class Outbox:
         if self.trace_id is not None:
             head["trace_id"] = self.trace_id
         return encode(head | event | {"timestamp_ms": wall_ms})
+
+
+def _unpublished(item: Item) -> Item:
+    if (lost := item.transcript) is None:
+        return item
+    event = {"event": "gap", "reason": "unpublished", "start_ms": lost.start_ms, "end_ms": lost.end_ms}
+    return item._replace(transcript=None, event=event)
+
+
+def _joined(gap: Item, item: Item) -> Item | None:
+    """Return the gap with what follows it, if that is more of the same or of no interest any more."""
+    event, more = gap.event, item.event
+    if event is None or event["event"] != "gap" or item.ended is not None:
+        return None
+    if more is not None and more["event"] not in PASSING:
+        if more["event"] != "gap" or more["reason"] != event["reason"]:
+            return None
+        event = event | {"end_ms": more["end_ms"]}
+        if "samples" in more:
+            event["samples"] += more["samples"]
+    return gap._replace(place=item.place or gap.place, event=event, chunks=gap.chunks + item.chunks)
