@@ -257,8 +257,9 @@ class Calls:
         limits = self._config.interaction
         held = 0
         for slot in self.slots.values():
+            if now - slot.progress(now) >= STUCK_S:
+                continue
             held += slot.call.timeline.held_bytes
-            moving = now - slot.progress(now) < STUCK_S
-            if moving and slot.call.unfinalized_s() > FULL * limits.max_unfinalized_s:
+            if slot.call.unfinalized_s() > FULL * limits.max_unfinalized_s:
                 return True
         return held > FULL * limits.max_unfinalized_total_mb * 1_000_000
