@@ -1,0 +1,194 @@
+"""What tests of bounds need: a provider and a producer that cost and keep next to nothing, and a scale."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import os
+import struct
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import trio
+from tests.office import AUDIO, ENDS, RATE, EchoProvider, Office, read
+
+from trio_asr.bus.memory import MemoryStore
+from trio_asr.core import messages
+from trio_asr.core.messages import Alternative, Channel, Message, Metadata, Results, Word
+from trio_asr.provider import ConnectFailed, Link, LinkClosed
+
+TIMEOUT_S = 10.0
+
+
+def float32(seconds: float) -> float:
+    """Round as Deepgram's times are."""
+    (rounded,) = struct.unpack("f", struct.pack("f", seconds))
+    return float(rounded)
+
+
+class Scale(NamedTuple):
+    """What is in use: Python's small blocks, each (part of) an object, and the process' memory."""
+
+    blocks: int
+    rss: int
+
+    def grew(self, before: Scale) -> bool:
+        """Say whether this is more than noise beyond `before`: a cache, a dict that doubles, a page."""
+        return self.blocks - before.blocks > 1500 or self.rss - before.rss > 8_000_000
+
+
+def look() -> Scale:
+    """Look at the scale."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return Scale(sys.getallocatedblocks(), pages * os.sysconf("SC_PAGESIZE"))
+
+
+# -- the provider --------------------------------------------------------------------------------------------
+
+
+class LeanProvider(EchoProvider):
+    """Answers each segment with one word that fills it, in times of float32; keeps nothing of it all.
+
+    `status` is what every handshake is refused with, 0 for one that is never answered, `only` those
+    of one rate if it is given; `abort_s` resets a
+    connection after so much audio; a `mute` one takes audio and says nothing, a `vague` one only interims.
+    """
+
+    def __init__(
+        self,
+        segment_s: float = 1.0,
+        *,
+        status: int | None = None,
+        only: int = 0,
+        abort_s: float = 0.0,
+        mute: bool = False,
+        vague: bool = False,
+    ) -> None:
+        super().__init__()
+        self.segment_s, self.abort_s = segment_s, abort_s
+        self.status, self.only = status, only
+        self.mute, self.vague = mute, vague
+        self.made = 0
+
+    @asynccontextmanager
+    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+        if self.status is not None and self.only in (0, sample_rate):
+            await trio.sleep(0 if self.status else TIMEOUT_S)
+            raise ConnectFailed("so the test says", status=self.status or None)
+        await trio.lowlevel.checkpoint()
+        self.made += 1
+        link = LeanLink(self, sample_rate)
+        try:
+            yield link
+        finally:
+            link.close()
+
+
+class LeanLink:
+    """A connection of it."""
+
+    request_id = "lean"
+
+    def __init__(self, provider: LeanProvider, rate: int) -> None:
+        self._provider, self._rate = provider, rate
+        self._segment = round(provider.segment_s * rate)
+        self._begin = self._end = 0
+        self._send, self._receive = trio.open_memory_channel[Message](1000)
+
+    async def send_audio(self, pcm: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self._end += len(pcm) // 2
+        if self._provider.abort_s and self._end > self._provider.abort_s * self._rate:
+            self._send.close()
+            raise LinkClosed(1006, "")
+        while self._end - self._begin >= self._segment:
+            self._say(self._begin + self._segment)
+
+    async def send_control(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if text in (messages.FINALIZE, messages.CLOSE_STREAM) and self._end > self._begin:
+            self._say(self._end)
+        if text == messages.CLOSE_STREAM and not self._provider.mute:
+            self._send.send_nowait(Metadata(duration=self._end / self._rate))
+            self._send.close()
+
+    async def receive(self) -> Message:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise LinkClosed(1000, "") from None
+
+    def close(self) -> None:
+        self._send.close()
+        self._receive.close()
+
+    def _say(self, end: int) -> None:
+        begin, self._begin = self._begin, end
+        if self._provider.mute:
+            return
+        start_s, end_s = float32(begin / self._rate), float32(end / self._rate)
+        best = Alternative("word", 0.9, [Word("word", start_s, end_s, 0.9)])
+        final = not self._provider.vague
+        duration_s = float32((end - begin) / self._rate)
+        self._send.send_nowait(Results(start_s, duration_s, final, final, channel=Channel([best])))
+
+
+# -- producers and consumers ---------------------------------------------------------------------------------
+
+
+class LeanCall:
+    """Adds frames of silence; keeps a counter."""
+
+    def __init__(
+        self, store: MemoryStore, interaction_id: str, *, frame_s: float = 1.0, rate: int = RATE
+    ) -> None:
+        self.id = interaction_id
+        self.frame_s, self.rate = frame_s, rate
+        self.samples = 0
+        self._store = store
+        self._seq = 0
+        self._pcm = base64.b64encode(bytes(2 * round(frame_s * rate))).decode()
+
+    def speak(self, frames: int = 1) -> None:
+        for _ in range(frames):
+            self._seq += 1
+            document = {
+                "interaction_id": self.id,
+                "seq": self._seq,
+                "timestamp_ms": self.samples * 1000 // self.rate,
+                "sample_rate": self.rate,
+                "audio": self._pcm,
+            }
+            self._store.add(AUDIO, msgspec.json.encode(document))
+            self.samples += round(self.frame_s * self.rate)
+
+    async def talk(self, seconds: float) -> None:
+        for _ in range(round(seconds / self.frame_s)):
+            self.speak()
+            await trio.sleep(self.frame_s)
+
+    def end(self) -> None:
+        self._store.add(ENDS, msgspec.json.encode({"interaction_id": self.id}))
+
+
+async def consume(on: Office) -> list[dict[str, Any]]:
+    """Take the transcripts out of the store, and what expires there; audio is trimmed by the setting.
+
+    The lease is renewed, since an office has no task for it.
+    """
+    store = on.store
+    await on.lease.renew()
+    on.bus.batches.clear()
+    taken: list[dict[str, Any]] = []
+    for stream in [stream for stream in store.streams if stream.startswith("transcript.")]:
+        taken += read(store, stream)
+        del store.streams[stream]
+    for owner in [owner for owner in store.states if owner and owner not in store.live]:
+        del store.states[owner]
+    del store.streams.get(ENDS, [])[:-100]
+    return taken
