@@ -119,7 +119,30 @@ def test_what_is_refused_for_too_long_becomes_gaps_and_what_is_newer_waits() -> 
     assert said(commit) == [(1, "final", "3")]
     assert commit is not None
     events = [json.loads(write.data) for write in commit.writes if write.stream == "asr_events"]
-    assert [one["event"] for one in events] == ["connection_opened", "gap", "gap"]
+    assert [one["event"] for one in events] == ["connection_opened", "gap"]
+    lost = final("1", 100).transcript, final("2", 200).transcript
+    assert lost[0] is not None
+    assert lost[1] is not None
+    assert (events[1]["start_ms"], events[1]["end_ms"]) == (lost[0].start_ms, lost[1].end_ms)
+    assert decode_checkpoint(commit.state).place.finalized == 300
+
+
+def test_what_is_shed_again_and_again_stays_one_gap() -> None:
+    """Gaps of another reason stand between, and connections that came and went are forgotten."""
+    box = outbox()
+    for n in range(1, 301):
+        reason = "retention" if n > 200 else ""
+        gap = {"event": "gap", "reason": reason, "start_ms": n, "end_ms": n + 1, "samples": 8}
+        box.put(Item(place=Place(n), event=gap) if reason else final(str(n), n))
+        box.put(Item(event={"event": "connection_opened"}))
+        box.shed(n)
+    commit = box.next_commit(1)
+    assert commit is not None
+    events = [json.loads(w.data) for w in commit.writes if w.stream == "asr_events"]
+    gaps = [one for one in events if one["event"] == "gap"]
+    assert [one["reason"] for one in gaps[:2]] == ["unpublished", "retention"]
+    assert (gaps[1]["start_ms"], gaps[1]["end_ms"], gaps[1]["samples"]) == (201, 300, 99 * 8)
+    assert len(events) <= 5
     assert decode_checkpoint(commit.state).place.finalized == 300
 
 
