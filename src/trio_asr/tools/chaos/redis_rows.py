@@ -80,6 +80,15 @@ async def _read_only(stage: Stage) -> None:
     stage.over()
 
 
+async def _full_buffers(stage: Stage) -> None:
+    """Drop every connection for whose answer more than 1 KB waits, those of the producers too."""
+    await stage.at(START_S)
+    await stage.command("CONFIG", "SET", "client-output-buffer-limit", "normal 1kb 1kb 1")
+    await trio.sleep(6)
+    await stage.command("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
+    stage.over()
+
+
 async def _empty(stage: Stage) -> None:
     """Redis comes back without its data: what was published is gone, and what was not yet is not."""
     await stage.at(START_S)
@@ -116,6 +125,7 @@ ROWS = (
     Row("redis-paused", "Redis paused for 10 s", _pause, check=_alive),
     Row("redis-away", "Redis away for 30 s", _away, check=_alive, connections=2, within=60),
     Row("redis-resets", "connections to Redis reset for 5 s", _reset, check=_alive),
+    Row("redis-buffers", "clients dropped for a full output buffer, for 6 s", _full_buffers, check=_alive),
     Row("redis-scripts", "script cache flushed again and again", _flush_scripts, check=_alive),
     Row("redis-oom", "Redis out of memory for 6 s", _out_of_memory, check=_alive),
     Row("redis-readonly", "Redis read-only for 6 s", _read_only, check=_alive),
