@@ -61,8 +61,10 @@ class Stage:
 class Line:
     """One call on the stage: its frames go in here."""
 
-    def __init__(self, stage: Stage, call: Call, frames: trio.MemorySendChannel[Frames]) -> None:
-        self.stage, self.call, self.frames = stage, call, frames
+    def __init__(
+        self, stage: Stage, call: Call, frames: trio.MemorySendChannel[Frames], interaction: Interaction
+    ) -> None:
+        self.stage, self.call, self.frames, self.interaction = stage, call, frames, interaction
         self.done = trio.Event()
         self._seq = 0
         self._at = 0
@@ -138,10 +140,11 @@ async def ring(on: Stage, nursery: trio.Nursery, interaction_id: str = "call") -
     limits = on.services.config.interaction
     call = Call(Outbox(interaction_id, topics, stored), Bounds(limits.gap_fill_ms, limits.max_unfinalized_s))
     send, receive = trio.open_memory_channel[Frames](10_000)
-    line = Line(on, call, send)
+    interaction = Interaction(call, on.services)
+    line = Line(on, call, send, interaction)
 
     async def run() -> None:
-        await Interaction(call, on.services).run(receive)
+        await interaction.run(receive)
         call.end("9999999999999-0", "test")
         await on.services.committer.drained(call.outbox)
         line.done.set()

@@ -196,6 +196,18 @@ async def test_a_refused_handshake_is_tried_again(autojump_clock: MockClock) -> 
         assert whole(on.finals(), 4 * 8000)
 
 
+async def test_a_call_that_ends_while_disconnected_is_finished(autojump_clock: MockClock) -> None:
+    refusing = SimulatorSettings(faults_for=lambda i, q: Faults(refuse_status=503, refuse_for_s=20))
+    async with stage(refusing) as (on, nursery):
+        line = await ring(on, nursery)
+        await line.talk(3)
+        line.hang_up()
+        await line.done.wait()
+        assert whole(on.finals(), 3 * 8000)
+        assert on.connections[-1].opened_at >= 20
+        assert on.connections[-1].close_code == 1000
+
+
 async def test_a_mute_connection_is_abandoned(autojump_clock: MockClock) -> None:
     """A stall: 3 s of unanswered audio and 8 s without a message."""
     async with stage(simulator(Faults(mute_after_s=2.5))) as (on, nursery):

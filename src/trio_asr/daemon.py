@@ -22,7 +22,7 @@ from trio_asr.bus.base import Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.calls import Calls
 from trio_asr.committer import Committer
-from trio_asr.config import Config
+from trio_asr.config import Config, merge
 from trio_asr.connections import Connections
 from trio_asr.core.checkpoint import Stored
 from trio_asr.core.reading import ReaderBox
@@ -57,6 +57,7 @@ class Daemon:
         self._metrics, self._notifier = metrics, notifier
         self._role: Role = "starting"
         self._connections: Connections | None = None
+        self._services: Services | None = None
         self._troubles = Troubles()
         self._stopping = trio.Event()
         self._log = logs.get("daemon")
@@ -97,6 +98,21 @@ class Daemon:
             self._log.info("Stopping")
             self._notifier.stopping()
             self._stopping.set()
+
+    def reload(self, loaded: Config) -> None:
+        """Go on with what a new configuration may change in calls that are in progress."""
+        self._notifier.reloading()
+        self._config, changed, waiting = merge(self._config, loaded)
+        logs.set_level(self._config.log.level)
+        if self._services is not None:
+            self._services.config = self._config
+            self._services.connections.limit(self._config.deepgram.max_connections)
+        for slot in self.calls.slots.values() if self.calls is not None else ():
+            slot.interaction.scheduler.intervals(self._config.flush)
+        self._log.info("Configuration reloaded", changed=changed)
+        if waiting:
+            self._log.warning("These changes need a restart", keys=waiting)
+        self._notifier.ready(self._role)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until stopped; started with the HTTP port once it listens."""
@@ -198,7 +214,7 @@ class Daemon:
             troubles=self._troubles,
         )
         committer = Committer(self._bus, lease, self._metrics, self._troubles, self._restart)
-        services = Services(self._config, connections, committer, lease, self._metrics)
+        services = self._services = Services(self._config, connections, committer, lease, self._metrics)
         outer.start_soon(committer.run)
         state = await self._unless_stopped(self._reader_state)
         if state is None:

@@ -16,6 +16,7 @@ from contextlib import suppress
 import trio
 
 from trio_asr import logs
+from trio_asr.config import FlushConfig
 from trio_asr.conversation import Feed
 from trio_asr.core.call import Call
 from trio_asr.core.flush import FlushPolicy, Pacer
@@ -83,6 +84,11 @@ class FlushScheduler:
             self._enough_since = now
         self._wake.set()
         return False
+
+    def intervals(self, flush: FlushConfig) -> None:
+        """Go by other intervals from now on."""
+        self.policy.intervals = flush
+        self.arrived()
 
     def input_over(self) -> None:
         """No more frames will come: what is there is due."""

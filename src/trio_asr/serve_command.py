@@ -43,7 +43,8 @@ def serve(path: Path | None) -> None:
     transcripts back on Redis. Logs go to standard error, health and metrics are served over HTTP.
 
     SIGTERM or Ctrl-C stops in order (exit code 0): a second one at once. What is not finalized yet is
-    finished by the next start. Exit code 2: the configuration is not usable; 1: anything else.
+    finished by the next start. SIGHUP reads the configuration again: intervals, limits and the log level
+    change in calls in progress. Exit code 2: the configuration is not usable; 1: anything else.
     """
     try:
         loaded = load(path, os.environ)
@@ -59,7 +60,7 @@ def serve(path: Path | None) -> None:
     gc.freeze()  # what is imported stays to the end
     gc.set_threshold(*GC_THRESHOLDS)
     try:
-        trio.run(_run, config)
+        trio.run(_run, config, path)
     except* CannotListenError as errors:
         raise click.ClickException(_first(errors)) from errors
 
@@ -72,22 +73,34 @@ def _first(errors: BaseExceptionGroup[CannotListenError]) -> str:
     return str(error)
 
 
-async def _run(config: Config) -> None:
+async def _run(config: Config, path: Path | None) -> None:
     with Notifier() as notifier:
         daemon = Daemon(config, make_bus(config), make_provider(config), Metrics(), notifier)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signals, daemon, nursery.cancel_scope)
+            nursery.start_soon(_obey_signals, daemon, path, nursery.cancel_scope)
             await daemon.run()
             nursery.cancel_scope.cancel()
 
 
-async def _stop_on_signals(daemon: Daemon, scope: trio.CancelScope) -> None:
-    """The first signal stops in order, the second at once."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
+async def _obey_signals(daemon: Daemon, path: Path | None, scope: trio.CancelScope) -> None:
+    """SIGHUP reads the configuration again; the first other signal stops in order, the second at once."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                _reload(daemon, path)
+                continue
             if daemon.stopping:
                 scope.cancel()
             daemon.stop()
+
+
+def _reload(daemon: Daemon, path: Path | None) -> None:
+    try:
+        loaded = load(path, os.environ)
+    except ConfigError as error:
+        logs.get("serve").error("Configuration not reloaded; nothing changes", problems=error.problems)
+    else:
+        daemon.reload(loaded.config)
 
 
 def make_bus(config: Config) -> Bus:

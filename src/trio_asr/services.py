@@ -11,9 +11,9 @@ from trio_asr.connections import Connections
 from trio_asr.metrics import Metrics
 
 
-@dataclass(frozen=True)
+@dataclass
 class Services:
-    """The parts of the daemon that a call's tasks use."""
+    """The parts of the daemon that a call's tasks use. A reload replaces the config, nothing else changes."""
 
     config: Config
     connections: Connections

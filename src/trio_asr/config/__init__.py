@@ -3,6 +3,7 @@
 from trio_asr.config.deepgram import QUERY_OPTIONS, DeepgramConfig, query_items
 from trio_asr.config.errors import ConfigError
 from trio_asr.config.loading import Loaded, load, shown
+from trio_asr.config.reloading import RELOADABLE, merge
 from trio_asr.config.secret import Secret, mask_url
 from trio_asr.config.sections import (
     AsrConfig,
@@ -20,6 +21,7 @@ from trio_asr.config.tree import Config
 
 __all__ = [
     "QUERY_OPTIONS",
+    "RELOADABLE",
     "AsrConfig",
     "BusConfig",
     "Config",
@@ -37,6 +39,7 @@ __all__ = [
     "ShutdownConfig",
     "load",
     "mask_url",
+    "merge",
     "query_items",
     "shown",
 ]
