@@ -67,6 +67,7 @@ class Conversation:
         self._on_heard, self._on_sent = on_heard, on_sent
         self._ending: Ending | None = None
         self._closing = self._sending = False
+        self._chunk: Chunk | None = None  # taken from the feed and not sent yet
         self._last_sent = trio.current_time()
         self._last_audio = -math.inf
         self._sent_until = hearing.answered  # the timeline sample up to which this link was sent audio
@@ -97,29 +98,36 @@ class Conversation:
 
     async def _pump(self, feed: trio.MemoryReceiveChannel[Chunk]) -> None:
         """Send chunks until the feed ends, KeepAlive while there are none."""
-        while True:
+        over = False
+        while not over:
             with trio.CancelScope() as limit:
-                await self._send_chunks(feed, limit)
-            if not limit.cancelled_caught:
-                return
-            if self._sending:
-                raise trio.TooSlowError
-            await self._control(trio.current_time())
+                over = await self._send_chunks(feed, limit)
+            if limit.cancelled_caught:
+                if self._sending:
+                    raise trio.TooSlowError
+                await self._control(trio.current_time())
 
-    async def _send_chunks(self, feed: trio.MemoryReceiveChannel[Chunk], limit: trio.CancelScope) -> None:
-        """Send until the feed ends. One scope for all of it: its deadline is the wait's or the sending's."""
-        while True:
-            limit.deadline = self._next_control()
-            chunk = await _next(feed)
-            if chunk is None:
-                return
+    async def _send_chunks(self, feed: trio.MemoryReceiveChannel[Chunk], limit: trio.CancelScope) -> bool:
+        """Send until the feed ends. One scope for all of it: its deadline is the wait's or the sending's.
+
+        It may expire in the very moment in which a chunk has come, or has left: then the next step is not
+        late, but wants a scope of its own, and the answer is False.
+        """
+        while not limit.cancel_called:
+            if self._chunk is None:
+                limit.deadline = self._next_control()
+                self._chunk = await _next(feed)
+                if self._chunk is None:
+                    return True
+                continue
             limit.deadline = trio.current_time() + self._config.send_timeout_ms / 1000
             self._sending = True
-            await self._send_audio(chunk)
-            self._sending = False
+            await self._send_audio(self._chunk)
+            self._sending, self._chunk = False, None
             if self._wants_finalize():
                 limit.deadline = math.inf  # that has a time limit of its own
                 await self._finalize()
+        return False
 
     def _next_control(self) -> float:
         """Return when something is to be said if no audio comes."""

@@ -1,0 +1,113 @@
+"""The sender's side of one connection, where the moments of two things coincide."""
+
+from __future__ import annotations
+
+import trio
+from trio.testing import MockClock
+
+from trio_asr.config import DeepgramConfig
+from trio_asr.conversation import Conversation, Ending, Why
+from trio_asr.core import messages
+from trio_asr.core.checkpoint import Stored
+from trio_asr.core.hearing import Hearing
+from trio_asr.core.messages import Message
+from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.timeline import Chunk, Place, Timeline
+from trio_asr.provider import LinkClosed
+
+CHUNK = 1600
+
+
+class QuietLink:
+    """Takes everything, says nothing; sending takes as long as a test says."""
+
+    request_id = "quiet"
+
+    def __init__(self) -> None:
+        self.sent: list[object] = []
+        self.send_s = 0.0
+        self.closed = trio.Event()
+
+    async def send_audio(self, pcm: bytes) -> None:
+        await trio.sleep(self.send_s)
+        self.sent.append(len(pcm))
+
+    async def send_control(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent.append(text)
+
+    async def receive(self) -> Message:
+        await self.closed.wait()
+        raise LinkClosed(1006, "")
+
+
+class Stand:
+    """A conversation on a quiet link, fed by hand."""
+
+    def __init__(self) -> None:
+        self.link = QuietLink()
+        self.ending: Ending | None = None
+        self._timeline = Timeline(Place())
+        self._timeline.append("1-0", bytes(2 * 100 * CHUNK), 8000)
+        outbox = Outbox("call", Topics("transcript.call", "asr_events", 100), Stored())
+        hearing = Hearing(self._timeline, outbox, connection=1, request_id="quiet")
+        self._conversation = Conversation(
+            self.link, hearing, DeepgramConfig(), on_heard=lambda *_: None, on_sent=lambda _: None
+        )
+        self._feed, self._chunks = trio.open_memory_channel[Chunk](1)
+
+    def feed(self) -> None:
+        chunk = self._timeline.take(CHUNK)
+        assert chunk is not None
+        self._feed.send_nowait(chunk)
+
+    async def run(self) -> None:
+        self.ending = await self._conversation.run(self._chunks)
+
+
+async def test_a_chunk_that_comes_as_the_timer_goes_off_is_sent(mock_clock: MockClock) -> None:
+    """Requirements 3: nothing is late here, and the connection is of use as before."""
+    stand = Stand()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stand.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for jump in (4, 2, 4, 60):  # KeepAlive's moment, the pause's, long past both
+            stand.feed()
+            mock_clock.jump(jump)
+            await trio.testing.wait_all_tasks_blocked()
+        assert stand.ending is None
+        assert stand.link.sent.count(2 * CHUNK) == 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_slow_send_within_its_limit_is_in_time(mock_clock: MockClock) -> None:
+    stand = Stand()
+    stand.link.send_s = 5.0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stand.run)
+        await trio.testing.wait_all_tasks_blocked()
+        stand.feed()
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(4.999)
+        await trio.testing.wait_all_tasks_blocked()
+        assert stand.ending is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_send_that_takes_too_long_ends_the_conversation(autojump_clock: MockClock) -> None:
+    stand = Stand()
+    stand.link.send_s = 6.0
+    stand.feed()
+    await stand.run()
+    assert stand.ending is not None
+    assert stand.ending.why is Why.STALLED
+    assert trio.current_time() == 5
+    assert stand.link.sent == []
+
+
+async def test_silence_is_kept_alive(autojump_clock: MockClock) -> None:
+    stand = Stand()
+    stand.feed()
+    with trio.move_on_after(14):
+        await stand.run()
+    assert stand.link.sent == [2 * CHUNK, messages.FINALIZE, *[messages.KEEP_ALIVE] * 2]
