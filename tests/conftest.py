@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,10 @@ from trio_asr.tools.embedded import EmbeddedValkey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# A shell that starts the tests in the background has them, and all they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATABASES = 64
 _numbers = itertools.cycle(range(DATABASES))

@@ -112,5 +112,8 @@ def test_watch_follows_and_ctrl_c_is_a_good_end(
         assert process.stdout.readline().split() == ["1.2s", "c1", "interim", "hel"]
         assert process.stdout.readline().split() == ["1.2s", "c1", "final", "hello"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        try:
+            assert process.wait(10) == 0
+        finally:
+            process.kill()  # leaving the block waits for it, without a bound
         assert process.stderr.read() == ""
