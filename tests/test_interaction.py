@@ -345,6 +345,9 @@ async def test_audio_that_is_rejected_twice_is_a_gap(autojump_clock: MockClock) 
         await line.done.wait()
         gap = next(e for e in on.events() if e["event"] == "gap")
         assert (gap["reason"], gap["start_ms"], gap["end_ms"], gap["samples"]) == ("rejected", 0, 500, 4000)
+        for name, value in (("asr_gaps", 1), ("asr_gap_samples", 4000), ("asr_gap_seconds", 0.5)):
+            counted_as = {"reason": "rejected"}
+            assert on.metrics.registry.get_sample_value(f"{name}_total", counted_as) == value
         assert len(on.connections) == 2
 
 

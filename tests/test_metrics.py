@@ -80,7 +80,7 @@ def test_close_codes_that_mean_nothing_share_a_label() -> None:
 
 def test_a_gap_is_counted_in_all_units() -> None:
     metrics = Metrics()
-    metrics.gaps("overflow").add(4000, 8000)
+    metrics.gaps("overflow").add(4000, 0.5)
     assert value(metrics, "asr_gaps_total", reason="overflow") == 1
     assert value(metrics, "asr_gap_samples_total", reason="overflow") == 4000
     assert value(metrics, "asr_gap_seconds_total", reason="overflow") == 0.5

@@ -191,3 +191,7 @@ class Committer:
                 self._metrics.transcripts_delivered(item.transcript.type).inc()
             if item.chunks:
                 self._metrics.chunks_covered.inc(item.chunks)
+            if item.event is not None and item.event["event"] == "gap":
+                gap = item.event
+                seconds = (gap["end_ms"] - gap["start_ms"]) / 1000
+                self._metrics.gaps(gap["reason"]).add(gap.get("samples", 0), seconds)

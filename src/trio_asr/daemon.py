@@ -56,7 +56,6 @@ class Daemon:
         self._config, self._bus, self._provider = config, bus, provider
         self._metrics, self._notifier = metrics, notifier
         self._role: Role = "starting"
-        self._connections: Connections | None = None
         self._services: Services | None = None
         self._troubles = Troubles()
         self._stopping = trio.Event()
@@ -80,7 +79,7 @@ class Daemon:
     def active_connections(self) -> int | None:
         if not self._provider.has_sockets:
             return None
-        return self._connections.open if self._connections is not None else 0
+        return self._services.connections.open if self._services is not None else 0
 
     def problems(self, now: float) -> Mapping[str, float]:
         return self._troubles.ages(now)
@@ -220,7 +219,6 @@ class Daemon:
         if state is None:
             return
         box = ReaderBox(state, self._config.redis.dead_letter_stream, DEAD_LETTERS_MAXLEN)
-        self._connections = connections
         async with trio.open_nursery() as nursery:
             self.calls = Calls(nursery, self._bus, services)
             dispatcher = Dispatcher(self._bus, self.calls, services, self._troubles, box)

@@ -70,8 +70,7 @@ class Housekeeping:
         patience_s = self._config.interaction.max_unfinalized_s
         for slot in self._calls.slots.values():
             if slot.closing and self._is_busy(slot) and now - slot.progress(now) > patience_s:
-                seconds = slot.call.give_up_oldest(slot.call.unfinalized_s() + 1, "retention")
-                self._services.metrics.gaps("retention").seconds.inc(seconds)
+                slot.call.give_up_oldest(slot.call.unfinalized_s() + 1, "retention")
                 self._services.committer.submit(slot.call.outbox)
 
     def _shed(self) -> None:
@@ -80,8 +79,8 @@ class Housekeeping:
         for slot in self._calls.slots.values():
             timeline, outbox = slot.call.timeline, slot.call.outbox
             before = timeline.finalized - round(patience_s * timeline.rate_at(timeline.finalized))
-            if outbox.confirmed.place.finalized < before and (shed := outbox.shed(before)):
-                self._services.metrics.gaps("unpublished").count.inc(shed)
+            if outbox.confirmed.place.finalized < before:
+                outbox.shed(before)
 
     def _bound(self) -> None:
         """Hold the un-finalized audio of all calls within its bound: the largest give up their oldest."""
@@ -94,8 +93,7 @@ class Housekeeping:
             timeline = slot.call.timeline
             rate = timeline.rate_at(timeline.finalized) or 1
             share = min(excess, timeline.held_bytes // 2)
-            seconds = slot.call.give_up_oldest(share / 2 / rate, "memory")
-            self._services.metrics.gaps("memory").seconds.inc(seconds)
+            slot.call.give_up_oldest(share / 2 / rate, "memory")
             self._services.committer.submit(slot.call.outbox)
             excess -= share
             if excess <= 0:

@@ -73,5 +73,3 @@ def _count(metrics: Metrics, tally: Tally) -> None:
         metrics.duplicates_dropped.inc(tally.repeats)
     if tally.filled_s:
         metrics.holes_filled_seconds.inc(tally.filled_s)
-    if tally.given_up_s:
-        metrics.gaps("retention").seconds.inc(tally.given_up_s)

@@ -41,10 +41,10 @@ class GapMeter:
     samples: Counter
     seconds: Counter
 
-    def add(self, samples: int, sample_rate: int) -> None:
+    def add(self, samples: int, seconds: float) -> None:
         self.count.inc()
         self.samples.inc(samples)
-        self.seconds.inc(samples / sample_rate)
+        self.seconds.inc(seconds)
 
 
 class Metrics:

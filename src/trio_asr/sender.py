@@ -189,7 +189,6 @@ class Sender:
 
     def _give_up(self, end: int, reason: str) -> None:
         seconds = self._call.give_up_until(end, reason)
-        self._services.metrics.gaps(reason).seconds.inc(seconds)
         self._log.error("Audio given up", reason=reason, seconds=round(seconds, 3))
 
     # -- telling people --------------------------------------------------------------------------------
