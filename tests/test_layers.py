@@ -12,10 +12,10 @@ import trio_asr
 SOURCE = Path(trio_asr.__file__).parent
 # From the bottom up. A module may import from its own layer and from those below.
 LAYERS = [
-    {"core", "tallies"},
+    {"core", "tallies", "machine"},
     {"config", "logs", "metrics", "notify", "troubles", "samples"},
     {"bus", "provider"},
-    {"deepgram", "mock", "committer", "connections"},
+    {"deepgram", "mock", "committer", "connections", "migration"},
     {"services", "conversation"},
     {"flusher", "sender"},
     {"interaction"},

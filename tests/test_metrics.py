@@ -1,9 +1,13 @@
 """The metrics as a scraper and as the readers of /health see them."""
 
+import re
+from pathlib import Path
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from trio_asr.metrics import ROLES, Metrics
+import trio_asr
+from trio_asr.metrics import DEAD_LETTERS, ERRORS, GAPS, PROBLEMS, ROLES, Metrics
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -36,7 +40,17 @@ def test_every_series_that_triggers_and_alerts_use_is_there_before_anything_happ
         "deepgram_transcripts_received_total",
     ):
         assert value(metrics, name) == 0, name
-    assert value(metrics, "asr_errors_total", kind="internal") == 0
+    for kind in ERRORS:
+        assert value(metrics, "asr_errors_total", kind=kind) == 0
+    for reason in GAPS:
+        assert value(metrics, "asr_gap_seconds_total", reason=reason) == 0
+    for reason in DEAD_LETTERS:
+        assert value(metrics, "asr_dead_letters_total", reason=reason) == 0
+    for kind in PROBLEMS:
+        assert value(metrics, "asr_problem_seconds", kind=kind) == 0
+    assert value(metrics, "asr_health_status") == 200
+    assert value(metrics, "asr_memory_limit_bytes")
+    assert value(metrics, "deepgram_duplicate_connections_total") == 0
     assert value(metrics, "asr_transcripts_delivered_total", kind="final") == 0
     assert value(metrics, "asr_transcripts_delivered_total", kind="partial") == 0
     assert value(metrics, "deepgram_connections_closed_total", code="1011") == 0
@@ -55,7 +69,44 @@ def test_histograms_resolve_the_thresholds() -> None:
     metrics = Metrics()
     assert value(metrics, "asr_first_partial_latency_seconds_bucket", le="2.0") == 0
     assert value(metrics, "asr_commit_latency_seconds_bucket", le="0.025") == 0
+    assert value(metrics, "asr_send_delay_seconds_bucket", le="0.025") == 0
+    assert value(metrics, "asr_loop_delay_seconds_bucket", le="0.1") == 0
     assert value(metrics, "asr_flush_interval_seconds_bucket", le="0.5") == 0
+
+
+def test_what_can_happen_is_known_beforehand() -> None:
+    """A series that begins with 1 is no increase to Prometheus: the first of everything would be missed."""
+    source = Path(trio_asr.__file__).parent
+    text = "\n".join(path.read_text() for path in source.glob("*.py"))
+    text += "\n".join(path.read_text() for path in (source / "core").glob("*.py"))
+    assert set(re.findall(r'etrics\.failed\("(\w+)"', text)) <= set(ERRORS)
+    assert set(re.findall(r'Junk\("(\w+)"', text)) == set(DEAD_LETTERS)
+    gaps = set(re.findall(r'give_up\w*\(.*"(\w+)"', text)) | set(re.findall(r'\.gap\(.*"(\w+)"', text))
+    assert len(gaps) > 3
+    assert gaps <= set(GAPS)
+    names = re.findall(r'^(?:TROUBLE|FOREIGN) = "([\w ]+)"', text, re.MULTILINE)
+    names += re.findall(r'roubles\.begin\("([\w ]+)"', text)
+    assert set(names) <= set(PROBLEMS)
+
+
+def test_health_and_its_problems_are_series() -> None:
+    """Requirements 19: what /health answers can be alerted on without asking it."""
+    metrics = Metrics()
+    metrics.health(503, {"redis": 31.5, "something new": 1.0})
+    assert value(metrics, "asr_health_status") == 503
+    assert value(metrics, "asr_problem_seconds", kind="redis") == 31.5
+    metrics.health(200, {})
+    assert value(metrics, "asr_health_status") == 200
+    assert value(metrics, "asr_problem_seconds", kind="redis") == 0
+    assert value(metrics, "asr_problem_seconds", kind="something new") == 0
+
+
+def test_without_calls_the_gauges_of_calls_are_0() -> None:
+    metrics = Metrics()
+    metrics.calls.set(3)
+    metrics.unfinalized_seconds.set(10)
+    metrics.no_calls()
+    assert value(metrics, "asr_calls") == value(metrics, "asr_unfinalized_seconds") == 0
 
 
 def test_two_daemons_in_one_process_do_not_share_counters() -> None:

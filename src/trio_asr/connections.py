@@ -68,6 +68,7 @@ class Connections:
         self._account = Gate(self._patience_s)
         # By sample rate (in all else the query is the same for all calls), of queries that were refused.
         self._queries: dict[int, Gate] = {}
+        self._connected: set[str] = set()  # calls
         self._lease, self._metrics, self._troubles = lease, metrics, troubles
         self._log = logs.get("connections")
 
@@ -99,8 +100,11 @@ class Connections:
         """Wait until the lease surely holds: a worker that might have been replaced dials nothing."""
         await self._lease.wait_valid()
 
-    def opened(self, rate: int) -> None:
-        """Take note of a connection that opened."""
+    def opened(self, rate: int, interaction_id: str) -> None:
+        """Take note of a connection that opened for audio of this rate."""
+        if interaction_id in self._connected:  # nothing here allows that: this is the proof
+            self._metrics.duplicate_connections.inc()
+        self._connected.add(interaction_id)
         self.open += 1
         self._metrics.connections.set(self.open)
         for gate in (self._account, self._queries.pop(rate, None)):
@@ -110,8 +114,9 @@ class Connections:
         self._metrics.breaker_open.set(0)
         self._troubles.end(TROUBLE, trio.current_time())
 
-    def closed(self) -> None:
+    def closed(self, interaction_id: str) -> None:
         """Take note of a connection that closed."""
+        self._connected.discard(interaction_id)
         self.open -= 1
         self._metrics.connections.set(self.open)
 

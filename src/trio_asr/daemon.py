@@ -29,6 +29,7 @@ from trio_asr.core.reading import ReaderBox
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
 from trio_asr.metrics import Metrics
+from trio_asr.migration import ForeignConsumerError, advice, foreign_consumer
 from trio_asr.notify import Notifier
 from trio_asr.provider import Provider
 from trio_asr.services import Services
@@ -41,6 +42,7 @@ DEAD_LETTERS_MAXLEN = 10_000
 RELEASE_S = 1.0
 RETRY_S = 0.5
 BEAT_S = 1.0
+FOREIGN = "foreign consumer"
 
 T = TypeVar("T")
 
@@ -147,6 +149,7 @@ class Daemon:
                 await self._release(lease)
         finally:
             self.calls = None
+            self._metrics.no_calls()
             self._troubles.clear(trio.current_time())
 
     async def _unless_stopped(self, job: Callable[[], Awaitable[T]]) -> T | None:
@@ -167,7 +170,7 @@ class Daemon:
         while True:
             now = trio.current_time()
             try:
-                held = await lease.acquire()
+                held = await self._alone() and await lease.acquire()
             except BusUnavailable as error:
                 self._troubles.begin("redis", now, str(error))
             else:
@@ -176,6 +179,23 @@ class Daemon:
                     return True
                 self._become("standby")
             await trio.sleep(lease.period_s)
+
+    async def _alone(self) -> bool:
+        """Say whether no other program works on our calls.
+
+        Raises:
+            ForeignConsumerError: one does, and this worker has only just been started.
+        """
+        redis, now = self._config.redis, trio.current_time()
+        consumer = None if redis.allow_foreign_consumers else await foreign_consumer(self._bus)
+        if consumer is None:
+            self._troubles.end(FOREIGN, now)
+            return True
+        why = advice(consumer, redis.consumer_group)
+        if self._role == "starting":
+            raise ForeignConsumerError(why)
+        self._troubles.begin(FOREIGN, now, why)
+        return False
 
     async def _keep(self, lease: Lease) -> None:
         """Renew the lease for ever."""

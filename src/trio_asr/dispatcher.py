@@ -133,6 +133,8 @@ class Dispatcher:
             self._audio_at = batch.audio[taken - 1][0].decode()
             lag_s = time.time() - entries.milliseconds(self._audio_at) / 1000
             self._metrics.reader_lag_seconds.set(max(0.0, lag_s))
+        else:
+            self._metrics.reader_lag_seconds.set(0)
         if batch.trimmed is not None and entries.key(batch.trimmed) >= self._needed:
             self._warn_trimmed(batch.trimmed)
         self.caught_up = not batch.audio_full and taken == len(batch.audio)

@@ -5,18 +5,23 @@ What is used per frame or chunk is an attribute, or a child bound once and kept.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from trio_asr.tallies import PlainCounter, PlainHistogram
+from trio_asr.machine import Process, memory_limit_bytes
+from trio_asr.tallies import GapMeter, PlainCounter, PlainHistogram, bound, kept
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 ROLES = ("starting", "standby", "active", "stopping")
+# What is known to happen shows a 0 until it does: of a series that begins with 1, rate() sees no change.
+PROBLEMS = ("redis", "lease", "commits", "deepgram", "foreign consumer")
+ERRORS = ("internal", "trimmed", "input", "connect", "connection", "provider", "redis", "publish")
+GAPS = ("retention", "memory", "rejected", "unanswered", "skipped", "unpublished")
+DEAD_LETTERS = ("no_data", "too_large", "json", "interaction_id", "sample_rate", "encoding", "audio")
 
 # What people wait for. Alerts compare with 2 s, so a bucket ends there and its neighbours are near.
 _WAITS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 30.0)
@@ -28,23 +33,7 @@ _FLUSHES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.21, 0.25, 0.3, 0.4, 0.5, 0.51, 0.55, 0
 # The codes that Deepgram and the WebSocket protocol use. A peer may send any of 4000: those share a label.
 _CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013})
 
-T = TypeVar("T")
-
 _RECENT = 100  # how many samples each list of /health keeps
-
-
-@dataclass(frozen=True, slots=True)
-class GapMeter:
-    """The counters of one reason for which audio was given up."""
-
-    count: Counter
-    samples: Counter
-    seconds: Counter
-
-    def add(self, samples: int, seconds: float) -> None:
-        self.count.inc()
-        self.samples.inc(samples)
-        self.seconds.inc(seconds)
 
 
 class Metrics:
@@ -54,7 +43,7 @@ class Metrics:
         # A creation time beside every series would double the exposition. The library's switch is global.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        Process(registry=self.registry)
         GCCollector(registry=self.registry)
         self._chunks_after_initial = 0
         self._recent_waits_ms: deque[float] = deque(maxlen=_RECENT)
@@ -99,6 +88,9 @@ class Metrics:
             "deepgram_duplicate_connection_attempts",
             "Attempts at a second connection for a call that has one; always refused.",
         )
+        self.duplicate_connections = self._counter(
+            "deepgram_duplicate_connections", "Connections opened for a call that had one open."
+        )
         self.connection_wait = self._histogram(
             "deepgram_connection_wait_seconds", "Time from the wish for a connection to its opening.", _WAITS
         )
@@ -106,19 +98,19 @@ class Metrics:
             "deepgram_connection_timeouts", "Connections that Deepgram closed with 1011 for want of audio."
         )
         closed = self._family("deepgram_connections_closed", "Connections closed, by close code.", "code")
-        self._closed_label = _bound(closed, ("1000", "1006", "1011"))
+        self._closed_label = bound(closed, (*map(str, sorted(_CLOSE_CODES)), "other"))
 
     def _transcripts(self) -> None:
         self.transcripts_received = self._counter(
             "deepgram_transcripts_received", "Results received from the provider, empty ones included."
         )
         delivered = self._family("asr_transcripts_delivered", "Transcripts that reached Redis.", "kind")
-        self.transcripts_delivered = _bound(delivered, ("partial", "final"))
+        self.transcripts_delivered = bound(delivered, ("partial", "final"))
         self.chunks_covered = self._counter(
             "asr_audio_chunks_covered", "Chunks all of whose audio is inside a committed final."
         )
         self.first_partial_latency = self._histogram(
-            "asr_first_partial_latency_seconds", "From a call's first frame to its first partial.", _WAITS
+            "asr_first_partial_latency_seconds", "From a call's first frame to its first result.", _WAITS
         )
         self.result_latency = self._histogram(
             "asr_result_latency_seconds", "From the sending of audio to the result that covers it.", _WAITS
@@ -128,11 +120,12 @@ class Metrics:
         )
 
     def _losses(self) -> None:
-        count = _bound(self._family("asr_gaps", "Stretches of audio given up, by reason.", "reason"))
-        samples = _bound(self._family("asr_gap_samples", "Samples given up, by reason.", "reason"))
-        seconds = _bound(self._family("asr_gap_seconds", "Audio given up, by reason.", "reason"))
-        self.gaps = _kept(lambda reason: GapMeter(count(reason), samples(reason), seconds(reason)))
-        self.dead_letters = _bound(self._family("asr_dead_letters", "Unusable entries, by reason.", "reason"))
+        count = bound(self._family("asr_gaps", "Stretches of audio given up, by reason.", "reason"))
+        samples = bound(self._family("asr_gap_samples", "Samples given up, by reason.", "reason"))
+        seconds = bound(self._family("asr_gap_seconds", "Audio given up, by reason.", "reason"))
+        self.gaps = kept(lambda reason: GapMeter(count(reason), samples(reason), seconds(reason)), GAPS)
+        dead = self._family("asr_dead_letters", "Unusable entries, by reason.", "reason")
+        self.dead_letters = bound(dead, DEAD_LETTERS)
         self.duplicates_dropped = self._counter(
             "asr_duplicates_dropped", "Audio entries and results that were repeats."
         )
@@ -149,9 +142,8 @@ class Metrics:
         self.overruns = self._counter("asr_overruns", "Calls that could not take a batch of frames in time.")
 
     def _errors(self) -> None:
-        self.errors = _bound(
-            self._family("asr_errors", "Errors of handling, provider and publishing.", "kind"), ("internal",)
-        )
+        errors = self._family("asr_errors", "Errors of handling, provider and publishing.", "kind")
+        self.errors = bound(errors, ERRORS)
         # The text of an error may quote a URL or a message, so the label says the kind only.
         self._last_error = self._gauge("asr_last_error_info", "The kind of the last error; 1.", "kind")
         self._last_error_time = self._gauge(
@@ -183,6 +175,14 @@ class Metrics:
             "1 while Deepgram refuses the key or the account.",
         )
         self.ready = self._gauge("asr_ready", "1 while /ready answers 200.")
+        self._health = self._gauge("asr_health_status", "The HTTP status that /health answers.")
+        self._problems = self._gauge(
+            "asr_problem_seconds", "How long this has kept the worker from its job; 0: it does not.", "kind"
+        )
+        self._kinds = set(PROBLEMS)
+        self.health(200, {})
+        limit = self._gauge("asr_memory_limit_bytes", "How much memory the process may use.")
+        limit.set(memory_limit_bytes())
         self._role = self._gauge("asr_role", "1 for the role the worker has now.", "role")
         self.set_role("starting")
 
@@ -240,6 +240,21 @@ class Metrics:
         self.loop_lag_seconds.set(delay_s)
         self.loop_delay.observe(delay_s)
 
+    def health(self, status: int, problems: Mapping[str, float]) -> None:
+        """``/health`` answers this status, because of these problems and their seconds."""
+        self._health.set(status)
+        self._kinds |= problems.keys()
+        for kind in self._kinds:
+            self._problems.labels(kind).set(problems.get(kind, 0))
+
+    def no_calls(self) -> None:
+        """The calls are nobody's, or another worker's: what was last seen of them is no state any more."""
+        for gauge in (
+            self.calls, self.waiting_for_slot, self.unfinalized_seconds, self.unfinalized_bytes,
+            self.reader_lag_seconds,
+        ):  # fmt: skip
+            gauge.set(0)
+
     def set_role(self, role: str) -> None:
         for one in ROLES:
             self._role.labels(one).set(one == role)
@@ -259,27 +274,6 @@ class Metrics:
             "averageTimeBetweenChunks": list(self._recent_intervals_ms),
             "bufferAgeAtProcessing": list(self._recent_ages_ms),
         }
-
-
-def _kept(make: Callable[[str], T]) -> Callable[[str], T]:
-    """``make``, asked once for each label: the library's own lookup takes a lock and builds a tuple."""
-    known: dict[str, T] = {}
-
-    def child(label: str) -> T:
-        found = known.get(label)
-        if found is None:
-            found = known[label] = make(label)
-        return found
-
-    return child
-
-
-def _bound(family: Counter, beforehand: Iterable[str] = ()) -> Callable[[str], Counter]:
-    """The children of a family by label. Those made ``beforehand`` show a 0 until something happens."""
-    child = _kept(family.labels)
-    for label in beforehand:
-        child(label)
-    return child
 
 
 def _ms(seconds: float) -> float:

@@ -57,7 +57,7 @@ class Sender:
         self._input_over = False
         self._began: float | None = None  # when the first frame came
         self._chunks_on_link = self._chunks = 0
-        self._heard_words = False
+        self._answered = False
 
     # -- what the reader tells -------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Sender:
         chunks_in, chunks_out = trio.open_memory_channel[Chunk](FEED)
         self._chunks_on_link = 0
         self.connected = True
-        self._services.connections.opened(hearing.clock.rate)
+        self._services.connections.opened(hearing.clock.rate, self._call.id)
         feed = Feed(chunks_in, hearing.clock.rate, trio.CancelScope())
         try:
             await feeds.send(feed)
@@ -166,7 +166,7 @@ class Sender:
         finally:
             feed.scope.cancel()  # the scheduler is ready for the next one before the next one is dialled
             self.connected = False
-            self._services.connections.closed()
+            self._services.connections.closed(self._call.id)
         return self._ended(hearing, number, ending)
 
     def _ended(self, hearing: Hearing, number: int, ending: Ending) -> Again:
@@ -241,8 +241,8 @@ class Sender:
             metrics.transcripts_received.inc()
             if heard is Heard.REPEAT:
                 metrics.duplicates_dropped.inc()
-            if heard in (Heard.PARTIAL, Heard.FINAL) and not self._heard_words:
-                self._heard_words = True
+            if heard is not Heard.REPEAT and not self._answered:  # also without words: callers may be silent
+                self._answered = True
                 if self._began is not None:
                     metrics.first_partial_latency.observe(trio.current_time() - self._began)
         elif isinstance(message, Error):

@@ -19,6 +19,7 @@ from trio_asr.config_command import Refused
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram import DeepgramProvider
 from trio_asr.metrics import Metrics
+from trio_asr.migration import ForeignConsumerError
 from trio_asr.mock import MockProvider
 from trio_asr.notify import Notifier
 from trio_asr.provider import Provider
@@ -61,11 +62,11 @@ def serve(path: Path | None) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     try:
         trio.run(_run, config, path)
-    except* CannotListenError as errors:
+    except* (CannotListenError, ForeignConsumerError) as errors:
         raise click.ClickException(_first(errors)) from errors
 
 
-def _first(errors: BaseExceptionGroup[CannotListenError]) -> str:
+def _first(errors: BaseExceptionGroup[CannotListenError | ForeignConsumerError]) -> str:
     """Return what the first error says; each nursery between it and us has wrapped it once."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):

@@ -5,13 +5,17 @@ changes, and the reading, are the event loop's: plain numbers that the registry 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
+from typing import TypeVar
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+T = TypeVar("T")
 
 
 class PlainCounter(Collector):
@@ -47,3 +51,35 @@ class PlainHistogram(Collector):
         names = [*map(str, self._bounds), "+Inf"]
         buckets = list(zip(names, map(float, accumulate(self._counts)), strict=True))
         yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
+
+
+@dataclass(frozen=True, slots=True)
+class GapMeter:
+    """The counters of one reason for which audio was given up."""
+
+    count: Counter
+    samples: Counter
+    seconds: Counter
+
+    def add(self, samples: int, seconds: float) -> None:
+        self.count.inc()
+        self.samples.inc(samples)
+        self.seconds.inc(seconds)
+
+
+def kept(make: Callable[[str], T], beforehand: Iterable[str] = ()) -> Callable[[str], T]:
+    """``make``, asked once for each label: the library's own lookup takes a lock and builds a tuple."""
+    known: dict[str, T] = {label: make(label) for label in beforehand}
+
+    def child(label: str) -> T:
+        found = known.get(label)
+        if found is None:
+            found = known[label] = make(label)
+        return found
+
+    return child
+
+
+def bound(family: Counter, beforehand: Iterable[str] = ()) -> Callable[[str], Counter]:
+    """The children of a family by label. Those made ``beforehand`` show a 0 until something happens."""
+    return kept(family.labels, beforehand)

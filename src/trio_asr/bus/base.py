@@ -54,6 +54,14 @@ class Answer(NamedTuple):
     reason: str = ""
 
 
+class Consumer(NamedTuple):
+    """Somebody who reads an input stream as a consumer of our group, and how long ago that was."""
+
+    stream: str
+    name: str
+    idle_ms: int
+
+
 class Bus(Protocol):
     """Every method raises `BusUnavailable` when the bus is away."""
 
@@ -72,6 +80,10 @@ class Bus(Protocol):
 
     async def release(self) -> None:
         """Give the lease back, so that a standby need not wait for it to expire."""
+        ...
+
+    async def consumers(self) -> list[Consumer]:
+        """Return the consumers of our group. We have none ourselves: they are of another program."""
         ...
 
     async def now_ms(self) -> int:

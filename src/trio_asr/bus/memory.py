@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import trio
 
-from trio_asr.bus.base import Answer, Batch, RawEntry, Tenure
+from trio_asr.bus.base import Answer, Batch, Consumer, RawEntry, Tenure
 from trio_asr.core import entries
 from trio_asr.core.checkpoint import Commit, Outcome, Stored
 from trio_asr.core.entries import EntryId
@@ -30,6 +30,7 @@ class MemoryStore:
         self.live: set[str] = set()
         self.lease: tuple[str, float] | None = None
         self.fence: str | None = None
+        self.consumers: list[Consumer] = []
         self.last_id = (0, 0)
         self._added = trio.Event()
 
@@ -102,6 +103,10 @@ class MemoryBus:
         await trio.lowlevel.checkpoint()
         if self._store.lease is not None and self._store.lease[0] == self._token:
             self._store.lease = None
+
+    async def consumers(self) -> list[Consumer]:
+        await trio.lowlevel.checkpoint()
+        return self._store.consumers
 
     async def now_ms(self) -> int:
         await trio.lowlevel.checkpoint()

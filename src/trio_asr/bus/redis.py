@@ -19,7 +19,7 @@ import trio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from trio_asr.bus.base import Answer, Batch, BusUnavailable, RawEntry, Tenure
+from trio_asr.bus.base import Answer, Batch, BusUnavailable, Consumer, RawEntry, Tenure
 from trio_asr.core import entries
 from trio_asr.core.checkpoint import Commit, Outcome, Stored
 from trio_asr.core.entries import EntryId
@@ -86,6 +86,11 @@ class RedisBus:
         return Tenure(cast("bytes", answer).decode())
 
     # -- reading ---------------------------------------------------------------------------------------
+
+    async def consumers(self) -> list[Consumer]:
+        return await self._run(
+            functools.partial(consumers_of, self._client, self._group, (self._audio, self._ends))
+        )
 
     async def now_ms(self) -> int:
         seconds, micros = cast("tuple[int, int]", await self._run(self._client.time))
@@ -240,6 +245,18 @@ def _client(url: str, timeout_s: float) -> redis.Redis:
     )
     client.set_response_callback("XREAD", lambda reply, **_: reply)
     return client
+
+
+def consumers_of(client: redis.Redis, group: str, streams: Sequence[str]) -> list[Consumer]:
+    """Return the consumers of a group on some streams."""
+    found: list[Consumer] = []
+    for stream in streams:
+        try:
+            answer = client.xinfo_consumers(stream, group)
+        except redis.ResponseError:
+            continue  # no such stream, no such group, or not for us to ask
+        found += [Consumer(stream, one["name"].decode("utf-8", "replace"), one["idle"]) for one in answer]
+    return found
 
 
 def _script(name: str) -> str:

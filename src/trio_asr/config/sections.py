@@ -55,6 +55,7 @@ class RedisConfig(Section, frozen=True):
     lease_ms: Annotated[int, Meta(ge=1_000, le=60_000)] = 5_000
     max_backlog_s: Annotated[float, Meta(ge=0, le=604_800)] = 600.0
     trim: bool = False
+    allow_foreign_consumers: bool = False
 
     def transcript_key(self, interaction_id: str) -> str:
         """The stream of one call. Filled by replacing, never by formatting: an id is the producers' text."""

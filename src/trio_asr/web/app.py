@@ -32,7 +32,7 @@ def create_app(view: View, metrics: Metrics, config: Config) -> QuartTrio:
     app = QuartTrio("trio_asr.web", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the old worker's order is easier on the eye
 
-    def health() -> ResponseReturnValue:
+    def health() -> tuple[dict[str, Any], int]:
         return _health(view, metrics, config.http.degraded_after_s, trio.current_time())
 
     def ready() -> ResponseReturnValue:
@@ -43,6 +43,7 @@ def create_app(view: View, metrics: Metrics, config: Config) -> QuartTrio:
     def exposition() -> ResponseReturnValue:
         metrics.set_role(view.role)
         metrics.ready.set(not not_ready(view, trio.current_time()))
+        metrics.health(health()[1], view.problems(trio.current_time()))
         return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 
     _page(app, "/", lambda: _INDEX)
