@@ -31,6 +31,7 @@ from trio_asr.config.tree import SECTIONS, keys, value_at
 ROOT = Path(__file__).parents[1]
 NOWHERE = Path("/nonexistent/config.toml")
 KEY = {"DEEPGRAM_API_KEY": "dg-key-1234567890"}
+TOKEN = {"TRIO_ASR_HTTP_TOKEN": "0123456789abcdef"}
 
 
 def load_text(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> Loaded:
@@ -129,7 +130,7 @@ def test_config_is_frozen() -> None:
             'redis.audio_strem = "x": unknown key; did you mean redis.audio_stream?',
         ),
         ("[flush]\nlease_ms = 5", "flush.lease_ms = 5: unknown key; did you mean redis.lease_ms?"),
-        ("[http]\nq = 5", "http.q = 5: unknown key; known are: host, port, degraded_after_s"),
+        ("[http]\nq = 5", "http.q = 5: unknown key; known are: host, port, token_file, degraded_after_s"),
         ("[intraction]\nx = 1", "intraction = a table: unknown key; did you mean interaction?"),
         ("flush = 5", "flush = 5: is a section; write [flush] and its keys below"),
         ("[bus]\nadapter = 'kafka'", 'bus.adapter = "kafka": allowed is "memory" or "redis"'),
@@ -383,6 +384,45 @@ def test_an_empty_key_file_is_told_once(tmp_path: Path) -> None:
     assert f"{file}: holds no usable Deepgram API key: one line without blanks is allowed" in lines
 
 
+def test_where_the_token_comes_from(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("the-token-from-the-file\n")
+    (tmp_path / "http_token").write_text("the-token-from-systemd\n")
+    systemd = KEY | {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    text = f"[http]\ntoken_file = '{file}'"
+
+    def token(loaded: Loaded) -> tuple[str, str]:
+        assert loaded.config.http.token is not None
+        return loaded.config.http.token.reveal(), loaded.origins["http.token"]
+
+    assert load_text(tmp_path, "").config.http.token is None
+    assert token(load_text(tmp_path, text, systemd | TOKEN)) == (
+        "0123456789abcdef",
+        "env TRIO_ASR_HTTP_TOKEN",
+    )
+    assert token(load_text(tmp_path, text, systemd)) == ("the-token-from-the-file", str(file))
+    assert token(load_text(tmp_path, "", systemd)) == ("the-token-from-systemd", str(tmp_path / "http_token"))
+    file.unlink()
+    (line,) = refusal(tmp_path, text, systemd)
+    assert line == f"{file}: the HTTP token cannot be read: No such file or directory"
+
+
+def test_a_token_that_could_be_guessed_or_stands_in_the_file_is_refused(tmp_path: Path) -> None:
+    (line,) = refusal(tmp_path, "", KEY | {"TRIO_ASR_HTTP_TOKEN": "sesame"})
+    allowed = "one line of at least 16 characters without blanks is allowed"
+    assert line == f"env TRIO_ASR_HTTP_TOKEN: holds no usable HTTP token: {allowed}"
+    (line,) = refusal(tmp_path, "[http]\ntoken = 'sesame-sesame-sesame'")
+    assert "name a file that holds it in http.token_file" in line
+    assert "sesame" not in line
+
+
+def test_the_token_does_not_show() -> None:
+    loaded = load(None, KEY | TOKEN, system_file=NOWHERE)
+    report = "\n".join(config_command.report(loaded))
+    assert TOKEN["TRIO_ASR_HTTP_TOKEN"] not in repr(loaded) + report
+    assert re.search(r"^# the token is \*\*\* +# env TRIO_ASR_HTTP_TOKEN$", report, re.MULTILINE)
+
+
 def test_a_secret_does_not_show() -> None:
     secret = Secret("hunter2hunter2")
     for text in (
@@ -508,7 +548,7 @@ def test_the_shipped_files_examples_are_allowed(tmp_path: Path) -> None:
     assert len(examples) == sum(field.default is None for _, field in keys())
     for example in examples:
         more = "\npunctuate = true" if "dictation" in example else ""
-        load_text(tmp_path, example + more)
+        load_text(tmp_path, example + more, KEY | TOKEN)
 
 
 def test_every_key_of_the_file_has_a_comment() -> None:

@@ -53,5 +53,6 @@ def report(loaded: Loaded) -> Iterator[str]:
                     f"# {field.name} is not set" if value is None else f"{field.name} = {shown(path, value)}"
                 )
                 yield f"{text:<56} # {loaded.origins[path]}"
-        if section == "deepgram" and loaded.config.deepgram.api_key is not None:
-            yield f"{'# the API key is ***':<56} # {loaded.origins['deepgram.api_key']}"
+        for secret, name in (("deepgram.api_key", "API key"), ("http.token", "token")):
+            if secret.startswith(f"{section}.") and secret in loaded.origins:
+                yield f"{f'# the {name} is ***':<56} # {loaded.origins[secret]}"

@@ -52,8 +52,8 @@ def serve(path: Path | None) -> None:
     except ConfigError as error:
         raise Refused(str(error)) from error
     config = loaded.config
-    key = config.deepgram.api_key
-    logs.configure(config.log.level, config.log.format, secrets=[] if key is None else [key])
+    secrets = [secret for secret in (config.deepgram.api_key, config.http.token) if secret is not None]
+    logs.configure(config.log.level, config.log.format, secrets=secrets)
     log = logs.get("serve")
     for warning in loaded.warnings:
         log.warning(warning)

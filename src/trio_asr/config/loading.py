@@ -10,15 +10,15 @@ from typing import Any
 
 import msgspec
 
-from trio_asr.config import environment, rules
+from trio_asr.config import credentials, environment, rules
 from trio_asr.config.allowed import allowed_by
+from trio_asr.config.credentials import Place, Unusable, find
 from trio_asr.config.errors import ConfigError
 from trio_asr.config.secret import MASK, Secret, mask_url
 from trio_asr.config.tree import SECTIONS, Config, keys, value_at
 
 # Read when no file is named and this one exists: the place the systemd unit uses.
 SYSTEM_FILE = Path("/etc/trio-asr/config.toml")
-CREDENTIAL = "deepgram_api_key"
 
 _TIMELINE = (
     "it would break the timeline of the call, which has one mono channel and takes results from its socket"
@@ -35,13 +35,15 @@ _REFUSED: dict[str, str] = {
     "deepgram.filler_words": "Deepgram documents it for recordings only",
     "deepgram.api_key": "the key does not belong into this file; name a file that holds it in "
     "deepgram.api_key_file, or set DEEPGRAM_API_KEY",
+    "http.token": "the token does not belong into this file; name a file that holds it in "
+    "http.token_file, or set TRIO_ASR_HTTP_TOKEN",
 }
 _FIELDS = dict(keys())
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """``origins``: for each key path ``default``, ``file`` or ``env NAME``; for the API key also its file."""
+    """``origins``: for each key path ``default``, ``file`` or ``env NAME``; for a secret also its file."""
 
     config: Config
     origins: Mapping[str, str]
@@ -158,7 +160,8 @@ class _Loader:
     def finish(self, env: Mapping[str, str]) -> Loaded:
         config = self._build()
         if config.asr.provider == "deepgram":
-            config = self._with_key(config, env)
+            config = self._with_secret(config, credentials.DEEPGRAM, env)
+        config = self._with_secret(config, credentials.HTTP, env)
         for found in rules.problems(config):
             self.problems.append(self._line(config, found))
         if self.problems:
@@ -173,28 +176,18 @@ class _Loader:
             tables[section][name] = value
         return msgspec.convert(tables, Config)
 
-    def _with_key(self, config: Config, env: Mapping[str, str]) -> Config:
-        text, origin = env.get(environment.API_KEY, "").strip(), f"env {environment.API_KEY}"
-        if not text:
-            file = _key_file(config, env)
-            if file is None:
-                return config
-            origin = str(file)
-            try:
-                text = file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as exc:
-                reason = getattr(exc, "strerror", None) or type(exc).__name__
-                self.problems.append(f"{file}: the Deepgram API key cannot be read: {reason}")
-                return config
-        if not text.isascii() or not text.isprintable() or " " in text or not text:
-            self.problems.append(
-                f"{origin}: holds no usable Deepgram API key: one line without blanks is allowed"
-            )
+    def _with_secret(self, config: Config, place: Place, env: Mapping[str, str]) -> Config:
+        try:
+            found = find(place, value_at(config, f"{place.path}_file"), env)
+        except Unusable as exc:
+            self.problems.append(str(exc))
             return config
-        self.origins["deepgram.api_key"] = origin
-        return msgspec.structs.replace(
-            config, deepgram=msgspec.structs.replace(config.deepgram, api_key=Secret(text))
-        )
+        if found is None:
+            return config
+        self.origins[place.path] = found.origin
+        section, _, name = place.path.partition(".")
+        changed = msgspec.structs.replace(getattr(config, section), **{name: found.secret})
+        return msgspec.structs.replace(config, **{section: changed})
 
     def _line(self, config: Config, found: rules.Finding) -> str:
         origin = self.origins[found.path]
@@ -202,20 +195,11 @@ class _Loader:
         return f"{source}: {found.path} = {shown(found.path, value_at(config, found.path))}: {found.reason}"
 
 
-def _key_file(config: Config, env: Mapping[str, str]) -> Path | None:
-    if config.deepgram.api_key_file is not None:
-        return Path(config.deepgram.api_key_file)
-    if directory := env.get("CREDENTIALS_DIRECTORY"):
-        credential = Path(directory) / CREDENTIAL
-        if credential.exists():
-            return credential
-    return None
-
-
 def _plain(value: Any, path: str = "") -> str:
     """A value as it was given, cut short; masked where the name says that it is a secret."""
     name = path.rpartition(".")[2].lower()
-    if any(word in name for word in ("apikey", "secret", "token", "password")) or name.endswith("_key"):
+    named = any(word in name for word in ("apikey", "secret", "token", "password")) or name.endswith("_key")
+    if named and not name.endswith("_file"):
         return MASK
     text = shown(path, value) if not isinstance(value, dict) else "a table"
     return text if len(text) <= 100 else f"{text[:100]}..."

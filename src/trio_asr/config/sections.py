@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from trio_asr.config.secret import mask_url
+from trio_asr.config.secret import Secret, mask_url
 
 PLACEHOLDER = "{interaction_id}"
 
@@ -98,6 +98,9 @@ class HttpConfig(Section, frozen=True):
         Meta(pattern=r"^[^\s/]{1,255}\Z", extra={"allowed": "a host name or an address"}),
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 3_001
+    token_file: Annotated[str, Meta(min_length=1, extra={"allowed": "a path"})] | None = None
+    # Never in the file: from TRIO_ASR_HTTP_TOKEN, from token_file or from systemd's credentials.
+    token: Secret | None = None
     degraded_after_s: Annotated[float, Meta(ge=0, le=3_600)] = 30.0
 
 

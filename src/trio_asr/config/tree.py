@@ -34,7 +34,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 # What is part of the object but not a key of the file.
-NOT_IN_FILE = frozenset({"deepgram.api_key"})
+NOT_IN_FILE = frozenset({"deepgram.api_key", "http.token"})
 
 SECTIONS: dict[str, type[Section]] = {field.name: field.type for field in msgspec.structs.fields(Config)}
 
