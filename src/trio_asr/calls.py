@@ -18,6 +18,7 @@ from trio_asr.core.checkpoint import Stored, decode_checkpoint
 from trio_asr.core.entries import EntryId
 from trio_asr.core.outbox import Item, Outbox, Topics
 from trio_asr.interaction import Frames, Interaction
+from trio_asr.core.recent import Recent
 from trio_asr.services import Services
 from trio_asr.slots import Slot
 
@@ -82,6 +83,9 @@ class Calls:
         slot.cursor_at = slot.active_at
         self.slots[interaction_id] = slot
         self._past.pop(interaction_id, None)
+        if self._config.http.token is not None:  # else nobody may see them
+            recent = Recent()
+            call.outbox.on_committed = recent.committed
         self._nursery.start_soon(self._run, slot, receive)
         return slot
 
@@ -148,7 +152,7 @@ class Calls:
                 call.end(at, reason)
                 await self._services.committer.drained(call.outbox)
         except Exception:  # noqa: BLE001 (a failing call is an outcome here: it disturbs no other)
-            self._log.exception("Call failed; it restarts from its checkpoint", interaction_id=call.id)
+            self._log.exception("Call failed; it restarts from its checkpoint", **call.names)
             self._metrics.failed("internal", time.time())
             await self._restart_later(slot)
             return
@@ -162,7 +166,7 @@ class Calls:
         timeline = call.timeline
         self._log.info(
             "Call ended",
-            interaction_id=call.id,
+            **call.names,
             reason=slot.end[1] if slot.end else "",
             audio_ms=timeline.ms(timeline.received),
             connections=call.connection,
@@ -189,7 +193,7 @@ class Calls:
         """Start a call anew from what Redis has of it."""
         slot = self.slots.get(interaction_id)
         if slot is not None and not slot.failed:
-            self._log.warning("Call restarts from its checkpoint", interaction_id=interaction_id, why=why)
+            self._log.warning("Call restarts from its checkpoint", why=why, **slot.call.names)
             slot.failed = True
             slot.scope.cancel()
 

@@ -33,7 +33,9 @@ class Interaction:
     def __init__(self, call: Call, services: Services) -> None:
         self.call = call
         self._services = services
-        self._log = logs.get("interaction").bind(interaction_id=call.id)
+        self._named = False
+        # One logger for all tasks of the call: the trace id joins when the first frame brings it.
+        self._log = logs.get("interaction").bind(**call.names)
         self.scheduler = FlushScheduler(call, services, self._log)
         self.sender = Sender(call, services, self._log)
 
@@ -64,6 +66,9 @@ class Interaction:
                     self.sender.arrived()
                     self.scheduler.arrived()
         self.scheduler.input_over()
+                if not self._named:
+                    self._log.add(**self.call.names)
+                    self._named = True
         self.sender.input_over()
 
 

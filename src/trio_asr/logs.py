@@ -61,6 +61,10 @@ _processors: list[Processor] = []
 class Logger(structlog.BoundLoggerBase):
     """A logger with fields that it adds to each line: ``bind()`` gives one with more of them."""
 
+    def add(self, **fields: Any) -> None:
+        """Add fields to this very logger, whoever else holds it; ``bind()`` returns another."""
+        self._context.update(fields)
+
     def debug(self, event: str, **fields: Any) -> None:
         if _sink.threshold <= logging.DEBUG:
             self._proxy_to_logger("debug", event, **fields)

@@ -48,6 +48,8 @@ class Sender:
         self.connecting = False
         self.connected = False
         self._call = call
+        self.waits_for = ""  # "leave" to connect, or a "place"
+        self.request_id = self.last_error = ""  # what people may want to know
         self._services = services
         self._log = log
         self._backoff = Backoff(BACKOFF_BASE_S, BACKOFF_CAP_S)
@@ -59,6 +61,17 @@ class Sender:
         self._chunks_on_link = self._chunks = 0
         self._answered = False
 
+        self._conversation: Conversation | None = None
+
+    @property
+    def chunks(self) -> int:
+        """Messages of audio sent, on all connections."""
+        return self._chunks
+
+    @property
+    def began(self) -> float | None:
+        """When the first audio of the call came to this worker, on trio's clock."""
+        return self._began
     # -- what the reader tells -------------------------------------------------------------------------
 
     def arrived(self) -> None:
@@ -86,8 +99,11 @@ class Sender:
 
     def _wants(self) -> bool:
         return self._call.timeline.unfinalized > 0
+                    self.waits_for = "leave"
 
+                    self.waits_for = "place"
     async def _while_wanted(self, feeds: trio.MemorySendChannel[Feed]) -> None:
+                        self.waits_for = ""
         """Connect, and reconnect in the same place, until there is no reason to, or no sense in it."""
         while self._wants():
             await self._services.connections.may_dial()
@@ -136,6 +152,7 @@ class Sender:
                 reason=failure.reason,
                 request_id=failure.request_id,
             )
+            self.last_error = f"{failure.status or 'no answer'}: {failure.reason}"
             return Again.LATER if self._services.connections.failed(failure, rate) else Again.ADMITTED
         finally:
             self.connecting = False
@@ -150,6 +167,7 @@ class Sender:
             call.timeline,
             call.outbox,
             connection=number,
+        self.request_id = link.request_id
             request_id=link.request_id,
             partials=config.publish.partials,
             words=config.publish.words,
@@ -220,6 +238,7 @@ class Sender:
         else:
             self._log.warning("Timeout waiting for transcript", **fields)
 
+        self.last_error = f"{ending.code}: {ending.reason or ending.why.value}"
     def _sent(self, chunk: Chunk) -> None:
         metrics = self._services.metrics
         rate = self._call.timeline.rate_at(chunk.start)

@@ -1,4 +1,4 @@
-"""Secrets stand beside the configuration, never in it: where each is looked for, and what it has to look like."""
+"""Secrets stand beside the configuration, never in it: where each is looked for, and what it looks like."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -71,6 +71,13 @@ class Call:
         """The number of the last connection of this call (1, 2, ...)."""
         return self.outbox.connection
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What a log line calls it by: its id and, where the producer gave one, its trace id."""
+        trace_id = self.outbox.trace_id
+        names = {"interaction_id": self.id}
+        return names if trace_id is None else names | {"trace_id": trace_id}
+
     def receive(self, arrivals: list[Arrival]) -> Tally:
         """Append a batch of frames, at least one."""
         tally = Tally()

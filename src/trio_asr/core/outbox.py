@@ -8,6 +8,7 @@ are given when a commit is built, so dropped partials leave no holes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -79,6 +80,7 @@ class Outbox:
         self.connection = self.confirmed.connection
         self.tenant_id = self.confirmed.tenant_id
         self.trace_id = self.confirmed.trace_id
+        self.on_committed: Callable[[list[Item]], None] | None = None  # for people who look on
 
     # -- what comes in ---------------------------------------------------------------------------------
 
@@ -160,6 +162,8 @@ class Outbox:
             return []
         self._rev = commit.rev
         self.confirmed = self._state
+        if self.on_committed is not None:
+            self.on_committed(items)
         return items
 
     def _build(self, items: list[Item], wall_ms: int) -> Commit:

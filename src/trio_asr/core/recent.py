@@ -1,0 +1,55 @@
+"""What was last committed of a call, for people who look on. Bounded, and kept only where they may."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from trio_asr.core.outbox import Item, Transcript
+
+MAX_LINES = 50
+MAX_TEXT = 1000  # characters; Deepgram's finals have less
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """A final, a partial, or a gap (then `text` is its reason). `number` counts a call's lines from 1."""
+
+    number: int
+    type: str
+    text: str
+    start_ms: int
+    end_ms: int
+    seq: int | None = None
+
+
+class Recent:
+    """The last finals and gaps of a call, and the partial that no final has overtaken."""
+
+    __slots__ = ("_count", "interim", "lines")
+
+    def __init__(self) -> None:
+        self.lines: deque[Line] = deque(maxlen=MAX_LINES)
+        self.interim: Line | None = None
+        self._count = 0
+
+    def committed(self, items: Iterable[Item]) -> None:
+        """Take note of what Redis has now."""
+        for item in items:
+            if item.transcript is not None and item.is_partial:
+                self.interim = _line(0, item.transcript)
+            elif item.transcript is not None:
+                self._add(_line(self._count + 1, item.transcript))
+            elif item.event is not None and item.event["event"] == "gap":
+                gap = item.event
+                self._add(Line(self._count + 1, "gap", gap["reason"], gap["start_ms"], gap["end_ms"]))
+
+    def _add(self, line: Line) -> None:
+        self._count += 1
+        self.lines.append(line)
+        self.interim = None
+
+
+def _line(number: int, said: Transcript) -> Line:
+    return Line(number, said.type, said.text[:MAX_TEXT], said.start_ms, said.end_ms, said.seq)
