@@ -1,0 +1,108 @@
+"""The shipped rules: accepted and unit-tested by the real promtool, and complete."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trio_asr.metrics import Metrics
+
+FOLDER = Path(__file__).parents[1] / "ops" / "prometheus"
+RULES = FOLDER / "rules.yml"
+RULES_TEST = FOLDER / "rules_test.yml"
+
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool (Debian: prometheus)")
+
+
+def promtool(*arguments: object) -> str:
+    command = [str(PROMTOOL), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+@needs_promtool
+def test_promtool_accepts_them() -> None:
+    assert f"SUCCESS: {len(rules())} rules found" in promtool("check", "rules", RULES)
+
+
+@needs_promtool
+def test_promtool_accepts_the_example_of_a_configuration() -> None:
+    promtool("check", "config", FOLDER / "scrape.yml")
+
+
+@needs_promtool
+def test_every_alert_fires_when_it_should_and_only_then() -> None:
+    """Requirements 19 and 20. Scenarios name all that fires, so each of them keeps the others quiet."""
+    assert "SUCCESS" in promtool("test", "rules", RULES_TEST)
+
+
+def test_every_alert_has_a_scenario_that_fires_it() -> None:
+    fired = set(re.findall(r'labels: .\{alertname="(\w+)"\}', RULES_TEST.read_text()))
+    assert fired == set(alerts())
+
+
+def test_every_name_of_the_rollout_plan_is_recorded() -> None:
+    """Requirements 19 and 20: its expressions are made of these."""
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    assert recorded >= {
+        "deepgram_connections_created", "deepgram_connection_timeouts", "transcripts_delivered",
+        "audio_chunks_sent", "health_endpoint_status", "asr_first_partial_latency_ms",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "severity", "action", "trigger", "threshold"),
+    [
+        ("asr_high_error_rate", "critical", "page_oncall", "P0", "> 0.1 "),
+        ("asr_health_check_failed", "critical", "page_oncall", "P0", "!= 200"),
+        ("asr_duplicate_connections", "warning", "notify_team", None, "1.1"),
+        ("asr_connection_timeouts", "warning", "notify_team", "P1", "> 0.05"),
+        ("asr_second_connection", "critical", "page_oncall", "P0", "> 0"),
+        ("asr_memory_high", "critical", "page_oncall", "P0", "> 0.8"),
+        ("asr_first_partial_slow", "warning", "notify_team", "P1", "> 2000"),
+        ("asr_delivery_low", "warning", "notify_team", "P1", "< 0.8"),
+    ],
+)
+def test_the_rollout_plan_is_kept(
+    name: str, severity: str, action: str, trigger: str | None, threshold: str
+) -> None:
+    """Requirements 19 and 20."""
+    alert = alerts()[name]
+    labels = alert["labels"]
+    assert (labels["severity"], labels["action"], labels.get("trigger")) == (severity, action, trigger)
+    assert labels.get("rollback") == {"P0": "immediate", "P1": "gradual", None: None}[trigger]
+    assert threshold in alert["expr"]
+
+
+@pytest.mark.parametrize("name", sorted(alerts()))
+def test_an_alert_says_how_bad_it_is_and_what_to_do(name: str) -> None:
+    alert = alerts()[name]
+    assert name.startswith("asr_")
+    expected = {"critical": "page_oncall", "warning": "notify_team"}
+    assert alert["labels"]["action"] == expected[alert["labels"]["severity"]]
+    assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
+    assert alert["annotations"]["runbook_url"] == f"docs/operations.md#{name}"
+
+
+def test_rules_use_series_that_exist() -> None:
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    exported = {line.split("{")[0].split(" ")[0] for line in Metrics().exposition().decode().splitlines()}
+    for rule in rules():
+        used = set(re.findall(r"\b(?:asr|deepgram|process|transcripts|audio|health)_\w+", rule["expr"]))
+        assert used <= recorded | exported, rule
