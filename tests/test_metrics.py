@@ -62,7 +62,7 @@ def test_no_label_can_grow_with_the_calls() -> None:
     for family in text_string_to_metric_families(text):
         if family.name.startswith(("asr_", "deepgram_")):
             for sample in family.samples:
-                assert set(sample.labels) <= {"le", "kind", "reason", "code", "role"}
+                assert set(sample.labels) <= {"le", "kind", "reason", "code", "role", "result"}
 
 
 def test_histograms_resolve_the_thresholds() -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 from tests.stage import config, ring, stage
 from trio.testing import MockClock
 
 from trio_asr import logs
-from trio_asr.config import RELOADABLE, Config, FlushConfig, merge
+from trio_asr.config import RELOADABLE, Config, DeepgramConfig, FlushConfig, Secret, merge
 from trio_asr.config.sections import HttpConfig, LogConfig
 from trio_asr.config.tree import keys
 
@@ -40,6 +41,13 @@ def test_nothing_changed_changes_nothing() -> None:
     assert merge(Config(), Config()) == (Config(), (), ())
 
 
+def test_another_key_of_deepgram_is_named() -> None:
+    running, loaded = (
+        Config(deepgram=DeepgramConfig(api_key=Secret(text))) for text in ("first-key", "second-key")
+    )
+    assert merge(running, loaded) == (running, (), ("deepgram.api_key",))
+
+
 def test_every_reloadable_key_is_one() -> None:
     assert {path for path, _ in keys()} >= RELOADABLE
 
@@ -54,12 +62,28 @@ async def test_intervals_change_in_a_call_in_progress(autojump_clock: MockClock)
     async with stage(settings=config()) as (on, nursery):
         line = await ring(on, nursery)
         await line.talk(1.5)
-        line.interaction.scheduler.intervals(FlushConfig(min_chunk_ms=400, max_interval_ms=1000))
+        line.interaction.reload(
+            msgspec.structs.replace(config(), flush=FlushConfig(min_chunk_ms=400, max_interval_ms=1000))
+        )
         await line.talk(2)
         instants = on.sent()
         steps = [round(b - a, 6) for a, b in itertools.pairwise(instants)]
         assert steps[:4] == [0.2] * 4
         assert steps[-3:] == [0.4] * 3
+        assert len(on.connections) == 1
+
+
+async def test_limits_change_in_a_call_in_progress(autojump_clock: MockClock) -> None:
+    async with stage(settings=config()) as (on, nursery):
+        line = await ring(on, nursery)
+        await line.talk(1)
+        new = config(keepalive_ms=1000, catchup_rate=3.0, interaction={"max_unfinalized_s": 60})
+        line.interaction.reload(new)
+        await line.talk(1)
+        await trio.sleep(3.5)  # a KeepAlive each second, where there was none in 4 s
+        assert len(on.sent(kind="text")) >= 3
+        assert line.call.bounds.max_unfinalized_s == 60
+        assert line.interaction.scheduler._pacer.rate == 3.0
         assert len(on.connections) == 1
 
 

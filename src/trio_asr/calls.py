@@ -11,14 +11,15 @@ import trio
 
 from trio_asr import logs
 from trio_asr.bus.base import Bus, BusUnavailable
+from trio_asr.config import Config
 from trio_asr.core import entries
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.checkpoint import Stored, decode_checkpoint
 from trio_asr.core.entries import EntryId
 from trio_asr.core.outbox import Item, Outbox, Topics
-from trio_asr.interaction import Frames, Interaction
 from trio_asr.core.recent import Recent
+from trio_asr.interaction import Frames, Interaction
 from trio_asr.services import Services
 from trio_asr.slots import Slot
 
@@ -45,11 +46,15 @@ class Calls:
         self.slots: dict[str, Slot] = {}
         self.replay_until = 0  # entries up to here may have been handed over before
         self._nursery, self._bus, self._services = nursery, bus, services
-        self._config, self._metrics = services.config, services.metrics
+        self._metrics = services.metrics
         self._log = logs.get("calls")
         self._past: OrderedDict[str, int] = OrderedDict()
         self._restarts: dict[str, Backoff] = {}
         self._reloaded: list[tuple[Slot, Stored]] = []
+
+    @property
+    def _config(self) -> Config:
+        return self._services.config  # which a reload replaces
 
     # -- beginning -------------------------------------------------------------------------------------
 

@@ -90,6 +90,10 @@ class Conversation:
             nursery.cancel_scope.cancel()
         return self._ending or Ending(Why.UNANSWERED, 1006, "no answer to CloseStream")
 
+    def reload(self, config: DeepgramConfig) -> None:
+        """Go by other time limits, from the next wait on."""
+        self._config = config
+
     def _over(self, why: Why, code: int, reason: str) -> None:
         if self._ending is None:
             self._ending = Ending(why, code, reason)

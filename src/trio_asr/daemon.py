@@ -109,10 +109,18 @@ class Daemon:
             self._services.config = self._config
             self._services.connections.limit(self._config.deepgram.max_connections)
         for slot in self.calls.slots.values() if self.calls is not None else ():
-            slot.interaction.scheduler.intervals(self._config.flush)
+            slot.interaction.reload(self._config)
+        self._metrics.reloaded(True)
         self._log.info("Configuration reloaded", changed=changed)
         if waiting:
             self._log.warning("These changes need a restart", keys=waiting)
+        self._notifier.ready(self._role)
+
+    def not_reloaded(self, problems: list[str]) -> None:
+        """Go on as before: the new configuration is not usable."""
+        self._notifier.reloading()
+        self._metrics.reloaded(False)
+        self._log.error("Configuration not reloaded; nothing changes", problems=problems)
         self._notifier.ready(self._role)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:

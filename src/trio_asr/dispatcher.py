@@ -156,7 +156,7 @@ class Dispatcher:
         """
         arrivals: dict[str, Frames] = {}
         seconds: dict[str, float] = {}
-        limits = self._config.interaction
+        limits = self._services.config.interaction  # which a reload may have replaced
         default_rate, room_s = limits.default_sample_rate, ROOM * limits.max_unfinalized_s
         for taken, (raw_id, fields) in enumerate(audio):
             entry = raw_id.decode()

@@ -16,7 +16,7 @@ from contextlib import suppress
 import trio
 
 from trio_asr import logs
-from trio_asr.config import FlushConfig
+from trio_asr.config import Config
 from trio_asr.conversation import Feed
 from trio_asr.core.call import Call
 from trio_asr.core.flush import FlushPolicy, Pacer
@@ -34,6 +34,7 @@ class FlushScheduler:
 
     def __init__(self, call: Call, services: Services, log: logs.Logger) -> None:
         self.policy = FlushPolicy(services.config.flush)
+        self._pacer = Pacer(services.config.deepgram.catchup_rate)  # of the present connection
         self._timeline = call.timeline
         self._services = services
         self._log = log
@@ -85,9 +86,10 @@ class FlushScheduler:
         self._wake.set()
         return False
 
-    def intervals(self, flush: FlushConfig) -> None:
+    def reload(self, config: Config) -> None:
         """Go by other intervals from now on."""
-        self.policy.intervals = flush
+        self.policy.intervals = config.flush
+        self._pacer.rate = config.deepgram.catchup_rate
         self.arrived()
 
     def input_over(self) -> None:
@@ -97,7 +99,7 @@ class FlushScheduler:
 
     async def _serve(self, feed: Feed) -> None:
         """Hand on chunks as they fall due, until there is nothing more for this connection."""
-        pacer = Pacer(self._services.config.deepgram.catchup_rate)
+        pacer = self._pacer = Pacer(self._services.config.deepgram.catchup_rate)
         self._hold_until = -math.inf
         self.arrived()
         self._serving = True

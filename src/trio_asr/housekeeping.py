@@ -8,6 +8,7 @@ import trio
 
 from trio_asr.bus.base import Bus, BusUnavailable
 from trio_asr.calls import Calls
+from trio_asr.config import Config
 from trio_asr.core import entries
 from trio_asr.core.reading import REPLAY_MARGIN_MS
 from trio_asr.dispatcher import Dispatcher
@@ -23,7 +24,10 @@ class Housekeeping:
     def __init__(self, bus: Bus, calls: Calls, dispatcher: Dispatcher, services: Services) -> None:
         self._bus, self._calls, self._dispatcher = bus, calls, dispatcher
         self._services = services
-        self._config = services.config
+
+    @property
+    def _config(self) -> Config:
+        return self._services.config  # which a reload replaces
 
     async def run(self) -> None:
         while True:

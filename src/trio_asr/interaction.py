@@ -17,6 +17,7 @@ from __future__ import annotations
 import trio
 
 from trio_asr import logs
+from trio_asr.config import Config
 from trio_asr.conversation import Feed
 from trio_asr.core.call import Arrival, Call, Tally
 from trio_asr.flusher import FlushScheduler
@@ -39,6 +40,13 @@ class Interaction:
         self.scheduler = FlushScheduler(call, services, self._log)
         self.sender = Sender(call, services, self._log)
 
+    def reload(self, config: Config) -> None:
+        """Go by other intervals and limits from now on."""
+        limits = config.interaction
+        self.call.bounds = self.call.bounds._replace(max_unfinalized_s=limits.max_unfinalized_s)
+        self.scheduler.reload(config)
+        self.sender.reload(config.deepgram)
+
     async def run(self, frames: trio.MemoryReceiveChannel[Frames]) -> None:
         """Transcribe the call until its frames end and all of them are finalized."""
         # Capacity 0: a connection is offered when the scheduler is free for it, and not before.
@@ -58,6 +66,9 @@ class Interaction:
                     self._log.warning(
                         "Audio given up", reason="retention", seconds=round(tally.given_up_s, 3)
                     )
+                if not self._named:
+                    self._log.add(**self.call.names)
+                    self._named = True
                 if self.sender.connecting:
                     # What would have opened a second connection in the old worker waits on the timeline.
                     self._services.metrics.duplicate_connection_attempts.inc()
@@ -66,9 +77,6 @@ class Interaction:
                     self.sender.arrived()
                     self.scheduler.arrived()
         self.scheduler.input_over()
-                if not self._named:
-                    self._log.add(**self.call.names)
-                    self._named = True
         self.sender.input_over()
 
 

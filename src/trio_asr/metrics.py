@@ -55,6 +55,7 @@ class Metrics:
         self._losses()
         self._errors()
         self._state()
+        self._reloads()
 
     def _audio(self) -> None:
         self.frames_accepted = self._counter(
@@ -185,6 +186,19 @@ class Metrics:
         limit.set(memory_limit_bytes())
         self._role = self._gauge("asr_role", "1 for the role the worker has now.", "role")
         self.set_role("starting")
+
+    def _reloads(self) -> None:
+        reloads = self._family("asr_config_reloads", "Reloads of the configuration, by result.", "result")
+        self._reload_results = bound(reloads, ("success", "failure"))
+        self._last_reload = self._gauge(
+            "asr_config_last_reload_success", "1 unless the last reload of the configuration was refused."
+        )
+        self._last_reload.set(1)
+
+    def reloaded(self, success: bool) -> None:
+        """The configuration was read again, or refused."""
+        self._reload_results("success" if success else "failure").inc()
+        self._last_reload.set(success)
 
     def _counter(self, name: str, text: str) -> PlainCounter:
         return PlainCounter(name, text, self.registry)

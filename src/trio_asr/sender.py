@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import trio
 
 from trio_asr import logs
+from trio_asr.config import DeepgramConfig
 from trio_asr.conversation import Conversation, Ending, Feed, Why
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Call
@@ -47,9 +48,9 @@ class Sender:
     def __init__(self, call: Call, services: Services, log: logs.Logger) -> None:
         self.connecting = False
         self.connected = False
-        self._call = call
         self.waits_for = ""  # "leave" to connect, or a "place"
         self.request_id = self.last_error = ""  # what people may want to know
+        self._call = call
         self._services = services
         self._log = log
         self._backoff = Backoff(BACKOFF_BASE_S, BACKOFF_CAP_S)
@@ -60,7 +61,6 @@ class Sender:
         self._began: float | None = None  # when the first frame came
         self._chunks_on_link = self._chunks = 0
         self._answered = False
-
         self._conversation: Conversation | None = None
 
     @property
@@ -72,6 +72,7 @@ class Sender:
     def began(self) -> float | None:
         """When the first audio of the call came to this worker, on trio's clock."""
         return self._began
+
     # -- what the reader tells -------------------------------------------------------------------------
 
     def arrived(self) -> None:
@@ -85,6 +86,11 @@ class Sender:
         self._input_over = True
         self._audio.set()
 
+    def reload(self, config: DeepgramConfig) -> None:
+        """Let the present connection, if there is one, go by other time limits."""
+        if self._conversation is not None:
+            self._conversation.reload(config)
+
     # -- connections -----------------------------------------------------------------------------------
 
     async def run(self, feeds: trio.MemorySendChannel[Feed]) -> None:
@@ -93,17 +99,17 @@ class Sender:
         with feeds:
             while await self._audio_wanted():
                 with self._wanting():
+                    self.waits_for = "leave"
                     await connections.admitted(timeline.rate_at(timeline.finalized), self._wants)
+                    self.waits_for = "place"
                     async with connections.place(self):
+                        self.waits_for = ""
                         await self._while_wanted(feeds)
 
     def _wants(self) -> bool:
         return self._call.timeline.unfinalized > 0
-                    self.waits_for = "leave"
 
-                    self.waits_for = "place"
     async def _while_wanted(self, feeds: trio.MemorySendChannel[Feed]) -> None:
-                        self.waits_for = ""
         """Connect, and reconnect in the same place, until there is no reason to, or no sense in it."""
         while self._wants():
             await self._services.connections.may_dial()
@@ -146,13 +152,13 @@ class Sender:
                 return await self._converse(link, feeds)
         except ConnectFailed as failure:
             self._attempts += 1
+            self.last_error = f"{failure.status or 'no answer'}: {failure.reason}"
             self._log.warning(
                 "Connection refused" if failure.status else "Connection failed",
                 status=failure.status,
                 reason=failure.reason,
                 request_id=failure.request_id,
             )
-            self.last_error = f"{failure.status or 'no answer'}: {failure.reason}"
             return Again.LATER if self._services.connections.failed(failure, rate) else Again.ADMITTED
         finally:
             self.connecting = False
@@ -161,18 +167,19 @@ class Sender:
         call, config = self._call, self._services.config
         number = call.connected(link.request_id)
         self._attempts = 0
+        self.request_id = link.request_id
         self._services.committer.submit(call.outbox)
         self._log.info("Connection opened", connection=number, request_id=link.request_id)
         hearing = Hearing(
             call.timeline,
             call.outbox,
             connection=number,
-        self.request_id = link.request_id
             request_id=link.request_id,
             partials=config.publish.partials,
             words=config.publish.words,
         )
         conversation = Conversation(link, hearing, config.deepgram, on_heard=self._heard, on_sent=self._sent)
+        self._conversation = conversation
         chunks_in, chunks_out = trio.open_memory_channel[Chunk](FEED)
         self._chunks_on_link = 0
         self.connected = True
@@ -182,6 +189,7 @@ class Sender:
             await feeds.send(feed)
             ending = await conversation.run(chunks_out)
         finally:
+            self._conversation = None
             feed.scope.cancel()  # the scheduler is ready for the next one before the next one is dialled
             self.connected = False
             self._services.connections.closed(self._call.id)
@@ -230,6 +238,7 @@ class Sender:
             self._log.info("Connection closed", **fields)
             return
         metrics.failed("connection", time.time())
+        self.last_error = f"{ending.code}: {ending.reason or ending.why.value}"
         if ending.code == TIMEOUT:
             metrics.connection_timeouts.inc()
             self._log.warning("Connection closed due to timeout (1011)", **fields)
@@ -238,7 +247,6 @@ class Sender:
         else:
             self._log.warning("Timeout waiting for transcript", **fields)
 
-        self.last_error = f"{ending.code}: {ending.reason or ending.why.value}"
     def _sent(self, chunk: Chunk) -> None:
         metrics = self._services.metrics
         rate = self._call.timeline.rate_at(chunk.start)

@@ -99,7 +99,7 @@ def _reload(daemon: Daemon, path: Path | None) -> None:
     try:
         loaded = load(path, os.environ)
     except ConfigError as error:
-        logs.get("serve").error("Configuration not reloaded; nothing changes", problems=error.problems)
+        daemon.not_reloaded(error.problems)
     else:
         daemon.reload(loaded.config)
 

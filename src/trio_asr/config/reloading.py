@@ -1,4 +1,7 @@
-"""What a reload may change in a daemon that runs: intervals, limits and the level of the log."""
+"""What a reload may change in a daemon that runs: intervals, limits and the level of the log.
+
+All else is part of what was built at the start, or of what a connection was opened with.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,26 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trio_asr.config.tree import SECTIONS, Config, keys, value_at
+from trio_asr.config.tree import NOT_IN_FILE, SECTIONS, Config, keys, value_at
 
 RELOADABLE = frozenset(
     {
+        "deepgram.max_connections",
+        "deepgram.keepalive_ms",
+        "deepgram.close_timeout_ms",
+        "deepgram.stall_timeout_ms",
+        "deepgram.send_timeout_ms",
+        "deepgram.catchup_rate",
+        "deepgram.max_open_segment_s",
         "flush.initial_ms",
         "flush.min_chunk_ms",
         "flush.max_interval_ms",
         "flush.max_chunk_ms",
-        "deepgram.max_connections",
+        "interaction.idle_timeout_ms",
+        "interaction.end_grace_ms",
+        "interaction.max_unfinalized_s",
+        "interaction.max_unfinalized_total_mb",
+        "shutdown.grace_ms",
         "log.level",
     }
 )
@@ -37,5 +51,6 @@ def merge(running: Config, loaded: Config) -> Merged:
         names = [path.partition(".")[2] for path in changed if path.startswith(f"{section}.")]
         new = {name: getattr(getattr(loaded, section), name) for name in names}
         sections[section] = msgspec.structs.replace(getattr(running, section), **new)
-    waiting = tuple(path for path in differing if path not in RELOADABLE)
-    return Merged(Config(**sections), changed, waiting)
+    waiting = [path for path in differing if path not in RELOADABLE]
+    waiting += [path for path in sorted(NOT_IN_FILE) if value_at(running, path) != value_at(loaded, path)]
+    return Merged(Config(**sections), changed, tuple(waiting))

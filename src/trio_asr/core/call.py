@@ -58,7 +58,7 @@ class Call:
         self.timeline = Timeline(place)
         self.last_entry = place.entry
         self._first_entry: EntryId | None = None
-        self._bounds = bounds
+        self.bounds = bounds
         self._series = Series(bounds.gap_fill_ms)
         self._repeats = Repeats()
         self._resume_at = entries.key(place.entry)
@@ -84,7 +84,7 @@ class Call:
         for arrival in arrivals:
             self._receive(arrival, tally)
         self.last_entry = arrivals[-1].entry
-        over = self.unfinalized_s() - self._bounds.max_unfinalized_s
+        over = self.unfinalized_s() - self.bounds.max_unfinalized_s
         if over > 0:
             tally.given_up_s = self.give_up_oldest(over + GAP_STEP_S, "retention")
         return tally

@@ -103,7 +103,7 @@ class Pacer:
 
     def __init__(self, rate: float) -> None:
         self.catching_up = False
-        self._rate = rate
+        self.rate = rate
         self._step_until = -math.inf  # while catching up, the next chunk is not due before
         self._sent: deque[tuple[float, float]] = deque()
         self._total = 0.0
@@ -115,7 +115,7 @@ class Pacer:
     def ready_at(self, seconds: float, now: float) -> float:
         """Return when `seconds` of audio may be sent (not after `now`: at once)."""
         ready = self._step_until if self.catching_up else -math.inf
-        excess = self._total_since(now - self.WINDOW_S) + seconds - self._rate * self.WINDOW_S
+        excess = self._total_since(now - self.WINDOW_S) + seconds - self.rate * self.WINDOW_S
         for when, sent in self._sent:
             if excess <= 1e-9:
                 break
@@ -126,7 +126,7 @@ class Pacer:
     def sent(self, seconds: float, now: float) -> None:
         """Note that `seconds` of audio were sent."""
         # One chunk more than the pace gives fits into a window, so the pace is that much lower.
-        self._step_until = now + seconds / max(1.0, self._rate - seconds / self.WINDOW_S)
+        self._step_until = now + seconds / max(1.0, self.rate - seconds / self.WINDOW_S)
         self._sent.append((now, seconds))
         self._total += seconds
 
