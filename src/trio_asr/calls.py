@@ -83,14 +83,13 @@ class Calls:
         call = Call(
             Outbox(interaction_id, topics, stored), Bounds(limits.gap_fill_ms, limits.max_unfinalized_s)
         )
+        if self._config.http.token is not None:  # else nobody may see them
+            call.outbox.recent = Recent()
         send, receive = trio.open_memory_channel[Frames](FRAMES)
         slot = Slot(Interaction(call, self._services), send, trio.current_time())
         slot.cursor_at = slot.active_at
         self.slots[interaction_id] = slot
         self._past.pop(interaction_id, None)
-        if self._config.http.token is not None:  # else nobody may see them
-            recent = Recent()
-            call.outbox.on_committed = recent.committed
         self._nursery.start_soon(self._run, slot, receive)
         return slot
 

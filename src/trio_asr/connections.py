@@ -77,6 +77,11 @@ class Connections:
         self._places.total_tokens = places
 
     @property
+    def refused(self) -> bool:
+        """Whether Deepgram refuses the key or the account."""
+        return self._account.breaker.open
+
+    @property
     def waiting(self) -> int:
         """Calls that wait for a place."""
         return self._places.statistics().tasks_waiting

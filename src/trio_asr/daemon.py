@@ -33,8 +33,10 @@ from trio_asr.migration import ForeignConsumerError, advice, foreign_consumer
 from trio_asr.notify import Notifier
 from trio_asr.provider import Provider
 from trio_asr.services import Services
+from trio_asr.slots import Slot
 from trio_asr.troubles import Troubles
 from trio_asr.web.app import create_app, not_ready
+from trio_asr.web.history import History
 from trio_asr.web.server import serve as serve_web
 from trio_asr.web.view import Role
 
@@ -60,6 +62,7 @@ class Daemon:
         self._role: Role = "starting"
         self._services: Services | None = None
         self._troubles = Troubles()
+        self.history = History(metrics)
         self._stopping = trio.Event()
         self._log = logs.get("daemon")
 
@@ -75,13 +78,21 @@ class Daemon:
 
     @property
     def active_buffers(self) -> int:
-        return len(self.calls.slots) if self.calls is not None else 0
+        return len(self.slots)
 
     @property
     def active_connections(self) -> int | None:
         if not self._provider.has_sockets:
             return None
         return self._services.connections.open if self._services is not None else 0
+
+    @property
+    def refused(self) -> bool:
+        return self._services is not None and self._services.connections.refused
+
+    @property
+    def slots(self) -> Mapping[str, Slot]:
+        return {} if self.calls is None else self.calls.slots
 
     def problems(self, now: float) -> Mapping[str, float]:
         return self._troubles.ages(now)
@@ -285,4 +296,5 @@ class Daemon:
             await trio.sleep_until(due)
             self._notifier.watchdog()
             self._metrics.loop_late(max(0.0, trio.current_time() - due))
+            self.history.note(due, len(self.slots))
             self._metrics.ready.set(not not_ready(self, trio.current_time()))

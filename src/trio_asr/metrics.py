@@ -143,6 +143,7 @@ class Metrics:
         self.overruns = self._counter("asr_overruns", "Calls that could not take a batch of frames in time.")
 
     def _errors(self) -> None:
+        self.last_error: tuple[str, float] | None = None
         errors = self._family("asr_errors", "Errors of handling, provider and publishing.", "kind")
         self.errors = bound(errors, ERRORS)
         # The text of an error may quote a URL or a message, so the label says the kind only.
@@ -245,6 +246,7 @@ class Metrics:
     def failed(self, kind: str, epoch_s: float) -> None:
         """Count an error and remember it as the last one, at ``epoch_s`` seconds since 1970."""
         self.errors(kind).inc()
+        self.last_error = kind, epoch_s
         self._last_error.clear()
         self._last_error.labels(kind).set(1)
         self._last_error_time.set(epoch_s)

@@ -47,6 +47,14 @@ class PlainHistogram(Collector):
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        return self._bounds
+
+    def counts(self) -> tuple[int, ...]:
+        """How many values each bucket has got, the infinite one last."""
+        return tuple(self._counts)
+
     def collect(self) -> Iterable[Metric]:
         names = [*map(str, self._bounds), "+Inf"]
         buckets = list(zip(names, map(float, accumulate(self._counts)), strict=True))

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from trio_asr.metrics import Metrics
+from trio_asr.slots import Slot
+from trio_asr.web.history import History
 from trio_asr.web.view import Role, View
 
 
@@ -13,6 +16,9 @@ class FakeView:
     provider: str = "deepgram"
     active_buffers: int = 0
     active_connections: int | None = 0
+    refused: bool = False
+    slots: dict[str, Slot] = field(default_factory=dict)
+    history: History = field(default_factory=lambda: History(Metrics()))
     since: dict[str, float] = field(default_factory=dict)  # what is wrong, and since when on trio's clock
 
     def problems(self, now: float) -> dict[str, float]:

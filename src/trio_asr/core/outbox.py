@@ -8,13 +8,15 @@ are given when a commit is built, so dropped partials leave no holes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, Write, decode_checkpoint, encode
 from trio_asr.core.timeline import Place
+
+if TYPE_CHECKING:
+    from trio_asr.core.recent import Recent
 
 MAX_WRITES = 64  # per commit, so that no call keeps Redis busy for long
 PASSING = ("utterance_end", "connection_opened", "connection_closed")  # events that nobody misses in a gap
@@ -80,7 +82,7 @@ class Outbox:
         self.connection = self.confirmed.connection
         self.tenant_id = self.confirmed.tenant_id
         self.trace_id = self.confirmed.trace_id
-        self.on_committed: Callable[[list[Item]], None] | None = None  # for people who look on
+        self.recent: Recent | None = None  # for people who look on
 
     # -- what comes in ---------------------------------------------------------------------------------
 
@@ -162,8 +164,8 @@ class Outbox:
             return []
         self._rev = commit.rev
         self.confirmed = self._state
-        if self.on_committed is not None:
-            self.on_committed(items)
+        if self.recent is not None:
+            self.recent.committed(items)
         return items
 
     def _build(self, items: list[Item], wall_ms: int) -> Commit:

@@ -11,25 +11,20 @@ from werkzeug.exceptions import HTTPException
 
 from trio_asr.config import Config
 from trio_asr.metrics import CONTENT_TYPE, Metrics
+from trio_asr.web.access import Guard
+from trio_asr.web.live import Live
+from trio_asr.web.pages import SECURITY_HEADERS, Pages
 from trio_asr.web.view import View
 
 SERVICE = "asr-worker"  # the name under which the old worker's monitoring knows this
 
-_INDEX = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>trio-asr</title>
-<h1>trio-asr</h1>
-<ul>
-<li><a href="/health">/health</a>: what the worker is doing; 503 once it could not do its job for a while
-<li><a href="/ready">/ready</a>: 200 only while it transcribes
-<li><a href="/live">/live</a>: 200 as long as the process answers
-<li><a href="/metrics">/metrics</a>: for Prometheus
-</ul>
-"""
+MAX_REQUEST_BYTES = 4096  # no page takes a body
 
 
 def create_app(view: View, metrics: Metrics, config: Config) -> QuartTrio:
     """The application over one daemon's view and metrics."""
     app = QuartTrio("trio_asr.web", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the old worker's order is easier on the eye
 
     def health() -> tuple[dict[str, Any], int]:
@@ -46,12 +41,13 @@ def create_app(view: View, metrics: Metrics, config: Config) -> QuartTrio:
         metrics.health(health()[1], view.problems(trio.current_time()))
         return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 
-    _page(app, "/", lambda: _INDEX)
     _page(app, "/health", health)
     _page(app, "/ready", ready)
     _page(app, "/live", lambda: {"status": "alive"})
     _page(app, "/metrics", exposition)
+    Pages(view, Guard(config.http.token), Live(view, metrics, config)).add_to(app)
     app.register_error_handler(HTTPException, _refusal)
+    app.after_request(_secured)
     return app
 
 
@@ -62,6 +58,13 @@ def _page(app: QuartTrio, path: str, answer: Callable[[], ResponseReturnValue]) 
         return answer()
 
     app.add_url_rule(path, endpoint=path, view_func=handler)
+
+
+async def _secured(response: Response) -> Response:
+    await trio.lowlevel.checkpoint()
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
 
 
 async def _refusal(error: HTTPException) -> ResponseReturnValue:

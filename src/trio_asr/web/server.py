@@ -27,6 +27,9 @@ _log = logs.get(__name__)
 # process. The kernel breaks such a connection after this time; accepted sockets inherit the option. No longer
 # than the two seconds that a stop may take beyond its grace.
 SEND_TIMEOUT_MS = 2_000
+# What the kernel takes for a client that does not read, before that time begins: a few of the page's pictures.
+SEND_BUFFER_BYTES = 128 * 1024
+MAX_HEADER_BYTES = 16 * 1024  # of a request; browsers send the cookies of all that is on localhost
 # How long requests in progress may take at the end. They are answered from memory.
 GRACE_S = 1.0
 # Before another try after hypercorn has failed.
@@ -60,6 +63,7 @@ async def serve(
     try:
         for sock in sockets:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_TIMEOUT_MS)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         task_status.started(sockets[0].getsockname()[1])
         await _serve_again_and_again(app, sockets, stop)
     finally:
@@ -114,6 +118,8 @@ class _Settings(HypercornConfig):
         self._listening = sockets
         self.graceful_timeout = GRACE_S
         self.include_server_header = False
+        self.h11_max_incomplete_size = self.h2_max_header_list_size = MAX_HEADER_BYTES
+        self.websocket_max_message_size = 1024  # there is no WebSocket here
         self.errorlog = logging.getLogger("hypercorn.error")
 
     def create_sockets(self) -> Sockets:

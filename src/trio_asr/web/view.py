@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
+from trio_asr.slots import Slot
+from trio_asr.web.history import History
+
 Role = Literal["starting", "standby", "active", "stopping"]
 
 
@@ -23,6 +26,21 @@ class View(Protocol):
     @property
     def active_connections(self) -> int | None:
         """Connections to the provider; None for a provider that has none."""
+        ...
+
+    @property
+    def refused(self) -> bool:
+        """Whether the provider refuses the key or the account."""
+        ...
+
+    @property
+    def slots(self) -> Mapping[str, Slot]:
+        """The calls in progress."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """The last minutes."""
         ...
 
     def problems(self, now: float) -> Mapping[str, float]:

@@ -1,0 +1,66 @@
+"""The last minutes, for the page's charts: a sample every few seconds, kept whether anybody looks or not."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from trio_asr.metrics import Metrics
+
+STEP_S = 5.0
+KEPT = 120  # samples: ten minutes
+QUANTILE = 0.99
+
+
+class Sample(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Calls in progress, and the 99th percentiles of what the daemon added since the sample before, in ms."""
+
+    calls: int
+    send_ms: float | None  # from due to the socket; None where nothing was sent
+    commit_ms: float | None  # from a result to Redis
+
+
+class History:
+    """Samples, the newest last. `number` tells one state of it from the next."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.samples: deque[Sample] = deque(maxlen=KEPT)
+        self.number = 0
+        self._send, self._commit = metrics.send_delay, metrics.commit_latency
+        self._counts = self._send.counts(), self._commit.counts()
+        self._next = 0.0
+
+    def note(self, now: float, calls: int) -> None:
+        """Take a sample if it is time for one."""
+        if now < self._next:
+            return
+        self._next = now + STEP_S
+        before, self._counts = self._counts, (self._send.counts(), self._commit.counts())
+        send, commit = (_grown(old, new) for old, new in zip(before, self._counts, strict=True))
+        self.number += 1
+        self.samples.append(
+            Sample(calls, _ms(quantile(self._send.bounds, send)), _ms(quantile(self._commit.bounds, commit)))
+        )
+
+
+def quantile(bounds: Sequence[float], counts: Sequence[int], q: float = QUANTILE) -> float | None:
+    """Return the value below which the part `q` of the values lies, straight between a bucket's ends."""
+    rank, below = q * sum(counts), 0
+    if not rank:
+        return None
+    start = 0.0
+    for end, count in zip(bounds, counts, strict=False):
+        if below + count >= rank:
+            return start + (end - start) * (rank - below) / count
+        below, start = below + count, end
+    return start  # beyond the last bound nothing is known
+
+
+def _grown(old: Sequence[int], new: Sequence[int]) -> list[int]:
+    return [after - before for before, after in zip(old, new, strict=True)]
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)

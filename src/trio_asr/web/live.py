@@ -1,0 +1,120 @@
+"""The live page's stream: server-sent events, one picture a second for all who watch, none when nobody does.
+
+There is no task and no queue. Everybody's stream wakes on the same whole second, the first to come makes the
+picture, the others send the same bytes. Who cannot take them in time misses pictures, and whoever stops
+reading is dropped by the kernel (see `server`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import msgspec
+import trio
+
+from trio_asr.config import Config
+from trio_asr.metrics import Metrics
+from trio_asr.slots import Slot
+from trio_asr.web.portraits import portray, portray_closely, state
+from trio_asr.web.view import View
+
+PERIOD_S = 1.0
+MAX_WATCHERS = 16
+MAX_GUESTS = 8  # of these without a token, so that they never keep out those who have it
+MAX_SHOWN = 200  # calls in one picture; those in trouble come first
+CALM = ("streaming", "quiet", "closing")
+
+
+class Live:
+    """Pictures of one daemon, and who watches."""
+
+    def __init__(self, view: View, metrics: Metrics, config: Config) -> None:
+        self._view, self._metrics = view, metrics
+        self._has_token = config.http.token is not None
+        self._guests: dict[int, bool] = {}
+        self._tick = -1
+        self._parts: dict[str, bytes] = {}
+        self.built = 0  # parts made, ever: nobody watching must cost nothing
+
+    # -- who watches -----------------------------------------------------------------------------------
+
+    @property
+    def watchers(self) -> int:
+        return len(self._guests)
+
+    def enter(self, key: int, *, trusted: bool) -> bool:
+        """Take a place, until `leave`; False if there is none."""
+        guests = sum(self._guests.values())
+        if len(self._guests) >= MAX_WATCHERS or (not trusted and guests >= MAX_GUESTS):
+            return False
+        self._guests[key] = not trusted
+        return True
+
+    def leave(self, key: int) -> None:
+        """Give the place back, if there is one."""
+        self._guests.pop(key, None)
+
+    # -- what they see ---------------------------------------------------------------------------------
+
+    async def stream(self, *, trusted: bool, call: str | None) -> AsyncIterator[bytes]:
+        """Yield a picture a second: what everybody may see, and to the trusted the calls, and one closely."""
+        seen = -1
+        while True:
+            tick = math.floor(trio.current_time() / PERIOD_S)
+            if tick != self._tick:
+                self._tick, self._parts = tick, {}
+            picture = self._part("state:trusted" if trusted else "state", lambda: self._state(trusted))
+            if seen != (seen := self._view.history.number):
+                picture += self._part("history", lambda: list(self._view.history.samples))
+            if trusted:
+                picture += self._part("calls", self._calls)
+                if call is not None:
+                    picture += self._part(f"call:{call}", lambda: self._call(call))
+            yield picture
+            await trio.sleep_until((tick + 1) * PERIOD_S)
+
+    def _part(self, key: str, make: Callable[[], Any]) -> bytes:
+        part = self._parts.get(key)
+        if part is None:
+            self.built += 1
+            event = key.partition(":")[0].encode()
+            part = b"event: %b\ndata: %b\n\n" % (event, msgspec.json.encode(make()))
+            self._parts[key] = part
+        return part
+
+    def _state(self, trusted: bool) -> dict[str, Any]:
+        view, now = self._view, trio.current_time()
+        slots = view.slots.values()
+        error = self._metrics.last_error
+        return {
+            "at": round(time.time() * 1000),
+            "role": view.role,
+            "provider": view.provider,
+            "problems": {name: round(seconds) for name, seconds in view.problems(now).items()},
+            "refused": view.refused,
+            "calls": len(slots),
+            "states": Counter(map(state, slots)),
+            "connections": view.active_connections,
+            "lag_s": round(max((slot.call.unfinalized_s() for slot in slots), default=0.0), 1),
+            "held_bytes": sum(slot.call.timeline.held_bytes for slot in slots),
+            "frames": int(self._metrics.frames_accepted.value),
+            "chunks": int(self._metrics.chunks_sent.value),
+            "error": None if error is None else {"kind": error[0], "at": round(error[1] * 1000)},
+            "token": "given" if trusted else "needed" if self._has_token else "none",
+        }
+
+    def _calls(self) -> dict[str, Any]:
+        slots = self._view.slots.values()
+        shown: Iterable[Slot] = slots
+        if len(slots) > MAX_SHOWN:
+            shown = sorted(slots, key=lambda slot: (state(slot) in CALM, -slot.call.unfinalized_s()))
+            shown = shown[:MAX_SHOWN]
+        return {"calls": [portray(slot) for slot in shown], "more": max(0, len(slots) - MAX_SHOWN)}
+
+    def _call(self, interaction_id: str) -> Any:
+        slot = self._view.slots.get(interaction_id)
+        return None if slot is None else portray_closely(slot)
