@@ -28,6 +28,7 @@ COMMANDS = {
     "feed": _Place("trio_asr.tools.feed_command", "feed", "Play a recording onto Redis in real time."),
     "load": _Place("trio_asr.tools.load_command", "load", "Measure what calls cost on this machine."),
     "watch": _Place("trio_asr.tools.watch_command", "watch", "Follow transcripts live."),
+    "doctor": _Place("trio_asr.tools.doctor.command", "doctor", "Check a deployment and say what to do."),
     "chaos": _Place("trio_asr.tools.chaos.command", "chaos", "Rehearse faults and account for every sample."),
 }
 

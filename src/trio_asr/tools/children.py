@@ -103,10 +103,10 @@ def clean_environment(without: set[str]) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in without}
 
 
-async def get(port: int, path: str) -> tuple[int, str]:
+async def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
     """One HTTP request to a local server: status and body; status 0 when nobody answers."""
     try:
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        stream = await trio.open_tcp_stream(host, port)
     except OSError:
         await trio.lowlevel.checkpoint()
         return 0, ""

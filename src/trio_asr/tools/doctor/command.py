@@ -1,0 +1,104 @@
+"""`trio-asr doctor`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import click
+import msgspec
+import trio
+
+from trio_asr.config import Config, Loaded, Secret
+from trio_asr.tools.doctor.deepgram import Deepgram
+from trio_asr.tools.doctor.findings import Check, Finding, Level, run_checks, threaded
+from trio_asr.tools.doctor.local import Local, read_config
+from trio_asr.tools.doctor.server import Server
+from trio_asr.tools.doctor.state import State
+
+REDIS_S = 12.0  # a connect and a command may each wait for 5 s
+COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The TOML file. Without it /etc/trio-asr/config.toml, if there is one.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
+def doctor(path: Path | None, *, as_json: bool) -> int:
+    """Check a deployment: configuration, files, Redis, Deepgram, and how the workers are doing.
+
+    One line for each thing that was looked at: ok, warn or FAIL, and what to do about it. Nothing is written
+    anywhere; Deepgram gets a handshake with the configured options and key, and no audio.
+
+    Exit code 0: nothing failed (there may be warnings). 1: something did.
+    """
+    logging.disable(logging.CRITICAL)  # what libraries say of a refusal is in the findings
+    findings: list[Finding] = []
+    loaded, problems = read_config(path, os.environ)
+    checks = checks_of(path, os.environ, loaded, problems)
+    show = findings.append if as_json else _print
+    passed = trio.run(run_checks, checks, show, _secrets(loaded.config) if loaded is not None else [])
+    if as_json:
+        document = {"ok": passed, "checks": [finding._asdict() for finding in findings]}
+        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+    else:
+        click.echo("No failures." if passed else "Something failed.")
+    return 0 if passed else 1
+
+
+def checks_of(
+    path: Path | None, env: Mapping[str, str], loaded: Loaded | None, problems: list[str]
+) -> list[Check]:
+    """Return the checks in their order."""
+    local = Local(path, env, loaded, problems)
+    checks = [
+        Check("config", local.config),
+        Check("files", local.files),
+        Check("open files", local.limits),
+        Check("service manager", local.notify),
+        Check("http", local.port),
+    ]
+    if loaded is None:
+        return checks
+    config = loaded.config
+    if config.bus.adapter == "redis":
+        server = Server(config.redis)
+        state = State(config.redis, server)
+        checks += [
+            Check(name, threaded(job), REDIS_S)
+            for name, job in (
+                ("redis", server.reach),
+                ("redis settings", server.settings),
+                ("clock", server.clock),
+                ("permissions", server.permissions),
+                ("ownership", state.ownership),
+                ("progress", state.progress),
+                ("consumers", state.consumers),
+            )
+        ]
+    deepgram = Deepgram(config, key_missing=bool(problems))
+    return [*checks, Check("deepgram", deepgram.reach, deepgram.within_s)]
+
+
+def _secrets(config: Config) -> list[Secret]:
+    """Return what no line may show."""
+    secrets = [one for one in (config.deepgram.api_key, config.http.token) if one is not None]
+    with contextlib.suppress(ValueError):  # a malformed URL
+        password = urlsplit(config.redis.url).password
+        if password:
+            secrets += [Secret(password), Secret(unquote(password))]
+    return secrets
+
+
+def _print(finding: Finding) -> None:
+    level = click.style(f"{finding.level:<4}", fg=COLOURS[finding.level])
+    advice = f" -> {finding.advice}" if finding.advice else ""
+    click.echo(f"{level}  {finding.check}: {finding.says}{advice}")

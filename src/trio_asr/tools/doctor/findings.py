@@ -1,0 +1,98 @@
+"""Findings, and how checks make them: each within its time, none able to stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import trio
+
+from trio_asr.config import Secret
+from trio_asr.config.secret import MASK
+
+SHORTEST_SECRET = 6  # a shorter one is likely to be a word of the findings themselves
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+class Finding(NamedTuple):
+    """One line: what was looked at, what was found, and what to do about it where that is not plain."""
+
+    level: Level
+    check: str
+    says: str
+    advice: str = ""
+
+
+class Report:
+    """Takes the findings of one check; `show` gets each as it comes."""
+
+    def __init__(self, show: Callable[[Finding], None], secrets: Sequence[Secret] = ()) -> None:
+        self._show = show
+        self._needles = [s.reveal() for s in secrets if len(s.reveal()) >= SHORTEST_SECRET]
+        self.closed = False
+        self.failed = False
+
+    def ok(self, check: str, says: str) -> None:
+        self._add(Finding(Level.OK, check, says))
+
+    def warn(self, check: str, says: str, advice: str = "") -> None:
+        self._add(Finding(Level.WARN, check, says, advice))
+
+    def fail(self, check: str, says: str, advice: str = "") -> None:
+        self._add(Finding(Level.FAIL, check, says, advice))
+
+    def _add(self, finding: Finding) -> None:
+        if self.closed:
+            return  # of a thread that was given up
+        self.failed = self.failed or finding.level is Level.FAIL
+        self._show(finding._replace(says=self._safe(finding.says), advice=self._safe(finding.advice)))
+
+    def _safe(self, text: str) -> str:
+        """One printable line without secrets."""
+        for needle in self._needles:
+            text = text.replace(needle, MASK)
+        return "".join(char if char.isprintable() else " " for char in text)
+
+
+class Check(NamedTuple):
+    """A check by name, and how long it may take."""
+
+    name: str
+    run: Callable[[Report], Awaitable[None]]
+    within_s: float = 5.0
+
+
+async def run_checks(
+    checks: Sequence[Check], show: Callable[[Finding], None], secrets: Sequence[Secret] = ()
+) -> bool:
+    """Run all, one after the other; return whether none failed."""
+    passed = True
+    for check in checks:
+        report = Report(show, secrets)
+        with trio.move_on_after(check.within_s) as limit:
+            try:
+                await check.run(report)
+            except Exception as error:  # noqa: BLE001 (a check that breaks is a finding too)
+                report.fail(check.name, f"could not be checked: {type(error).__name__}: {error}")
+        if limit.cancelled_caught:
+            report.fail(check.name, f"took longer than {check.within_s:g} s")
+        report.closed = True
+        passed = passed and not report.failed
+    return passed
+
+
+def threaded(job: Callable[[Report], None]) -> Callable[[Report], Awaitable[None]]:
+    """Make a check of a function that blocks."""
+
+    async def run(report: Report) -> None:
+        await trio.to_thread.run_sync(job, report, abandon_on_cancel=True)
+
+    return run

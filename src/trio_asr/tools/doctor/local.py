@@ -1,0 +1,182 @@
+"""Checks of this machine: the configuration, its files, the port, limits, the service manager."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import trio
+
+from trio_asr.config import Config, ConfigError, Loaded, credentials, load
+from trio_asr.config.tree import keys, value_at
+from trio_asr.notify import Notifier
+from trio_asr.tools.children import get
+from trio_asr.tools.doctor.findings import Report, threaded
+
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 (not listened on here)
+DESCRIPTORS_A_CALL, DESCRIPTORS_BESIDE = 2, 64
+
+
+def read_config(path: Path | None, env: Mapping[str, str]) -> tuple[Loaded | None, list[str]]:
+    """Return what is usable of the configuration, and what is wrong with it.
+
+    What is wrong may be no more than that there is no key: all else can be looked at then.
+    """
+    try:
+        return load(path, env), []
+    except ConfigError as error:
+        problems = error.problems
+    try:
+        return load(path, {**env, "ASR_PROVIDER": "mock"}), problems
+    except ConfigError:
+        return None, problems
+
+
+class Local:
+    """The checks."""
+
+    def __init__(
+        self, path: Path | None, env: Mapping[str, str], loaded: Loaded | None, problems: list[str]
+    ) -> None:
+        self._path, self._env, self._loaded, self._problems = path, env, loaded, problems
+        self.config = threaded(self._config)
+        self.files = threaded(self._files)
+        self.limits = threaded(self._limits)
+        self.notify = threaded(self._notify)
+
+    def _config(self, report: Report) -> None:
+        for problem in self._problems:
+            report.fail("config", problem, "the daemon ends with exit code 2; see `trio-asr check`")
+        if self._loaded is None or self._problems:
+            return
+        origins = list(self._loaded.origins.values())
+        by_env = sum(origin.startswith("env ") for origin in origins)
+        report.ok(
+            "config",
+            f"usable: file {self._loaded.path or 'none'}, {origins.count('file')} keys from it, {by_env} "
+            "from the environment (`trio-asr check` shows all)",
+        )
+        for warning in self._loaded.warnings:
+            report.warn("config", warning)
+
+    def _files(self, report: Report) -> None:
+        if self._loaded is None:
+            return
+        if self._loaded.path is not None:
+            holds_password = "@" in self._loaded.config.redis.url and (
+                self._loaded.origins["redis.url"] == "file"
+            )
+            _look_at(self._loaded.path, report, secret=holds_password, what="a password")
+        for name, file in _secret_files(self._loaded.config, self._env):
+            _look_at(file, report, secret=True, what=f"the secret of {name}")
+
+    def _limits(self, report: Report) -> None:
+        if self._loaded is None:
+            return
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = self._loaded.config.deepgram.max_connections
+        needed = most * DESCRIPTORS_A_CALL + DESCRIPTORS_BESIDE
+        says = f"{soft} open files allowed here, {needed} wanted for deepgram.max_connections = {most}"
+        if soft == resource.RLIM_INFINITY or soft >= needed:
+            report.ok("open files", says)
+        else:
+            report.warn("open files", says, "raise LimitNOFILE= of the unit, or `ulimit -n`")
+
+    def _notify(self, report: Report) -> None:
+        name = self._env.get("NOTIFY_SOCKET", "")
+        if not name:
+            report.ok("service manager", "no NOTIFY_SOCKET here: not started by systemd")
+            return
+        try:
+            with Notifier(self._env) as notifier:
+                watchdog = notifier.watchdog_interval_s
+        except ValueError as error:
+            report.fail("service manager", str(error))
+            return
+        if name.startswith("/") and not Path(name).is_socket():
+            report.fail("service manager", f"NOTIFY_SOCKET={name}: there is no socket")
+            return
+        every = f", watchdog fed every {watchdog:g} s" if watchdog else ", no watchdog"
+        report.ok("service manager", f"notified at {name}{every}")
+
+    async def port(self, report: Report) -> None:
+        """The HTTP port: free, a worker's, or a stranger's."""
+        if self._loaded is None:
+            return
+        http = self._loaded.config.http
+        if http.port == 0:
+            report.ok("http", "http.port = 0: any free port")
+            return
+        host = "127.0.0.1" if http.host in EVERYWHERE else http.host
+        status, body = await get(http.port, "/health", host)
+        if status:
+            _judge_page(report, http.port, status, body)
+            return
+        reason = await trio.to_thread.run_sync(_cannot_bind, http.host, http.port)
+        if reason:
+            report.fail("http", f"cannot listen on {http.host}, port {http.port}: {reason}")
+        else:
+            report.ok("http", f"port {http.port} is free: no worker runs with this configuration here")
+
+
+def _judge_page(report: Report, port: int, status: int, body: str) -> None:
+    try:
+        page = json.loads(body)
+        service, role, state = page["service"], page.get("role"), page["status"]
+    except (ValueError, KeyError, TypeError):
+        report.fail("http", f"port {port} is taken by something that is no worker", "set http.port (PORT)")
+        return
+    says = f"a worker answers on port {port}: {service}, role {role}, status {state}"
+    if role is None:
+        report.fail("http", f"port {port} is taken by {service}, not trio-asr", "stop it, or set http.port")
+    elif status != 200:
+        report.fail("http", f"{says}: {page.get('problems')}", "see /ready, and its log")
+    else:
+        report.ok("http", says)
+
+
+def _cannot_bind(host: str, port: int) -> str:
+    """Say why the daemon could not listen there; "" if it could."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _secret_files(config: Config, env: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    """Every file that a key names, and the credential that systemd passes."""
+    for path, field in keys():
+        if field.name.endswith("_file") and (value := value_at(config, path)):
+            yield path, Path(value)
+    if directory := env.get("CREDENTIALS_DIRECTORY"):
+        for place in (credentials.DEEPGRAM, credentials.HTTP):
+            credential = Path(directory) / place.credential
+            if credential.exists():
+                yield place.path, credential
+
+
+def _look_at(file: Path, report: Report, *, secret: bool, what: str) -> None:
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except OSError as error:
+        report.fail("files", f"{file}: {error.strerror}")
+        return
+    says = f"{file}: mode {mode:04o}"
+    if mode & stat.S_IWOTH:
+        report.fail("files", f"{says}: anybody may change it", f"chmod o-w {file}")
+    elif secret and mode & stat.S_IROTH:
+        report.warn("files", f"{says}: anybody may read {what}", f"chmod o-r {file}")
+    elif not os.access(file, os.R_OK):
+        report.warn("files", f"{says}: not readable for this user", "run the doctor as the daemon's user")
+    else:
+        report.ok("files", says)

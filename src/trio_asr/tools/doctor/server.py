@@ -1,0 +1,177 @@
+"""Checks of the Redis server: reachable, of a version and with settings on which the promises stand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import redis
+
+from trio_asr.config import RedisConfig, mask_url
+from trio_asr.tools.connection import RedisFailure, connect
+from trio_asr.tools.doctor.findings import Report
+
+OLDEST = (6, 2)
+FULL, NEARLY_FULL = 0.95, 0.8  # of maxmemory
+CLOCK_S = 1.0
+LONG_MS = 60_000
+
+
+class Server:
+    """The checks; `client` is None until the server has answered, and they say nothing then."""
+
+    def __init__(self, config: RedisConfig) -> None:
+        self._config = config
+        self.client: redis.Redis | None = None
+
+    def reach(self, report: Report) -> None:
+        """Connect; what follows needs this."""
+        shown = mask_url(self._config.url)
+        client = None
+        try:
+            client = connect(self._config.url)
+            began = time.monotonic()
+            client.ping()
+            took_ms = (time.monotonic() - began) * 1000
+        except redis.AuthenticationError as error:
+            report.fail("redis", f"{shown} refuses the login: {error}", "see user and password in redis.url")
+        except (redis.RedisError, RedisFailure, OSError) as error:
+            report.fail("redis", f"{shown} is not reachable: {error}", "see redis.url (REDIS_URL)")
+        else:
+            self.client = client
+            report.ok("redis", f"{shown} answers, after {took_ms:.1f} ms")
+
+    def settings(self, report: Report) -> None:
+        """Version, role, durability and memory."""
+        if self.client is None:
+            return
+        info: Mapping[str, Any] = self.client.info()
+        _version(report, info)
+        _durability(report, info, self._setting("appendfsync"))
+        _memory(report, info)
+
+    def clock(self, report: Report) -> None:
+        """Compare its clock with ours: the age of audio is told from both."""
+        if self.client is None:
+            return
+        before = time.time()
+        seconds, micros = self.client.time()
+        off = seconds + micros / 1e6 - (before + time.time()) / 2
+        says = f"the clocks of Redis and this machine are {abs(off) * 1000:.0f} ms apart"
+        if abs(off) > CLOCK_S:
+            report.warn("clock", says, "run NTP on both: ages and latencies in metrics are off by as much")
+        else:
+            report.ok("clock", says)
+
+    def permissions(self, report: Report) -> None:
+        """Ask whether the user may do what the daemon does. ACL DRYRUN runs nothing."""
+        if self.client is None:
+            return
+        try:
+            user = self.client.execute_command("ACL", "WHOAMI")  # type: ignore[no-untyped-call]
+            denied = [
+                " ".join(str(word) for word in command[:2])
+                for command in _commands(self._config)
+                if self.client.execute_command("ACL", "DRYRUN", user, *command) != b"OK"  # type: ignore[no-untyped-call]
+            ]
+        except redis.ResponseError as error:
+            report.warn("permissions", f"cannot be asked for ({error})", "see the daemon's log")
+            return
+        name = user.decode("utf-8", "replace")
+        if denied:
+            advice = "ACL SETUSER, for the streams, trio_asr:* and the transcripts' keys"
+            report.fail("permissions", f"user {name} may not: {', '.join(denied)}", advice)
+        else:
+            report.ok("permissions", f"user {name} may do all that the daemon does")
+
+    def _setting(self, name: str) -> str:
+        """Return a setting; "" where CONFIG is not allowed, as on many hosted servers."""
+        if self.client is None:
+            return ""
+        try:
+            return str(self.client.config_get(name).get(name, ""))
+        except redis.ResponseError:
+            return ""
+
+
+def _version(report: Report, info: Mapping[str, Any]) -> None:
+    text = str(info.get("redis_version", ""))
+    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {text}"
+    version = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+    if version < OLDEST:
+        report.fail("version", f"{name} is too old", "6.2 or newer is needed")
+    elif version < (7, 0):
+        report.warn("version", f"{name}: audio that producers cut away goes unseen", "7.0 or newer can tell")
+    else:
+        report.ok("version", name)
+    if info.get("cluster_enabled"):
+        report.fail("topology", "a cluster is not supported", "use a primary, with replicas if you like")
+    elif info.get("role") != "master":
+        report.fail("topology", f"this is a {info.get('role')}", "let redis.url name the primary")
+    else:
+        report.ok("topology", "a primary, no cluster")
+
+
+def _durability(report: Report, info: Mapping[str, Any], fsync: str) -> None:
+    if not info.get("aof_enabled"):
+        report.warn(
+            "durability",
+            "appendonly is off: a restart of Redis loses audio and transcripts",
+            "set appendonly yes",
+        )
+    elif info.get("aof_last_write_status") != "ok":
+        report.fail("durability", "the last write of the append-only file failed", "see the log of Redis")
+    elif fsync == "no":
+        report.warn(
+            "durability",
+            "appendonly with appendfsync no: a power loss loses more than a moment",
+            "set appendfsync everysec",
+        )
+    else:
+        bound = ": a power loss loses up to 2 s" if fsync == "everysec" else ""
+        report.ok("durability", f"appendonly is on, appendfsync {fsync or '(not shown to us)'}{bound}")
+    if info.get("rdb_last_bgsave_status", "ok") != "ok":
+        report.warn("durability", "the last snapshot failed: Redis may come to refuse writes", "see its log")
+
+
+def _memory(report: Report, info: Mapping[str, Any]) -> None:
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    policy = str(info.get("maxmemory_policy", ""))
+    if not most:
+        report.ok("memory", f"{used / 1e6:.0f} MB used, no maxmemory")
+        return
+    share = used / most
+    says = f"{used / 1e6:.0f} of {most / 1e6:.0f} MB used ({share:.0%})"
+    if share >= FULL:
+        report.fail("memory", f"{says}: writes are about to be refused", "raise maxmemory, or trim streams")
+    elif share >= NEARLY_FULL:
+        report.warn("memory", says, "raise maxmemory, or trim streams (redis.trim)")
+    else:
+        report.ok("memory", says)
+    if policy == "noeviction":
+        report.ok("eviction", "maxmemory-policy noeviction")
+    else:
+        advice = "set maxmemory-policy noeviction"
+        judge: Callable[..., None] = report.fail if policy.startswith("allkeys") else report.warn
+        what = "audio and transcripts" if policy.startswith("allkeys") else "checkpoints of calls"
+        judge("eviction", f"maxmemory-policy {policy}: a full Redis drops {what}", advice)
+
+
+def _commands(config: RedisConfig) -> Iterator[tuple[str | int, ...]]:
+    """The commands of the daemon, each with keys of the kinds that it uses."""
+    prefix = f"trio_asr:{{{config.consumer_group}}}:"
+    call, audio, ends = f"{prefix}call:doctor", config.audio_stream, config.call_end_stream
+    yield from (("GET", f"{prefix}fence"), ("SET", f"{prefix}lease", "x", "PX", LONG_MS))
+    yield from (("PEXPIRE", f"{prefix}lease", LONG_MS), ("DEL", f"{prefix}lease"), ("PERSIST", call))
+    yield from (("HSET", call, "rev", 1), ("HGET", call, "rev"), ("HMGET", call, "rev", "state"))
+    yield from (("SADD", f"{prefix}live", "x"), ("SREM", f"{prefix}live", "x"), ("SMEMBERS", f"{prefix}live"))
+    yield from (("EVALSHA", "0" * 40, 1, f"{prefix}fence"), ("SCRIPT", "LOAD", "return 1"), ("TIME",))
+    for stream in (config.transcript_key("doctor"), config.events_stream, config.dead_letter_stream):
+        yield from (("TYPE", stream), ("XADD", stream, "*", "data", "x"))
+    for stream in (audio, ends):
+        yield from (("XREAD", "STREAMS", stream, "0"), ("XINFO", "CONSUMERS", stream, config.consumer_group))
+    yield from (("XRANGE", audio, "-", "+"), ("XGROUP", "CREATE", audio, config.consumer_group, "0"))
+    yield ("XGROUP", "SETID", audio, config.consumer_group, "0")
+    if config.trim:
+        yield from (("XINFO", "GROUPS", audio), ("XPENDING", audio, "x"), ("XTRIM", audio, "MINID", "0"))
