@@ -88,7 +88,7 @@ async def test_settings_on_which_no_promise_stands(
 ) -> None:
     server = new_valkey(maxmemory="10mb", options={"maxmemory-policy": "allkeys-lru"})
     client = redis.Redis.from_url(server.url)
-    for i in range(35):
+    for i in range(37):
         client.set(f"ballast-{i}", b"x" * 200_000)
     client.close()
     findings = await diagnose(tmp_path, MOCK | {"redis": {"url": server.url}})

@@ -78,7 +78,7 @@ class Server:
         except redis.ResponseError as error:
             report.warn("permissions", f"cannot be asked for ({error})", "see the daemon's log")
             return
-        name = user.decode("utf-8", "replace")
+        name = bytes(user or b"?").decode("utf-8", "replace")
         if denied:
             advice = "ACL SETUSER, for the streams, trio_asr:* and the transcripts' keys"
             report.fail("permissions", f"user {name} may not: {', '.join(denied)}", advice)
