@@ -108,14 +108,6 @@ async def test_metrics_is_a_scrape(view: Any) -> None:
     assert families["asr_ready"].samples[0].value == 0
 
 
-async def test_index_leads_to_the_pages(view: Any) -> None:
-    response = await create_app(view, Metrics(), Config()).test_client().get("/")
-    text = await response.get_data(as_text=True)
-    assert response.status_code == 200
-    for path in ("/health", "/ready", "/live", "/metrics"):
-        assert f'href="{path}"' in text
-
-
 @pytest.mark.parametrize("path", ["/healthz", "/health/", "/static/x", "/metrics/../secret", "/%00"])
 async def test_anything_else_is_404_in_json(view: Any, path: str) -> None:
     assert await get(view, path) == (404, {"error": "Not Found"})

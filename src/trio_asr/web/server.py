@@ -27,7 +27,7 @@ _log = logs.get(__name__)
 # process. The kernel breaks such a connection after this time; accepted sockets inherit the option. No longer
 # than the two seconds that a stop may take beyond its grace.
 SEND_TIMEOUT_MS = 2_000
-# What the kernel takes for a client that does not read, before that time begins: a few of the page's pictures.
+# What the kernel takes for a client that does not read, before that time begins: a few pictures of the page.
 SEND_BUFFER_BYTES = 128 * 1024
 MAX_HEADER_BYTES = 16 * 1024  # of a request; browsers send the cookies of all that is on localhost
 # How long requests in progress may take at the end. They are answered from memory.

@@ -1,0 +1,147 @@
+"""A whole worker with its pages: the memory bus, and a provider that says what a test wants said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import trio
+from tests.office import Producer
+
+from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.config import Config, HttpConfig, Secret
+from trio_asr.core import messages
+from trio_asr.core.messages import Alternative, Channel, Message, Metadata, Results
+from trio_asr.daemon import Daemon
+from trio_asr.metrics import Metrics
+from trio_asr.notify import Notifier
+from trio_asr.provider import Link, LinkClosed
+
+TOKEN = "correct-horse-battery"
+SEGMENT_S = 1.0
+
+
+class _Link:
+    """Says one line per second of audio, and the interim of the next one."""
+
+    request_id = "request-1"
+
+    def __init__(self, rate: int, lines: Sequence[str], interim: str) -> None:
+        self._rate, self._lines, self._interim = rate, lines, interim
+        self._at = self._said_until = 0.0
+        self._number = 0
+        self._send, self._receive = trio.open_memory_channel[Message](1000)
+
+    async def send_audio(self, pcm: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self._at += len(pcm) / 2 / self._rate
+        while self._at >= self._said_until + SEGMENT_S:
+            self._say(self._lines[self._number % len(self._lines)], SEGMENT_S, final=True)
+            self._number += 1
+            self._said_until += SEGMENT_S
+        if self._interim and self._at > self._said_until:
+            self._say(self._interim, self._at - self._said_until, final=False)
+
+    def _say(self, text: str, seconds: float, *, final: bool) -> None:
+        channel = Channel([Alternative(text, 0.9, [])])
+        self._send.send_nowait(Results(self._said_until, seconds, final, final, channel=channel))
+
+    async def send_control(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if text == messages.CLOSE_STREAM:
+            self._say("", self._at - self._said_until, final=True)
+            self._send.send_nowait(Metadata(duration=self._at))
+            self._send.close()
+
+    async def receive(self) -> Message:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise LinkClosed(1000, "") from None
+
+
+class Sayer:
+    """The provider."""
+
+    name = "deepgram"
+    has_sockets = True
+
+    def __init__(self, lines: Sequence[str], interim: str = "") -> None:
+        self.lines, self.interim = lines, interim
+
+    @asynccontextmanager
+    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+        await trio.lowlevel.checkpoint()
+        yield _Link(sample_rate, self.lines, self.interim)
+
+
+@dataclass
+class Worker:
+    daemon: Daemon
+    store: MemoryStore
+    done: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def port(self) -> int:
+        return self.daemon.port
+
+    async def speak(self, interaction_id: str, seconds: float = 1.5) -> None:
+        """Begin a call, and wait until its first line is committed."""
+        Producer(self.store, interaction_id, 1).speak(seconds)
+        with trio.fail_after(20):
+            while not (  # noqa: ASYNC110 (what is asked has no event for it)
+                (slot := self.daemon.slots.get(interaction_id)) and slot.call.outbox.confirmed.place.finalized
+            ):
+                await trio.sleep(0.02)
+
+    async def get(self, path: str, token: str | None = TOKEN) -> tuple[int, Any]:
+        """Ask over a real socket; the path goes out as it is."""
+        status, _, body = await request(self.port, path, token)
+        return status, json.loads(body)
+
+    async def call(self, interaction_id: str) -> tuple[int, Any]:
+        return await self.get(f"/interactions/{quote(interaction_id, safe='')}")
+
+
+async def request(
+    port: int, path: str, token: str | None = None, method: str = "GET", *, more: str = ""
+) -> tuple[int, bytes, bytes]:
+    """Return the status, the head and the body of an answer that ends."""
+    authorization = "" if token is None else f"Authorization: Bearer {token}\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}{more}Connection: close\r\n\r\n"
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(head.encode())
+        with trio.fail_after(5):
+            answer = b"".join([chunk async for chunk in stream])
+    first, _, body = answer.partition(b"\r\n\r\n")
+    return int(first.split()[1]), first.lower(), body
+
+
+@asynccontextmanager
+async def worker(
+    lines: Sequence[str] = ("Hello.",), interim: str = "", token: str | None = TOKEN, port: int = 0
+) -> AsyncIterator[Worker]:
+    """Run a worker while the block runs, then stop it in order; it must end by itself, and soon."""
+    store = MemoryStore()
+    config = Config(http=HttpConfig(port=port, token=None if token is None else Secret(token)))
+    bus = MemoryBus(store, audio_stream="audio_stream", end_stream="call_end")
+    one = Worker(Daemon(config, bus, Sayer(lines, interim), Metrics(), Notifier({})), store)
+
+    async def run() -> None:
+        await one.daemon.run()
+        one.done.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        with trio.fail_after(10):
+            while one.daemon.role != "active":  # noqa: ASYNC110 (it says so in its log only)
+                await trio.sleep(0.01)
+        yield one
+        one.daemon.stop()
+        with trio.move_on_after(5):
+            await one.done.wait()
+        assert one.done.is_set(), "it did not stop"
