@@ -1,0 +1,176 @@
+"""The live page in a real browser, against a real worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+from tests.web.browser import PROGRAM, Page, browser
+from tests.web.worker import TOKEN, worker
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        PROGRAM is None, reason="there is no Chromium here (Debian: apt-get install chromium)"
+    ),
+]
+
+HOSTILE = (
+    "<img src=x onerror=\"document.title='owned'\">", "<script>document.title='owned'</script>",
+    "\"><svg/onload=document.title='owned'>", "javascript:document.title='owned'", "&lt;b&gt;",
+)  # fmt: skip
+PHONE, DESK = (390, 844), (1280, 860)
+
+
+@pytest.fixture
+async def page(tmp_path: Path) -> AsyncIterator[Page]:
+    async with browser(tmp_path / "profile") as tab:
+        await tab.look(*DESK)
+        yield tab
+
+
+async def unlock(page: Page, port: int) -> None:
+    await page.go(f"http://127.0.0.1:{port}/")
+    await page.until("!document.querySelector('#gate').hidden")
+    await page.enter_token(TOKEN)
+    await page.until("!document.querySelector('#main').hidden")
+
+
+async def pick(page: Page, interaction_id: str) -> None:
+    """Click on a call in the list, and wait for what is known of it."""
+    rows = "[...document.querySelectorAll('#rows tr')]"
+    await page.until(f"{rows}.some(row => row.dataset.id === {_js(interaction_id)})")
+    await page.value(f"{rows}.find(row => row.dataset.id === {_js(interaction_id)}).click()")
+    await page.until("document.querySelector('#received').textContent !== ''")
+
+
+def _js(text: str) -> str:
+    return json.dumps(text)
+
+
+async def test_numbers_without_a_token(page: Page) -> None:
+    async with worker(("A secret.",), token=None) as one:
+        await one.speak("call-17")
+        await page.go(f"http://127.0.0.1:{one.port}/")
+        await page.until("document.querySelector('#calls').textContent === '1'")
+        assert (await page.text("#role")).lower() == "active"
+        assert await page.text("#redis") == "OK"
+        assert "set http.token_file" in await page.text("#gate")
+        assert await page.value("document.querySelector('#gate-form').hidden")
+        html = await page.value("document.documentElement.outerHTML")
+        assert "call-17" not in html
+        assert "secret" not in html
+    assert page.problems == []
+
+
+async def test_the_token_opens_the_calls_and_a_wrong_one_does_not(page: Page) -> None:
+    async with worker(("Good morning.",), interim="how can") as one:
+        await one.speak("call-17")
+        await page.go(f"http://127.0.0.1:{one.port}/")
+        await page.until("!document.querySelector('#gate').hidden")
+        await page.enter_token("not-the-right-token")
+        await page.until("document.querySelector('#gate-problem').textContent !== ''")
+        assert await page.text("#gate-problem") == "That is not the token."
+        await page.until("document.querySelector('#calls').textContent === '1'")  # the numbers go on
+        assert await page.value("document.querySelector('#main').hidden")
+        await page.enter_token(TOKEN)
+        await pick(page, "call-17")
+        await page.until("document.querySelectorAll('#lines li.final').length === 1")
+        await page.until("document.querySelectorAll('#lines li.partial').length === 1")
+        assert await page.text("#lines li.final span") == "Good morning."
+        assert await page.text("#lines li.partial span") == "how can"
+        colours = [
+            await page.value(f"getComputedStyle(document.querySelector('#lines li.{kind} span')).color")
+            for kind in ("final", "partial")
+        ]
+        assert colours[0] != colours[1]
+        assert (await page.text("#call-state")).lower() == "streaming"
+        # In this tab only: not in an address, a cookie or what outlives the tab.
+        assert TOKEN not in await page.value("location.href + document.cookie + JSON.stringify(localStorage)")
+        await page.go(f"http://127.0.0.1:{one.port}/")  # loaded again, it is still there
+        await page.until("document.querySelectorAll('#rows tr').length === 1")
+        await page.click("#lock")
+        await page.until("document.querySelector('#main').hidden && !document.querySelector('#gate').hidden")
+        assert await page.value("sessionStorage.length") == 0
+        asked = await page.value(
+            "performance.getEntriesByType('resource').map(entry => new URL(entry.name).origin)"
+        )
+        assert set(asked) == {f"http://127.0.0.1:{one.port}"}
+    refused = [problem for problem in page.problems if "401" not in problem]
+    assert refused == []
+
+
+async def test_hostile_ids_and_texts_are_text(page: Page) -> None:
+    async with worker(HOSTILE, interim=HOSTILE[0]) as one:
+        for number, text in enumerate(HOSTILE):
+            await one.speak(text, 1.5 + number)
+        await unlock(page, one.port)
+        for text in HOSTILE:
+            await pick(page, text)
+            await page.until(f"document.querySelector('#call-id').textContent === {_js(text)}")
+            await page.until("document.querySelectorAll('#lines li.final').length > 0")
+            assert (
+                await page.value("document.querySelector('#lines li.final span').textContent") == HOSTILE[0]
+            )
+        assert await page.value("document.querySelectorAll('main img, main script, main svg').length") == 0
+        assert "owned" not in await page.value("document.title")
+    assert page.problems == []
+
+
+async def test_it_says_when_the_worker_is_gone_and_comes_back_by_itself(page: Page) -> None:
+    async with worker() as one:
+        port = one.port
+        await one.speak("call-17")
+        await unlock(page, port)
+        await pick(page, "call-17")
+    await page.until("document.body.classList.contains('stale')")
+    assert "No connection to the worker since" in await page.text("#banners")
+    assert "Lost, next try in" in await page.text("#link")
+    async with worker(port=port) as one:
+        await one.speak("call-18")
+        await page.until("!document.body.classList.contains('stale')", 20)
+        await page.until(
+            "[...document.querySelectorAll('#rows tr')].map(r => r.dataset.id).join() === 'call-18'"
+        )
+        assert await page.text("#banners") == ""
+        # The call that was read along is over; what was said in it stays to be read.
+        await page.until("document.querySelector('#call-state').textContent === 'ended'")
+        assert await page.text("#lines li.final span") == "Hello."
+
+
+async def test_it_can_be_read_on_a_phone_and_in_the_dark(page: Page) -> None:
+    async with worker() as one:
+        await page.look(*PHONE, "dark")
+        await unlock(page, one.port)
+        await page.until("!document.querySelector('#empty').hidden")
+        assert "No calls in progress" in await page.text("#empty")
+        await one.speak("x" * 256)
+        await pick(page, "x" * 256)
+        for picked in (True, False):
+            await page.until(f"document.body.classList.contains('reading') === {_js(picked)}")
+            assert await page.value("document.documentElement.scrollWidth <= innerWidth")
+            await page.value("location.hash = ''")
+        background = await page.value("getComputedStyle(document.body).backgroundColor")
+        assert sum(map(int, background.removeprefix("rgb(").removesuffix(")").split(","))) < 150
+
+
+async def test_the_list_can_be_searched_and_sorted(page: Page) -> None:
+    async with worker() as one:
+        for number, seconds in enumerate((1.2, 3.0, 2.0)):
+            await one.speak(f"call-{number}", seconds)
+        await unlock(page, one.port)
+        ids = "[...document.querySelectorAll('#rows tr')].map(row => row.dataset.id).join(' ')"
+        await page.until(f"{ids} === 'call-0 call-1 call-2'")
+        await page.click("th button[data-key=received_s]")
+        await page.until(f"{ids} === 'call-1 call-2 call-0'")
+        await page.click("th button[data-key=received_s]")
+        await page.until(f"{ids} === 'call-0 call-2 call-1'")
+        await page.value("document.querySelector('#find').value = 'L-2'")
+        await page.value("document.querySelector('#find').dispatchEvent(new Event('input'))")
+        await page.until(f"{ids} === 'call-2'")
+        assert await page.text("#count") == "1 of 3"
+        await trio.sleep(1.2)  # the next picture leaves it so
+        assert await page.value(ids) == "call-2"
