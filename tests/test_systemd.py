@@ -1,6 +1,7 @@
-"""The unit that is shipped, as systemd reads it."""
+"""The units that are shipped, as systemd reads them, and the page that installs them."""
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -8,44 +9,116 @@ from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parents[1] / "systemd" / "trio-asr.service"
+from trio_asr.config import Config
+
+ROOT = Path(__file__).parents[1]
+PLAIN = ROOT / "systemd" / "trio-asr.service"
+TEMPLATE = ROOT / "systemd" / "trio-asr@.service"
+UNITS = pytest.mark.parametrize("unit", [PLAIN, TEMPLATE], ids=["plain", "template"])
 PROGRAM = "/opt/trio-asr/bin/trio-asr"
+EXPOSURE = 1.1
+MB = 1_000_000
+
+ANALYZE = shutil.which("systemd-analyze")
+needs_analyze = pytest.mark.skipif(ANALYZE is None, reason="needs systemd-analyze (Debian: systemd)")
 
 
-def settings() -> dict[str, dict[str, str]]:
+def service(unit: Path) -> dict[str, str]:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(UNIT)
-    return {section: dict(parser[section]) for section in parser.sections()}
+    parser.read(unit)
+    return dict(parser["Service"])
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
-def test_systemd_accepts_it(tmp_path: Path) -> None:
+def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(ANALYZE), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@needs_analyze
+@UNITS
+def test_systemd_accepts_it(unit: Path, tmp_path: Path) -> None:
     # It looks for the program, which is not installed where tests run: any other will do.
-    text = UNIT.read_text()
+    text = unit.read_text()
     assert text.count(PROGRAM) == 1
-    unit = tmp_path / UNIT.name
-    unit.write_text(text.replace(PROGRAM, sys.executable))
-    command = ["systemd-analyze", "verify", "--man=no", str(unit)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    complaints = [line for line in result.stderr.splitlines() if UNIT.name in line]
-    assert complaints == []
+    copy = tmp_path / unit.name.replace("@.", "@one.")
+    copy.write_text(text.replace(PROGRAM, sys.executable))
+    result = analyze("verify", "--man=no", copy)
+    assert [line for line in result.stderr.splitlines() if "trio-asr" in line] == []
     assert result.returncode == 0, result.stderr
 
 
-def test_it_says_what_the_daemon_relies_on() -> None:
-    service = settings()["Service"]
-    assert service["Type"] == "notify"
-    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
-    assert service["WatchdogSec"]
-    assert service["Restart"] == "always"
+@needs_analyze
+@UNITS
+def test_little_is_exposed(unit: Path) -> None:
+    """What is left is the network, which it is there for, and the machine's own files, read only."""
+    result = analyze("security", "--offline=true", "--no-pager", f"--threshold={round(EXPOSURE * 10)}", unit)
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", result.stdout)
+    assert found, result.stdout + result.stderr
+    assert float(found[1]) <= EXPOSURE
+    assert result.returncode == 0
+
+
+def test_the_template_is_the_plain_unit_but_for_the_names() -> None:
+    """Two copies that drift apart would be two services."""
+    head, rest = TEMPLATE.read_text().split("[Unit]\n", 1)
+    assert all(line.startswith("#") for line in head.splitlines())
+    for theirs, ours in ((" (%i)", ""), ("/%i.toml", "/config.toml"), ("/%i.environment", "/environment")):
+        assert rest.count(theirs) == 1
+        rest = rest.replace(theirs, ours)
+    assert "[Unit]\n" + rest == PLAIN.read_text()
+    assert "%i" not in rest
+
+
+@UNITS
+def test_it_says_what_the_daemon_relies_on(unit: Path) -> None:
+    said = service(unit)
+    assert said["Type"] == "notify"
+    assert said["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert said["WatchdogSec"]
+    assert said["Restart"] == "always"
     # A refused configuration stays refused.
-    assert service["RestartPreventExitStatus"] == "2"
-    assert service["LoadCredential"].startswith("deepgram_api_key:")
-    assert service["DynamicUser"] == "yes"
+    assert said["RestartPreventExitStatus"] == "2"
+    assert said["LoadCredential"].startswith("deepgram_api_key:")
+    assert said["DynamicUser"] == "yes"
 
 
-def test_a_stop_has_more_time_than_the_daemon_takes() -> None:
-    service = settings()["Service"]
-    # shutdown.grace_ms is 3 s by default, and the daemon may take 2 s beyond it.
-    assert int(service["TimeoutStopSec"].removesuffix("s")) > 3 + 2
+@UNITS
+def test_what_it_needs_is_not_taken_away(unit: Path) -> None:
+    said = service(unit)
+    # Redis and Deepgram; AF_UNIX is sd_notify, systemd-resolved and a Redis at unix://.
+    assert set(said["RestrictAddressFamilies"].split()) == {"AF_INET", "AF_INET6", "AF_UNIX"}
+    assert "PrivateNetwork" not in said
+    assert not [name for name in said if name.startswith("IPAddress")]
+
+
+@UNITS
+def test_a_stop_has_more_time_than_the_daemon_takes(unit: Path) -> None:
+    # The daemon may take 2 s beyond the grace, and twice a second for the bus and the lease.
+    grace_s = Config().shutdown.grace_ms / 1000
+    assert int(service(unit)["TimeoutStopSec"].removesuffix("s")) > grace_s + 2 + 2
+
+
+@UNITS
+def test_memory_is_enough_for_what_the_configuration_allows(unit: Path) -> None:
+    """50 MB, 150 KB a call, and all the audio that may wait; the alert at 80 % must stay quiet even then."""
+    said, config = service(unit), Config()
+    bound_mb = 50 + 0.15 * config.deepgram.max_connections + config.interaction.max_unfinalized_total_mb
+    high = int(said["MemoryHigh"].removesuffix("M")) * 2**20
+    assert bound_mb * MB < 0.8 * high
+    assert high < int(said["MemoryMax"].removesuffix("G")) * 2**30
+
+
+def test_the_page_installs_what_is_there_and_where_the_units_expect_it() -> None:
+    page = (ROOT / "docs" / "install.md").read_text()
+    commands = page.split("\n\n")[2].splitlines()
+    assert all(line.startswith("    ") for line in commands)
+    assert len(commands) <= 10
+    text = "\n".join(commands)
+    for path in re.findall(r"(?<!/)\b(?:requirements|systemd)/[\w@.-]+", text):
+        assert (ROOT / path).is_file(), path
+    for path in ("/opt/trio-asr", "/etc/trio-asr/config.toml", "/etc/trio-asr/deepgram_api_key"):
+        assert path in text
+        assert path in PLAIN.read_text()
+    assert "--require-hashes" in text
+    assert "systemctl enable --now trio-asr" in text
