@@ -15,13 +15,13 @@ from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.committer import Committer
 from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
 from trio_asr.connections import Connections
-from trio_asr.core.call import Arrival, Bounds, Call
+from trio_asr.core.call import Bounds, Call
 from trio_asr.core.frames import Frame
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.deepgram import DeepgramProvider
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.metrics import Metrics
-from trio_asr.provider import Provider
+from trio_asr.provider import Link, Provider
 from trio_asr.services import Services
 from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.server import SimulatorSettings, handle
@@ -73,7 +73,8 @@ class Line:
         """Hand over one frame, as the dispatcher does."""
         self._seq += 1
         frame = Frame(self.call.id, pcm, rate, self._seq, self._seq * 20, "tenant")
-        self.frames.send_nowait([Arrival(f"{self._seq}-0", str(self._seq).encode(), frame)])
+        frame.entry, frame.digest = f"{self._seq}-0", self._seq
+        self.frames.send_nowait([frame])
 
     def speak(self, seconds: float, rate: int = RATE, number: int = 1) -> None:
         """Hand over position-stamped audio as one frame."""
@@ -170,3 +171,9 @@ def whole(transcripts: Sequence[dict[str, Any]], samples: int, number: int = 1) 
             return False
         at = end
     return at == samples
+
+
+async def sent(link: Link, pcm: bytes) -> None:
+    """Send audio to the last byte."""
+    if (rest := link.send_audio(pcm)) is not None:
+        await rest

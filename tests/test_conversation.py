@@ -52,7 +52,7 @@ class Stand:
         outbox = Outbox("call", Topics("transcript.call", "asr_events", 100), Stored())
         hearing = Hearing(self._timeline, outbox, connection=1, request_id="quiet")
         self._conversation = Conversation(
-            self.link, hearing, DeepgramConfig(), on_heard=lambda *_: None, on_sent=lambda _: None
+            self.link, hearing, DeepgramConfig(), on_heard=lambda *_: None, on_sent=lambda *_: None
         )
         self._feed, self._chunks = trio.open_memory_channel[Chunk](1)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+from tests.stage import sent
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_asr.config import DeepgramConfig, Secret
@@ -89,8 +90,8 @@ async def test_a_whole_stream(autojump_clock: MockClock) -> None:
 
         async with provider(nursery, serve_one).connect(8000) as link:
             assert link.request_id == settings.ledger.connections[0].request_id
-            await link.send_audio(b"")  # would end the stream, so it is not sent
-            await link.send_audio(stamp(1, 0, 8000))
+            assert link.send_audio(b"") is None  # would end the stream, so it is not sent
+            await sent(link, stamp(1, 0, 8000))
             await link.send_control(messages.KEEP_ALIVE)
             await link.send_control(messages.CLOSE_STREAM)
             heard = [await link.receive() for _ in range(3)]
@@ -98,7 +99,7 @@ async def test_a_whole_stream(autojump_clock: MockClock) -> None:
                 await link.receive()
             assert (closed.value.code, closed.value.reason) == (1000, "")
             with pytest.raises(LinkClosed):
-                await link.send_audio(stamp(1, 0, 80))
+                await sent(link, stamp(1, 0, 80))
         assert [type(m) for m in heard] == [Results, Results, Metadata]
         nursery.cancel_scope.cancel()
     record = settings.ledger.connections[0]
@@ -241,7 +242,7 @@ async def test_wss(monkeypatch: pytest.MonkeyPatch) -> None:
         port = await nursery.start(listening)
         made = DeepgramProvider(config(url=f"wss://localhost:{port}/v1/listen"), KEY)
         async with made.connect(8000) as link:
-            await link.send_audio(stamp(1, 0, 8000))
+            await sent(link, stamp(1, 0, 8000))
             await link.send_control(messages.CLOSE_STREAM)
             first = await link.receive()
             assert isinstance(first, Results)

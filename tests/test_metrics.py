@@ -168,8 +168,8 @@ def test_health_metrics_and_series_agree() -> None:
     metrics.connection_opened(0.1234)
     metrics.connections_reused.inc(3)
     metrics.duplicate_connection_attempts.inc()
-    metrics.flushed(first=True, since_last_s=None, age_s=0.5, audio_s=0.5)
-    metrics.flushed(first=False, since_last_s=0.2, age_s=0.2, audio_s=0.2)
+    metrics.flushed(since_last_s=None, age_s=0.5, audio_s=0.5)
+    metrics.flushed(since_last_s=0.2, age_s=0.2, audio_s=0.2)
     metrics.sent(0.5, 0.004)
     assert metrics.seed_snapshot() == {
         "connectionsCreated": 1, "connectionsReused": 3, "duplicateConnectionAttempts": 1,
@@ -190,7 +190,7 @@ def test_health_lists_are_bounded() -> None:
     metrics = Metrics()
     for number in range(1000):
         metrics.connection_opened(number)
-        metrics.flushed(first=False, since_last_s=number, age_s=number, audio_s=0.2)
+        metrics.flushed(since_last_s=number, age_s=number, audio_s=0.2)
     snapshot = metrics.seed_snapshot()
     for name in ("connectionCreationWaitTime", "averageTimeBetweenChunks", "bufferAgeAtProcessing"):
         assert len(snapshot[name]) == 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.stage import sent
 from trio.testing import MockClock
 
 from trio_asr.core import messages
@@ -22,8 +23,8 @@ async def test_partials_and_finals_follow_from_the_audio_alone(autojump_clock: M
     assert not provider.has_sockets
     async with provider.connect(8000) as link:
         assert link.request_id == "mock-1"
-        await link.send_audio(bytes(8000))
-        await link.send_audio(bytes(12000))
+        await sent(link, bytes(8000))
+        await sent(link, bytes(12000))
         await link.send_control(messages.KEEP_ALIVE)
         await link.send_control(messages.CLOSE_STREAM)
         assert await said(link, 4) == [(0, 0.5, False), (0, 1, True), (1, 0.25, False), (1, 0.25, True)]
@@ -35,7 +36,7 @@ async def test_partials_and_finals_follow_from_the_audio_alone(autojump_clock: M
 
 async def test_confidences_and_words_are_filled(autojump_clock: MockClock) -> None:
     async with MockProvider().connect(16000) as link:
-        await link.send_audio(bytes(32000))
+        await sent(link, bytes(32000))
         result = await link.receive()
     assert isinstance(result, Results)
     assert result.best.transcript == "mock audio from 0.00 to 1.00 seconds"
@@ -46,6 +47,6 @@ async def test_confidences_and_words_are_filled(autojump_clock: MockClock) -> No
 
 async def test_finalize_closes_the_open_segment(autojump_clock: MockClock) -> None:
     async with MockProvider().connect(8000) as link:
-        await link.send_audio(bytes(3200))
+        await sent(link, bytes(3200))
         await link.send_control(messages.FINALIZE)
         assert await said(link, 2) == [(0, 0.2, False), (0, 0.2, True)]

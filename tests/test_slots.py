@@ -9,7 +9,7 @@ from tests.stage import RATE, Stage, stage, whole
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryBus
-from trio_asr.core.call import Arrival, Bounds, Call, Tally
+from trio_asr.core.call import Bounds, Call, Tally
 from trio_asr.core.frames import Frame
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.interaction import Frames, Interaction
@@ -17,7 +17,7 @@ from trio_asr.simulator.board import Board
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings
 from trio_asr.simulator.stamps import stamp
-from trio_asr.slots import Slot
+from trio_asr.slots import Share, Slot
 
 FRAME_S = 0.02
 
@@ -27,9 +27,9 @@ class CountedCall(Call):
 
     batches = 0
 
-    def receive(self, arrivals: list[Arrival]) -> Tally:
+    def receive(self, frames: Frames) -> Tally:
         self.batches += 1
-        return super().receive(arrivals)
+        return super().receive(frames)
 
 
 class Desk:
@@ -45,8 +45,8 @@ class Desk:
         self._seq += 1
         frame = Frame("call", stamp(1, self.samples, count), RATE, self._seq, self._seq * 20, "tenant")
         self.samples += count
-        arrival = Arrival(f"{self._seq}-0", str(self._seq).encode(), frame)
-        return self.slot.hand_over([arrival], trio.current_time())
+        frame.entry, frame.digest = f"{self._seq}-0", self._seq
+        return self.slot.hand_over(Share.of([frame]), trio.current_time())
 
     async def talk(self, seconds: float) -> None:
         for _ in range(round(seconds / FRAME_S)):

@@ -21,7 +21,7 @@ from trio_asr.core.outbox import Item, Outbox, Topics
 from trio_asr.core.recent import Recent
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.services import Services
-from trio_asr.slots import Slot
+from trio_asr.slots import Share, Slot
 
 FRAMES = 256  # batches that a call may be behind; its reader never waits, so one or two is what happens
 MAX_LATE = 10_000  # frames kept for a call that is closing; beyond, they are read again from the stream
@@ -44,7 +44,7 @@ class Calls:
 
     def __init__(self, nursery: trio.Nursery, bus: Bus, services: Services) -> None:
         self.slots: dict[str, Slot] = {}
-        self.replay_until = 0  # entries up to here may have been handed over before
+        self.replay_until = 0  # entries up to here may have been handed over before (0: none that is to come)
         self._nursery, self._bus, self._services = nursery, bus, services
         self._metrics = services.metrics
         self._log = logs.get("calls")
@@ -58,13 +58,13 @@ class Calls:
 
     # -- beginning -------------------------------------------------------------------------------------
 
-    def unknown(self, arrivals: Mapping[str, Frames]) -> list[str]:
+    def unknown(self, arrivals: Mapping[str, Share]) -> list[str]:
         """Return the ids of calls that are not in progress and may have something new among `arrivals`."""
         return [
             interaction_id
-            for interaction_id, frames in arrivals.items()
+            for interaction_id, share in arrivals.items()
             if interaction_id not in self.slots
-            and self._past.get(interaction_id, -1) < entries.key(frames[-1].entry)
+            and self._past.get(interaction_id, -1) < entries.key(share.frames[-1].entry)
         ]
 
     def meet(self, interaction_id: str, stored: Stored, frames: Frames) -> None:
@@ -93,25 +93,26 @@ class Calls:
         self._nursery.start_soon(self._run, slot, receive)
         return slot
 
-    def hand_over(self, interaction_id: str, frames: Frames, now: float) -> None:
+    def hand_over(self, interaction_id: str, share: Share, now: float) -> None:
         """Give a call its share of a batch."""
         slot = self.slots.get(interaction_id)
         if slot is None or slot.failed:
             return  # over before these frames, or to be read again
-        if self.replay_until >= entries.key(frames[0].entry):
-            frames = [frame for frame in frames if entries.key(frame.entry) > slot.handed]
-            if not frames:
+        if self.replay_until:
+            handed = entries.key(slot.handed)
+            share = Share.of([frame for frame in share.frames if entries.key(frame.entry) > handed])
+            if not share.frames:
                 return
         if slot.closing:
-            self._keep(slot, frames)
-        elif not slot.hand_over(frames, now):
+            self._keep(slot, share.frames)
+        elif not slot.hand_over(share, now):
             self._metrics.overruns.inc()
             self.restart(interaction_id, "it cannot take its frames")
 
     def _keep(self, slot: Slot, frames: Frames) -> None:
         """Keep frames that came while their call closes: it goes on with them on a new connection."""
         self._metrics.late_frames.inc(len(frames))
-        slot.handed = entries.key(frames[-1].entry)
+        slot.handed = frames[-1].entry
         if len(slot.late) < MAX_LATE:
             slot.late += frames
         else:
@@ -182,7 +183,7 @@ class Calls:
         del self.slots[call.id]
         self._remember(call.id, entries.key(call.last_entry))
         if slot.late:
-            self.begin(call.id, call.outbox.stored).hand_over(slot.late, trio.current_time())
+            self.begin(call.id, call.outbox.stored).hand_over(Share.of(slot.late), trio.current_time())
             if slot.late_end:
                 self.end(call.id, slot.late_end, "call_end")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import trio
@@ -19,10 +19,12 @@ from trio_asr.core import messages
 from trio_asr.core.hearing import Heard, Hearing
 from trio_asr.core.messages import Message, Unknown
 from trio_asr.core.timeline import Chunk
+from trio_asr.deadlines import renew
 from trio_asr.provider import Link, LinkClosed
 
 STALL_AUDIO_S = 3.0  # less unanswered audio than this is no stall: interims come about once a second
 STALL_AUDIO_WITHOUT_INTERIMS_S = 20.0  # only finals answer then; an open segment is finalized before this
+SLACK_S = 1.0  # the wait for a chunk may end this much too soon, to be begun again
 PAUSE_S = 2.0  # a source silent for this long gets its open segment finalized
 
 
@@ -61,13 +63,14 @@ class Conversation:
         config: DeepgramConfig,
         *,
         on_heard: Callable[[Message, Heard], None],
-        on_sent: Callable[[Chunk], None],
+        on_sent: Callable[[Chunk, float], None],
     ) -> None:
-        self._link, self._hearing, self._config = link, hearing, config
+        self._link, self._hearing, self._timeline = link, hearing, hearing.timeline
+        self.reload(config)
         self._on_heard, self._on_sent = on_heard, on_sent
         self._ending: Ending | None = None
-        self._closing = self._sending = False
-        self._chunk: Chunk | None = None  # taken from the feed and not sent yet
+        self._closing = False
+        self._leaving: tuple[Awaitable[None], Chunk] | None = None  # what the socket did not take at once
         self._last_sent = trio.current_time()
         self._last_audio = -math.inf
         self._sent_until = hearing.answered  # the timeline sample up to which this link was sent audio
@@ -93,6 +96,12 @@ class Conversation:
     def reload(self, config: DeepgramConfig) -> None:
         """Go by other time limits, from the next wait on."""
         self._config = config
+        # In samples: audio unanswered that may be a stall, and the most that may wait for its final.
+        stall_s = STALL_AUDIO_S if config.interim_results else STALL_AUDIO_WITHOUT_INTERIMS_S
+        self._stall_samples = stall_s * self._hearing.clock.rate
+        self._most_open = config.max_open_segment_s * self._hearing.clock.rate
+        # After audio, nothing else is to be said for so long.
+        self._soonest_s = min(PAUSE_S, config.keepalive_ms / 1000)
 
     def _over(self, why: Why, code: int, reason: str) -> None:
         if self._ending is None:
@@ -102,71 +111,76 @@ class Conversation:
 
     async def _pump(self, feed: trio.MemoryReceiveChannel[Chunk]) -> None:
         """Send chunks until the feed ends, KeepAlive while there are none."""
-        over = False
-        while not over:
-            with trio.CancelScope() as limit:
-                over = await self._send_chunks(feed, limit)
-            if limit.cancelled_caught:
-                if self._sending:
-                    raise trio.TooSlowError
-                await self._control(trio.current_time())
+        while True:
+            with trio.CancelScope(deadline=self._next_control()) as limit:
+                if not await self._send_chunks(feed, limit):
+                    return
+            if self._leaving is not None:
+                await self._await_leaving(*self._leaving)
+            if self._wants_finalize():
+                await self._finalize()
+            elif limit.cancelled_caught and (now := trio.current_time()) >= self._next_control():
+                await self._control(now)
 
     async def _send_chunks(self, feed: trio.MemoryReceiveChannel[Chunk], limit: trio.CancelScope) -> bool:
-        """Send until the feed ends. One scope for all of it: its deadline is the wait's or the sending's.
+        """Send until something else is to be done; False at the end of the feed.
 
-        It may expire in the very moment in which a chunk has come, or has left: then the next step is not
-        late, but wants a scope of its own, and the answer is False.
+        One scope for all of it, whose deadline is renewed, if at times too early: what cannot leave at once,
+        or is not audio, has a time limit of its own.
         """
-        while not limit.cancel_called:
-            if self._chunk is None:
-                limit.deadline = self._next_control()
-                self._chunk = await _next(feed)
-                if self._chunk is None:
-                    return True
-                continue
-            limit.deadline = trio.current_time() + self._config.send_timeout_ms / 1000
-            self._sending = True
-            await self._send_audio(self._chunk)
-            self._sending, self._chunk = False, None
+        while True:
+            try:
+                chunk = await feed.receive()
+            except trio.EndOfChannel:
+                return False
+            self._hearing.clock.sending(chunk.start, chunk.end)
+            self._hearing.chunk_ends.append(chunk.end)
+            rest = self._link.send_audio(chunk.pcm)
+            if rest is not None:
+                self._leaving = rest, chunk
+                return True
+            self._left(chunk)
             if self._wants_finalize():
-                limit.deadline = math.inf  # that has a time limit of its own
-                await self._finalize()
-        return False
+                return True
+            renew(limit, self._last_sent + self._soonest_s, SLACK_S)
+
+    async def _await_leaving(self, rest: Awaitable[None], chunk: Chunk) -> None:
+        with trio.fail_after(self._config.send_timeout_ms / 1000):
+            await rest
+        self._leaving = None
+        self._left(chunk)
 
     def _next_control(self) -> float:
         """Return when something is to be said if no audio comes."""
         keepalive = self._last_sent + self._config.keepalive_ms / 1000
-        if self._open_segment() and self._finalize_asked != self._cursor:
+        if self._open_segment() and self._finalize_asked != self._timeline.finalized:
             return min(keepalive, self._last_audio + PAUSE_S)
         return keepalive
 
     async def _control(self, now: float) -> None:
         """Finalize the open segment of a source that paused, else keep the link alive."""
         paused = now >= self._last_audio + PAUSE_S and self._open_segment()
-        if paused and self._finalize_asked != self._cursor:
+        if paused and self._finalize_asked != self._timeline.finalized:
             await self._finalize()
         else:
             await self._send_text(messages.KEEP_ALIVE)
 
-    async def _send_audio(self, chunk: Chunk) -> None:
-        self._hearing.clock.sending(chunk.start, chunk.end)
-        self._hearing.chunk_ends.append(chunk.end)
-        await self._link.send_audio(chunk.pcm)
+    def _left(self, chunk: Chunk) -> None:
+        """Take note of a chunk that the socket has taken."""
         now = self._last_sent = self._last_audio = trio.current_time()
         self._sent_until = chunk.end
         if self._waiting_since is None:
             self._waiting_since = now
         self._put_stall(self._stall_deadline())
-        self._on_sent(chunk)
+        self._on_sent(chunk, now)
 
     def _wants_finalize(self) -> bool:
         """Say whether too much audio waits for its final, and was not asked for yet."""
-        open_s = self._open_segment() / self._hearing.clock.rate
-        return open_s >= self._config.max_open_segment_s and self._finalize_asked != self._cursor
+        return self._open_segment() >= self._most_open and self._finalize_asked != self._timeline.finalized
 
     async def _finalize(self) -> None:
         """Ask for what there is, once per cursor."""
-        self._finalize_asked = self._cursor
+        self._finalize_asked = self._timeline.finalized
         await self._send_text(messages.FINALIZE)
 
     async def _send_text(self, text: str) -> None:
@@ -182,13 +196,9 @@ class Conversation:
             await self._send_text(messages.CLOSE_STREAM)
             await trio.sleep_forever()  # the receiver ends this
 
-    @property
-    def _cursor(self) -> int:
-        return self._hearing.finalized
-
     def _open_segment(self) -> int:
         """Samples sent on this link and not finalized."""
-        return max(0, self._sent_until - self._cursor)
+        return max(0, self._sent_until - self._timeline.finalized)
 
     # -- receiving -------------------------------------------------------------------------------------
 
@@ -217,16 +227,6 @@ class Conversation:
             self._stall.deadline = deadline
 
     def _stall_deadline(self) -> float:
-        interims = self._config.interim_results
-        unanswered = (self._sent_until - self._hearing.answered) / self._hearing.clock.rate
-        if unanswered < (STALL_AUDIO_S if interims else STALL_AUDIO_WITHOUT_INTERIMS_S):
+        if self._sent_until - self._hearing.answered < self._stall_samples:
             return math.inf
         return (self._waiting_since or self._last_sent) + self._config.stall_timeout_ms / 1000
-
-
-async def _next(feed: trio.MemoryReceiveChannel[Chunk]) -> Chunk | None:
-    """Return the next chunk, None at the end of the feed."""
-    try:
-        return await feed.receive()
-    except trio.EndOfChannel:
-        return None

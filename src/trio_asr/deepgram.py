@@ -18,12 +18,20 @@ import h11
 import msgspec
 import trio
 import wsproto.utilities
-from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from trio_websocket import (
+    CloseReason,
+    ConnectionClosed,
+    ConnectionRejected,
+    WebSocketConnection,
+    wrap_client_stream,
+)
+from wsproto.frame_protocol import FrameProtocol
 
 from trio_asr.config import DeepgramConfig, Secret, query_items
 from trio_asr.core import messages
 from trio_asr.core.messages import Message
 from trio_asr.provider import ConnectFailed, Link, LinkClosed
+from trio_asr.stream import WatchedStream
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 QUEUE = 16  # messages between the socket and the receiver: a burst of finals, not more
@@ -76,7 +84,7 @@ class DeepgramProvider:
                     socket = await self._shake_hands(nursery, stream, self.target(sample_rate))
                 opened = True
                 try:
-                    yield _DeepgramLink(socket)
+                    yield _DeepgramLink(socket, stream)
                 finally:
                     # Shielded: a cancelled connection would send no close frame.
                     cancelled = trio.current_effective_deadline() == -math.inf
@@ -87,17 +95,19 @@ class DeepgramProvider:
                 raise
             _refuse(error, self._config.connect_timeout_ms)
 
-    async def _reach(self) -> _Watched:
+    async def _reach(self) -> WatchedStream:
         raw = await self._dial(self._host, self._port)
         if self._tls is None:
-            return _Watched(raw)
+            return WatchedStream(raw)
         # SSLStream takes any stream; its type says less than it does.
         transport = cast("trio.SocketStream", raw)
-        return _Watched(
+        return WatchedStream(
             trio.SSLStream(transport, self._tls, server_hostname=self._host, https_compatible=True)
         )
 
-    async def _shake_hands(self, nursery: trio.Nursery, stream: _Watched, target: str) -> WebSocketConnection:
+    async def _shake_hands(
+        self, nursery: trio.Nursery, stream: WatchedStream, target: str
+    ) -> WebSocketConnection:
         host = self._host if self._port in (80, 443) else f"{self._host}:{self._port}"
         opened: WebSocketConnection | None = None
         async with trio.open_nursery() as race:
@@ -134,67 +144,51 @@ async def _closing(tasks: trio.CancelScope) -> AsyncIterator[list[trio.abc.Strea
         tasks.cancel()
 
 
-class _Watched(trio.abc.Stream):
-    """A stream that tells when it broke: trio-websocket waits for a handshake that cannot come any more."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self._broken = trio.Event()
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        try:
-            data = await self._stream.receive_some(max_bytes)
-        except trio.BrokenResourceError:
-            self._broken.set()
-            raise
-        if not data:
-            self._broken.set()
-        return data
-
-    async def aclose(self) -> None:
-        self._broken.set()
-        await self._stream.aclose()
-
-    async def cancel_when_broken(self, scope: trio.CancelScope) -> None:
-        await self._broken.wait()
-        scope.cancel()
-
-
 class _DeepgramLink:
-    """An open connection."""
+    """An open connection.
 
-    def __init__(self, socket: WebSocketConnection) -> None:
-        self._socket = socket
+    trio-websocket does all of the protocol but one thing: audio goes to the stream as one frame, which its
+    own library makes, instead of by its `send_message`, which takes two more turns of the event loop.
+    """
+
+    def __init__(self, socket: WebSocketConnection, stream: WatchedStream) -> None:
+        self._socket, self._stream = socket, stream
+        self._frames = FrameProtocol(client=True, extensions=[])
         self.request_id = _header(socket.handshake_headers, b"dg-request-id")
 
-    async def send_audio(self, pcm: bytes) -> None:
-        if pcm:  # an empty message is the legacy end of a stream
-            await self._send(pcm)
+    def send_audio(self, pcm: bytes) -> Awaitable[None] | None:
+        if not pcm:
+            return None  # an empty message is the legacy end of a stream
+        if (reason := self._socket.closed) is not None:
+            raise _closed(reason)
+        frame = self._frames.send_data(pcm, fin=True)
+        try:
+            rest = self._stream.send(frame)
+        except trio.BrokenResourceError:
+            raise LinkClosed(1006, "") from None
+        return None if rest is None else _sent(rest)
 
     async def send_control(self, text: str) -> None:
-        await self._send(text)
-
-    async def _send(self, data: str | bytes) -> None:
         try:
-            await self._socket.send_message(data)
+            await self._socket.send_message(text)
         except ConnectionClosed as closed:
-            raise _closed(closed) from None
+            raise _closed(closed.reason) from None
 
     async def receive(self) -> Message:
         try:
             return messages.decode(await self._socket.get_message())
         except ConnectionClosed as closed:
-            raise _closed(closed) from None
+            raise _closed(closed.reason) from None
 
 
-def _closed(error: ConnectionClosed) -> LinkClosed:
-    reason = error.reason
+async def _sent(rest: Awaitable[None]) -> None:
+    try:
+        await rest
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        raise LinkClosed(1006, "") from None
+
+
+def _closed(reason: CloseReason | None) -> LinkClosed:
     return LinkClosed(1006, "") if reason is None else LinkClosed(int(reason.code), reason.reason or "")
 
 

@@ -22,12 +22,11 @@ from trio_asr.bus.base import Batch, Bus, BusUnavailable, RawEntry
 from trio_asr.calls import Calls
 from trio_asr.core import entries
 from trio_asr.core.backoff import Backoff
-from trio_asr.core.call import Arrival
 from trio_asr.core.entries import EntryId
 from trio_asr.core.frames import Junk, NotAudio, decode_end, decode_frame
 from trio_asr.core.reading import REPLAY_MARGIN_MS, ReaderBox, dead_letter
-from trio_asr.interaction import Frames
 from trio_asr.services import Services
+from trio_asr.slots import Share
 from trio_asr.troubles import Troubles
 
 MAX_ENDS = 10_000  # ends that wait for the audio before them
@@ -119,18 +118,20 @@ class Dispatcher:
             await trio.sleep(HOLD_S)
 
     async def _take(self, batch: Batch) -> None:
-        arrivals, taken = self._sort(batch.audio)
-        unknown = self._calls.unknown(arrivals)
+        shares, taken = self._sort(batch.audio)
+        unknown = self._calls.unknown(shares)
         if unknown:
             stored = await self._patiently(lambda: self._bus.load(unknown))
             for interaction_id, one in zip(unknown, stored, strict=True):
-                self._calls.meet(interaction_id, one, arrivals[interaction_id])
+                self._calls.meet(interaction_id, one, shares[interaction_id].frames)
         now = trio.current_time()
-        for interaction_id, frames in arrivals.items():
-            self._calls.hand_over(interaction_id, frames, now)
+        for interaction_id, share in shares.items():
+            self._calls.hand_over(interaction_id, share, now)
         if batch.audio:
             self._metrics.reads.inc()
             self._audio_at = batch.audio[taken - 1][0].decode()
+            if self._calls.replay_until and entries.key(self._audio_at) >= self._calls.replay_until:
+                self._calls.replay_until = 0
             lag_s = time.time() - entries.milliseconds(self._audio_at) / 1000
             self._metrics.reader_lag_seconds.set(max(0.0, lag_s))
         else:
@@ -149,13 +150,12 @@ class Dispatcher:
                 "Audio was trimmed before it could be read; see MAXLEN at the producers", until=until
             )
 
-    def _sort(self, audio: Sequence[RawEntry]) -> tuple[dict[str, Frames], int]:
+    def _sort(self, audio: Sequence[RawEntry]) -> tuple[dict[str, Share], int]:
         """Decode a batch and sort it by call; what cannot be used goes to the dead letters.
 
         Return how many entries were taken, too: no more than any call has room for, the rest is read again.
         """
-        arrivals: dict[str, Frames] = {}
-        seconds: dict[str, float] = {}
+        shares: dict[str, Share] = {}
         limits = self._services.config.interaction  # which a reload may have replaced
         default_rate, room_s = limits.default_sample_rate, ROOM * limits.max_unfinalized_s
         for taken, (raw_id, fields) in enumerate(audio):
@@ -170,13 +170,17 @@ class Dispatcher:
             if self._oldest_ms and entries.milliseconds(entry) < self._oldest_ms:
                 self._metrics.backlog_skipped.inc()
                 continue
-            before_s = seconds.get(frame.interaction_id, 0.0)
-            seconds[frame.interaction_id] = total_s = before_s + len(frame.pcm) / 2 / frame.sample_rate
-            if before_s and total_s > room_s:
-                return arrivals, taken
-            arrival = Arrival(entry, entries.field(fields, b"data") or b"", frame)
-            arrivals.setdefault(frame.interaction_id, []).append(arrival)
-        return arrivals, len(audio)
+            frame.entry = entry
+            seconds = len(frame.pcm) / 2 / frame.sample_rate
+            share = shares.get(frame.interaction_id)
+            if share is None:
+                shares[frame.interaction_id] = Share([frame], seconds)
+            elif share.seconds + seconds <= room_s:
+                share.frames.append(frame)
+                share.seconds += seconds
+            else:
+                return shares, taken
+        return shares, len(audio)
 
     def _dead_letter(self, entry: EntryId, fields: list[bytes], junk: Junk, *, ends: bool) -> None:
         stream = self._config.redis.call_end_stream if ends else self._config.redis.audio_stream

@@ -1,7 +1,8 @@
 """The flush scheduler of one call: it takes chunks off the timeline when they are due.
 
-It sleeps until the policy's deadline. Whoever changes what is due (the reader with a batch of frames, a new
-connection) wakes it or moves the deadline; there is one wake-up per flush, none per frame.
+What is due is handed on by whoever makes it so: the reader with a batch of frames, or the scheduler's own
+task, which sleeps until the policy's deadline. So there is no wake-up per frame, and none of this task while
+audio flows.
 
 Frames that make nothing due may be held back by whoever has them (`may_wait`), which spares the call a
 wake-up for each batch. The deadline counts them, and when it comes `ask` gets them.
@@ -21,12 +22,13 @@ from trio_asr.conversation import Feed
 from trio_asr.core.call import Call
 from trio_asr.core.flush import FlushPolicy, Pacer
 from trio_asr.core.timeline import Chunk
+from trio_asr.deadlines import renew
 from trio_asr.services import Services
 
 LEASE_CHECK_S = 0.25
 WAIT_LOG_S = 5.0
+SLACK_S = 0.25  # of the timer: half the default interval, so that two flushes of three need not set it
 ROUNDING_S = 1e-6  # ten times 0.02 is less than 0.2
-ASK_S = 0.05  # frames that were asked for come at once, unless they turn out to be none
 
 
 class FlushScheduler:
@@ -34,16 +36,19 @@ class FlushScheduler:
 
     def __init__(self, call: Call, services: Services, log: logs.Logger) -> None:
         self.policy = FlushPolicy(services.config.flush)
-        self._pacer = Pacer(services.config.deepgram.catchup_rate)  # of the present connection
+        self.ask: Callable[[], bool] = lambda: False  # lets frames come that were held back, if there are any
         self._timeline = call.timeline
         self._services = services
         self._log = log
         self._wait_log = logs.Rate(WAIT_LOG_S)
         self._input_over = False
-        self.ask: Callable[[], bool] = lambda: False  # lets frames come that were held back, if there are any
-        self._serving = False
-        self._wake = trio.Event()
+        self._feed: Feed | None = None  # of the connection that is served
+        self._pacer = Pacer(services.config.deepgram.catchup_rate)  # of that connection
+        self._over = False  # it has got all that it can ever be sent, or is gone
+        self._stuck: Chunk | None = None  # what the feed had no room for; the task waits with it
+        self._wake = trio.Event()  # there is something to do that only the task can
         self._nap = trio.CancelScope()
+        self._timer = math.inf  # when what is there is due, with what is held back
         self._hold_until = -math.inf  # the pacer's word, which no amount of audio overrules
         self._enough_since: float | None = None  # when what is there became enough to leave at once
 
@@ -54,12 +59,15 @@ class FlushScheduler:
             with suppress(trio.BrokenResourceError), feed.scope, feed.chunks:
                 await self._serve(feed)
 
+    # -- what others tell ------------------------------------------------------------------------------
+
     def arrived(self) -> None:
-        """Unsent audio may be there: bring the moment of waking forward."""
-        rate = self._timeline.rate()
-        unsent = self._timeline.unsent(rate) if rate else 0
-        if unsent:
-            self._expect(unsent / rate, trio.current_time())
+        """Unsent audio may be there: hand on what is due, or bring the moment of waking forward."""
+        now = trio.current_time()
+        if self._feed is not None:
+            self._hand_on(self._feed, now)
+        elif (rate := self._timeline.rate()) and self._timeline.unsent(rate):
+            self.policy.arrived(now)
 
     def may_wait(self, seconds: float, now: float) -> float:
         """Return how much audio may be held back, given that it begins to be: less makes nothing due.
@@ -67,24 +75,23 @@ class FlushScheduler:
         It is asked for in time, whether or not more of it comes.
         """
         rate = self._timeline.rate()
-        if not self._serving or not rate:
+        if self._feed is None or not rate:
             return 0.0
         unsent_s = self._timeline.unsent(rate) / rate
         room_s = self.policy.enough_s() - unsent_s - ROUNDING_S
-        return room_s if seconds < room_s and self._expect(unsent_s + seconds, now) else 0.0
-
-    def _expect(self, unsent_s: float, now: float) -> bool:
-        """Wake when so much audio is due; False if that is now."""
+        if seconds >= room_s:
+            return 0.0
         self.policy.arrived(now)
-        due = max(self.policy.deadline(unsent_s), self._hold_until)
-        if due > now:
-            if due < self._nap.deadline:  # noqa: PLR1730 (setting a deadline costs more than asking for it)
-                self._nap.deadline = due
-            return True
+        due = max(self.policy.deadline(unsent_s + seconds), self._hold_until)
+        if due <= now:
+            return 0.0
+        self._wake_at(due)
+        return room_s
+
+    def enough(self, now: float) -> None:
+        """Take note that what comes next, together with what is there, is to leave at once."""
         if self._enough_since is None:
             self._enough_since = now
-        self._wake.set()
-        return False
 
     def reload(self, config: Config) -> None:
         """Go by other intervals from now on."""
@@ -95,72 +102,88 @@ class FlushScheduler:
     def input_over(self) -> None:
         """No more frames will come: what is there is due."""
         self._input_over = True
-        self._wake.set()
+        if self._feed is not None:
+            self._hand_on(self._feed, trio.current_time())
+
+    # -- the task --------------------------------------------------------------------------------------
 
     async def _serve(self, feed: Feed) -> None:
-        """Hand on chunks as they fall due, until there is nothing more for this connection."""
-        pacer = self._pacer = Pacer(self._services.config.deepgram.catchup_rate)
-        self._hold_until = -math.inf
-        self.arrived()
-        self._serving = True
+        """Do for one connection what waits: for the time of a chunk, or for room for one."""
         try:
-            while True:
-                waiting = None
-                with trio.CancelScope() as self._nap:
-                    waiting = await self._hand_on(feed, pacer)
-                if waiting is not None:
-                    await feed.chunks.send(waiting)
-                elif not self._nap.cancelled_caught:
-                    return
-                elif self.ask():
-                    with trio.move_on_after(ASK_S):
-                        await self._wake.wait()
+            self._begin(feed)
+            while not self._over:
+                with trio.CancelScope(deadline=self._timer) as self._nap:
+                    await self._wake.wait()
+                self._wake = trio.Event()
+                if self._stuck is not None:
+                    await feed.chunks.send(self._stuck)
+                    self._stuck = None
+                if (now := trio.current_time()) >= self._timer:
+                    self._timer = math.inf
+                    if self.ask():
+                        continue  # the reader hands on what is due, and these with it
+                self._hand_on(feed, now)
         finally:
-            self._serving = False
+            self._feed = None
             self.ask()
 
-    async def _hand_on(self, feed: Feed, pacer: Pacer) -> Chunk | None:
-        """Hand on what falls due, until there is no more or the feed is full: then return what has to wait.
+    def _begin(self, feed: Feed) -> None:
+        self._feed, self._over, self._stuck = feed, False, None
+        self._pacer = Pacer(self._services.config.deepgram.catchup_rate)
+        self._hold_until = -math.inf
+        self.arrived()
 
-        The one scope around it is cancelled when something may be due by time.
-        """
-        while not self._finished(feed.rate):
-            now = trio.current_time()
-            unsent = self._timeline.unsent(feed.rate)
+    # -- what is due -----------------------------------------------------------------------------------
+
+    def _hand_on(self, feed: Feed, now: float) -> None:
+        """Hand on what is due, and see to it that what is not will be; leave to the task what has to wait."""
+        timeline, rate, pacer = self._timeline, feed.rate, self._pacer
+        while self._stuck is None and not feed.scope.cancel_called:
+            unsent = timeline.unsent(rate)
             if not unsent:
                 pacer.waiting(0.0, 0.0)
-                await self._sleep_until(math.inf, now, 0.0)
-                continue
-            limit = self._chunk_limit(pacer, unsent, feed.rate)
-            self._hold_until = pacer.ready_at(min(unsent, limit) / feed.rate, now)
-            due = max(self._due(unsent, feed.rate), self._hold_until)
+                if self._input_over or timeline.sent < timeline.received:
+                    self._finish()  # that was all that a connection of this rate can ever be sent
+                return
+            self.policy.arrived(now)
+            limit = self._chunk_limit(pacer, unsent, rate)
+            self._hold_until = pacer.ready_at(min(unsent, limit) / rate, now)
+            due = max(self._due(unsent, rate), self._hold_until)
             if due <= now and not self._services.lease.valid(now):
                 due = now + LEASE_CHECK_S  # another worker may be feeding this call already
             if due > now:
-                await self._sleep_until(due, now, unsent / feed.rate)
-                continue
-            chunk = self._timeline.take(limit, self._due_since(due, now))
-            if chunk is not None:
-                self._flushed(chunk, feed.rate, now)
-                pacer.sent((chunk.end - chunk.start) / feed.rate, now)
-                try:
-                    feed.chunks.send_nowait(chunk)
-                except trio.WouldBlock:
-                    return chunk
-        return None
+                self._say_why(now, unsent / rate)
+                self._wake_at(due)
+                return
+            chunk = timeline.take(limit, self._due_since(due, now))
+            if chunk is None:
+                return
+            audio_s = (chunk.end - chunk.start) / rate
+            self._flushed(audio_s, now, remains=chunk.end - chunk.start < unsent)
+            pacer.sent(audio_s, now)
+            try:
+                feed.chunks.send_nowait(chunk)
+            except trio.WouldBlock:
+                self._stuck = chunk
+                self._wake.set()
+            except trio.BrokenResourceError:
+                self._finish()  # the next connection is sent it again
+                return
+
+    def _finish(self) -> None:
+        """Let the task close this feed."""
+        self._over = True
+        self._wake.set()
+
+    def _wake_at(self, due: float) -> None:
+        self._timer = due
+        renew(self._nap, due, SLACK_S)
 
     def _due_since(self, due: float, now: float) -> float:
         """Return since when what leaves now was due: a deadline, or the coming of the audio."""
         since = due if due > -math.inf else self._enough_since
         self._enough_since = None
         return now if since is None else since
-
-    def _finished(self, rate: int) -> bool:
-        """Say whether all that a connection of `rate` can ever be sent was sent."""
-        timeline = self._timeline
-        if timeline.unsent(rate):
-            return False
-        return self._input_over or timeline.sent < timeline.received
 
     def _due(self, unsent: int, rate: int) -> float:
         closing = self._input_over or self._timeline.segment_end() < self._timeline.received
@@ -175,21 +198,14 @@ class FlushScheduler:
         pacer.waiting(unsent / rate, small / 1000)
         return (small if pacer.catching_up else flush.max_chunk_ms) * rate // 1000
 
-    async def _sleep_until(self, due: float, now: float, unsent_s: float) -> None:
-        if unsent_s and self._wait_log.allow(now):
+    def _say_why(self, now: float, unsent_s: float) -> None:
+        if self._wait_log.allow(now):
             self._log.debug("Waiting to flush", **self.policy.explain(now, unsent_s))
-        self._nap.deadline = due
-        await self._wake.wait()
-        self._wake = trio.Event()
 
-    def _flushed(self, chunk: Chunk, rate: int, now: float) -> None:
+    def _flushed(self, audio_s: float, now: float, *, remains: bool) -> None:
         policy = self.policy
-        first = policy.flushes == 0
-        audio_s = (chunk.end - chunk.start) / rate
-        since_last = None if policy.last_flush is None else now - policy.last_flush
-        self._services.metrics.flushed(
-            first=first, since_last_s=since_last, age_s=policy.age(now), audio_s=audio_s
-        )
-        say = self._log.info if first else self._log.debug
+        since_last_s = None if policy.last_flush is None else now - policy.last_flush
+        self._services.metrics.flushed(since_last_s=since_last_s, age_s=policy.age(now), audio_s=audio_s)
+        say = self._log.debug if policy.flushes else self._log.info
         say("Processing audio buffer", audio_ms=round(audio_s * 1000))
-        policy.flushed(now, remains=self._timeline.unsent(rate) > 0)
+        policy.flushed(now, remains=remains)

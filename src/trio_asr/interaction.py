@@ -14,18 +14,20 @@ closes the connection and reads its last results.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import trio
 
 from trio_asr import logs
 from trio_asr.config import Config
 from trio_asr.conversation import Feed
-from trio_asr.core.call import Arrival, Call, Tally
+from trio_asr.core.call import Call, Tally
+from trio_asr.core.frames import Frame
 from trio_asr.flusher import FlushScheduler
-from trio_asr.metrics import Metrics
 from trio_asr.sender import Sender
 from trio_asr.services import Services
 
-Frames = list[Arrival]
+Frames = list[Frame]
 
 
 class Interaction:
@@ -58,31 +60,29 @@ class Interaction:
 
     async def _read(self, frames: trio.MemoryReceiveChannel[Frames]) -> None:
         """Append what the dispatcher hands over, a batch at a time."""
-        with frames:
-            async for batch in frames:
-                tally = self.call.receive(batch)
-                _count(self._services.metrics, tally)
-                if tally.given_up_s:
-                    self._log.warning(
-                        "Audio given up", reason="retention", seconds=round(tally.given_up_s, 3)
-                    )
+        timeline, metrics = self.call.timeline, self._services.metrics
+        with frames, suppress(trio.EndOfChannel):
+            while True:
+                tally = self.call.receive(await frames.receive())
+                metrics.frames_accepted.inc(tally.accepted)
+                if tally.unusual:
+                    self._say(tally)
                 if not self._named:
                     self._log.add(**self.call.names)
                     self._named = True
                 if self.sender.connecting:
                     # What would have opened a second connection in the old worker waits on the timeline.
-                    self._services.metrics.duplicate_connection_attempts.inc()
+                    metrics.duplicate_connection_attempts.inc()
                 self._services.committer.submit(self.call.outbox)
-                if self.call.timeline.unfinalized:
+                if timeline.unfinalized:
                     self.sender.arrived()
                     self.scheduler.arrived()
         self.scheduler.input_over()
         self.sender.input_over()
 
-
-def _count(metrics: Metrics, tally: Tally) -> None:
-    metrics.frames_accepted.inc(tally.accepted)
-    if tally.repeats:
+    def _say(self, tally: Tally) -> None:
+        metrics = self._services.metrics
         metrics.duplicates_dropped.inc(tally.repeats)
-    if tally.filled_s:
         metrics.holes_filled_seconds.inc(tally.filled_s)
+        if tally.given_up_s:
+            self._log.warning("Audio given up", reason="retention", seconds=round(tally.given_up_s, 3))

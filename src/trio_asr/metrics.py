@@ -46,9 +46,9 @@ class Metrics:
         Process(registry=self.registry)
         GCCollector(registry=self.registry)
         self._chunks_after_initial = 0
-        self._recent_waits_ms: deque[float] = deque(maxlen=_RECENT)
-        self._recent_intervals_ms: deque[float] = deque(maxlen=_RECENT)
-        self._recent_ages_ms: deque[float] = deque(maxlen=_RECENT)
+        self._recent_waits_s: deque[float] = deque(maxlen=_RECENT)
+        self._recent_intervals_s: deque[float] = deque(maxlen=_RECENT)
+        self._recent_ages_s: deque[float] = deque(maxlen=_RECENT)
         self._audio()
         self._connections()
         self._transcripts()
@@ -221,21 +221,20 @@ class Metrics:
         """A connection opened, ``wait_s`` seconds after it was wanted."""
         self.connections_created.inc()
         self.connection_wait.observe(wait_s)
-        self._recent_waits_ms.append(_ms(wait_s))
+        self._recent_waits_s.append(wait_s)
 
-    def flushed(self, *, first: bool, since_last_s: float | None, age_s: float, audio_s: float) -> None:
+    def flushed(self, *, since_last_s: float | None, age_s: float, audio_s: float) -> None:
         """``audio_s`` seconds of a call were handed on.
 
-        A call's ``first`` flush has no ``since_last_s``; ``age_s`` is how long the oldest audio waited.
+        A call's first flush has no ``since_last_s``; ``age_s`` is how long the oldest audio waited.
         """
         self.flush_age.observe(age_s)
         self.flush_audio.observe(audio_s)
-        self._recent_ages_ms.append(_ms(age_s))
-        if not first:
-            self._chunks_after_initial += 1
+        self._recent_ages_s.append(age_s)
         if since_last_s is not None:
+            self._chunks_after_initial += 1
             self.flush_interval.observe(since_last_s)
-            self._recent_intervals_ms.append(_ms(since_last_s))
+            self._recent_intervals_s.append(since_last_s)
 
     def sent(self, audio_s: float, delay_s: float) -> None:
         """One binary message with ``audio_s`` seconds went to the provider, ``delay_s`` after it was due."""
@@ -285,10 +284,10 @@ class Metrics:
             "connectionsCreated": int(self.connections_created.value),
             "connectionsReused": int(self.connections_reused.value),
             "duplicateConnectionAttempts": int(self.duplicate_connection_attempts.value),
-            "connectionCreationWaitTime": list(self._recent_waits_ms),
+            "connectionCreationWaitTime": [*map(_ms, self._recent_waits_s)],
             "chunksProcessedAfterInitial": self._chunks_after_initial,
-            "averageTimeBetweenChunks": list(self._recent_intervals_ms),
-            "bufferAgeAtProcessing": list(self._recent_ages_ms),
+            "averageTimeBetweenChunks": [*map(_ms, self._recent_intervals_s)],
+            "bufferAgeAtProcessing": [*map(_ms, self._recent_ages_s)],
         }
 
 

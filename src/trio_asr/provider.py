@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -39,8 +40,11 @@ class Link(Protocol):
         """The provider's id of this connection."""
         ...
 
-    async def send_audio(self, pcm: bytes) -> None:
-        """Send s16le audio of the connection's rate, a whole number of samples and at least one."""
+    def send_audio(self, pcm: bytes) -> Awaitable[None] | None:
+        """Send s16le audio of the connection's rate, a whole number of samples and at least one.
+
+        Return what to await, at once, until it has left; None if it has.
+        """
         ...
 
     async def send_control(self, text: str) -> None:

@@ -61,6 +61,7 @@ class Sender:
         self._began: float | None = None  # when the first frame came
         self._chunks_on_link = self._chunks = 0
         self._answered = False
+        self._reusing = f"Reusing existing connection for {call.id}"
         self._conversation: Conversation | None = None
 
     @property
@@ -247,20 +248,19 @@ class Sender:
         else:
             self._log.warning("Timeout waiting for transcript", **fields)
 
-    def _sent(self, chunk: Chunk) -> None:
+    def _sent(self, chunk: Chunk, now: float) -> None:
         metrics = self._services.metrics
         rate = self._call.timeline.rate_at(chunk.start)
-        metrics.sent((chunk.end - chunk.start) / rate, trio.current_time() - chunk.due)
+        metrics.sent((chunk.end - chunk.start) / rate, now - chunk.due)
         self._chunks += 1
         self._chunks_on_link += 1
-        self._say(self._chunks == 1, "Sending audio chunk", bytes=len(chunk.pcm))
+        # At INFO the first time in a call, at DEBUG after.
+        say = self._log.info if self._chunks == 1 else self._log.debug
+        say("Sending audio chunk", bytes=len(chunk.pcm))
         if self._chunks_on_link > 1:
             metrics.connections_reused.inc()
-            self._say(self._chunks == 2, f"Reusing existing connection for {self._call.id}")
-
-    def _say(self, aloud: bool, event: str, **fields: object) -> None:
-        """Say it at INFO the first time in a call, at DEBUG after."""
-        (self._log.info if aloud else self._log.debug)(event, **fields)
+            say = self._log.info if self._chunks == 2 else self._log.debug
+            say(self._reusing)
 
     def _heard(self, message: Message, heard: Heard) -> None:
         metrics = self._services.metrics

@@ -7,9 +7,23 @@ from dataclasses import dataclass, field
 import trio
 
 from trio_asr.core import entries
-from trio_asr.core.call import Arrival, Call
+from trio_asr.core.call import Call
 from trio_asr.core.entries import EntryId
 from trio_asr.interaction import Frames, Interaction
+
+
+class Share:
+    """What a batch has for one call."""
+
+    __slots__ = ("frames", "seconds")
+
+    def __init__(self, frames: Frames, seconds: float) -> None:
+        self.frames, self.seconds = frames, seconds
+
+    @classmethod
+    def of(cls, frames: Frames) -> Share:
+        """The share that is made of these frames."""
+        return cls(frames, sum(frame.seconds for frame in frames))
 
 
 @dataclass(eq=False)
@@ -28,7 +42,7 @@ class Slot:
     room_s: float = 0.0  # so much of it would be
     late: Frames = field(default_factory=list)  # came while it was closing
     late_end: EntryId = ""  # and so did another end
-    handed: int = 0  # the key of the last entry handed over
+    handed: EntryId = entries.ORIGIN  # the last entry handed over
     first: EntryId = entries.ORIGIN
     cursor: int = -1  # `finalized` when last looked at
     cursor_at: float = 0.0  # and when it was seen to move
@@ -40,19 +54,20 @@ class Slot:
     def call(self) -> Call:
         return self.interaction.call
 
-    def hand_over(self, arrivals: list[Arrival], now: float) -> bool:
+    def hand_over(self, share: Share, now: float) -> bool:
         """Give frames to the call; False if it is hopelessly behind."""
+        frames = share.frames
         if self.first == entries.ORIGIN:
-            self.first = arrivals[0].entry
+            self.first = frames[0].entry
         self.active_at = now
-        self.handed = entries.key(arrivals[-1].entry)
-        self.held += arrivals
-        for arrival in arrivals:
-            self.held_s += len(arrival.frame.pcm) / 2 / arrival.frame.sample_rate
+        self.handed = frames[-1].entry
+        self.held += frames
+        self.held_s += share.seconds
         if not self.room_s:
             self.room_s = self.interaction.scheduler.may_wait(self.held_s, now)
         if self.held_s < self.room_s:
             return True
+        self.interaction.scheduler.enough(now)
         self.release()
         return not self.held
 
@@ -81,7 +96,7 @@ class Slot:
         if self.failed:
             return self.begin()
         floor = call.floor()
-        if floor is None and self.handed > entries.key(call.last_entry):
+        if floor is None and entries.key(self.handed) > entries.key(call.last_entry):
             floor = self.begin() if call.last_entry == entries.ORIGIN else call.last_entry
         if floor is None and self.late:
             floor = self.late[0].entry

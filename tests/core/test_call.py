@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trio_asr.core.call import GAP_STEP_S, Arrival, Bounds, Call
+from trio_asr.core.call import GAP_STEP_S, Bounds, Call
 from trio_asr.core.checkpoint import Commit, Outcome, Stored
 from trio_asr.core.frames import Frame
 from trio_asr.core.outbox import Outbox, Topics
@@ -15,13 +15,14 @@ SIZE = 320
 BOUNDS = Bounds(1000, 120.0)
 
 
-def arrival(n: int, *, seq: int | None = -1, pcm: bytes | None = None, rate: int = RATE) -> Arrival:
+def arrival(n: int, *, seq: int | None = -1, pcm: bytes | None = None, rate: int = RATE) -> Frame:
     """Entry n, a frame of 20 ms, whose seq is n unless said otherwise."""
     seq = n if seq == -1 else seq
     frame = Frame(
         "call", bytes([n % 250 + 1]) * SIZE if pcm is None else pcm, rate, seq, n * 20, "tenant", "trace"
     )
-    return Arrival(f"{n}-0", f"{n}/{seq}".encode(), frame)
+    frame.entry, frame.digest = f"{n}-0", hash((n, seq))
+    return frame
 
 
 def begun(stored: Stored = Stored(), bounds: Bounds = BOUNDS) -> Call:  # noqa: B008 (immutable)
@@ -100,7 +101,7 @@ def test_a_restart_goes_on_in_mid_frame() -> None:
     assert (again.timeline.finalized, again.timeline.received) == (5 * SIZE // 2 + 7, 10 * SIZE // 2)
     chunk = again.timeline.take(10**6)
     assert chunk is not None
-    assert chunk.pcm == b"".join(one.frame.pcm for one in frames)[5 * SIZE + 14 :]
+    assert chunk.pcm == b"".join(one.pcm for one in frames)[5 * SIZE + 14 :]
     assert committed(again)[1] == []  # it had begun already
 
 

@@ -410,7 +410,7 @@ def test_what_was_answered_and_whether_it_was_of_use() -> None:
         line.hear(message)
         seen.append((line.hearing.answered, line.hearing.progressed))
     assert seen == [(10 * RATE, False), (13 * RATE, False), (13 * RATE, False), (13 * RATE, True)]
-    assert line.hearing.finalized == 11 * RATE
+    assert line.hearing.timeline.finalized == 11 * RATE
 
 
 # -- anything at all -----------------------------------------------------------------------------------

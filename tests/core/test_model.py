@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import struct
+from copy import copy
 from typing import Any, NamedTuple
 
 from hypothesis import settings
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trio_asr.core import entries
-from trio_asr.core.call import Arrival, Bounds, Call
+from trio_asr.core.call import Bounds, Call
 from trio_asr.core.checkpoint import Commit, Outcome, Stored, decode_checkpoint
 from trio_asr.core.frames import Frame
 from trio_asr.core.hearing import TOLERANCE_S, Hearing
@@ -50,7 +51,7 @@ class Producer:
     """Puts entries on the stream; its samples are 1, 2, 3, ... so that silence is told from them."""
 
     def __init__(self) -> None:
-        self.stream: list[Arrival] = []
+        self.stream: list[Frame] = []
         self.rate = RATES[0]
         self._source = b"".join(n.to_bytes(2, "little") for n in range(1, 20_000))
         self._at = self._seq = self._timestamp = 0
@@ -64,17 +65,18 @@ class Producer:
         self._at += size
         self._frame_ms = size * 500 // self.rate
         frame = Frame("call", pcm, self.rate, self._seq, self._timestamp, "tenant", "trace")
-        self._add(b"%d" % self._at + b"/%d" % self._seq, frame)
+        frame.digest = hash((self._at, self._seq))
+        self._add(frame)
 
     def repeat(self, back: int) -> None:
         """Add an entry once more; none from before the call's last end, which is past recognising."""
         recent = self.stream[self._anew_from :][-back:]
         if recent:
-            self._add(recent[0].data, recent[0].frame)
+            self._add(copy(recent[0]))
 
-    def _add(self, data: bytes, frame: Frame) -> None:
-        n = len(self.stream)
-        self.stream.append(Arrival(f"{FIRST_ENTRY + n * ENTRY_MS}-0", data, frame))
+    def _add(self, frame: Frame) -> None:
+        frame.entry = f"{FIRST_ENTRY + len(self.stream) * ENTRY_MS}-0"
+        self.stream.append(frame)
 
     def change_rate(self) -> None:
         self.rate = RATES[self.rate == RATES[0]]

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import msgspec
-
 from trio_asr.core import entries
 from trio_asr.core.entries import EntryId
 from trio_asr.core.frames import Frame
@@ -21,14 +19,6 @@ from trio_asr.core.series import Repeats, Series
 from trio_asr.core.timeline import Timeline
 
 GAP_STEP_S = 1.0  # at the retention bound, give up this much at once instead of a frame at a time
-
-
-class Arrival(msgspec.Struct, gc=False):
-    """One frame on its way from the reader to its call."""
-
-    entry: EntryId
-    data: bytes  # the raw envelope: what a repeat is recognised by
-    frame: Frame
 
 
 class Bounds(NamedTuple):
@@ -46,6 +36,11 @@ class Tally:
     def __init__(self) -> None:
         self.accepted = self.repeats = 0
         self.filled_s = self.given_up_s = 0.0
+
+    @property
+    def unusual(self) -> bool:
+        """There is more to say than how many were accepted."""
+        return bool(self.repeats or self.filled_s or self.given_up_s)
 
 
 class Call:
@@ -78,42 +73,43 @@ class Call:
         names = {"interaction_id": self.id}
         return names if trace_id is None else names | {"trace_id": trace_id}
 
-    def receive(self, arrivals: list[Arrival]) -> Tally:
+    def receive(self, frames: list[Frame]) -> Tally:
         """Append a batch of frames, at least one."""
         tally = Tally()
-        for arrival in arrivals:
-            self._receive(arrival, tally)
-        self.last_entry = arrivals[-1].entry
+        is_repeat, missing, append = self._repeats.is_repeat, self._series.missing, self.timeline.append
+        for frame in frames:
+            if frame.seq is not None and is_repeat(frame.seq, frame.digest):
+                tally.repeats += 1
+                continue
+            silence, offset = missing(frame), 0
+            if self._resuming:
+                at = entries.key(frame.entry)
+                if at < self._resume_at:
+                    continue
+                if at == self._resume_at:
+                    silence, offset = 0, self._resume_offset
+                self._resuming = at == self._resume_at
+            append(frame.entry, frame.pcm, frame.sample_rate, silence, offset)
+            tally.accepted += 1
+            if silence:
+                tally.filled_s += silence / 2 / frame.sample_rate
+            if not self._announced:
+                self._begin(frame)
+        self.last_entry = frames[-1].entry
         over = self.unfinalized_s() - self.bounds.max_unfinalized_s
         if over > 0:
             tally.given_up_s = self.give_up_oldest(over + GAP_STEP_S, "retention")
         return tally
 
-    def _receive(self, arrival: Arrival, tally: Tally) -> None:
-        entry, frame = arrival.entry, arrival.frame
-        if frame.seq is not None and self._repeats.is_repeat(frame.seq, arrival.data):
-            tally.repeats += 1
-            return
-        silence = self._series.missing(frame)
-        offset = 0
-        if self._resuming:
-            at = entries.key(entry)
-            if at < self._resume_at:
-                return
-            if at == self._resume_at:
-                offset, silence = self._resume_offset, 0
-            self._resuming = at == self._resume_at
-        self._first_entry = self._first_entry or entry
-        self.timeline.append(entry, frame.pcm, frame.sample_rate, silence=silence, offset=offset)
-        if not self._announced and not self._resuming:  # the entry to resume at is no news
+    def _begin(self, frame: Frame) -> None:
+        if self._first_entry is None:
+            self._first_entry = frame.entry
+        if not self._resuming:  # the entry to resume at is no news
+            self._announced = True
             self._announce(frame)
-        tally.accepted += 1
-        if silence:
-            tally.filled_s += silence / 2 / frame.sample_rate
 
     def _announce(self, frame: Frame) -> None:
         """Say that the call began, or began again after its end; its first checkpoint goes with it."""
-        self._announced = True
         outbox = self.outbox
         ended, begin = outbox.confirmed.ended, outbox.confirmed.place.entry
         fresh = begin == entries.ORIGIN

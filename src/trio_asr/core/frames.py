@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import binascii
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
 from trio_asr.core import entries
+from trio_asr.core.entries import EntryId
 
 MAX_ENTRY_BYTES = 2 * 1024 * 1024  # 40 s of 16 kHz audio in base64; the longest frames in use are of 5 s
 MAX_ID_LENGTH = 256
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 96_000
-PCM_ENCODINGS = frozenset({"pcm16", "linear16", "s16le", "pcm", "audio/x-raw", "raw/slin", "audio/l16"})
+NO_RATE = MAX_SAMPLE_RATE + 1  # none was given
+_Encoding = Literal["pcm16", "linear16", "s16le", "pcm", "audio/x-raw", "raw/slin", "audio/l16"]
+PCM_ENCODINGS = frozenset(get_args(_Encoding))
 _TELEPHONY_EVENTS = frozenset({"connected", "start", "media", "dtmf", "mark", "clear", "stop"})
 _AUDIO_NAMES = ("audio", "audio_data", "data", "payload")
 
@@ -30,6 +33,8 @@ _AUDIO_NAMES = ("audio", "audio_data", "data", "payload")
 # What msgspec raises at bytes from anywhere: bad UTF-8 and deep nesting have errors of their own.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Rate = Annotated[int, msgspec.Meta(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)]
+_Short = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
 
 
 class Junk(Exception):
@@ -44,16 +49,28 @@ class NotAudio(Junk):
     """A well-formed telephony event other than media: nothing to transcribe and nothing to complain of."""
 
 
-class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One frame of a call: `pcm` is s16le mono of any length, odd ones included."""
+class Frame(msgspec.Struct, gc=False):
+    """One frame of a call, decoded from its envelope in one step; `pcm` is s16le mono of any length.
+
+    The types are what healthy producers write. Whatever does not fit them takes the lenient path.
+    """
 
     interaction_id: str
-    pcm: bytes
-    sample_rate: int
-    seq: int | None = None
-    timestamp_ms: int | None = None
-    tenant_id: str = ""
-    trace_id: str | None = None
+    pcm: bytes = msgspec.field(name="audio")
+    sample_rate: _Rate = NO_RATE
+    seq: _Int64 | None = None
+    timestamp_ms: _Int64 | None = None
+    tenant_id: _Short = ""
+    trace_id: _Short | None = None
+    encoding: _Encoding = "pcm16"
+    # Not the producer's (if it has such fields, they are overwritten):
+    digest: int = 0  # a hash of the envelope, by which a repeat is recognised
+    entry: EntryId = ""  # where it was read
+
+    @property
+    def seconds(self) -> float:
+        """The duration of the audio."""
+        return len(self.pcm) / 2 / self.sample_rate
 
 
 class CallEnd(msgspec.Struct, frozen=True, gc=False):
@@ -63,25 +80,12 @@ class CallEnd(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
 
 
-class _Wire(msgspec.Struct, gc=False):
-    """The envelope as healthy producers write it; anything else takes the lenient path."""
-
-    interaction_id: str
-    audio: bytes
-    seq: _Int64 | None = None
-    timestamp_ms: _Int64 | None = None
-    sample_rate: int | None = None
-    encoding: str = "pcm16"
-    tenant_id: str = ""
-    trace_id: str | None = None
-
-
 class _Event(msgspec.Struct, gc=False):
     event: str
     media: Any = None
 
 
-_wire = msgspec.json.Decoder(_Wire)
+_frame = msgspec.json.Decoder(Frame)
 _event = msgspec.json.Decoder(_Event)
 _any = msgspec.json.Decoder()
 
@@ -94,21 +98,16 @@ def decode_frame(fields: list[bytes], default_sample_rate: int) -> Frame:
     """
     data = _data(fields)
     try:
-        wire = _wire.decode(data)
+        frame = _frame.decode(data)
     except _UNREADABLE:
-        wire = _lenient(data)
-    rate = wire.sample_rate if wire.sample_rate is not None else default_sample_rate
-    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
-        raise Junk("sample_rate", f"sample_rate {rate} is not within {MIN_SAMPLE_RATE}..{MAX_SAMPLE_RATE} Hz")
-    if wire.encoding not in PCM_ENCODINGS and wire.encoding.lower() not in PCM_ENCODINGS:
-        raise Junk("encoding", f"encoding {entries.show(wire.encoding)} is not 16-bit PCM")
-    check_id(wire.interaction_id)
-    pcm = wire.audio
-    if pcm[:1] == b"{":
-        pcm = _unwrap(pcm)
-    tenant = wire.tenant_id if len(wire.tenant_id) <= MAX_ID_LENGTH else ""
-    trace = wire.trace_id if wire.trace_id is None or len(wire.trace_id) <= MAX_ID_LENGTH else None
-    return Frame(wire.interaction_id, pcm, rate, wire.seq, wire.timestamp_ms, tenant, trace)
+        frame = _lenient(data)
+    if frame.sample_rate == NO_RATE:
+        frame.sample_rate = default_sample_rate
+    check_id(frame.interaction_id)
+    if frame.pcm.startswith(b"{"):
+        frame.pcm = _unwrap(frame.pcm)
+    frame.digest = hash(data)
+    return frame
 
 
 def decode_end(fields: list[bytes]) -> CallEnd:
@@ -157,27 +156,32 @@ def _document(data: bytes) -> dict[str, Any]:
     return document
 
 
-def _lenient(data: bytes) -> _Wire:
+def _lenient(data: bytes) -> Frame:
     """Decode an envelope that is odd somewhere; only what makes audio unusable is refused."""
     document = _document(data)
     interaction_id = document.get("interaction_id")
     if not isinstance(interaction_id, str):
         raise Junk("interaction_id", f"interaction_id {entries.show(interaction_id)} is not a string")
-    rate = document.get("sample_rate")
-    sample_rate = _number(rate)
-    if rate is not None and sample_rate is None:
-        raise Junk("sample_rate", f"sample_rate {entries.show(rate)} is not a whole number")
+    frame = Frame(interaction_id, _base64(document), _sample_rate(document.get("sample_rate")))
     encoding = document.get("encoding")
-    return _Wire(
-        interaction_id=interaction_id,
-        audio=_base64(document),
-        seq=_number(document.get("seq")),
-        timestamp_ms=_number(document.get("timestamp_ms")),
-        sample_rate=sample_rate,
-        encoding="pcm16" if encoding is None else str(encoding),
-        tenant_id=_text(document.get("tenant_id")) or "",
-        trace_id=_text(document.get("trace_id")),
-    )
+    if encoding is not None and str(encoding).lower() not in PCM_ENCODINGS:
+        raise Junk("encoding", f"encoding {entries.show(encoding)} is not 16-bit PCM")
+    frame.seq = _number(document.get("seq"))
+    frame.timestamp_ms = _number(document.get("timestamp_ms"))
+    frame.tenant_id = _text(document.get("tenant_id")) or ""
+    frame.trace_id = _text(document.get("trace_id"))
+    return frame
+
+
+def _sample_rate(value: Any) -> int:
+    if value is None:
+        return NO_RATE
+    rate = _number(value)
+    if rate is None:
+        raise Junk("sample_rate", f"sample_rate {entries.show(value)} is not a whole number")
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+        raise Junk("sample_rate", f"sample_rate {rate} is not within {MIN_SAMPLE_RATE}..{MAX_SAMPLE_RATE} Hz")
+    return rate
 
 
 def _base64(document: dict[str, Any]) -> bytes:

@@ -55,13 +55,13 @@ class Hearing:
         partials: bool = True,
         words: bool = False,
     ) -> None:
+        self.timeline = timeline
         self.clock = ClockMap(timeline.rate())
         self.answered = timeline.finalized  # the timeline sample up to which anything was said
         self.metadata: Metadata | None = None
         self.progressed = False  # it moved the cursor: the connection was of use
         # Ends of the chunks sent that no final has covered yet; those that none ever will drop out.
         self.chunk_ends: deque[int] = deque(maxlen=MAX_UNCOVERED)
-        self._timeline = timeline
         self._outbox = outbox
         self._connection = connection
         self._request_id = request_id
@@ -69,11 +69,6 @@ class Hearing:
         self._tolerance = round(TOLERANCE_S * self.clock.rate)
         self._utterance_open = False  # finals with words since the last end of an utterance
         self._closed_until = 0  # where the last utterance ended
-
-    @property
-    def finalized(self) -> int:
-        """The call's cursor."""
-        return self._timeline.finalized
 
     def hear(self, message: Message) -> Heard:
         """Apply one message."""
@@ -91,12 +86,12 @@ class Hearing:
 
     def finish(self) -> None:
         """Cover what is left after Metadata and 1000, if it is less than the tolerance."""
-        left = self._timeline.sent - self._timeline.finalized
+        left = self.timeline.sent - self.timeline.finalized
         if self.clock.sent and 0 < left <= self._tolerance:
-            self._advance(self._timeline.sent, None)
+            self._advance(self.timeline.sent, None)
 
     def _final(self, message: Results, start: int, end: int) -> Heard:
-        cursor = self._timeline.finalized
+        cursor = self.timeline.finalized
         best = message.best
         if end <= max(cursor, start):  # nothing new, or nothing at all (of no length, or past what was sent)
             if message.speech_final and not best.transcript.strip():
@@ -107,7 +102,7 @@ class Hearing:
             self.gap(start, "skipped")
         elif start < cursor - self._tolerance:
             best = _from(best, self.clock, cursor)
-        begin = self._timeline.finalized
+        begin = self.timeline.finalized
         transcript = self._transcript("final", best, begin, end, speech_final=message.speech_final)
         self._advance(end, transcript)
         if transcript is not None:
@@ -119,7 +114,7 @@ class Hearing:
         return Heard.EMPTY_FINAL if transcript is None else Heard.FINAL
 
     def _interim(self, message: Results, start: int, end: int) -> Heard:
-        cursor = self._timeline.finalized
+        cursor = self.timeline.finalized
         if end <= cursor:
             return Heard.REPEAT
         best = message.best
@@ -134,10 +129,10 @@ class Hearing:
 
     def gap(self, end: int, reason: str) -> None:
         """Commit the audio from `finalized` to `end` as a gap."""
-        give_up(self._timeline, self._outbox, end, reason)
+        give_up(self.timeline, self._outbox, end, reason)
 
     def _advance(self, end: int, transcript: Transcript | None) -> None:
-        place = self._timeline.finalize(end)
+        place = self.timeline.finalize(end)
         covered = 0
         while self.chunk_ends and self.chunk_ends[0] <= end:
             self.chunk_ends.popleft()
@@ -148,7 +143,7 @@ class Hearing:
     def _utterance_end(self, end: int) -> None:
         """An utterance ended without a final to say so: an event, unless it had been closed already."""
         if self._utterance_open and end > self._closed_until:
-            self._outbox.put(Item(event={"event": "utterance_end", "end_ms": self._timeline.ms(end)}))
+            self._outbox.put(Item(event={"event": "utterance_end", "end_ms": self.timeline.ms(end)}))
             self._closed_until = end
             self._utterance_open = False
 
@@ -167,8 +162,8 @@ class Hearing:
             text=text,
             confidence=best.confidence or DEFAULT_CONFIDENCE,
             timestamp_ms=0,
-            start_ms=self._timeline.ms(start),
-            end_ms=self._timeline.ms(end),
+            start_ms=self.timeline.ms(start),
+            end_ms=self.timeline.ms(end),
             speech_final=speech_final,
             connection=self._connection,
             request_id=self._request_id,
@@ -177,7 +172,7 @@ class Hearing:
         )
 
     def _word(self, word: Word) -> dict[str, Any]:
-        timeline, clock = self._timeline, self.clock
+        timeline, clock = self.timeline, self.clock
         described: dict[str, Any] = {
             "word": word.text,
             "start_ms": timeline.ms(clock.sample(word.start)),

@@ -36,9 +36,8 @@ class Repeats:
         self._seen: deque[int] = deque(maxlen=REPEAT_WINDOW)
         self._highest = -(2**63)  # the highest seq so far: an entry with a higher one is no repeat
 
-    def is_repeat(self, seq: int, data: bytes) -> bool:
-        """Note `data`, which has this `seq`, and say whether it was there (compared by 64-bit hash)."""
-        digest = hash(data)
+    def is_repeat(self, seq: int, digest: int) -> bool:
+        """Note an entry of this `seq` and 64-bit hash, and say whether it was there."""
         if seq > self._highest:
             self._highest = seq
         elif digest in self._seen:
@@ -61,11 +60,11 @@ class Series:
 
         Bytes, not samples: frames of odd length would otherwise shift every sample after the hole.
         """
-        last = self._last
-        if last is None or frame.seq is None or last.seq is None or frame.sample_rate != last.sample_rate:
+        last, seq = self._last, frame.seq
+        if last is None or seq is None or last.seq is None or frame.sample_rate != last.sample_rate:
             return self._restart(frame)
-        lost = frame.seq - last.seq - 1
-        if lost == 0 and not self._owed and not self._due:  # nearly always
+        lost = seq - last.seq - 1
+        if not (lost or self._owed or self._due):  # nearly always
             self._last = frame
             return 0
         if lost < -LATE_WINDOW or (lost and not self._in_step(last, frame)):

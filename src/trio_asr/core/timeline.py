@@ -80,9 +80,8 @@ class Timeline:
         self.finalized = self.sent = place.finalized
         self._base = 2 * place.finalized  # the position of _audio[0]
         self._audio = bytearray(place.at - self._base)  # silence not finalized before the first entry
-        self._sources: deque[_Source] = deque()
-        self._tail, self._tail_offset = place.entry, place.offset  # the entry after whose byte all ends
-        self._tail_end = place.at
+        # Never empty: the last one says after which byte of which entry all ends.
+        self._sources = deque([_Source(place.at, place.at, place.entry, place.offset)])
         self._segments = [Segment(place.rate_from, place.rate, place.rate_us)] if place.rate else []
 
     # -- what there is ---------------------------------------------------------------------------------
@@ -99,6 +98,8 @@ class Timeline:
 
     def unsent(self, rate: int) -> int:
         """Return how many samples a connection of this rate can be sent: those before the next change."""
+        if len(self._segments) == 1:  # nearly every call, several times a flush
+            return self.received - self.sent if self._segments[0].rate == rate else 0
         return self.segment_end() - self.sent if self.rate() == rate else 0
 
     @property
@@ -121,7 +122,7 @@ class Timeline:
 
     def segment_end(self) -> int:
         """Return where the segment at `sent` ends: the next change of rate, else `received`."""
-        if len(self._segments) == 1:  # nearly every call, several times a flush
+        if len(self._segments) == 1:
             return self.received
         following = next((s.start for s in self._segments if s.start > self.sent), None)
         return self.received if following is None else following
@@ -144,7 +145,8 @@ class Timeline:
         position = 2 * sample
         source = next((s for s in self._sources if s.end > position), None)
         if source is None:
-            entry, offset, at = self._tail, self._tail_offset, max(position, self._tail_end)
+            tail = self._sources[-1]
+            entry, offset, at = tail.entry, tail.offset + tail.end - tail.start, max(position, tail.end)
         elif source.start <= position:
             entry, offset, at = source.entry, source.offset + position - source.start, position
         else:
@@ -153,18 +155,20 @@ class Timeline:
 
     # -- what happens to it ----------------------------------------------------------------------------
 
-    def append(self, entry: EntryId, pcm: bytes, rate: int, *, silence: int = 0, offset: int = 0) -> None:
+    def append(self, entry: EntryId, pcm: bytes, rate: int, silence: int = 0, offset: int = 0) -> None:
         """Append the audio of an entry from its byte `offset` on, after `silence` bytes of silence."""
         if not self._segments or rate != self._segments[-1].rate:
             self._change_rate(rate)
+        audio = self._audio
         if silence:
-            self._audio += bytes(silence)
-        start = self._base + len(self._audio)
-        self._audio += pcm[offset:] if offset else pcm
-        end = self._base + len(self._audio)
-        if end > start:
-            self._sources.append(_Source(start, end, entry, offset))
-        self._tail, self._tail_offset, self._tail_end = entry, len(pcm), end
+            audio += bytes(silence)
+        start = self._base + len(audio)
+        audio += pcm[offset:] if offset else pcm
+        source = _Source(start, self._base + len(audio), entry, offset)
+        if source.end == start == self._sources[-1].start:
+            self._sources[-1] = source  # nothing after nothing: it may go on like this for hours
+        else:
+            self._sources.append(source)
 
     def take(self, limit: int, due: float = 0.0) -> Chunk | None:
         """Take at most `limit` samples of the present segment to send, and move `sent` past them."""
@@ -192,7 +196,7 @@ class Timeline:
         position = 2 * sample
         del self._audio[: position - self._base]
         self._base = position
-        while self._sources and self._sources[0].end <= position:
+        while len(self._sources) > 1 and self._sources[0].end <= position:
             self._sources.popleft()
         while len(self._segments) > 2 and self._segments[2].start <= sample:
             del self._segments[0]  # the one before stays: an utterance may be told of after its audio
