@@ -26,9 +26,10 @@ def watched() -> tuple[Outbox, Recent]:
 def test_what_redis_has_is_seen_and_nothing_else() -> None:
     box, recent = watched()
     box.put_partial(transcript("one", "partial", 0, 500))
-    assert recent.interim is None
+    seen = [recent.interim]
     commit(box, Outcome.REFUSED)
-    assert recent.interim is None
+    seen.append(recent.interim)
+    assert seen == [None, None]
     box.put_partial(transcript("one two", "partial", 0, 900))
     commit(box)
     assert recent.interim == Line(0, "partial", "one two", 0, 900, 1)

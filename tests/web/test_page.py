@@ -47,8 +47,8 @@ async def pick(page: Page, interaction_id: str) -> None:
     await page.until("document.querySelector('#received').textContent !== ''")
 
 
-def _js(text: str) -> str:
-    return json.dumps(text)
+def _js(value: str | bool) -> str:
+    return json.dumps(value)
 
 
 async def test_numbers_without_a_token(page: Page) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -16,7 +17,7 @@ from tests.web.worker import TOKEN, Worker, request, worker
 from trio_asr import logs
 from trio_asr.config import Config, HttpConfig, Secret
 from trio_asr.metrics import Metrics
-from trio_asr.web import live
+from trio_asr.web import live, server
 from trio_asr.web.app import create_app
 
 OPEN = ("/health", "/ready", "/live", "/metrics")
@@ -189,8 +190,9 @@ async def test_a_call_in_json() -> None:
 
 async def test_any_id_can_be_asked_for() -> None:
     async with worker() as one:
-        for interaction_id in IDS:
-            await one.speak(interaction_id)
+        async with trio.open_nursery() as nursery:
+            for interaction_id in IDS:
+                nursery.start_soon(one.speak, interaction_id)
         assert {call["id"] for call in (await one.get("/interactions"))[1]["interactions"]} == set(IDS)
         for interaction_id in IDS:
             status, call = await one.call(interaction_id)
@@ -304,6 +306,26 @@ async def test_a_stop_ends_the_streams_at_once() -> None:
             for stream in streams:
                 while await stream.receive_some():
                     pass
+
+
+async def test_who_stops_reading_loses_the_place(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "SEND_TIMEOUT_MS", 300)
+    view.since = {f"{number} {'x' * 1000}": 0.0 for number in range(500)}  # half a megabyte a second
+    app = create_app(view, Metrics(), Config())
+    async with trio.open_nursery() as nursery, AsyncExitStack() as deaf:
+        port = await nursery.start(server.serve, app, HttpConfig(port=0))
+        for _ in range(live.MAX_GUESTS):
+            stream = await deaf.enter_async_context(await listen(port))
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await stream.receive_some(16)
+        assert (await request(port, "/events"))[0] == 503
+        with trio.fail_after(15):
+            while True:  # until one of them was dropped
+                async with await listen(port) as stream:
+                    if (await stream.receive_some(16)).startswith(b"HTTP/1.1 200"):
+                        break
+                await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
 
 
 # -- what it costs -------------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ async def worker(
         one.done.set()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run)
+        nursery.start_soon(run)  # noqa: ASYNC113 (awaited below)
         with trio.fail_after(10):
             while one.daemon.role != "active":  # noqa: ASYNC110 (it says so in its log only)
                 await trio.sleep(0.01)

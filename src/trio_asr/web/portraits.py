@@ -83,4 +83,4 @@ def _unconnected(slot: Slot) -> str:
         return "waiting"
     if sender.waits_for == "leave":
         return "held"
-    return "reconnecting" if slot.call.connection or sender.last_error else "connecting"
+    return "reconnecting" if slot.call.connection else "connecting"
