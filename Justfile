@@ -56,6 +56,14 @@ feed AUDIO *ARGS:
 watch *ARGS:
     {{bin}}/trio-asr watch {{ARGS}}
 
+# Check a deployment and say what to do
+doctor *ARGS:
+    {{bin}}/trio-asr doctor {{ARGS}}
+
+# Try a running deployment with one call
+smoke *ARGS:
+    scripts/smoke.sh {{ARGS}}
+
 # Rehearse faults and account for every sample (`just chaos --quick`, `just chaos --list`)
 chaos *ARGS:
     {{bin}}/trio-asr chaos {{ARGS}}

@@ -29,6 +29,7 @@ COMMANDS = {
     "load": _Place("trio_asr.tools.load_command", "load", "Measure what calls cost on this machine."),
     "watch": _Place("trio_asr.tools.watch_command", "watch", "Follow transcripts live."),
     "doctor": _Place("trio_asr.tools.doctor.command", "doctor", "Check a deployment and say what to do."),
+    "smoke": _Place("trio_asr.tools.smoke.command", "smoke", "Try a running deployment with one call."),
     "chaos": _Place("trio_asr.tools.chaos.command", "chaos", "Rehearse faults and account for every sample."),
 }
 

@@ -44,7 +44,7 @@ def doctor(path: Path | None, *, as_json: bool) -> int:
     findings: list[Finding] = []
     loaded, problems = read_config(path, os.environ)
     checks = checks_of(path, os.environ, loaded, problems)
-    show = findings.append if as_json else _print
+    show = findings.append if as_json else print_finding
     passed = trio.run(run_checks, checks, show, _secrets(loaded.config) if loaded is not None else [])
     if as_json:
         document = {"ok": passed, "checks": [finding._asdict() for finding in findings]}
@@ -91,14 +91,20 @@ def checks_of(
 def _secrets(config: Config) -> list[Secret]:
     """Return what no line may show."""
     secrets = [one for one in (config.deepgram.api_key, config.http.token) if one is not None]
+    return secrets + secrets_of(config.redis.url)
+
+
+def secrets_of(url: str) -> list[Secret]:
+    """Return the password of a URL, as it is and as it is written there."""
     with contextlib.suppress(ValueError):  # a malformed URL
-        password = urlsplit(config.redis.url).password
+        password = urlsplit(url).password
         if password:
-            secrets += [Secret(password), Secret(unquote(password))]
-    return secrets
+            return [Secret(password), Secret(unquote(password))]
+    return []
 
 
-def _print(finding: Finding) -> None:
+def print_finding(finding: Finding) -> None:
+    """One line, coloured in a terminal."""
     level = click.style(f"{finding.level:<4}", fg=COLOURS[finding.level])
     advice = f" -> {finding.advice}" if finding.advice else ""
     click.echo(f"{level}  {finding.check}: {finding.says}{advice}")

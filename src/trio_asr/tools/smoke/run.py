@@ -1,0 +1,222 @@
+"""The steps of a smoke test, one after the other; what the later ones need of an earlier one ends the run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import redis
+import trio
+
+from trio_asr.tools.connection import RedisFailure, connect, redis_failure
+from trio_asr.tools.doctor.findings import Report
+from trio_asr.tools.smoke import judge
+from trio_asr.tools.telephony import Call, Source, play
+from trio_asr.tools.transcripts import PLACEHOLDER, Event, Message
+
+HTTP_S = 5.0
+POLL_S = 0.25
+END_S = 20.0  # from the last frame to the `ended` event: the grace, and what the provider takes to close
+LOG_S = 2.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """The deployment."""
+
+    url: str
+    source: Source
+    transcript_stream: str
+    events_stream: str
+    log: Path | None = None
+    journal: str | None = None
+
+    def transcript_key(self, interaction_id: str) -> str:
+        return self.transcript_stream.replace(PLACEHOLDER, interaction_id)
+
+
+class Smoke:
+    """One run with one call."""
+
+    def __init__(self, target: Target, call: Call, audio_ms: int, report: Report) -> None:
+        self.messages: list[Message] = []
+        self.events: list[Event] = []
+        self._target, self._call, self._audio_ms, self._report = target, call, audio_ms, report
+        self._since = time.time()
+        self._log_from = 0
+        self._provider = ""
+
+    async def run(self) -> None:
+        """All steps."""
+        if self._target.log is not None and self._target.log.exists():
+            self._log_from = self._target.log.stat().st_size
+        if not await self._health():
+            return
+        await self._metrics()
+        if not await self._play():
+            return
+        await self._hear()
+        self._judge("transcripts", judge.transcripts(self.messages, self._audio_ms), self._heard())
+        if self.messages:
+            self._judge("connection", judge.connections(self.messages, self.events), self._connected())
+        await self._read_log()
+
+    def _judge(self, step: str, wrong: Sequence[str], otherwise: str) -> None:
+        for line in wrong:
+            self._report.fail(step, line)
+        if not wrong:
+            self._report.ok(step, otherwise)
+
+    async def _health(self) -> bool:
+        status, body = await self._get("/health")
+        if not status:
+            self._report.fail("health", f"nobody answers: {body}", "is the daemon running?")
+            return False
+        try:
+            page = json.loads(body)
+            state, role, self._provider = page["status"], page.get("role"), page["provider"]
+        except (ValueError, KeyError, TypeError):
+            self._report.fail("health", f"HTTP {status}, and no health page: {body[:80]!r}")
+            return False
+        says = f"HTTP {status}, status {state}, role {role}, provider {self._provider}"
+        if status != 200 or state != "ok":
+            self._report.fail("health", f"{says}: {page.get('problems')}", "see /ready, and the log")
+        elif role not in (None, "active"):
+            self._report.fail("health", f"{says}: it does not transcribe", "ask the active worker")
+        else:
+            self._report.ok("health", says)
+            return True
+        return False
+
+    async def _metrics(self) -> None:
+        status, body = await self._get("/metrics")
+        wrong = judge.page(body) if status == 200 else [f"/metrics: HTTP {status}"]
+        lines = sum(judge.SERIES.match(line) is not None for line in body.splitlines())
+        self._judge("metrics", wrong, f"{lines} lines of asr_ and deepgram_")
+
+    async def _get(self, path: str) -> tuple[int, str]:
+        """Status and body; 0 and the reason when nobody answers."""
+        request = self._target.url.rstrip("/") + path
+        return await trio.to_thread.run_sync(_fetch, request, abandon_on_cancel=True)
+
+    async def _play(self) -> bool:
+        frames = self._call.frame_count(self._target.source.frame_ms)
+        try:
+            await play(self._target.source, [self._call])
+        except RedisFailure as error:
+            self._report.fail("call", str(error))
+            return False
+        says = (
+            f"{self._call.interaction_id}: {frames} frames, {self._audio_ms / 1000:.1f} s, and its call_end"
+        )
+        self._report.ok("call", says)
+        return True
+
+    async def _hear(self) -> None:
+        """Read until the call has ended, or long enough."""
+        with trio.move_on_after(END_S):
+            while True:
+                try:
+                    await trio.to_thread.run_sync(self._read, abandon_on_cancel=True)
+                except RedisFailure as error:
+                    self._report.fail("transcripts", str(error))
+                    return
+                if any(event.event == "ended" for event in self.events):
+                    return
+                await trio.sleep(POLL_S)
+        self._report.fail("call", f"it did not end within {END_S:g} s of its call_end")
+
+    def _read(self) -> None:
+        target, url = self._target, self._target.source.redis_url
+        client = connect(url)
+        since = f"{int(self._since * 1000) - 60_000}-0"  # clocks may differ
+        try:
+            with redis_failure(url):
+                said = _documents(client, target.transcript_key(self._call.interaction_id), "-")
+                events = _documents(client, target.events_stream, since)
+        finally:
+            client.close()
+        self.messages = [one for data in said if (one := _decoded(data, Message)) is not None]
+        found = [one for data in events if (one := _decoded(data, Event)) is not None]
+        self.events = [event for event in found if event.interaction_id == self._call.interaction_id]
+
+    def _heard(self) -> str:
+        finals = [message for message in self.messages if message.final]
+        text = " ".join(message.text for message in finals)
+        counts = f"{len(self.messages)}, {len(finals)} of them final"
+        return f"{counts}, seq and times as they should be: {text[:60]!r}"
+
+    def _connected(self) -> str:
+        if self._provider == "mock":
+            return "provider mock: no connection to Deepgram is expected; one made-up one, as it should be"
+        return "exactly one"
+
+    async def _read_log(self) -> None:
+        target = self._target
+        if target.log is None and target.journal is None:
+            return
+        await trio.sleep(LOG_S)  # what is written to a pipe or a journal arrives a little later
+        try:
+            lines = await self._lines()
+        except OSError as error:
+            self._report.fail("log", str(error))
+            return
+        self._judge("log", judge.log(lines, self._call.interaction_id), "good phrases there, bad ones not")
+
+    async def _lines(self) -> list[str]:
+        if self._target.log is not None:
+            return await trio.to_thread.run_sync(_tail, self._target.log, self._log_from)
+        program = shutil.which("journalctl")
+        if program is None:
+            raise OSError("there is no journalctl here")
+        since = f"@{int(self._since) - 1}"
+        command = [program, "-u", str(self._target.journal), "--since", since, "-o", "cat", "--no-pager"]
+        done = await trio.run_process(command, capture_stdout=True, check=False)
+        return done.stdout.decode(errors="replace").splitlines()
+
+
+def cleanup(target: Target, interaction_id: str) -> None:
+    """Delete the transcripts of a smoke call."""
+    client = connect(target.source.redis_url)
+    try:
+        with redis_failure(target.source.redis_url):
+            client.delete(target.transcript_key(interaction_id))
+    finally:
+        client.close()
+
+
+def _fetch(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=HTTP_S) as answer:  # noqa: S310 (the operator's own URL)
+            return answer.status, answer.read().decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(errors="replace")
+    except (OSError, ValueError) as error:
+        return 0, f"{url}: {getattr(error, 'reason', None) or error}"
+
+
+def _documents(client: redis.Redis, stream: str, since: str) -> list[bytes]:
+    found = cast("list[tuple[bytes, dict[bytes, bytes]]]", client.xrange(stream, min=since))
+    return [fields.get(b"data", b"") for _, fields in found]
+
+
+def _decoded(data: bytes, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _tail(path: Path, start: int) -> list[str]:
+    with path.open("rb") as file:
+        file.seek(start if path.stat().st_size >= start else 0)  # it may have been rotated
+        return file.read().decode(errors="replace").splitlines()

@@ -1,0 +1,188 @@
+"""The smoke test against real daemons, well ones and ill ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+import trio
+
+from trio_asr.tools.children import clean_environment
+from trio_asr.tools.embedded import free_port
+from trio_asr.tools.rig.processes import Rig, Worker, rig
+from trio_asr.tools.smoke import judge
+from trio_asr.tools.transcripts import Event, Message
+
+SCRIPT = Path(__file__).parents[3] / "scripts/smoke.sh"
+
+
+async def smoke(r: Rig, port: int, *more: str, seconds: float = 4) -> tuple[int, dict[str, Any]]:
+    """Run it as operators do; the exit code and what it found."""
+    environment = clean_environment(set()) | {
+        "ASR_WORKER_URL": f"http://127.0.0.1:{port}",
+        "REDIS_URL": r.valkey.url,
+        "TRIO_ASR_VENV": str(Path(sys.executable).parents[1]),
+    }
+    command = [str(SCRIPT), "--json", "--seconds", str(seconds), *more]
+    with trio.fail_after(60):
+        done = await trio.run_process(command, capture_stdout=True, check=False, env=environment)
+    return done.returncode, msgspec.json.decode(done.stdout)
+
+
+def failed(found: dict[str, Any]) -> dict[str, str]:
+    return {step["check"]: step["says"] for step in found["steps"] if step["level"] == "FAIL"}
+
+
+async def started(r: Rig, settings: dict[str, dict[str, Any]] | None = None) -> Worker:
+    worker = r.worker(settings)
+    await worker.start_and_wait()
+    return worker
+
+
+@pytest.mark.integration
+async def test_a_deployment_that_works(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        worker = await started(r)
+        code, found = await smoke(r, worker.http_port, "--log", str(worker.log))
+        assert (code, failed(found)) == (0, {}), found
+        steps = ["health", "metrics", "call", "transcripts", "connection", "log"]
+        assert [step["check"] for step in found["steps"]] == steps
+        assert found["interaction_id"].startswith("smoke-")
+        client = redis.Redis.from_url(r.valkey.url)
+        key = f"transcript.{found['interaction_id']}"
+        assert client.exists(key)
+        code, found = await smoke(r, worker.http_port, "--cleanup")
+        assert code == 0
+        assert not client.exists(f"transcript.{found['interaction_id']}")
+        assert client.exists(key)
+        client.close()
+
+
+@pytest.mark.integration
+async def test_the_mock_provider_needs_no_connection(tmp_path: Path) -> None:
+    async with rig(tmp_path, settings={"asr": {"provider": "mock"}}) as r:
+        worker = await started(r)
+        code, found = await smoke(r, worker.http_port)
+        assert (code, failed(found)) == (0, {})
+        (says,) = [step["says"] for step in found["steps"] if step["check"] == "connection"]
+        assert "no connection to Deepgram is expected" in says
+        assert (await r.simulator.connections())["total"] == 0
+
+
+@pytest.mark.integration
+async def test_what_is_wrong_is_named(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        code, found = await smoke(r, free_port())
+        assert (code, set(failed(found))) == (1, {"health"})
+        assert "nobody answers" in failed(found)["health"]
+
+        async with answering(b"HTTP/1.1 503 Service Unavailable\r\n\r\n" + HEALTH) as port:
+            code, found = await smoke(r, port)
+        assert (code, set(failed(found))) == (1, {"health"})
+        assert "HTTP 503" in failed(found)["health"]
+
+        worker = await started(r)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(strike, r)  # in the middle of the call
+            code, found = await smoke(r, worker.http_port, "--log", str(worker.log), seconds=6)
+        assert (code, set(failed(found))) == (1, {"connection"}), found
+        assert "[1, 2]" in failed(found)["connection"]
+
+        await worker.stop()
+        await r.simulator.faults(refuse_status=401)
+        worker = await started(r)
+        code, found = await smoke(r, worker.http_port, seconds=2)
+        assert code == 1
+        assert failed(found)["transcripts"] == "no transcript came"
+
+
+HEALTH = b'{"status":"degraded","provider":"deepgram","role":"active","problems":{"redis":40.0}}'
+
+
+@asynccontextmanager
+async def answering(answer: bytes) -> Any:
+    """A server that says this to everybody."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(answer)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+async def strike(r: Rig) -> None:
+    while not (await r.simulator.connections())["open"]:  # noqa: ASYNC110 (another process)
+        await trio.sleep(0.1)
+    await trio.sleep(2)
+    await r.simulator.strike(abort_after_s=0)
+
+
+# ---- the judgements
+
+
+def said(*seqs: int, **more: Any) -> list[Message]:
+    fields: dict[str, Any] = {"start_ms": 0, "end_ms": 500, "connection": 1, "type": "final", "text": "yes"}
+    return [Message(interaction_id="i", seq=seq, **{**fields, **more}) for seq in seqs]
+
+
+@pytest.mark.parametrize(
+    ("messages", "wrong"),
+    [
+        (said(1, 2, 5), None),
+        ([], "no transcript"),
+        (said(1, 2, type="partial"), "no final"),
+        (said(1, 1), "seq does not rise"),
+        (said(3, 2), "seq does not rise"),
+        (said(0, 1), "seq does not rise"),
+        (said(1, text=" "), "empty text"),
+        (said(1, start_ms=None), "times"),
+        (said(1, end_ms=1200), "times"),
+        (said(1, start_ms=600), "times"),
+        (said(1) + said(2, end_ms=400), "out of order"),
+    ],
+)
+def test_transcripts(messages: Sequence[Message], wrong: str | None) -> None:
+    found = judge.transcripts(messages, 1000)
+    assert found == [] if wrong is None else any(wrong in line for line in found)
+
+
+def test_connections() -> None:
+    opened = Event("connection_opened", "i")
+    assert judge.connections(said(1), [opened]) == []
+    assert judge.connections(said(1), [opened, opened])
+    assert judge.connections(said(1) + said(2, connection=2), [opened])
+    assert judge.connections(said(1), [])
+
+
+def test_a_page_of_somebody_else() -> None:
+    assert judge.page('asr_calls 0.0\ndeepgram_connections_closed_total{code="1000"} 1.0\n') == []
+    assert judge.page("# asr_calls\nprocess_cpu_seconds_total 1\nasr_calls 0\n") == [
+        "no line begins with deepgram_"
+    ]
+
+
+GOOD = [
+    "Creating new connection for i",
+    "Processing audio buffer i",
+    "Sending audio chunk i",
+    "Reusing existing connection for i",
+]
+
+
+def test_logs() -> None:
+    assert judge.log([*GOOD, "Timeout waiting for transcript other"], "i")[1:] == []
+    assert judge.log(["nothing"], "I") == ["the log has no line of this call: is it the right log?"]
+    assert judge.log([*GOOD, GOOD[0]], "i") == ["'Creating new connection' 2 times, not once"]
+    assert judge.log(GOOD[:3], "i") == ["'Reusing existing connection for i' is missing"]
+    assert judge.log([*GOOD, "Buffer already processing i"], "i") == ["'Buffer already processing' is there"]
