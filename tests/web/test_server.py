@@ -105,6 +105,18 @@ async def test_an_idle_client_does_not_hold_up_the_end(view: Any) -> None:
     await stream.aclose()
 
 
+async def test_a_watcher_does_not_hold_up_the_end(view: Any) -> None:
+    async with serving(view) as (port, shutdown):
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+        shutdown.set()
+        with trio.fail_after(server.GRACE_S + 0.5):
+            while await stream.receive_some():
+                pass
+    await stream.aclose()
+
+
 async def test_a_client_that_does_not_read_does_not_hold_up_the_end(
     view: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
