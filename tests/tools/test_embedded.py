@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from trio_asr.tools.embedded import EmbeddedServerError, EmbeddedValkey
+from trio_asr.tools.embedded import EmbeddedServerError, EmbeddedValkey, find_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,3 +128,15 @@ def test_the_server_dies_with_its_parent() -> None:
     while Path(directory).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not Path(directory).exists()
+
+
+def test_another_server_may_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """CI runs the same tests on every version that is in use."""
+    server = tmp_path / "redis-server"
+    server.write_text("#!/bin/sh\n")
+    server.chmod(0o755)
+    monkeypatch.setenv("TRIO_ASR_TEST_REDIS_SERVER", str(server))
+    assert find_server() == server
+    monkeypatch.setenv("TRIO_ASR_TEST_REDIS_SERVER", str(tmp_path / "none"))
+    with pytest.raises(EmbeddedServerError, match="TRIO_ASR_TEST_REDIS_SERVER"):
+        find_server()

