@@ -45,8 +45,10 @@ class Page:
                 event.set()
             elif message["method"] == "Runtime.exceptionThrown":
                 self.problems.append(str(message["params"]["exceptionDetails"]))
-            elif message["method"] == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
-                self.problems.append(message["params"]["entry"]["text"])
+            elif message["method"] == "Log.entryAdded":
+                entry = message["params"]["entry"]
+                if entry["level"] == "error" and entry["source"] != "network":  # a worker that stops is none
+                    self.problems.append(entry["text"])
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Have the browser do something."""

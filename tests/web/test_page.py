@@ -99,8 +99,7 @@ async def test_the_token_opens_the_calls_and_a_wrong_one_does_not(page: Page) ->
             "performance.getEntriesByType('resource').map(entry => new URL(entry.name).origin)"
         )
         assert set(asked) == {f"http://127.0.0.1:{one.port}"}
-    refused = [problem for problem in page.problems if "401" not in problem]
-    assert refused == []
+    assert page.problems == []
 
 
 async def test_hostile_ids_and_texts_are_text(page: Page) -> None:
@@ -118,6 +117,18 @@ async def test_hostile_ids_and_texts_are_text(page: Page) -> None:
         assert await page.value("document.querySelectorAll('main img, main script, main svg').length") == 0
         assert "owned" not in await page.value("document.title")
     assert page.problems == []
+
+
+async def test_the_policy_forbids_what_the_page_never_does(page: Page) -> None:
+    async with worker(token=None) as one:
+        await page.go(f"http://127.0.0.1:{one.port}/")
+        markup = "try { document.body.innerHTML = '<b>x</b>' } catch (error) { error.name }"
+        assert await page.value(markup) == "TypeError"
+        await page.value(
+            "document.head.append(Object.assign(document.createElement('style'), {textContent: 'body {}'}))"
+        )
+        await trio.sleep(0.2)
+    assert any("Content Security Policy" in problem for problem in page.problems)
 
 
 async def test_it_says_when_the_worker_is_gone_and_comes_back_by_itself(page: Page) -> None:
