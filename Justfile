@@ -76,6 +76,10 @@ load *ARGS:
 bench *ARGS:
     {{bin}}/python bench/compare.py {{ARGS}}
 
+# Fuzz a decoder (frames, messages, entry_ids) for some seconds; needs `pip install atheris`
+fuzz TARGET="frames" SECONDS="120" *ARGS:
+    {{bin}}/python fuzz/run.py {{TARGET}} -max_total_time={{SECONDS}} {{ARGS}}
+
 # Lock the dependencies again (`just lock --upgrade` for newer ones)
 lock *ARGS:
     PATH="{{bin}}:$PATH" scripts/lock.sh {{ARGS}}

@@ -1,0 +1,120 @@
+"""What is fuzzed: bytes from anywhere, through the decoders and what stands right behind them.
+
+Each target takes bytes and raises if something is wrong. They are run by `fuzz/run.py` under atheris, guided
+by coverage, and by `tests/test_fuzz.py` under hypothesis, so that every run of the suite covers them.
+"""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+
+from trio_asr.core import entries, frames, messages
+from trio_asr.core.call import Bounds, Call
+from trio_asr.core.checkpoint import Outcome, Stored, encode
+from trio_asr.core.frames import Frame, Junk, decode_end, decode_frame
+from trio_asr.core.hearing import Hearing
+from trio_asr.core.messages import Unknown
+from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.reading import dead_letter
+
+RATE = 8000
+SECONDS = 10
+CHUNK = RATE // 2
+PIECE = b"\x00"  # between the fields of an entry
+
+
+def frame_target(data: bytes) -> None:
+    """One entry of the audio stream, whose first byte says how the rest of `data` gets into it."""
+    how, rest = data[:1], data[1:]
+    if how == b"p":  # as the audio of a healthy envelope: what is PCM, and what an event of telephony?
+        audio = base64.b64encode(rest).decode()
+        fields = [b"data", msgspec.json.encode({"interaction_id": "c", "seq": 1, "audio": audio})]
+    elif how == b"f":  # as all the fields of the entry
+        fields = rest.split(PIECE)
+    else:
+        fields = [b"data", data]
+    try:
+        frame = decode_frame(fields, RATE)
+    except Junk as junk:
+        letter = dead_letter("audio_stream", "1-1", fields, junk.kind, str(junk))
+        encode(msgspec.structs.asdict(letter))
+        assert len(letter.data) <= 4096
+    else:
+        _well_formed(frame)
+        _appended(frame)
+    try:
+        end = decode_end(fields)
+    except Junk:
+        pass
+    else:
+        frames.check_id(end.interaction_id)
+        encode({"id": end.interaction_id, "reason": end.reason})
+
+
+def _well_formed(frame: Frame) -> None:
+    frames.check_id(frame.interaction_id)
+    assert frames.MIN_SAMPLE_RATE <= frame.sample_rate <= frames.MAX_SAMPLE_RATE
+    assert len(frame.pcm) <= frames.MAX_ENTRY_BYTES
+    assert len(frame.tenant_id) <= frames.MAX_ID_LENGTH
+    assert frame.trace_id is None or len(frame.trace_id) <= frames.MAX_ID_LENGTH
+
+
+def _appended(frame: Frame) -> None:
+    """A call takes it, and what it has to say can be written."""
+    call = _call()
+    frame.entry = "1-1"
+    call.receive([frame])
+    assert 0 <= call.timeline.finalized <= call.timeline.received
+    _drained(call.outbox)
+
+
+def message_target(data: bytes) -> None:
+    """Lines of `data` as messages of Deepgram, heard one after the other by a call in progress."""
+    call = _call()
+    call.receive([Frame("c", bytes(2 * RATE * SECONDS), RATE, 1, 20, "tenant", entry="1-1")])
+    hearing = Hearing(call.timeline, call.outbox, connection=call.connected("r"), request_id="r", words=True)
+    for line in data.split(b"\n")[:64]:
+        chunk = call.timeline.take(CHUNK, 0.0)
+        if chunk is not None:
+            hearing.clock.sending(chunk.start, chunk.end)
+            hearing.chunk_ends.append(chunk.end)
+        before = call.timeline.finalized
+        for message in (messages.decode(line), messages.decode(line.decode("utf-8", "replace"))):
+            if not isinstance(message, Unknown):
+                hearing.hear(message)
+        assert before <= call.timeline.finalized <= call.timeline.sent <= call.timeline.received
+    hearing.finish()
+    _drained(call.outbox)
+
+
+def _call() -> Call:
+    return Call(Outbox("c", Topics("transcript.c", "asr_events", 1000), Stored()), Bounds(1000, 120.0))
+
+
+def _drained(outbox: Outbox) -> None:
+    """Everything that waits can be committed, and `seq` rises."""
+    last = 0
+    for _ in range(10_000):
+        commit = outbox.next_commit(1_700_000_000_000)
+        if commit is None:
+            return
+        for write in commit.writes:
+            seq = msgspec.json.decode(write.data).get("seq", last)
+            assert last <= seq
+            last = seq
+        outbox.settle(Outcome.APPLIED)
+    raise AssertionError("the outbox is never empty")
+
+
+def entry_id_target(data: bytes) -> None:
+    """An id's key orders as the id does, and leads back to it."""
+    ms, seq = int.from_bytes(data[:6], "big"), int.from_bytes(data[6:14], "big")
+    entry = f"{ms}-{seq}"
+    assert entries.id_of(entries.key(entry)) == entry
+    assert entries.key(entries.before(entry)) <= entries.key(entry)
+    assert entries.key(entries.earlier(entry, 5000)) <= entries.key(entry)
+
+
+TARGETS = {"frames": frame_target, "messages": message_target, "entry_ids": entry_id_target}
