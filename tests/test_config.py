@@ -47,6 +47,13 @@ def refusal(tmp_path: Path, text: str, env: dict[str, str] | None = None) -> lis
     return caught.value.problems
 
 
+def test_a_file_that_is_no_configuration_is_not_read_for_ever(tmp_path: Path) -> None:
+    (problem,) = refusal(tmp_path, "#" * 300_000)
+    assert "larger than" in problem
+    with pytest.raises(ConfigError, match="larger than"):
+        load(Path("/dev/zero"), KEY)
+
+
 # ---- defaults and origins
 
 

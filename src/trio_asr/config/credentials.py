@@ -7,6 +7,8 @@ from typing import NamedTuple
 from trio_asr.config.environment import API_KEY, HTTP_TOKEN
 from trio_asr.config.secret import Secret
 
+MAX_BYTES = 64 * 1024  # of a file: a secret has some tens
+
 
 class Place(NamedTuple):
     """A secret: its path in the config, its name for people, its variable and its systemd credential."""
@@ -47,7 +49,8 @@ def find(place: Place, file: str | None, env: Mapping[str, str]) -> Found | None
             return None
         origin = str(path)
         try:
-            text = path.read_text(encoding="utf-8").strip()
+            with path.open("rb") as secret:
+                text = secret.read(MAX_BYTES).decode().strip()
         except (OSError, UnicodeDecodeError) as exc:
             reason = getattr(exc, "strerror", None) or type(exc).__name__
             raise Unusable(f"{path}: the {place.name} cannot be read: {reason}") from exc

@@ -19,6 +19,7 @@ from trio_asr.config.tree import SECTIONS, Config, keys, value_at
 
 # Read when no file is named and this one exists: the place the systemd unit uses.
 SYSTEM_FILE = Path("/etc/trio-asr/config.toml")
+MAX_FILE_BYTES = 256 * 1024  # the file with every key and comment has 10 KB
 
 _TIMELINE = (
     "it would break the timeline of the call, which has one mono channel and takes results from its socket"
@@ -93,7 +94,11 @@ class _Loader:
 
     def take_file(self, path: Path) -> None:
         try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+            if len(data) > MAX_FILE_BYTES:
+                raise ConfigError([f"{path}: is larger than {MAX_FILE_BYTES} bytes: is it the right file?"])
+            document = tomllib.loads(data.decode())
         except OSError as exc:
             raise ConfigError([f"{path}: cannot be read: {exc.strerror or exc}"]) from exc
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
