@@ -76,6 +76,8 @@ class WatchedStream(trio.abc.Stream):
         if self._socket is None or max_bytes is None:
             return await self._stream.receive_some(max_bytes)
         while True:
+            if self._socket.fileno() < 0:  # closed by another task, between two reads
+                raise trio.ClosedResourceError
             # In this order: what is waited for is hardly ever there already.
             await trio.lowlevel.wait_readable(self._socket)
             try:
