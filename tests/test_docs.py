@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,16 @@ def test_series_it_names_exist() -> None:
     exported |= {line.split()[2] for line in exposition.splitlines() if line.startswith("# TYPE")}
     for name in set(re.findall(r"\b(?:asr|deepgram|process)_[a-z0-9_]+[a-z0-9]\b(?![-.*])", OPERATIONS)):
         assert name in recorded | exported | alerts().keys() | THEIRS | {"deepgram_api_key"}, name
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool (Debian: prometheus)")
+def test_prometheus_understands_its_questions(tmp_path: Path) -> None:
+    asked = [line.partition(" #")[0].strip() for line in re.findall(r"promql: ([^`\n]+)", OPERATIONS)]
+    recorded = [{"record": f"asked:{i}", "expr": one} for i, one in enumerate(asked)]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": recorded}]}))
+    done = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, check=False)
+    assert f"SUCCESS: {len(asked)} rules found" in done.stdout, done.stdout + done.stderr
 
 
 async def test_the_rights_it_lists_are_enough(new_valkey: Callable[..., EmbeddedValkey]) -> None:
