@@ -132,7 +132,10 @@ class Dispatcher:
             self._audio_at = batch.audio[taken - 1][0].decode()
             if self._calls.replay_until and entries.key(self._audio_at) >= self._calls.replay_until:
                 self._calls.replay_until = 0
-            lag_s = time.time() - entries.milliseconds(self._audio_at) / 1000
+            read_ms = entries.milliseconds(self._audio_at)
+            if read_ms > self._oldest_ms + REPLAY_MARGIN_MS:
+                self._oldest_ms = 0  # nothing so old will be read any more
+            lag_s = time.time() - read_ms / 1000
             self._metrics.reader_lag_seconds.set(max(0.0, lag_s))
         else:
             self._metrics.reader_lag_seconds.set(0)
