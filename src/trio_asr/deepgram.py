@@ -25,7 +25,7 @@ from trio_websocket import (
     WebSocketConnection,
     wrap_client_stream,
 )
-from wsproto.frame_protocol import FrameProtocol
+from websockets.frames import Frame, Opcode
 
 from trio_asr.config import DeepgramConfig, Secret, query_items
 from trio_asr.core import messages
@@ -147,13 +147,12 @@ async def _closing(tasks: trio.CancelScope) -> AsyncIterator[list[trio.abc.Strea
 class _DeepgramLink:
     """An open connection.
 
-    trio-websocket does all of the protocol but one thing: audio goes to the stream as one frame, which its
-    own library makes, instead of by its `send_message`, which takes two more turns of the event loop.
+    trio-websocket does all of the protocol but one thing: a message of audio goes to the stream as a frame
+    that `websockets` makes. That masks in C, and saves two turns of the event loop.
     """
 
     def __init__(self, socket: WebSocketConnection, stream: WatchedStream) -> None:
         self._socket, self._stream = socket, stream
-        self._frames = FrameProtocol(client=True, extensions=[])
         self.request_id = _header(socket.handshake_headers, b"dg-request-id")
 
     def send_audio(self, pcm: bytes) -> Awaitable[None] | None:
@@ -161,9 +160,9 @@ class _DeepgramLink:
             return None  # an empty message is the legacy end of a stream
         if (reason := self._socket.closed) is not None:
             raise _closed(reason)
-        frame = self._frames.send_data(pcm, fin=True)
+        frame = Frame(Opcode.BINARY, pcm)
         try:
-            rest = self._stream.send(frame)
+            rest = self._stream.send(frame.serialize(mask=True))
         except trio.BrokenResourceError:
             raise LinkClosed(1006, "") from None
         return None if rest is None else _sent(rest)

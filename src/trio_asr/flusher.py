@@ -140,15 +140,16 @@ class FlushScheduler:
         timeline, rate, pacer = self._timeline, feed.rate, self._pacer
         while self._stuck is None and not feed.scope.cancel_called:
             unsent = timeline.unsent(rate)
+            # Nothing will be added to what there is: no more comes, or only of another rate.
+            last = self._input_over or timeline.sent + unsent < timeline.received
             if not unsent:
-                pacer.waiting(0.0, 0.0)
-                if self._input_over or timeline.sent < timeline.received:
-                    self._finish()  # that was all that a connection of this rate can ever be sent
+                if last:
+                    self._finish()
                 return
             self.policy.arrived(now)
             limit = self._chunk_limit(pacer, unsent, rate)
             self._hold_until = pacer.ready_at(min(unsent, limit) / rate, now)
-            due = max(self._due(unsent, rate), self._hold_until)
+            due = max(-math.inf if last else self.policy.deadline(unsent / rate), self._hold_until)
             if due <= now and not self._services.lease.valid(now):
                 due = now + LEASE_CHECK_S  # another worker may be feeding this call already
             if due > now:
@@ -169,6 +170,8 @@ class FlushScheduler:
             except trio.BrokenResourceError:
                 self._finish()  # the next connection is sent it again
                 return
+            if chunk.end == timeline.received and not last:
+                return
 
     def _finish(self) -> None:
         """Let the task close this feed."""
@@ -184,12 +187,6 @@ class FlushScheduler:
         since = due if due > -math.inf else self._enough_since
         self._enough_since = None
         return now if since is None else since
-
-    def _due(self, unsent: int, rate: int) -> float:
-        closing = self._input_over or self._timeline.segment_end() < self._timeline.received
-        if closing:
-            return -math.inf  # nothing will be added to this
-        return self.policy.deadline(unsent / rate)
 
     def _chunk_limit(self, pacer: Pacer, unsent: int, rate: int) -> int:
         """Return the most samples to send at once."""

@@ -60,7 +60,11 @@ class Interaction:
 
     async def _read(self, frames: trio.MemoryReceiveChannel[Frames]) -> None:
         """Append what the dispatcher hands over, a batch at a time."""
-        timeline, metrics = self.call.timeline, self._services.metrics
+        timeline, metrics, submit = (
+            self.call.timeline,
+            self._services.metrics,
+            self._services.committer.submit,
+        )
         with frames, suppress(trio.EndOfChannel):
             while True:
                 tally = self.call.receive(await frames.receive())
@@ -73,7 +77,7 @@ class Interaction:
                 if self.sender.connecting:
                     # What would have opened a second connection in the old worker waits on the timeline.
                     metrics.duplicate_connection_attempts.inc()
-                self._services.committer.submit(self.call.outbox)
+                submit(self.call.outbox)
                 if timeline.unfinalized:
                     self.sender.arrived()
                     self.scheduler.arrived()

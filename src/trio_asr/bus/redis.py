@@ -28,8 +28,10 @@ BLOCK_MS = 1000
 READ_COUNT = 1000
 FIRST_COUNT = 32  # how large entries are is not known yet; the count doubles from read to read
 READ_BYTES = 8 * 1024 * 1024  # what one read should bring at the most; large entries lower the count
-CADENCE_S = 0.04  # reads no more often than this: a batch costs little more than an entry
-BUSY, BUSY_CADENCE_S = 100, 0.02  # but a batch so large costs more than a read, and comes as a burst
+# Reads are as far apart as brings about `BATCH` entries, within bounds: few cost nearly as much as many, but
+# many make many calls due at once, and the last of them wait for the first.
+BATCH = 400
+LEAST_CADENCE_S, CADENCE_S = 0.02, 0.04
 COMMIT_CADENCE_S = 0.015  # nor commits than this
 SOCKET_TIMEOUT_S = 3.0
 ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints outlive their call by a day
@@ -62,6 +64,7 @@ class RedisBus:
         self._lease = self._client.register_script(_script("lease.lua"))
         self._count = FIRST_COUNT
         self._next_read = 0.0
+        self._cadence_s = CADENCE_S
         self._has_group = False
 
     # -- ownership -------------------------------------------------------------------------------------
@@ -125,8 +128,9 @@ class RedisBus:
             self._count = max(1, self._count // 2)  # a server may cut a reader off for the size of its reply
             raise BusUnavailable(_describe(error)) from error
         if not batch.audio_full and not batch.ends_full:
-            cadence_s = CADENCE_S if len(batch.audio) < BUSY else BUSY_CADENCE_S
-            self._next_read = trio.current_time() + cadence_s
+            wanted_s = self._cadence_s * BATCH / max(1, len(batch.audio))
+            self._cadence_s = min(CADENCE_S, max(LEAST_CADENCE_S, wanted_s))
+            self._next_read = trio.current_time() + self._cadence_s
         return batch
 
     def _read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:

@@ -99,7 +99,8 @@ class Timeline:
     def unsent(self, rate: int) -> int:
         """Return how many samples a connection of this rate can be sent: those before the next change."""
         if len(self._segments) == 1:  # nearly every call, several times a flush
-            return self.received - self.sent if self._segments[0].rate == rate else 0
+            end = (self._base + len(self._audio)) // 2
+            return end - self.sent if self._segments[0].rate == rate else 0
         return self.segment_end() - self.sent if self.rate() == rate else 0
 
     @property
