@@ -60,11 +60,8 @@ class Interaction:
 
     async def _read(self, frames: trio.MemoryReceiveChannel[Frames]) -> None:
         """Append what the dispatcher hands over, a batch at a time."""
-        timeline, metrics, submit = (
-            self.call.timeline,
-            self._services.metrics,
-            self._services.committer.submit,
-        )
+        timeline, metrics = self.call.timeline, self._services.metrics
+        submit = self._services.committer.submit
         with frames, suppress(trio.EndOfChannel):
             while True:
                 tally = self.call.receive(await frames.receive())

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trio_asr.core.call import GAP_STEP_S, Bounds, Call
 from trio_asr.core.checkpoint import Commit, Outcome, Stored
@@ -226,3 +228,41 @@ def test_half_a_sample_left_over_does_not_count_as_audio() -> None:
     chunk = again.timeline.take(1)
     assert chunk is not None
     assert chunk.pcm == b"\1\2"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from((1, 1, 1, 1, 1, 2, 0, -1, 3, None)), st.sampled_from((320, 320, 320, 0, 7))
+        ),
+        min_size=1,
+        max_size=60,
+    ),
+    st.lists(st.integers(1, 12), min_size=60, max_size=60),
+    st.sampled_from((RATE, 16_000)),
+)
+def test_frames_in_batches_are_what_they_are_one_by_one(
+    steps: list[tuple[int | None, int]], sizes: list[int], later_rate: int
+) -> None:
+    """What is next in order is appended at once; all else is looked at frame by frame."""
+    frames, seq = [], 0
+    for n, (step, size) in enumerate(steps, start=1):
+        seq += step or 0
+        rate = RATE if n < 30 else later_rate
+        numbered = arrival(n, seq=None if step is None else seq, pcm=bytes([n % 250 + 1]) * size, rate=rate)
+        numbered.timestamp_ms, numbered.digest = seq * 20, hash((seq, size))
+        frames.append(numbered)
+    batched, single = begun(), begun()
+    rest, tallies = list(frames), []
+    for size in sizes:
+        if rest:
+            tallies.append(batched.receive(rest[:size]))
+            del rest[:size]
+    singles = [single.receive([one]) for one in frames]
+    for name in ("accepted", "repeats", "filled_s"):
+        total = sum(getattr(tally, name) for tally in tallies)
+        assert total == pytest.approx(sum(getattr(tally, name) for tally in singles))
+    assert batched.timeline._audio == single.timeline._audio
+    assert batched.last_entry == single.last_entry
+    for sample in range(0, single.timeline.received + 1, 53):
+        assert batched.timeline.place(sample) == single.timeline.place(sample)

@@ -21,6 +21,7 @@ the silence goes before the next frame, and only the one between was early.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from trio_asr.core.frames import Frame
 
@@ -45,6 +46,15 @@ class Repeats:
         self._seen.append(digest)
         return False
 
+    def all_new(self, frames: Sequence[Frame]) -> bool:
+        """Note frames of rising `seq` if none can be a repeat; if one can, note nothing and return False."""
+        first, last = frames[0].seq, frames[-1].seq
+        if first is None or last is None or first <= self._highest:
+            return False
+        self._highest = last
+        self._seen.extend([frame.digest for frame in frames])
+        return True
+
 
 class Series:
     """Follows one call's `seq` and says how much silence stands for what is missing before a frame."""
@@ -54,6 +64,22 @@ class Series:
         self._last: Frame | None = None  # the frame with the highest seq of the series
         self._owed = 0  # bytes by which the appended audio runs ahead of the series
         self._due = 0  # bytes of a short hole that go before the next frame, unless that is the missing one
+
+    def goes_on(self, frames: Sequence[Frame]) -> bool:
+        """Say whether these are just what comes next: all there, in order, of the same rate, none empty."""
+        last = self._last
+        if last is None or last.seq is None or self._owed or self._due:
+            return False
+        seq, rate = last.seq, last.sample_rate
+        for frame in frames:
+            seq += 1
+            if frame.seq != seq or frame.sample_rate != rate or not frame.pcm:
+                return False
+        return True
+
+    def follow(self, frame: Frame) -> None:
+        """Note the last of the frames that go on."""
+        self._last = frame
 
     def missing(self, frame: Frame) -> int:
         """Note the next frame and return the bytes of silence to append before it.

@@ -20,11 +20,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from trio_asr.core.entries import ORIGIN, EntryId
+from trio_asr.core.frames import Frame
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -156,7 +158,7 @@ class Timeline:
 
     # -- what happens to it ----------------------------------------------------------------------------
 
-    def append(self, entry: EntryId, pcm: bytes, rate: int, silence: int = 0, offset: int = 0) -> None:
+    def append(self, entry: EntryId, pcm: bytes, rate: int, *, silence: int = 0, offset: int = 0) -> None:
         """Append the audio of an entry from its byte `offset` on, after `silence` bytes of silence."""
         if not self._segments or rate != self._segments[-1].rate:
             self._change_rate(rate)
@@ -170,6 +172,14 @@ class Timeline:
             self._sources[-1] = source  # nothing after nothing: it may go on like this for hours
         else:
             self._sources.append(source)
+
+    def extend(self, frames: Sequence[Frame]) -> None:
+        """Append the audio of several entries, of the rate of the last one and none empty."""
+        end = self._base + len(self._audio)
+        for frame in frames:
+            start, end = end, end + len(frame.pcm)
+            self._sources.append(_Source(start, end, frame.entry, 0))
+        self._audio += b"".join([frame.pcm for frame in frames])
 
     def take(self, limit: int, due: float = 0.0) -> Chunk | None:
         """Take at most `limit` samples of the present segment to send, and move `sent` past them."""
