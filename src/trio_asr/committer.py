@@ -24,6 +24,7 @@ from trio_asr.metrics import Metrics
 from trio_asr.troubles import Troubles
 
 MAX_BATCH = 500  # commits per round trip: some milliseconds of Redis' time
+ROUND = 3  # commits that are worth a round trip: where more come, rounds come sooner, up to twice as often
 REFUSED_RETRY_S = 1.0
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
 TROUBLE = "commits"  # a Redis that can be read may still not be written
@@ -64,6 +65,7 @@ class Committer:
         self._wake = trio.Event()
         self._in_flight: set[str] = set()
         self._next_round = -math.inf
+        self._gap_s = bus.cadence_s  # between the beginnings of two rounds
         self._answered = trio.Event()  # set and replaced at the end of every round
 
     def submit(self, source: Source) -> None:
@@ -105,7 +107,7 @@ class Committer:
             self._retry_refused(trio.current_time())
             while self._ready:
                 await trio.sleep_until(self._next_round)
-                self._next_round = trio.current_time() + self._bus.cadence_s
+                self._next_round = trio.current_time() + self._gap_s
                 await self._round()
 
     def _retry_refused(self, now: float) -> None:
@@ -122,6 +124,8 @@ class Committer:
                 sources.append((source, since))
                 commits.append(commit)
         if commits:
+            wanted_s = self._gap_s * ROUND / len(commits)
+            self._gap_s = min(self._bus.cadence_s, max(self._bus.cadence_s / 2, wanted_s))
             self._in_flight = {commit.owner for commit in commits}
             answers = await self._commit(commits)
             self._in_flight = set()
