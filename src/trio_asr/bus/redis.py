@@ -8,6 +8,7 @@ retries are off: by default it repeats a timed-out EVALSHA by itself.
 from __future__ import annotations
 
 import functools
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -36,9 +37,13 @@ COMMIT_CADENCE_S = 0.015  # nor commits than this
 SOCKET_TIMEOUT_S = 3.0
 ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints outlive their call by a day
 LOAD_PAGE = 500
-# Errors that are the server's and no commit's: a replica, one that is starting, one without memory. So is
-# MISCONF (it cannot save and takes no writes), for which the library has no class.
+# Refusals that are the server's and no commit's: a replica, one that is starting or without memory, one that
+# cannot save, has too few replicas, or is held up by somebody's script. For some the library has classes.
 UNWILLING = (redis.ReadOnlyError, redis.BusyLoadingError, redis.exceptions.OutOfMemoryError)
+CODES = "READONLY|LOADING|OOM|MISCONF|NOREPLICAS|BUSY"
+# Before 7.0 a script's error is wrapped: "ERR Error running script (...): @user_script:23: @user_script: 23:
+# -READONLY You can't write against a read only replica."
+UNWILLING_TEXT = re.compile(rf"(?:^|@user_script: ?\d+: -)({CODES}) ")
 
 T = TypeVar("T")
 
@@ -273,9 +278,9 @@ def _describe(error: BaseException) -> str:
 
 
 def _judge(reply: Any) -> Answer:
-    if isinstance(reply, UNWILLING) or (isinstance(reply, Exception) and str(reply).startswith("MISCONF")):
-        raise reply
     if isinstance(reply, Exception):
+        if isinstance(reply, UNWILLING) or UNWILLING_TEXT.search(str(reply)):
+            raise reply
         return Answer(Outcome.REFUSED, _describe(reply))
     text = bytes(reply).decode()
     outcome, _, reason = text.partition(" ")

@@ -176,7 +176,7 @@ class EmbeddedValkey:
     def _spawn(self) -> None:
         arguments = [str(self._binary), "--port", str(self.port), "--dir", str(self.directory)]
         for name, value in self._settings.items():
-            arguments += [f"--{name}", value]
+            arguments += [f"--{name}", *(value.split() or [""])]  # before 7.0 each word is an argument
         # Its own process group: Ctrl-C in a terminal is for the parent, which stops things in its order.
         with (self.directory / "server.log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603
