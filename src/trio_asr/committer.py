@@ -101,14 +101,21 @@ class Committer:
             OwnershipLost: another worker owns the calls.
         """
         while True:
-            with trio.move_on_at(min((when for _, when in self._refused.values()), default=math.inf)):
-                await self._wake.wait()
-            self._wake = trio.Event()
-            self._retry_refused(trio.current_time())
+            await self._anything()
             while self._ready:
                 await trio.sleep_until(self._next_round)
                 self._next_round = trio.current_time() + self._gap_s
                 await self._round()
+
+    async def _anything(self) -> None:
+        """Wait until something is ready."""
+        if not self._refused:
+            await self._wake.wait()
+        else:
+            with trio.move_on_at(min(when for _, when in self._refused.values())):
+                await self._wake.wait()
+            self._retry_refused(trio.current_time())
+        self._wake = trio.Event()
 
     def _retry_refused(self, now: float) -> None:
         for key in [key for key, (_, when) in self._refused.items() if when <= now]:

@@ -74,15 +74,14 @@ class FlushScheduler:
 
         It is asked for in time, whether or not more of it comes.
         """
-        rate = self._timeline.rate()
-        if self._feed is None or not rate:
+        if self._feed is None:
             return 0.0
-        unsent_s = self._timeline.unsent(rate) / rate
-        room_s = self.policy.enough_s() - unsent_s - ROUNDING_S
+        rate = self._feed.rate
+        room_s = self.policy.enough_s() - self._timeline.unsent(rate) / rate - ROUNDING_S
         if seconds >= room_s:
             return 0.0
         self.policy.arrived(now)
-        due = max(self.policy.deadline(unsent_s + seconds), self._hold_until)
+        due = max(self.policy.timer(), self._hold_until)
         if due <= now:
             return 0.0
         self._wake_at(due)
@@ -203,6 +202,7 @@ class FlushScheduler:
         policy = self.policy
         since_last_s = None if policy.last_flush is None else now - policy.last_flush
         self._services.metrics.flushed(since_last_s=since_last_s, age_s=policy.age(now), audio_s=audio_s)
-        say = self._log.debug if policy.flushes else self._log.info
-        say("Processing audio buffer", audio_ms=round(audio_s * 1000))
+        if not policy.flushes or logs.debugging():
+            say = self._log.debug if policy.flushes else self._log.info
+            say("Processing audio buffer", audio_ms=round(audio_s * 1000))
         policy.flushed(now, remains=remains)

@@ -111,6 +111,11 @@ def set_level(level: Level) -> None:
     _sink.threshold = _NUMBERS[level]
 
 
+def debugging() -> bool:
+    """Say whether DEBUG lines are written: what they say need not be put together otherwise."""
+    return _sink.threshold <= logging.DEBUG
+
+
 class Rate:
     """Lets one message through per interval. Pure: the caller brings the time, in seconds of any clock."""
 

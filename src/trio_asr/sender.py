@@ -61,7 +61,6 @@ class Sender:
         self._began: float | None = None  # when the first frame came
         self._chunks_on_link = self._chunks = 0
         self._answered = False
-        self._reusing = f"Reusing existing connection for {call.id}"
         self._conversation: Conversation | None = None
 
     @property
@@ -254,13 +253,18 @@ class Sender:
         metrics.sent((chunk.end - chunk.start) / rate, now - chunk.due)
         self._chunks += 1
         self._chunks_on_link += 1
-        # At INFO the first time in a call, at DEBUG after.
+        if self._chunks_on_link > 1:
+            metrics.connections_reused.inc()
+        if self._chunks <= 2 or logs.debugging():
+            self._say_sent(chunk)
+
+    def _say_sent(self, chunk: Chunk) -> None:
+        """Say it at INFO the first time in a call, at DEBUG after."""
         say = self._log.info if self._chunks == 1 else self._log.debug
         say("Sending audio chunk", bytes=len(chunk.pcm))
         if self._chunks_on_link > 1:
-            metrics.connections_reused.inc()
             say = self._log.info if self._chunks == 2 else self._log.debug
-            say(self._reusing)
+            say(f"Reusing existing connection for {self._call.id}")
 
     def _heard(self, message: Message, heard: Heard) -> None:
         metrics = self._services.metrics

@@ -67,8 +67,12 @@ class FlushPolicy:
         """Return when the unsent audio is due: ``-inf`` at once, ``inf`` never."""
         if unsent_s <= 0 or self._waiting_since is None:
             return math.inf
-        if unsent_s >= self.enough_s():
-            return -math.inf
+        return -math.inf if unsent_s >= self.enough_s() else self.timer()
+
+    def timer(self) -> float:
+        """Return when audio is due that is not enough by itself, but waits already."""
+        if self._waiting_since is None:
+            return math.inf
         begin = self._waiting_since if self.last_flush is None else self.last_flush
         due = max(begin + self.intervals.max_interval_ms / 1000, self._waiting_since)
         return on_grid(due) if due > self._waiting_since else due
