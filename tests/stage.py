@@ -34,8 +34,11 @@ RATE = 8000
 class Stage:
     """What a test holds: the call's channel, what Redis and the simulator saw."""
 
-    def __init__(self, settings: SimulatorSettings, store: MemoryStore, services: Services) -> None:
+    def __init__(
+        self, settings: SimulatorSettings, store: MemoryStore, services: Services, troubles: Troubles
+    ) -> None:
         self.simulator = settings
+        self.troubles = troubles
         self.store = store
         self.services = services
         self.metrics = services.metrics
@@ -130,7 +133,8 @@ async def stage(
         )
         committer = Committer(bus, lease, metrics, troubles, lambda _: None)
         nursery.start_soon(committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
-        yield Stage(simulator, store, Services(settings, connections, committer, lease, metrics)), nursery
+        services = Services(settings, connections, committer, lease, metrics)
+        yield Stage(simulator, store, services, troubles), nursery
         nursery.cancel_scope.cancel()
 
 

@@ -1,24 +1,31 @@
-"""That a second connection of a call would be seen."""
+"""That a second connection of a call would be seen, and a refused query is."""
 
 from typing import cast
 
+import pytest
 import trio
 
 from trio_asr.bus.lease import Lease
 from trio_asr.connections import Connections
 from trio_asr.metrics import Metrics
 from trio_asr.mock import MockProvider
+from trio_asr.provider import ConnectFailed
 from trio_asr.troubles import Troubles
+
+
+def made() -> tuple[Connections, Metrics, Troubles]:
+    metrics, troubles = Metrics(), Troubles()
+    lease = cast("Lease", None)  # nobody dials here
+    connections = Connections(
+        MockProvider(), limit=5, connect_timeout_s=1, lease=lease, metrics=metrics, troubles=troubles
+    )
+    return connections, metrics, troubles
 
 
 async def test_a_second_open_connection_of_a_call_is_counted() -> None:
     """Requirements 19: it pulls the new version back, so it must be seen although nothing here allows it."""
     await trio.lowlevel.checkpoint()
-    metrics = Metrics()
-    lease = cast("Lease", None)  # nobody dials here
-    connections = Connections(
-        MockProvider(), limit=5, connect_timeout_s=1, lease=lease, metrics=metrics, troubles=Troubles()
-    )
+    connections, metrics, _ = made()
     connections.opened(8000, "a")
     connections.opened(8000, "b")
     connections.closed("a")
@@ -26,3 +33,26 @@ async def test_a_second_open_connection_of_a_call_is_counted() -> None:
     assert metrics.duplicate_connections.value == 0
     connections.opened(8000, "b")
     assert metrics.duplicate_connections.value == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 414])
+async def test_a_refused_query_is_trouble_while_no_call_is_connected(status: int) -> None:
+    """An option that Deepgram does not take stops every call: readiness and health must say so."""
+    await trio.lowlevel.checkpoint()
+    connections, metrics, troubles = made()
+    refusal = ConnectFailed("No such model", status=status)
+    connections.wanted = 1
+    assert not connections.failed(refusal, 8000)
+    connections.nobody_waits()
+    assert list(troubles.ages(trio.current_time())) == ["deepgram"]
+    assert metrics.registry.get_sample_value("deepgram_breaker_open") == 0  # it is not the account
+    connections.opened(8000, "a")
+    assert not troubles.ages(trio.current_time())
+    connections.failed(refusal, 16000)  # one call with an odd rate beside one that goes well
+    assert not troubles.ages(trio.current_time())
+    connections.closed("a")
+    connections.failed(refusal, 16000)
+    assert troubles.ages(trio.current_time())
+    connections.wanted = 0
+    connections.nobody_waits()
+    assert not troubles.ages(trio.current_time())

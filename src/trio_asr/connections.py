@@ -140,6 +140,8 @@ class Connections:
         if whom is Concerns.ACCOUNT and gate.breaker.open:
             self._metrics.breaker_open.set(1)
             self._troubles.begin(TROUBLE, now, str(failure))
+        elif whom is Concerns.QUERY and not self.open:  # beside calls that go well it is this one's trouble
+            self._troubles.begin(TROUBLE, now, str(failure))
         if opened:
             self._log.error(
                 f"Deepgram refuses the {whom.value}; audio is kept, one call at a time tries again",
