@@ -198,7 +198,7 @@ async def test_a_server_that_cannot_save_is_unavailable(new_valkey: NewValkey) -
 )
 def test_whose_refusal_it_is(wrap: str) -> None:
     """Servers before 7.0 wrap what a script was refused; what one commit is refused stays that commit's."""
-    dash = "-" if "{}" != wrap else ""
+    dash = "-" if wrap != "{}" else ""
     for code in ("READONLY", "OOM", "MISCONF", "NOREPLICAS", "BUSY"):
         with pytest.raises(redis.ResponseError, match="Not now"):
             redis_bus._judge(redis.ResponseError(wrap.format(f"{dash}{code} Not now.")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,15 @@ import pytest
 import redis
 import trio
 
+from trio_asr.config import RedisConfig
 from trio_asr.config.environment import API_KEY, OVERRIDES, RETIRED
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.tools.children import clean_environment
 from trio_asr.tools.doctor.command import checks_of
 from trio_asr.tools.doctor.findings import Check, Finding, Level, Report, run_checks, threaded
 from trio_asr.tools.doctor.local import read_config
+from trio_asr.tools.doctor.server import Server, _version
+from trio_asr.tools.doctor.state import State
 from trio_asr.tools.embedded import EmbeddedValkey, free_port
 from trio_asr.tools.rig.processes import rig, toml
 
@@ -128,6 +131,42 @@ async def test_what_a_user_may_not_do_is_named_and_nothing_is_written(tmp_path: 
         client.close()
 
 
+@pytest.fixture
+def user(redis_url: str) -> Iterator[Callable[..., str]]:
+    """Make a user with these rights; returns the URL as that user, of database 0."""
+    client = redis.Redis.from_url(redis_url)
+
+    def make(*rules: str) -> str:
+        client.execute_command("ACL", "SETUSER", "doc", "on", ">a-password", "~*", *rules)  # type: ignore[no-untyped-call]
+        return redis_url.replace("redis://", "redis://doc:a-password@")
+
+    yield make
+    client.execute_command("ACL", "DELUSER", "doc")  # type: ignore[no-untyped-call]
+    client.close()
+
+
+async def test_a_user_who_may_not_ping_is_looked_at_all_the_same(
+    tmp_path: Path, user: Callable[..., str]
+) -> None:
+    """The daemon needs no PING; without CLIENT SETNAME it could not connect at all."""
+    url = user("+@all", "-ping", "-client|setname")
+    findings = await diagnose(tmp_path, MOCK | {"redis": {"url": url}})
+    assert one(findings, "redis").level is Level.OK
+    assert one(findings, "version").level is Level.OK
+    denied = one(findings, "permissions")
+    assert denied.level is Level.FAIL
+    assert "may not: CLIENT SETNAME" in denied.says
+
+
+async def test_a_user_who_may_not_select_the_database(tmp_path: Path, user: Callable[..., str]) -> None:
+    host = user("+@all", "-select").rpartition("/")[0]
+    findings = await diagnose(tmp_path, MOCK | {"redis": {"url": f"{host}/5"}})
+    found = one(findings, "redis")
+    assert found.level is Level.FAIL
+    assert "'select'" in found.says
+    assert "not reachable" not in found.says
+
+
 async def test_no_redis_and_a_silent_one(tmp_path: Path) -> None:
     url = f"redis://user:{KEY}@127.0.0.1:{free_port()}"
     findings = await diagnose(tmp_path, MOCK | {"redis": {"url": url}})
@@ -162,6 +201,19 @@ async def test_foreign_consumers_lag_and_cut_streams(tmp_path: Path, redis_url: 
     assert "10 entries" in audio.says
     assert one(findings, "cut").level is Level.WARN
     assert "past the floor" in one(findings, "cut").says
+
+
+def test_a_redis_before_7_is_no_warning() -> None:
+    """The bus notices cut audio on any version; the doctor misses `entries-added`."""
+    findings: list[Finding] = []
+    _version(Report(findings.append), {"redis_version": "6.2.14", "role": "master"})
+    state = State(RedisConfig(), Server(RedisConfig()))
+    info = {"length": 2, "last-generated-id": b"9000-0", "first-entry": (b"5000-0", {})}
+    state._cut(Report(findings.append), info, "5000-0")
+    assert {finding.level for finding in findings} == {Level.OK}
+    state._cut(Report(findings.append), info, "4000-0")
+    assert findings[-1].level is Level.WARN
+    assert "past the floor" in findings[-1].says
 
 
 # ---- Deepgram

@@ -36,11 +36,27 @@ class Server:
             took_ms = (time.monotonic() - began) * 1000
         except redis.AuthenticationError as error:
             report.fail("redis", f"{shown} refuses the login: {error}", "see user and password in redis.url")
+        except redis.exceptions.NoPermissionError as error:
+            self._refused(report, shown, client, error)
         except (redis.RedisError, RedisFailure, OSError) as error:
             report.fail("redis", f"{shown} is not reachable: {error}", "see redis.url (REDIS_URL)")
         else:
             self.client = client
             report.ok("redis", f"{shown} answers, after {took_ms:.1f} ms")
+
+    def _refused(
+        self,
+        report: Report,
+        shown: str,
+        client: redis.Redis | None,
+        error: redis.exceptions.NoPermissionError,
+    ) -> None:
+        """Tell a user that may not PING, which the daemon does not, from one that may not even connect."""
+        if "'ping'" in str(error):
+            self.client = client
+            report.ok("redis", f"{shown} answers; its user may not PING, and need not")
+        else:
+            report.fail("redis", f"{shown} lets this user do nothing: {error}", "allow it by ACL SETUSER")
 
     def settings(self, report: Report) -> None:
         """Version, role, durability and memory."""
@@ -101,8 +117,6 @@ def _version(report: Report, info: Mapping[str, Any]) -> None:
     version = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
     if version < OLDEST:
         report.fail("version", f"{name} is too old", "6.2 or newer is needed")
-    elif version < (7, 0):
-        report.warn("version", f"{name}: audio that producers cut away goes unseen", "7.0 or newer can tell")
     else:
         report.ok("version", name)
     if info.get("cluster_enabled"):
@@ -167,6 +181,7 @@ def _commands(config: RedisConfig) -> Iterator[tuple[str | int, ...]]:
     yield from (("HSET", call, "rev", 1), ("HGET", call, "rev"), ("HMGET", call, "rev", "state"))
     yield from (("SADD", f"{prefix}live", "x"), ("SREM", f"{prefix}live", "x"), ("SMEMBERS", f"{prefix}live"))
     yield from (("EVALSHA", "0" * 40, 1, f"{prefix}fence"), ("SCRIPT", "LOAD", "return 1"), ("TIME",))
+    yield ("CLIENT", "SETNAME", "trio-asr")  # SELECT, for another database than 0, was needed to get here
     for stream in (config.transcript_key("doctor"), config.events_stream, config.dead_letter_stream):
         yield from (("TYPE", stream), ("XADD", stream, "*", "data", "x"))
     for stream in (audio, ends):

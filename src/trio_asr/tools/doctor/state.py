@@ -94,13 +94,15 @@ class State:
     def _cut(self, report: Report, info: dict[str, Any], floor: str) -> None:
         """Whether producers cut the audio stream too short (MAXLEN)."""
         first, added = info.get("first-entry"), info.get("entries-added")  # the latter since Redis 7
-        if not first or added is None or added == info["length"]:
+        if not first or added == info["length"]:
             return
         last, begin = info["last-generated-id"].decode(), first[0].decode()
         kept_s = (entries.milliseconds(last) - entries.milliseconds(begin)) / 1000
         remedy = "raise MAXLEN at the producers, or let redis.trim do the cutting"
         if floor != entries.ORIGIN and entries.key(begin) > entries.key(floor):
             report.warn("cut", f"audio before {begin} was cut away past the floor {floor}", remedy)
+        elif added is None:
+            report.ok("cut", "up to the floor nothing is missing; more can be told since Redis 7.0")
         elif not self._config.trim and kept_s < KEPT_S:
             says = f"the audio stream is cut and holds {kept_s:.1f} s: a worker away for longer loses audio"
             report.warn("cut", says, remedy)
