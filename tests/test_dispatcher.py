@@ -508,6 +508,18 @@ async def test_the_first_start_skips_what_is_old(autojump_clock: MockClock) -> N
             assert on.finals(call)[0]["start_ms"] == 0
 
 
+async def test_the_first_start_leaves_old_junk_alone(autojump_clock: MockClock) -> None:
+    """What other programs left on the stream long ago is skipped as old, not dead-lettered; new junk is."""
+    store = MemoryStore()
+    store.add(AUDIO, b"{")
+    await trio.sleep(100)
+    entry = store.add(AUDIO, b"{")
+    async with office(Config(redis=RedisConfig(max_backlog_s=25)), store=store) as on:
+        await trio.sleep(2)
+        assert on.counted("asr_backlog_skipped_total") == 1
+        assert [letter["entry"] for letter in on.dead_letters()] == [entry]
+
+
 @pytest.mark.parametrize("away_s", [0.0, 3.0, 700.0])
 async def test_a_kill_in_mid_call(autojump_clock: MockClock, away_s: float) -> None:
     """The next start goes on from the checkpoint, however long after; nothing is lost or said twice."""

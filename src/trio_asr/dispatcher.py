@@ -163,15 +163,15 @@ class Dispatcher:
         default_rate, room_s = limits.default_sample_rate, ROOM * limits.max_unfinalized_s
         for taken, (raw_id, fields) in enumerate(audio):
             entry = raw_id.decode()
+            if self._oldest_ms and entries.milliseconds(entry) < self._oldest_ms:
+                self._metrics.backlog_skipped.inc()
+                continue
             try:
                 frame = decode_frame(fields, default_rate)
             except NotAudio:
                 continue
             except Junk as junk:
                 self._dead_letter(entry, fields, junk, ends=False)
-                continue
-            if self._oldest_ms and entries.milliseconds(entry) < self._oldest_ms:
-                self._metrics.backlog_skipped.inc()
                 continue
             frame.entry = entry
             seconds = len(frame.pcm) / 2 / frame.sample_rate
