@@ -9,6 +9,8 @@ import trio
 from tests.stage import Stage, config, ring, stage, whole
 from trio.testing import MockClock
 
+from trio_asr.deepgram import MAX_MESSAGE_BYTES
+from trio_asr.simulator import faulty
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings
@@ -184,6 +186,21 @@ async def test_a_lost_connection_is_one_more_connection(autojump_clock: MockCloc
         assert whole(on.finals(), 8 * 8000)
         assert [f["start_ms"] for f in on.finals()] == [0, 2000, 4000, 6000]
         assert [f["connection"] for f in on.finals()] == [1, 2, 2, 2]
+
+
+async def test_a_message_above_the_limit_ends_the_connection_and_nothing_else(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken into memory; what it might have said is asked for again on the next connection."""
+    monkeypatch.setattr(faulty, "_GARBAGE", bytes(MAX_MESSAGE_BYTES + 1))
+    async with stage(simulator(Faults(garbage_every=5))) as (on, nursery):
+        line = await ring(on, nursery)
+        await line.talk(8)
+        line.hang_up()
+        await line.done.wait()
+        closed = [(e["connection"], e["code"]) for e in on.events() if e["event"] == "connection_closed"]
+        assert closed == [(1, 1009), (2, 1000)]
+        assert whole(on.finals(), 8 * 8000)
 
 
 async def test_a_refused_handshake_is_tried_again(autojump_clock: MockClock) -> None:

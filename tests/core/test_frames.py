@@ -342,6 +342,9 @@ def test_an_end_names_its_call_and_perhaps_a_reason() -> None:
     end = {"interaction_id": "call", "tenant_id": "t", "reason": "stopped", "timestamp_ms": 1}
     assert decode_end([b"data", json.dumps(end).encode()]) == CallEnd("call", "stopped")
     assert decode_end([b"data", b'{"interaction_id":"call","reason":null}']) == CallEnd("call")
+    for long in ("x" * 100_000, ["x"] * 100_000):
+        end["reason"] = long
+        assert len(decode_end([b"data", json.dumps(end).encode()]).reason) == 256
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from trio_asr.core import entries
 from trio_asr.core.entries import EntryId
 
 MAX_ENTRY_BYTES = 2 * 1024 * 1024  # 40 s of 16 kHz audio in base64; the longest frames in use are of 5 s
-MAX_ID_LENGTH = 256
+MAX_ID_LENGTH = MAX_REASON_LENGTH = 256
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 96_000
 NO_RATE = MAX_SAMPLE_RATE + 1  # none was given
 _Encoding = Literal["pcm16", "linear16", "s16le", "pcm", "audio/x-raw", "raw/slin", "audio/l16"]
@@ -121,7 +121,7 @@ def decode_end(fields: list[bytes]) -> CallEnd:
     if not isinstance(interaction_id, str):
         raise Junk("interaction_id", f"interaction_id {entries.show(interaction_id)} is not a string")
     check_id(interaction_id)
-    return CallEnd(interaction_id, str(document.get("reason") or ""))
+    return CallEnd(interaction_id, str(document.get("reason") or "")[:MAX_REASON_LENGTH])
 
 
 @lru_cache(4096)  # each call's comes fifty times a second
