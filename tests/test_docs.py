@@ -154,12 +154,12 @@ async def test_the_rights_it_lists_are_enough(new_valkey: Callable[..., Embedded
     url = f"redis://{rules[0]}:a-password@127.0.0.1:{server.port}/0"
     bus = RedisBus(url, group="asr-worker", audio_stream="audio_stream", end_stream="call_end")
     try:
-        assert await bus.consumers() == []
+        assert await bus.consumers() == await bus.neighbours() == []
         assert await bus.acquire(60_000)
         assert await bus.renew(60_000) is Tenure.HELD
         assert await bus.now_ms() > 0
-        await bus.show_lag("0-0")
-        await bus.show_lag("1-0")
+        await bus.show_lag("0-0", "0-0")
+        await bus.show_lag("1-0", "1-0")
         written = tuple(
             Write(stream, b"{}", 10) for stream in ("transcript.7", "asr_events", "asr_dead_letter")
         )

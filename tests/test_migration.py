@@ -14,26 +14,28 @@ import trio
 from tests.office import RoughBus
 from trio.testing import MockClock
 
-from trio_asr.bus.base import Consumer
+from trio_asr.bus.base import BusForbids, Consumer
+from trio_asr.bus.groups import consumers_of
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.bus.redis import RedisBus, consumers_of
+from trio_asr.bus.redis import RedisBus
 from trio_asr.config import Config, HttpConfig
 from trio_asr.config.sections import RedisConfig
 from trio_asr.daemon import Daemon
 from trio_asr.metrics import Metrics
-from trio_asr.migration import ACTIVE_MS, ForeignConsumerError, advice, foreign_consumer
+from trio_asr.migration import ACTIVE_MS, ForeignConsumerError, advice, latest
 from trio_asr.mock import MockProvider
 from trio_asr.notify import Notifier
 from trio_asr.tools.rig.processes import rig
 from trio_asr.web.app import not_ready
 
 GROUP = "asr-worker"
-OLD = Consumer("audio_stream", "consumer-1-sub-1-x", 400)
+OLD = Consumer("audio_stream", GROUP, "consumer-1-sub-1-x", 400)
+NEIGHBOUR = OLD._replace(group="agent-assist")
 
 
-def worker(store: MemoryStore, **more: Any) -> Daemon:
+def worker(store: MemoryStore, bus: RoughBus | None = None, **more: Any) -> Daemon:
     config = Config(http=HttpConfig(port=0), redis=RedisConfig(lease_ms=5000, **more))
-    return Daemon(config, RoughBus(store), MockProvider(), Metrics(), Notifier({}))
+    return Daemon(config, bus or RoughBus(store), MockProvider(), Metrics(), Notifier({}))
 
 
 @asynccontextmanager
@@ -53,7 +55,7 @@ async def test_it_does_not_start_beside_an_active_one(autojump_clock: MockClock)
 
 
 def test_what_it_says() -> None:
-    said = advice(OLD, GROUP)
+    said = advice(OLD)
     for part in (GROUP, OLD.name, "audio_stream", "0.4 s ago", "REDIS_CONSUMER_GROUP", "transcript_stream"):
         assert part in said
     assert "\n" not in said
@@ -75,7 +77,7 @@ async def test_it_can_be_allowed(autojump_clock: MockClock) -> None:
     async with running(daemon):
         await trio.sleep(3)
         assert daemon.role == "active"
-        assert cast("RoughBus", daemon._bus).floor == "0-0"  # the group's position is the other's
+        assert cast("RoughBus", daemon._bus).floors == ("0-0", "0-0")  # the group's position is the other's
 
 
 async def test_a_standby_does_not_take_over_beside_one(autojump_clock: MockClock) -> None:
@@ -113,13 +115,15 @@ async def test_on_a_real_server(redis_url: str) -> None:
     bus = RedisBus(redis_url, group=GROUP, audio_stream="audio_stream", end_stream="call_end")
     try:
         assert await bus.consumers() == []  # no stream
-        await bus.show_lag("0-0")
+        await bus.show_lag("0-0", "0-0")
         assert await bus.consumers() == []  # our own group
+        assert await bus.neighbours() == []
         read_as_the_old_worker(client, "another")
         assert await bus.consumers() == []
+        assert [(one.group, one.stream) for one in await bus.neighbours()] == [("another", "audio_stream")]
         read_as_the_old_worker(client)
         assert {one.stream for one in await bus.consumers()} == {"audio_stream", "call_end"}
-        found = await foreign_consumer(bus)
+        found = latest(await bus.consumers())
         assert found is not None
         assert found.name == "consumer-7-sub-1-abc"
         assert found.idle_ms < 1000
@@ -128,6 +132,63 @@ async def test_on_a_real_server(redis_url: str) -> None:
     finally:
         await bus.aclose()
         client.close()
+
+
+async def test_on_a_real_server_that_forbids_it(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.execute_command("ACL", "SETUSER", "blind", "on", ">a-password", "~*", "+@all", "-xinfo")  # type: ignore[no-untyped-call]
+    url = redis_url.replace("redis://", "redis://blind:a-password@")
+    bus = RedisBus(url, group=GROUP, audio_stream="audio_stream", end_stream="call_end")
+    try:
+        read_as_the_old_worker(client)
+        for ask in (bus.consumers, bus.neighbours):
+            with pytest.raises(BusForbids, match="xinfo"):
+                await ask()
+    finally:
+        await bus.aclose()
+        client.execute_command("ACL", "DELUSER", "blind")  # type: ignore[no-untyped-call]
+        client.close()
+
+
+class BlindBus(RoughBus):
+    async def consumers(self) -> list[Consumer]:
+        await trio.lowlevel.checkpoint()
+        raise BusForbids("no permissions to run XINFO")
+
+    neighbours = consumers
+
+
+async def test_where_it_may_not_look_it_says_so_once(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A user without that right may work; a guard that is off must not look like one that found nobody."""
+    store = MemoryStore()
+    first, second = worker(store), worker(store, bus=BlindBus(store))
+    async with running(first):
+        await trio.sleep(1)
+        async with running(second):
+            await trio.sleep(10)  # a standby asks again and again
+            first.stop()
+            await trio.sleep(2)
+            assert role(second) == "active"
+    assert capsys.readouterr().err.count("May not look whether another program reads") == 1
+
+
+@pytest.mark.parametrize(("neighbour", "told"), [(NEIGHBOUR, 1), (NEIGHBOUR._replace(idle_ms=ACTIVE_MS), 0)])
+async def test_beside_another_group_it_starts_and_says_so(
+    neighbour: Consumer, told: int, autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The old worker's group may have another name than is configured; a shadow wants just that."""
+    store = MemoryStore()
+    store.neighbours = [neighbour]
+    daemon = worker(store)
+    async with running(daemon):
+        await trio.sleep(5)
+        assert daemon.role == "active"
+        assert daemon.problems(trio.current_time()) == {}
+    said = capsys.readouterr().err
+    assert said.count("Another group of the audio stream is being read") == told
+    assert ("agent-assist" in said) == bool(told)
 
 
 @pytest.mark.integration

@@ -29,7 +29,7 @@ from trio_asr.core.reading import ReaderBox
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
 from trio_asr.metrics import Metrics
-from trio_asr.migration import ForeignConsumerError, advice, foreign_consumer
+from trio_asr.migration import Guard
 from trio_asr.notify import Notifier
 from trio_asr.provider import Provider
 from trio_asr.services import Services
@@ -44,7 +44,6 @@ DEAD_LETTERS_MAXLEN = 10_000
 RELEASE_S = 1.0
 RETRY_S = 0.5
 BEAT_S = 1.0
-FOREIGN = "foreign consumer"
 
 T = TypeVar("T")
 
@@ -62,6 +61,7 @@ class Daemon:
         self._role: Role = "starting"
         self._services: Services | None = None
         self._troubles = Troubles()
+        self._guard = Guard(bus, config.redis, self._troubles)
         self.history = History(metrics)
         self._stopping = trio.Event()
         self._log = logs.get("daemon")
@@ -185,11 +185,16 @@ class Daemon:
         scope.cancel()
 
     async def _acquire(self, lease: Lease) -> bool:
-        """Wait for the lease."""
+        """Wait for the lease.
+
+        Raises:
+            ForeignConsumerError: another program works on our calls, and we have only just been started.
+        """
         while True:
             now = trio.current_time()
             try:
-                held = await self._alone() and await lease.acquire()
+                alone = await self._guard.alone(starting=self._role == "starting")
+                held = alone and await lease.acquire()
             except BusUnavailable as error:
                 self._troubles.begin("redis", now, str(error))
             else:
@@ -198,23 +203,6 @@ class Daemon:
                     return True
                 self._become("standby")
             await trio.sleep(lease.period_s)
-
-    async def _alone(self) -> bool:
-        """Say whether no other program works on our calls.
-
-        Raises:
-            ForeignConsumerError: one does, and this worker has only just been started.
-        """
-        redis, now = self._config.redis, trio.current_time()
-        consumer = None if redis.allow_foreign_consumers else await foreign_consumer(self._bus)
-        if consumer is None:
-            self._troubles.end(FOREIGN, now)
-            return True
-        why = advice(consumer, redis.consumer_group)
-        if self._role == "starting":
-            raise ForeignConsumerError(why)
-        self._troubles.begin(FOREIGN, now, why)
-        return False
 
     async def _keep(self, lease: Lease) -> None:
         """Renew the lease for ever."""

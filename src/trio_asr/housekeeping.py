@@ -42,7 +42,7 @@ class Housekeeping:
             self.note_floors()
             with suppress(BusUnavailable):  # the reader notices, and says so
                 if not self._config.redis.allow_foreign_consumers:  # else the group's position is theirs
-                    await self._bus.show_lag(self._dispatcher.floors()[0])
+                    await self._bus.show_lag(*self._dispatcher.floors())
                 if self._config.redis.trim:
                     confirmed = self._dispatcher.box.confirmed.audio_floor
                     await self._bus.trim(entries.earlier(confirmed, REPLAY_MARGIN_MS))

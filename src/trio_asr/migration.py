@@ -3,33 +3,97 @@
 The old worker reads with XREADGROUP in the group of the configured name. This one has no consumers and moves
 that group's position along with its floor, so that the old worker would miss audio or get it again, and each
 call would be transcribed twice. Whoever reads in the group is therefore another program, and nothing is
-started beside it.
+started beside it. One that reads in another group is only told of: that is how a run in its shadow looks.
 """
 
 from __future__ import annotations
 
-from trio_asr.bus.base import Bus, Consumer
+from collections.abc import Sequence
+
+import trio
+
+from trio_asr import logs
+from trio_asr.bus.base import Bus, BusForbids, Consumer
+from trio_asr.config import RedisConfig
+from trio_asr.troubles import Troubles
 
 # The old worker asks again at least every second or two, blocked or not.
 ACTIVE_MS = 15_000
+TROUBLE = "foreign consumer"
 
 
 class ForeignConsumerError(Exception):
     """Another program reads the calls in our consumer group."""
 
 
-async def foreign_consumer(bus: Bus) -> Consumer | None:
-    """Return who has read in our group most recently, if that is not long ago."""
-    active = [consumer for consumer in await bus.consumers() if consumer.idle_ms < ACTIVE_MS]
+class Guard:
+    """Looks, before a worker takes the lease, for programs that read the same calls."""
+
+    def __init__(self, bus: Bus, config: RedisConfig, troubles: Troubles) -> None:
+        self._bus, self._config, self._troubles = bus, config, troubles
+        self._looked_around = self._blind = False
+        self._log = logs.get("migration")
+
+    async def alone(self, *, starting: bool) -> bool:
+        """Say whether no other program works on our calls.
+
+        Raises:
+            ForeignConsumerError: one does, and this worker has only just been started.
+        """
+        if not self._looked_around:
+            await self._look_around()
+            self._looked_around = True
+        consumer = None if self._config.allow_foreign_consumers else await self._foreign()
+        now = trio.current_time()
+        if consumer is None:
+            self._troubles.end(TROUBLE, now)
+            return True
+        why = advice(consumer)
+        if starting:
+            raise ForeignConsumerError(why)
+        self._troubles.begin(TROUBLE, now, why)
+        return False
+
+    async def _foreign(self) -> Consumer | None:
+        try:
+            return latest(await self._bus.consumers())
+        except BusForbids as error:
+            self._cannot_look(error)
+            return None
+
+    async def _look_around(self) -> None:
+        try:
+            neighbour = latest(await self._bus.neighbours())
+        except BusForbids as error:
+            self._cannot_look(error)
+            return
+        if neighbour is not None:
+            self._log.warning(
+                "Another group of the audio stream is being read: if that program transcribes too, every "
+                "call is transcribed twice, which is fine for a run in its shadow",
+                group=neighbour.group,
+                consumer=neighbour.name,
+                idle_s=neighbour.idle_ms / 1000,
+            )
+
+    def _cannot_look(self, error: BusForbids) -> None:
+        if not self._blind:
+            self._blind = True
+            self._log.warning("May not look whether another program reads the same calls", why=str(error))
+
+
+def latest(consumers: Sequence[Consumer]) -> Consumer | None:
+    """Return who has read most recently, if that is not long ago."""
+    active = [consumer for consumer in consumers if consumer.idle_ms < ACTIVE_MS]
     return min(active, key=lambda consumer: consumer.idle_ms, default=None)
 
 
-def advice(consumer: Consumer, group: str) -> str:
+def advice(consumer: Consumer) -> str:
     """Say in one line who that is and what to do."""
-    read = f"read {consumer.stream} {consumer.idle_ms / 1000:.1f} s ago"
+    who = f"consumer {consumer.name!r} of group {consumer.group!r}"
     return (
-        f"consumer {consumer.name!r} of group {group!r} {read}: that is another program, probably the old "
-        "worker, and both would transcribe every call. Stop it (once it has not read for "
+        f"{who} read {consumer.stream} {consumer.idle_ms / 1000:.1f} s ago: that is another program, "
+        "probably the old worker, and both would transcribe every call. Stop it (once it has not read for "
         f"{ACTIVE_MS // 1000} s this is no hindrance), or let this one run in its shadow first, with another "
         "redis.consumer_group (REDIS_CONSUMER_GROUP) and another redis.transcript_stream"
     )

@@ -245,9 +245,9 @@ async def test_owners_of_any_name(clock: Clock | None, world: World, bus: Bus) -
 
 async def test_show_lag(clock: Clock | None, world: World, bus: Bus) -> None:
     """It can be said at any time, also before any audio, and changes nothing that is read."""
-    await bus.show_lag(ORIGIN)
+    await bus.show_lag(ORIGIN, ORIGIN)
     added = world.add(AUDIO, b"x")
-    await bus.show_lag(added)
+    await bus.show_lag(added, ORIGIN)
     assert ids(await bus.read(ORIGIN, ORIGIN)) == ([added], [])
 
 

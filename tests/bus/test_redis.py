@@ -16,7 +16,7 @@ import trio
 import trio.testing
 from redis.client import Pipeline
 from tests.bus.proxy import proxy
-from tests.bus.worlds import AUDIO, GROUP, LONG_MS, PREFIX, RedisWorld, commit, data
+from tests.bus.worlds import AUDIO, ENDS, GROUP, LONG_MS, PREFIX, RedisWorld, commit, data
 
 from trio_asr.bus import redis as redis_bus
 from trio_asr.bus.base import Answer, Bus, BusUnavailable, Tenure
@@ -381,7 +381,7 @@ async def test_trimming_stops_at_what_other_groups_have_to_read(new_valkey: NewV
             world.client.xgroup_create(AUDIO, name, at)
             if taken:
                 world.client.xreadgroup(name, "consumer", {AUDIO: ">"}, count=taken)
-        await bus.show_lag(ORIGIN)
+        await bus.show_lag(ORIGIN, ORIGIN)
         await bus.trim(added[5])
         assert [name.decode() for name, _ in world.entries(AUDIO)] == added[1:]
         world.client.xack(AUDIO, "acknowledges", *added[1:4])
@@ -441,20 +441,26 @@ async def test_cancelling_does_not_wait_for_a_frozen_server(new_valkey: NewValke
 
 
 async def test_show_lag_as_operators_see_it(redis_url: str) -> None:
-    """A group of the configured name shows the floor, whatever happens to it or its stream."""
+    """A group of the configured name shows the floors, whatever happens to it or its streams."""
     async with owned(redis_url) as (world, bus):
-        await bus.show_lag(ORIGIN)
+        await bus.show_lag(ORIGIN, ORIGIN)
         added = [world.add(AUDIO, b"x") for _ in range(10)]
-        await bus.show_lag(added[6])
+        ended = [world.add(ENDS, b"x") for _ in range(3)]
+        await bus.show_lag(added[6], ended[1])
         assert group(world)[:2] == (GROUP.encode(), added[6].encode())
+        assert group(world, ENDS)[:2] == (GROUP.encode(), ended[1].encode())
         world.client.xgroup_destroy(AUDIO, GROUP)
-        with pytest.raises(BusUnavailable):
-            await bus.show_lag(added[7])
-        await bus.show_lag(added[7])
+        world.client.delete(ENDS)
+        await bus.show_lag(added[7], ended[1])
         assert group(world)[:2] == (GROUP.encode(), added[7].encode())
+        assert group(world, ENDS)[:2] == (GROUP.encode(), ended[1].encode())
         other = world.worker()
-        await other.show_lag(added[9])
+        await other.show_lag(added[9], ended[2])
         assert group(world) == (GROUP.encode(), added[9].encode(), 0)
+        world.client.set(ENDS, "no stream")
+        with pytest.raises(BusUnavailable, match="WRONGTYPE"):
+            await bus.show_lag(added[8], ended[2])
+        assert group(world)[1] == added[8].encode(), "the one has nothing to do with the other"
 
 
 def group(world: RedisWorld, stream: str = AUDIO) -> tuple[object, object, object]:

@@ -25,6 +25,10 @@ class BusUnavailable(Exception):
     """The bus did not answer, or not now; whether the request took effect is unknown."""
 
 
+class BusForbids(Exception):
+    """The bus lets us not ask that; it is not needed for the work."""
+
+
 class Tenure(enum.Enum):
     """Whose the calls are, as the bus says."""
 
@@ -55,9 +59,10 @@ class Answer(NamedTuple):
 
 
 class Consumer(NamedTuple):
-    """Somebody who reads an input stream as a consumer of our group, and how long ago that was."""
+    """Somebody who reads an input stream as a consumer of a group, and how long ago that was."""
 
     stream: str
+    group: str
     name: str
     idle_ms: int
 
@@ -83,7 +88,19 @@ class Bus(Protocol):
         ...
 
     async def consumers(self) -> list[Consumer]:
-        """Return the consumers of our group. We have none ourselves: they are of another program."""
+        """Return the consumers of our group. We have none ourselves: they are of another program.
+
+        Raises:
+            BusForbids: we may not ask.
+        """
+        ...
+
+    async def neighbours(self) -> list[Consumer]:
+        """Return who reads the audio stream as a consumer of any other group.
+
+        Raises:
+            BusForbids: we may not ask.
+        """
         ...
 
     async def now_ms(self) -> int:
@@ -106,8 +123,8 @@ class Bus(Protocol):
         """Apply each commit, or not, on its own; answers in the same order."""
         ...
 
-    async def show_lag(self, floor: EntryId) -> None:
-        """Let operators' tools see how far reading has come (a consumer group's position)."""
+    async def show_lag(self, audio: EntryId, ends: EntryId) -> None:
+        """Let others see how far both streams are dealt with (the position of our consumer group)."""
         ...
 
     async def trim(self, floor: EntryId) -> None:

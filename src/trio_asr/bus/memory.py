@@ -31,6 +31,7 @@ class MemoryStore:
         self.lease: tuple[str, float] | None = None
         self.fence: str | None = None
         self.consumers: list[Consumer] = []
+        self.neighbours: list[Consumer] = []
         self.last_id = (0, 0)
         self._added = trio.Event()
 
@@ -77,7 +78,7 @@ class MemoryBus:
         self._store = store
         self._audio, self._ends = audio_stream, end_stream
         self._token = ""
-        self.floor: EntryId = entries.ORIGIN
+        self.floors: tuple[EntryId, EntryId] = entries.ORIGIN, entries.ORIGIN
 
     async def acquire(self, ttl_ms: int) -> bool:
         await trio.lowlevel.checkpoint()
@@ -107,6 +108,10 @@ class MemoryBus:
     async def consumers(self) -> list[Consumer]:
         await trio.lowlevel.checkpoint()
         return self._store.consumers
+
+    async def neighbours(self) -> list[Consumer]:
+        await trio.lowlevel.checkpoint()
+        return self._store.neighbours
 
     async def now_ms(self) -> int:
         await trio.lowlevel.checkpoint()
@@ -158,9 +163,9 @@ class MemoryBus:
             (store.live.add if commit.live else store.live.discard)(commit.owner)
         return Outcome.APPLIED
 
-    async def show_lag(self, floor: EntryId) -> None:
+    async def show_lag(self, audio: EntryId, ends: EntryId) -> None:
         await trio.lowlevel.checkpoint()
-        self.floor = floor
+        self.floors = audio, ends
 
     async def trim(self, floor: EntryId) -> None:
         await trio.lowlevel.checkpoint()

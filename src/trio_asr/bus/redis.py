@@ -20,6 +20,7 @@ import trio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from trio_asr.bus import groups
 from trio_asr.bus.base import Answer, Batch, BusUnavailable, Consumer, RawEntry, Tenure
 from trio_asr.core import entries
 from trio_asr.core.checkpoint import Commit, Outcome, Stored
@@ -70,14 +71,12 @@ class RedisBus:
         self._count = FIRST_COUNT
         self._next_read = 0.0
         self._cadence_s = CADENCE_S
-        self._has_group = False
 
     # -- ownership -------------------------------------------------------------------------------------
 
     async def acquire(self, ttl_ms: int) -> bool:
         # Another token for each tenure; but if the answer is lost, the lease is ours perhaps: the same again.
         self._token = self._asked = self._asked or secrets.token_hex(16)
-        self._has_group = False
         tenure = await self._tenure("acquire", ttl_ms)
         self._asked = ""
         return tenure is Tenure.HELD
@@ -97,7 +96,12 @@ class RedisBus:
 
     async def consumers(self) -> list[Consumer]:
         return await self._run(
-            functools.partial(consumers_of, self._client, self._group, (self._audio, self._ends))
+            functools.partial(groups.consumers_of, self._client, self._group, (self._audio, self._ends))
+        )
+
+    async def neighbours(self) -> list[Consumer]:
+        return await self._run(
+            functools.partial(groups.neighbours_of, self._client, self._group, self._audio)
         )
 
     async def now_ms(self) -> int:
@@ -192,37 +196,19 @@ class RedisBus:
             pipe.evalsha(self._commit.sha, len(keys), *keys, *args)
         return pipe.execute(raise_on_error=False)
 
-    async def show_lag(self, floor: EntryId) -> None:
-        await self._run(functools.partial(self._set_group, floor))
+    async def show_lag(self, audio: EntryId, ends: EntryId) -> None:
+        await self._run(functools.partial(self._show_lag, audio, ends))
 
-    def _set_group(self, floor: EntryId) -> None:
-        if not self._has_group:
-            try:
-                self._client.xgroup_create(self._audio, self._group, "0", mkstream=True)
-            except redis.ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
-            self._has_group = True
-        try:
-            self._client.xgroup_setid(self._audio, self._group, floor)
-        except redis.ResponseError:
-            self._has_group = False  # the stream or the group was deleted: made anew next time
-            raise
+    def _show_lag(self, audio: EntryId, ends: EntryId) -> None:
+        groups.move(self._client, self._audio, self._group, audio)
+        groups.move(self._client, self._ends, self._group, ends)
 
     async def trim(self, floor: EntryId) -> None:
         await self._run(functools.partial(self._trim, floor))
 
     def _trim(self, floor: EntryId) -> None:
-        keep = entries.key(floor)
-        for group in self._client.xinfo_groups(self._audio):
-            name = group["name"].decode()
-            if name == self._group:
-                continue
-            keep = min(keep, entries.key(group["last-delivered-id"].decode()))
-            if group["pending"]:
-                pending = self._client.xpending(self._audio, name)
-                keep = min(keep, entries.key(pending["min"].decode()))
-        self._client.xtrim(self._audio, minid=entries.id_of(keep))
+        keep = groups.needed_by_others(self._client, self._group, self._audio, floor)
+        self._client.xtrim(self._audio, minid=keep)
 
     async def aclose(self) -> None:
         self._client.close()
@@ -255,18 +241,6 @@ def _client(url: str, timeout_s: float) -> redis.Redis:
     )
     client.set_response_callback("XREAD", lambda reply, **_: reply)
     return client
-
-
-def consumers_of(client: redis.Redis, group: str, streams: Sequence[str]) -> list[Consumer]:
-    """Return the consumers of a group on some streams."""
-    found: list[Consumer] = []
-    for stream in streams:
-        try:
-            answer = client.xinfo_consumers(stream, group)
-        except redis.ResponseError:
-            continue  # no such stream, no such group, or not for us to ask
-        found += [Consumer(stream, one["name"].decode("utf-8", "replace"), one["idle"]) for one in answer]
-    return found
 
 
 def _script(name: str) -> str:

@@ -97,7 +97,7 @@ class Server:
         name = bytes(user or b"?").decode("utf-8", "replace")
         if denied:
             advice = "ACL SETUSER, for the streams, trio_asr:* and the transcripts' keys"
-            report.fail("permissions", f"user {name} may not: {', '.join(denied)}", advice)
+            report.fail("permissions", f"user {name} may not: {', '.join(dict.fromkeys(denied))}", advice)
         else:
             report.ok("permissions", f"user {name} may do all that the daemon does")
 
@@ -186,7 +186,9 @@ def _commands(config: RedisConfig) -> Iterator[tuple[str | int, ...]]:
         yield from (("TYPE", stream), ("XADD", stream, "*", "data", "x"))
     for stream in (audio, ends):
         yield from (("XREAD", "STREAMS", stream, "0"), ("XINFO", "CONSUMERS", stream, config.consumer_group))
-    yield from (("XRANGE", audio, "-", "+"), ("XGROUP", "CREATE", audio, config.consumer_group, "0"))
-    yield ("XGROUP", "SETID", audio, config.consumer_group, "0")
+        for verb in ("CREATE", "SETID"):
+            yield ("XGROUP", verb, stream, config.consumer_group, "0")
+    yield ("XRANGE", audio, "-", "+")
+    yield ("XINFO", "GROUPS", audio)
     if config.trim:
-        yield from (("XINFO", "GROUPS", audio), ("XPENDING", audio, "x"), ("XTRIM", audio, "MINID", "0"))
+        yield from (("XPENDING", audio, "x"), ("XTRIM", audio, "MINID", "0"))

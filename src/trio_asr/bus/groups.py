@@ -1,0 +1,76 @@
+"""Consumer groups on the input streams. Ours has no consumers: its position is moved along for people to see.
+
+Whoever reads as a consumer of a group is therefore another program.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import redis
+import redis.exceptions
+
+from trio_asr.bus.base import BusForbids, Consumer
+from trio_asr.core import entries
+from trio_asr.core.entries import EntryId
+
+
+def consumers_of(client: redis.Redis, group: str, streams: Sequence[str]) -> list[Consumer]:
+    """Return the consumers of a group on some streams.
+
+    Raises:
+        BusForbids: the user may not ask.
+    """
+    found: list[Consumer] = []
+    for stream in streams:
+        answer = _there(functools.partial(client.xinfo_consumers, stream, group))
+        found += [Consumer(stream, group, _text(one["name"]), one["idle"]) for one in answer]
+    return found
+
+
+def neighbours_of(client: redis.Redis, group: str, stream: str) -> list[Consumer]:
+    """Return the consumers of all other groups on a stream.
+
+    Raises:
+        BusForbids: the user may not ask.
+    """
+    names = [_text(one["name"]) for one in _there(functools.partial(client.xinfo_groups, stream))]
+    return [one for name in names if name != group for one in consumers_of(client, name, [stream])]
+
+
+def move(client: redis.Redis, stream: str, group: str, to: EntryId) -> None:
+    """Set the position of a group; if the group or the stream is not there, make it."""
+    try:
+        client.xgroup_setid(stream, group, to)
+    except redis.ResponseError:
+        client.xgroup_create(stream, group, to, mkstream=True)
+
+
+def needed_by_others(client: redis.Redis, group: str, stream: str, floor: EntryId) -> EntryId:
+    """Return the first entry that the stream must keep: the floor, or before it what another group needs."""
+    keep = entries.key(floor)
+    for one in client.xinfo_groups(stream):
+        name = _text(one["name"])
+        if name == group:
+            continue
+        keep = min(keep, entries.key(one["last-delivered-id"].decode()))
+        if one["pending"]:
+            pending = client.xpending(stream, name)
+            keep = min(keep, entries.key(pending["min"].decode()))
+    return entries.id_of(keep)
+
+
+def _there(ask: Callable[[], Any]) -> list[dict[str, Any]]:
+    """Ask about something; there is none of it if the stream or the group does not exist."""
+    try:
+        return cast("list[dict[str, Any]]", ask())
+    except redis.exceptions.NoPermissionError as error:
+        raise BusForbids(str(error)) from error
+    except redis.ResponseError:
+        return []
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
