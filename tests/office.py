@@ -320,10 +320,10 @@ async def office(
         committer = Committer(
             bus, lease, metrics, troubles, lambda interaction_id: calls.restart(interaction_id, "stale")
         )
-        services = Services(config, connections, committer, lease, metrics)
+        services = Services(config, connections, committer, lease, metrics, troubles)
         calls = Calls(nursery, bus, services)
         box = ReaderBox((await bus.load([""]))[0], DEAD_LETTERS, 10_000)
-        dispatcher = Dispatcher(bus, calls, services, troubles, box)
+        dispatcher = Dispatcher(bus, calls, services, box)
         housekeeping = Housekeeping(bus, calls, dispatcher, services)
         for task in (committer.run, dispatcher.run, housekeeping.run):
             nursery.start_soon(task)

@@ -133,7 +133,7 @@ async def stage(
         )
         committer = Committer(bus, lease, metrics, troubles, lambda _: None)
         nursery.start_soon(committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
-        services = Services(settings, connections, committer, lease, metrics)
+        services = Services(settings, connections, committer, lease, metrics, troubles)
         yield Stage(simulator, store, services, troubles), nursery
         nursery.cancel_scope.cancel()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import trio
 
 from trio_asr import logs
-from trio_asr.bus.base import Bus, BusUnavailable
+from trio_asr.bus.base import Bus
 from trio_asr.config import Config
 from trio_asr.core import entries
 from trio_asr.core.backoff import Backoff
@@ -212,16 +213,11 @@ class Calls:
         await self._reload(slot)
 
     async def _reload(self, slot: Slot) -> None:
-        self._reloaded.append((slot, await self._load(slot.call.outbox)))
-
-    async def _load(self, outbox: Outbox) -> Stored:
-        while True:
-            try:
-                (stored,) = await self._bus.load([outbox.interaction_id])
-            except BusUnavailable:
-                await trio.sleep(RESTART_BASE_S)
-            else:
-                return stored if stored.rev else outbox.stored  # nothing at all: Redis has lost its data
+        outbox = slot.call.outbox
+        (stored,) = await self._services.patiently(partial(self._bus.load, [outbox.interaction_id]))
+        self._reloaded.append(
+            (slot, stored if stored.rev else outbox.stored)
+        )  # none: Redis has lost its data
 
     def begin_reloaded(self) -> Rewind:
         """Begin the calls that restart, just before the reader goes back for them.

@@ -24,7 +24,6 @@ from trio_asr.calls import Calls
 from trio_asr.committer import Committer
 from trio_asr.config import Config, merge
 from trio_asr.connections import Connections
-from trio_asr.core.checkpoint import Stored
 from trio_asr.core.reading import ReaderBox
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
@@ -42,7 +41,6 @@ from trio_asr.web.view import Role
 
 DEAD_LETTERS_MAXLEN = 10_000
 RELEASE_S = 1.0
-RETRY_S = 0.5
 BEAT_S = 1.0
 
 T = TypeVar("T")
@@ -214,14 +212,6 @@ class Daemon:
             except BusUnavailable as error:
                 self._troubles.begin("lease", trio.current_time(), str(error))
 
-    async def _reader_state(self) -> Stored:
-        while True:
-            try:
-                return (await self._bus.load([""]))[0]
-            except BusUnavailable as error:
-                self._troubles.begin("redis", trio.current_time(), str(error))
-                await trio.sleep(RETRY_S)
-
     async def _release(self, lease: Lease) -> None:
         try:
             await lease.release()
@@ -240,15 +230,17 @@ class Daemon:
             troubles=self._troubles,
         )
         committer = Committer(self._bus, lease, self._metrics, self._troubles, self._restart)
-        services = self._services = Services(self._config, connections, committer, lease, self._metrics)
+        services = self._services = Services(
+            self._config, connections, committer, lease, self._metrics, self._troubles
+        )
         outer.start_soon(committer.run)
-        state = await self._unless_stopped(self._reader_state)
-        if state is None:
+        stored = await self._unless_stopped(partial(services.patiently, partial(self._bus.load, [""])))
+        if stored is None:
             return
-        box = ReaderBox(state, self._config.redis.dead_letter_stream, DEAD_LETTERS_MAXLEN)
+        box = ReaderBox(stored[0], self._config.redis.dead_letter_stream, DEAD_LETTERS_MAXLEN)
         async with trio.open_nursery() as nursery:
             self.calls = Calls(nursery, self._bus, services)
-            dispatcher = Dispatcher(self._bus, self.calls, services, self._troubles, box)
+            dispatcher = Dispatcher(self._bus, self.calls, services, box)
             housekeeping = Housekeeping(self._bus, self.calls, dispatcher, services)
             nursery.start_soon(dispatcher.run)
             nursery.start_soon(housekeeping.run)

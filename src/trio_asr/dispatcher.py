@@ -18,19 +18,16 @@ from typing import TypeVar
 import trio
 
 from trio_asr import logs
-from trio_asr.bus.base import Batch, Bus, BusUnavailable, RawEntry
+from trio_asr.bus.base import Batch, Bus, RawEntry
 from trio_asr.calls import Calls
 from trio_asr.core import entries
-from trio_asr.core.backoff import Backoff
 from trio_asr.core.entries import EntryId
 from trio_asr.core.frames import Junk, NotAudio, decode_end, decode_frame
 from trio_asr.core.reading import REPLAY_MARGIN_MS, ReaderBox, dead_letter
 from trio_asr.services import Services
 from trio_asr.slots import Share
-from trio_asr.troubles import Troubles
 
 MAX_ENDS = 10_000  # ends that wait for the audio before them
-RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
 HOLD_S = 0.1
 # Of what a call may hold, for one batch. Reading pauses above half (`calls.FULL`) of what calls have taken;
 # another batch may be on its way to them by then.
@@ -43,12 +40,10 @@ T = TypeVar("T")
 class Dispatcher:
     """Reads for one tenure."""
 
-    def __init__(
-        self, bus: Bus, calls: Calls, services: Services, troubles: Troubles, box: ReaderBox
-    ) -> None:
+    def __init__(self, bus: Bus, calls: Calls, services: Services, box: ReaderBox) -> None:
         self.caught_up = False
         self.box = box
-        self._bus, self._calls, self._services, self._troubles = bus, calls, services, troubles
+        self._bus, self._calls, self._services = bus, calls, services
         self._config, self._metrics = services.config, services.metrics
         self._log = logs.get("dispatcher")
         self._junk_log = logs.Rate(JUNK_LOG_S)
@@ -86,20 +81,10 @@ class Dispatcher:
     # -- reading ---------------------------------------------------------------------------------------
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask the bus for as long as it takes."""
-        backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
-        while True:
-            try:
-                answer = await ask()
-            except BusUnavailable as error:
-                self.caught_up = False
-                self._metrics.redis_up.set(0)
-                self._troubles.begin("redis", trio.current_time(), str(error))
-                await trio.sleep(backoff.next())
-            else:
-                self._metrics.redis_up.set(1)
-                self._troubles.end("redis", trio.current_time())
-                return answer
+        return await self._services.patiently(ask, self._lost)
+
+    def _lost(self) -> None:
+        self.caught_up = False
 
     def _rewind(self) -> None:
         """Go back for calls that restart; the others skip what they have."""

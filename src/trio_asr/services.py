@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+import trio
+
+from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.lease import Lease
 from trio_asr.committer import Committer
 from trio_asr.config import Config
 from trio_asr.connections import Connections
+from trio_asr.core.backoff import Backoff
 from trio_asr.metrics import Metrics
+from trio_asr.troubles import Troubles
+
+RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
+TROUBLE = "redis"
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -20,3 +32,23 @@ class Services:
     committer: Committer
     lease: Lease
     metrics: Metrics
+    troubles: Troubles
+
+    async def patiently(
+        self, ask: Callable[[], Awaitable[T]], on_away: Callable[[], None] | None = None
+    ) -> T:
+        """Ask the bus for as long as it takes; `on_away` is called each time that it does not answer."""
+        backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
+        while True:
+            try:
+                answer = await ask()
+            except BusUnavailable as error:
+                if on_away is not None:
+                    on_away()
+                self.metrics.redis_up.set(0)
+                self.troubles.begin(TROUBLE, trio.current_time(), str(error))
+                await trio.sleep(backoff.next())
+            else:
+                self.metrics.redis_up.set(1)
+                self.troubles.end(TROUBLE, trio.current_time())
+                return answer
