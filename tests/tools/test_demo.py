@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from trio_asr.tools import demo as demo_module
-from trio_asr.tools.children import Child, ChildError
 from trio_asr.tools.demo import Demo, Recording, choose
 from trio_asr.tools.demo_command import demo
+from trio_asr.tools.rig.programs import Program, RigError
 from trio_asr.tools.telephony import Call
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class StubbedDemo(Demo):
 
     modes: dict[str, str]
 
-    def _child(self, name: str, *arguments: str) -> Child:
+    def _program(self, name: str, *arguments: str) -> Program:
         mode = self.modes.get(arguments[0], "works")
         command = [sys.executable, str(STUBS), arguments[0], mode, *arguments[1:]]
-        return Child(name, command, dict(os.environ), self._work / f"{name}.log")
+        return Program(name, command, dict(os.environ), self._work / f"{name}.log")
 
 
 async def run(work: Path, console: Console, **modes: str) -> Report:
@@ -66,21 +66,22 @@ async def test_it_shows_what_comes_out_and_counts_it(tmp_path: Path, terminal: b
 @pytest.mark.parametrize(
     ("modes", "reason"),
     [
-        ({"simulate": "dies"}, r"the simulator ended with exit code 1.*\n.*no such model"),
-        ({"serve": "dies"}, r"the daemon ended with exit code 1.*\n.*lost its mind"),
-        ({"serve": "twice"}, r"the daemon did not do its job: one: 2 connections instead of one"),
+        ({"simulate": "dies"}, r"simulator ended before .*exit code 1.*\n.*no such model"),
+        ({"serve": "dies"}, r"daemon ended before .*exit code 1.*\n.*lost its mind"),
+        ({"serve": "twice"}, r"daemon did not do its job: one: 2 connections instead of one"),
     ],
 )
 async def test_a_part_that_fails_is_named_with_its_last_words(
     tmp_path: Path, modes: dict[str, str], reason: str
 ) -> None:
-    with pytest.RaisesGroup(pytest.RaisesExc(ChildError, match=reason), flatten_subgroups=True):
+    expected = pytest.RaisesExc(RigError, match=reason)
+    with pytest.RaisesGroup(expected, flatten_subgroups=True, allow_unwrapped=True):
         await run(tmp_path, screen(), **modes)
 
 
 async def test_a_daemon_that_is_not_ready_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_module, "READY_TIMEOUT_S", 0.0)
-    with pytest.RaisesGroup(ChildError, flatten_subgroups=True):
+    with pytest.RaisesGroup(RigError, flatten_subgroups=True):
         await run(tmp_path, screen())
 
 

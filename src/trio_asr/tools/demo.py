@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -18,10 +19,11 @@ import trio
 from trio_asr.config.environment import API_KEY, OVERRIDES, RETIRED
 from trio_asr.samples import shipped_samples
 from trio_asr.tools.audio import load, seconds
-from trio_asr.tools.children import Child, clean_environment, get
+from trio_asr.tools.children import clean_environment, get
 from trio_asr.tools.connection import connect, redis_failure
 from trio_asr.tools.embedded import EmbeddedValkey, free_port
 from trio_asr.tools.report import CallReport, Report, parse_metrics
+from trio_asr.tools.rig.programs import Program
 from trio_asr.tools.steps import step
 from trio_asr.tools.telephony import Call, Source, play
 from trio_asr.tools.transcripts import Message, TranscriptReader
@@ -85,7 +87,7 @@ class Demo:
         )
 
     async def run(self) -> Report:
-        """All of it; raises `DemoError`, `ChildError` or `RedisFailure` when some part fails."""
+        """All of it; raises `DemoError`, `RigError` or `RedisFailure` when some part fails."""
         with step(self._console, "Starting a Valkey server"):
             valkey = EmbeddedValkey(appendonly=True)
             await trio.to_thread.run_sync(valkey.start)
@@ -97,28 +99,27 @@ class Demo:
         return self._report
 
     async def _with_valkey(self, redis_url: str) -> None:
-        simulator = self._child("simulator", "simulate", "--engine", "speech", "--port", "0")
-        async with trio.open_nursery() as simulator_life:
+        simulator = self._program("simulator", "simulate", "--engine", "speech", "--port", "0")
+        async with aclosing(simulator):
             with step(self._console, "Loading the speech model into the Deepgram simulator"):
-                await simulator_life.start(simulator.run)
+                await simulator.start()
                 url = await simulator.said("ws://", within=MODEL_TIMEOUT_S)
             config = self._work / "config.toml"
             await trio.Path(config).write_text(self._config(redis_url, url.split()[0].rstrip(".,")))
-            daemon = self._child("daemon", "serve", "--config", str(config))
-            async with trio.open_nursery() as daemon_life:
+            daemon = self._program("daemon", "serve", "--config", str(config))
+            async with simulator.kept(), aclosing(daemon):
                 with step(self._console, "Starting the daemon"):
-                    await daemon_life.start(daemon.run)
+                    await daemon.start()
                     await self._ready(daemon)
-                await self._calls(redis_url, daemon)
-                self._report.metrics = parse_metrics((await get(self._http_port, "/metrics"))[1])
-                await daemon.stop()
-            await simulator.stop()
+                async with daemon.kept():
+                    await self._calls(redis_url, daemon)
+                    self._report.metrics = parse_metrics((await get(self._http_port, "/metrics"))[1])
 
-    def _child(self, name: str, *arguments: str) -> Child:
+    def _program(self, name: str, *arguments: str) -> Program:
         # Any key does for the simulator, and a real one that lies in our environment must not be used.
         environment = {**self._environment, API_KEY: "demo"}
         command = [sys.executable, "-m", "trio_asr", *arguments]
-        return Child(name, command, environment, self._work / f"{name}.log")
+        return Program(name, command, environment, self._work / f"{name}.log")
 
     def _config(self, redis_url: str, deepgram_url: str) -> str:
         """Production's defaults; only the addresses are the demo's own."""
@@ -130,16 +131,19 @@ class Demo:
             f"[http]\nport = {self._http_port}\n"
         )
 
-    async def _ready(self, daemon: Child) -> None:
+    async def _ready(self, daemon: Program) -> None:
         with trio.move_on_after(READY_TIMEOUT_S):
-            while True:
+            while daemon.running:
                 status, _ = await get(self._http_port, "/ready")
                 if status == HTTPStatus.OK:
                     return
                 await trio.sleep(POLL_S)
-        raise daemon.failure(f"was not ready within {READY_TIMEOUT_S:.0f} s")
+        why = (
+            f"was not ready within {READY_TIMEOUT_S:.0f} s" if daemon.running else "ended before it was ready"
+        )
+        raise daemon.failure(why)
 
-    async def _calls(self, redis_url: str, daemon: Child) -> None:
+    async def _calls(self, redis_url: str, daemon: Program) -> None:
         """Play them all, and show what comes of them until the last has ended."""
         calls = [one.call for one in self._recordings]
         longest = max(call.seconds for call in self._report.calls.values())

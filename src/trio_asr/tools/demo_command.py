@@ -13,17 +13,17 @@ import trio
 from rich.console import Console
 
 from trio_asr.tools.audio import INSTALL_DEMO, AudioError
-from trio_asr.tools.children import ChildError
 from trio_asr.tools.connection import RedisFailure
 from trio_asr.tools.demo import Demo, choose
 from trio_asr.tools.embedded import EmbeddedServerError
+from trio_asr.tools.rig.programs import RigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_asr.tools.report import Report
 
-_FAILURES = (AudioError, ChildError, EmbeddedServerError, RedisFailure)
+_FAILURES = (AudioError, EmbeddedServerError, RedisFailure, RigError)
 
 
 @click.command()

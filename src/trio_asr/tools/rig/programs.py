@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,7 +12,7 @@ import trio
 from trio_asr.tools.guardian import Guardian
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
 POLL_S = 0.02
@@ -96,6 +96,21 @@ class Program:
             return code
         raise self.failure(f"did not end within {within:.1f} s")
 
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Rely on it for a block: an end in there is an error. After the block it is ended in order."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._must_not_end)
+            yield
+            nursery.cancel_scope.cancel()
+        if code := await self.stop():
+            raise self.failure(f"ended with exit code {code}")
+
+    async def _must_not_end(self) -> None:
+        if self._process is not None:
+            await self._process.wait()
+        raise self.failure("ended by itself")
+
     async def aclose(self) -> None:
         """Leave nothing behind."""
         process = self._process
@@ -128,10 +143,17 @@ class Program:
                     if text in line:
                         return line[line.index(text) :]
                 await trio.sleep(POLL_S)
-        raise self.failure(f"did not say {text!r} within {within:.0f} s")
+        why = (
+            f"did not say {text!r} within {within:.0f} s"
+            if self.running
+            else f"ended before it said {text!r}"
+        )
+        raise self.failure(why)
 
     def failure(self, reason: str) -> RigError:
-        """An error about this program, with the last of what it said."""
+        """An error about this program, with its exit code if it has ended, and the last of what it said."""
+        if self._process is not None and self._process.returncode is not None:
+            reason += f" (exit code {self._process.returncode})"
         lines = self.output().splitlines()[-TAIL_LINES:]
         quoted = "".join(f"\n    {line}" for line in lines) or " nothing"
         return RigError(f"{self.name} {reason}. Last it said:{quoted}")
