@@ -17,7 +17,8 @@ from trio_asr.bus.base import Bus, BusForbids, Consumer
 from trio_asr.config import RedisConfig
 from trio_asr.troubles import Troubles
 
-# The old worker asks again at least every second or two, blocked or not.
+# The old worker asks again at least every second or two, blocked or not. (Before 7.2, Redis counts from when
+# a consumer was last given an entry.)
 ACTIVE_MS = 15_000
 TROUBLE = "foreign consumer"
 
