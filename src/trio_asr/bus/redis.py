@@ -40,7 +40,12 @@ ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints outlive their call by a day
 LOAD_PAGE = 500
 # Refusals that are the server's and no commit's: a replica, one that is starting or without memory, one that
 # cannot save, has too few replicas, or is held up by somebody's script. For some the library has classes.
-UNWILLING = (redis.ReadOnlyError, redis.BusyLoadingError, redis.exceptions.OutOfMemoryError)
+UNWILLING = (
+    redis.ReadOnlyError,
+    redis.BusyLoadingError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.MasterDownError,
+)
 CODES = "READONLY|LOADING|OOM|MISCONF|NOREPLICAS|BUSY"
 # Before 7.0 a script's error is wrapped: "ERR Error running script (...): @user_script:23: @user_script: 23:
 # -READONLY You can't write against a read only replica."
