@@ -46,6 +46,15 @@ async def diagnose(
     return findings
 
 
+def tells_rights(url: str) -> bool:
+    """Whether the server can say what a user may do (ACL DRYRUN, since Redis 7.0)."""
+    client = redis.Redis.from_url(url)
+    try:
+        return int(client.info("server")["redis_version"].split(".")[0]) >= 7
+    finally:
+        client.close()
+
+
 def of(findings: Sequence[Finding], check: str) -> list[Finding]:
     return [finding for finding in findings if finding.check == check]
 
@@ -79,8 +88,9 @@ async def test_an_empty_server_with_good_settings(
     server = new_valkey(appendonly=True, maxmemory="100mb")
     findings = await diagnose(tmp_path, MOCK | {"redis": {"url": server.url}})
     by = {finding.check: finding for finding in findings}
-    assert {f.check for f in findings if f.level is not Level.OK} == {"ownership"}  # nobody runs
-    for check in ("redis", "version", "topology", "durability", "memory", "eviction", "clock", "permissions"):
+    untold = set() if tells_rights(server.url) else {"permissions"}
+    assert {f.check for f in findings if f.level is not Level.OK} == {"ownership"} | untold  # nobody runs
+    for check in ("redis", "version", "topology", "durability", "memory", "eviction", "clock"):
         assert by[check].level is Level.OK, by[check]
     assert "everysec" in by["durability"].says
     assert "mock" in by["deepgram"].says
@@ -91,7 +101,7 @@ async def test_settings_on_which_no_promise_stands(
 ) -> None:
     server = new_valkey(maxmemory="10mb", options={"maxmemory-policy": "allkeys-lru"})
     client = redis.Redis.from_url(server.url)
-    for i in range(37):
+    for i in range(45):  # more than fits
         client.set(f"ballast-{i}", b"x" * 200_000)
     client.close()
     findings = await diagnose(tmp_path, MOCK | {"redis": {"url": server.url}})
@@ -112,6 +122,8 @@ async def test_a_replica_is_the_wrong_server(
 
 async def test_what_a_user_may_not_do_is_named_and_nothing_is_written(tmp_path: Path, redis_url: str) -> None:
     """The user may read only, so a write of the doctor's would be refused and show up as a finding."""
+    if not tells_rights(redis_url):
+        pytest.skip("this server cannot tell what a user may do")
     password = "password-that-nobody-may-see"
     client = redis.Redis.from_url(redis_url)
     rules = ("on", f">{password}", "~*", "+@read", "+@connection", "+info", "+config|get", "+time")
@@ -146,9 +158,11 @@ def user(redis_url: str) -> Iterator[Callable[..., str]]:
 
 
 async def test_a_user_who_may_not_ping_is_looked_at_all_the_same(
-    tmp_path: Path, user: Callable[..., str]
+    tmp_path: Path, redis_url: str, user: Callable[..., str]
 ) -> None:
     """The daemon needs no PING; without CLIENT SETNAME it could not connect at all."""
+    if not tells_rights(redis_url):
+        pytest.skip("this server cannot tell what a user may do")
     url = user("+@all", "-ping", "-client|setname")
     findings = await diagnose(tmp_path, MOCK | {"redis": {"url": url}})
     assert one(findings, "redis").level is Level.OK
@@ -181,13 +195,13 @@ async def test_foreign_consumers_lag_and_cut_streams(tmp_path: Path, redis_url: 
     settings = MOCK | {"redis": {"url": redis_url}}
     try:
         client.xgroup_create("audio_stream", "asr-worker", "0", mkstream=True)
-        client.xreadgroup("asr-worker", "consumer-9", {"audio_stream": ">"}, count=1)
         seconds, _ = client.time()
         now_ms = seconds * 1000
         state = {"audio_floor": f"{now_ms - 100_000}-0", "end_floor": "0-0"}
         client.hset("trio_asr:{asr-worker}:reader", mapping={"rev": 1, "state": msgspec.json.encode(state)})
         for i in range(20):
             client.xadd("audio_stream", {"data": "{}"}, id=f"{now_ms - 20_000 + i * 1000}-0")
+        client.xreadgroup("asr-worker", "consumer-9", {"audio_stream": ">"}, count=1)
         client.xtrim("audio_stream", maxlen=10, approximate=False)
         client.set("call_end", "no stream")
         findings = await diagnose(tmp_path, settings)

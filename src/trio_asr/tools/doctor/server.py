@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import redis
+import redis.exceptions
 
 from trio_asr.config import RedisConfig, mask_url
 from trio_asr.tools.connection import RedisFailure, connect
