@@ -22,6 +22,7 @@ from redis.retry import Retry
 
 from trio_asr.bus import groups
 from trio_asr.bus.base import Answer, Batch, BusUnavailable, Consumer, RawEntry, Tenure
+from trio_asr.bus.thread import WorkerThread
 from trio_asr.core import entries
 from trio_asr.core.checkpoint import Commit, Outcome, Stored
 from trio_asr.core.entries import EntryId
@@ -70,7 +71,7 @@ class RedisBus:
         self._reader_key = prefix + "reader"
         self._read_client = _client(url, SOCKET_TIMEOUT_S + BLOCK_MS / 1000)
         self._client = _client(url, SOCKET_TIMEOUT_S)
-        self._read_thread, self._thread = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
+        self._read_thread, self._thread = WorkerThread("redis-read"), WorkerThread("redis")
         self._commit = self._client.register_script(_script("commit.lua"))
         self._lease = self._client.register_script(_script("lease.lua"))
         self._count = FIRST_COUNT
@@ -135,9 +136,7 @@ class RedisBus:
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
         await trio.sleep_until(self._next_read)
         try:
-            batch = await trio.to_thread.run_sync(
-                self._read, audio_after, ends_after, abandon_on_cancel=True, limiter=self._read_thread
-            )
+            batch = await self._read_thread.run(functools.partial(self._read, audio_after, ends_after))
         except (redis.RedisError, OSError) as error:
             self._count = max(1, self._count // 2)  # a server may cut a reader off for the size of its reply
             raise BusUnavailable(_describe(error)) from error
@@ -216,6 +215,8 @@ class RedisBus:
         self._client.xtrim(self._audio, minid=keep)
 
     async def aclose(self) -> None:
+        self._read_thread.close()
+        self._thread.close()
         self._client.close()
         self._read_client.close()
 
@@ -228,7 +229,7 @@ class RedisBus:
         try:
             # Abandoned when cancelled: a stop must not wait for a frozen server. Whatever comes next on this
             # connection does, since the thread stays taken; and what is still applied is so under our fence.
-            return await trio.to_thread.run_sync(job, abandon_on_cancel=True, limiter=self._thread)
+            return await self._thread.run(job)
         except (redis.RedisError, OSError) as error:
             raise BusUnavailable(_describe(error)) from error
 
