@@ -18,7 +18,7 @@ from trio_asr.tools.chaos import command, report
 from trio_asr.tools.chaos.command import chaos, choose, own_settings
 from trio_asr.tools.chaos.mix import FAULTS, mixed
 from trio_asr.tools.chaos.rows import ROWS
-from trio_asr.tools.chaos.running import Outcome, judge, play_row
+from trio_asr.tools.chaos.running import Outcome, crowd, judge, play_row
 from trio_asr.tools.chaos.stage import of_seconds
 from trio_asr.tools.rig.account import Account, CallAccount
 from trio_asr.tools.rig.processes import toml
@@ -62,6 +62,16 @@ def test_a_row_may_allow_what_belongs_to_it() -> None:
     row = replace(ROW, gaps=frozenset({"skipped"}), connections=2, overlaps=True)
     assert judge(row, account(gaps={"skipped": 1}, connections=2, overlaps=1)) == []
     assert judge(row, account(gaps={"skipped": 1, "retention": 1}))
+
+
+def test_a_crowd_has_calls_and_samples_of_its_own_like_the_rows() -> None:
+    for row in ROWS:
+        calls = row.calls()
+        grown = crowd(calls, 50)
+        assert grown[: len(calls)] == calls
+        assert len({call.id for call in grown}) == len({call.number for call in grown}) == len(grown) == 50
+        assert {(call.mode, call.seconds) for call in grown} == {(call.mode, call.seconds) for call in calls}
+    assert crowd(calls, 0) == calls
 
 
 def test_rows_have_names_of_their_own_and_some_are_quick() -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ NOT_TAKEN = {
 @click.option("--quick", is_flag=True, help="Only the rows of the quick subset: about 90 seconds.")
 @click.option("--jobs", type=click.IntRange(1, 16), default=3, show_default=True, help="Rows at once.")
 @click.option(
+    "--calls",
+    type=click.IntRange(0, 2000),
+    default=0,
+    help="At least so many calls in every row, to rehearse at speed.  [default: each row's own, mostly 6]",
+)
+@click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Rehearse with your own settings; where Redis and Deepgram are is the rehearsal's.",
@@ -58,6 +65,7 @@ def chaos(
     list_rows: bool,
     quick: bool,
     jobs: int,
+    calls: int,
     config: Path | None,
     seed: int | None,
     minutes: float,
@@ -86,7 +94,7 @@ def chaos(
         if outcome.ok and logs is None:
             shutil.rmtree(work / outcome.row.name, ignore_errors=True)
 
-    outcomes = trio.run(_play, rows, work, jobs, settings, told)
+    outcomes = trio.run(partial(play, rows, work, jobs=jobs, calls=calls, settings=settings, told=told))
     if as_json:
         click.echo(json.dumps(report.document(outcomes), indent=1))
     elif markdown:
@@ -98,10 +106,6 @@ def chaos(
             shutil.rmtree(work, ignore_errors=True)
         return
     raise click.ClickException(f"a promise is broken; logs in {work}")
-
-
-async def _play(rows: Sequence[Row], work: Path, jobs: int, settings: Any, told: Any) -> list[Outcome]:
-    return await play(rows, work, jobs=jobs, settings=settings, told=told)
 
 
 def choose(names: Sequence[str], *, quick: bool) -> list[Row]:

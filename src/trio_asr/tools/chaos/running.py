@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
@@ -12,13 +12,14 @@ import trio
 from trio_asr.tools.chaos.stage import Finding, Row, Stage
 from trio_asr.tools.embedded import EmbeddedServerError
 from trio_asr.tools.rig.account import Account, recovery_s
-from trio_asr.tools.rig.feeder import Feeder
+from trio_asr.tools.rig.feeder import FedCall, Feeder
 from trio_asr.tools.rig.processes import Settings, merged, rig
 from trio_asr.tools.rig.programs import RigError
 from trio_asr.tools.rig.run import Run
 
 MAX_SHIFT_MS = 30.0
 MAX_SPEED = 1.25 + 0.1  # as it arrives: what is sent evenly may arrive in bunches
+FIRST_OTHER = 1000  # the numbers of calls that only make the crowd
 MAX_SECONDS = 300.0  # for a row, whatever happens
 
 
@@ -50,16 +51,17 @@ async def play(
     work: Path,
     *,
     jobs: int,
+    calls: int,
     settings: Settings,
     told: Callable[[Outcome], None],
 ) -> list[Outcome]:
-    """Play rows, so many at once; outcomes in the order of the rows."""
+    """Play rows, so many at once, with at least so many calls each; outcomes in the order of the rows."""
     outcomes: dict[str, Outcome] = {}
     places = trio.CapacityLimiter(jobs)
 
     async def one(row: Row) -> None:
         async with places:
-            outcomes[row.name] = await play_row(row, work / row.name, settings)
+            outcomes[row.name] = await play_row(row, work / row.name, settings, calls)
         told(outcomes[row.name])
 
     async with trio.open_nursery() as nursery:
@@ -68,14 +70,14 @@ async def play(
     return [outcomes[row.name] for row in rows]
 
 
-async def play_row(row: Row, work: Path, settings: Settings) -> Outcome:
+async def play_row(row: Row, work: Path, settings: Settings, calls: int = 0) -> Outcome:
     """Play one row; whatever goes wrong is an outcome."""
     outcome = Outcome(row)
     began = time.monotonic()
     await trio.Path(work).mkdir(parents=True, exist_ok=True)
     try:
         with trio.fail_after(MAX_SECONDS):
-            await _play(row, work, settings, outcome)
+            await _play(row, work, settings, calls, outcome)
     except* (RigError, EmbeddedServerError, OSError) as errors:
         outcome.broken += [str(error) for error in _leaves(errors)]
     except* trio.TooSlowError:
@@ -84,14 +86,16 @@ async def play_row(row: Row, work: Path, settings: Settings) -> Outcome:
     return outcome
 
 
-async def _play(row: Row, work: Path, settings: Settings, outcome: Outcome) -> None:
-    async with rig(work, settings=merged(settings, row.settings), simulate=row.simulate) as r:
+async def _play(row: Row, work: Path, settings: Settings, calls: int, outcome: Outcome) -> None:
+    fed = crowd(row.calls(), calls)
+    room: Settings = {"deepgram": {"max_connections": calls}} if calls else {}
+    async with rig(work, settings=merged(merged(room, settings), row.settings), simulate=row.simulate) as r:
         stage = Stage(r)
         for number in range(row.workers):
             await r.worker().start_and_wait("standby" if number else "active")
         if row.before is not None:
             await row.before(stage)
-        feeder = Feeder(r.valkey.url, row.calls(), maxlen=row.maxlen)
+        feeder = Feeder(r.valkey.url, fed, maxlen=row.maxlen)
         run = Run(r, feeder, by_order=row.by_order, trust_feeder=row.trust_feeder)
 
         async def deed(began: float) -> None:
@@ -102,6 +106,15 @@ async def _play(row: Row, work: Path, settings: Settings, outcome: Outcome) -> N
         finding = Finding(stage, account, run.evidence)
         outcome.broken += stage.broken + row.check(finding) + judge(row, account)
         _fill(outcome, finding)
+
+
+def crowd(calls: list[FedCall], count: int) -> list[FedCall]:
+    """These calls, and others like them until there are `count`, beginning all over a second."""
+    others = [
+        replace(calls[i % len(calls)], id=f"other-{i}", number=FIRST_OTHER + i, begin_s=i / count)
+        for i in range(count - len(calls))
+    ]
+    return calls + others
 
 
 def judge(row: Row, account: Account) -> list[str]:
