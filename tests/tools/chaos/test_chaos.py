@@ -71,7 +71,7 @@ def test_a_crowd_has_calls_and_samples_of_its_own_like_the_rows() -> None:
         assert grown[: len(calls)] == calls
         assert len({call.id for call in grown}) == len({call.number for call in grown}) == len(grown) == 50
         assert {(call.mode, call.seconds) for call in grown} == {(call.mode, call.seconds) for call in calls}
-    assert crowd(calls, 0) == calls
+    assert crowd(ROW.calls(), 0) == ROW.calls()
 
 
 def test_rows_have_names_of_their_own_and_some_are_quick() -> None:
