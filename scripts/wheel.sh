@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 "$python" -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet --require-hashes -r requirements/base.txt  # the build tool is in it, too
+"$work/venv/bin/pip" install --quiet --no-deps --require-hashes -r requirements/base.txt  # the build tool is in it, too
 rm -f "$dist"/trio_asr-*.whl
 "$work/venv/bin/pip" wheel --quiet --no-deps --no-build-isolation --wheel-dir "$dist" .
 wheel=$(ls "$dist"/trio_asr-*.whl)
