@@ -19,8 +19,8 @@ from trio_asr.tools.rig.run import Run
 
 MAX_SHIFT_MS = 30.0
 MAX_SPEED = 1.25 + 0.1  # as it arrives: what is sent evenly may arrive in bunches
-# By so much per call, when all connect at once: the stand-in reads nothing while it shakes hands (5 ms each, of
-# the 5 s over which the pace is measured).
+# By so much per call, when all connect at once: the stand-in reads nothing while it shakes hands (5 ms each,
+# of the 5 s over which the pace is measured).
 CROWD_SPEED = 0.001
 FIRST_OTHER = 1000  # the numbers of calls that only make the crowd
 MAX_SECONDS = 300.0  # for a row, whatever happens
@@ -123,6 +123,7 @@ def crowd(calls: list[FedCall], count: int) -> list[FedCall]:
 def judge(row: Row, account: Account) -> list[str]:
     """The promises that hold in every row."""
     lost, doubled, strangers = (account.total(name) for name in ("lost", "doubled", "strangers"))
+    most_speed = MAX_SPEED + CROWD_SPEED * len(account.calls)
     unended = [call.id for call in account.calls.values() if not call.ended]
     broken = {
         f"{lost} samples lost": lost,
@@ -132,7 +133,7 @@ def judge(row: Row, account: Account) -> list[str]:
         f"shifted by {account.shift_ms:.0f} ms": account.shift_ms >= MAX_SHIFT_MS,
         f"a call had {account.most_connections} connections": account.most_connections > row.connections,
         f"{account.overlaps} connections beside another of their call": account.overlaps and not row.overlaps,
-        f"audio at {account.speed:.2f} times real time": account.speed > MAX_SPEED + CROWD_SPEED * len(account.calls),
+        f"audio at {account.speed:.2f} times real time": account.speed > most_speed,
         f"not ended: {' '.join(unended)}": unended,
         "nothing was fed": not account.total("samples"),
     }
