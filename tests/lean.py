@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 import trio
-from tests.office import AUDIO, ENDS, RATE, EchoProvider, Office, read
+from tests.office import AUDIO, ENDS, RATE, ChannelLink, EchoProvider, Office, read
 
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.core import messages
-from trio_asr.core.messages import Alternative, Channel, Message, Metadata, Results, Word
+from trio_asr.core.messages import Alternative, Channel, Metadata, Results, Word
 from trio_asr.provider import ConnectFailed, Link, LinkClosed
 
 TIMEOUT_S = 10.0
@@ -89,7 +89,7 @@ class LeanProvider(EchoProvider):
             link.close()
 
 
-class LeanLink:
+class LeanLink(ChannelLink):
     """A connection of it."""
 
     request_id = "lean"
@@ -98,7 +98,7 @@ class LeanLink:
         self._provider, self._rate = provider, rate
         self._segment = round(provider.segment_s * rate)
         self._begin = self._end = 0
-        self._send, self._receive = trio.open_memory_channel[Message](1000)
+        super().__init__()
 
     async def send_audio(self, pcm: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -116,16 +116,6 @@ class LeanLink:
         if text == messages.CLOSE_STREAM and not self._provider.mute:
             self._send.send_nowait(Metadata(duration=self._end / self._rate))
             self._send.close()
-
-    async def receive(self) -> Message:
-        try:
-            return await self._receive.receive()
-        except trio.EndOfChannel:
-            raise LinkClosed(1000, "") from None
-
-    def close(self) -> None:
-        self._send.close()
-        self._receive.close()
 
     def _say(self, end: int) -> None:
         begin, self._begin = self._begin, end

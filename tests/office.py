@@ -101,7 +101,24 @@ class RoughBus(MemoryBus):
 # -- the provider --------------------------------------------------------------------------------------------
 
 
-class EchoLink:
+class ChannelLink:
+    """A connection without a socket: what is put into `_send` is what is received, up to its close."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[Message](1000)
+
+    async def receive(self) -> Message:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            raise LinkClosed(1000, "") from None
+
+    def close(self) -> None:
+        self._send.close()
+        self._receive.close()
+
+
+class EchoLink(ChannelLink):
     """A connection that answers each segment of stamped audio at once with what was in it."""
 
     def __init__(self, provider: EchoProvider, number: int, rate: int) -> None:
@@ -114,7 +131,7 @@ class EchoLink:
         query = check({**QUERY, "sample_rate": (str(rate),)})
         self._ear = EchoEar(EchoEngine(segment_ms=provider.segment_ms), query)
         self._begin = self._end = 0
-        self._send, self._receive = trio.open_memory_channel[Message](1000)
+        super().__init__()
 
     async def send_audio(self, pcm: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -135,16 +152,9 @@ class EchoLink:
             self._send.send_nowait(Metadata(duration=self._end / self.rate))
             self._send.close()
 
-    async def receive(self) -> Message:
-        try:
-            return await self._receive.receive()
-        except trio.EndOfChannel:
-            raise LinkClosed(1000, "") from None
-
     def close(self) -> None:
         self.closed = True
-        self._send.close()
-        self._receive.close()
+        super().close()
 
     def _say(self, end: int) -> None:
         begin, self._begin = self._begin, end

@@ -16,13 +16,16 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
-@click.command()
-@click.option(
+config_option = click.option(
     "--config",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The TOML file. Without it /etc/trio-asr/config.toml, if there is one.",
 )
+
+
+@click.command()
+@config_option
 def check(path: Path | None) -> None:
     """Validate the configuration and show it.
 

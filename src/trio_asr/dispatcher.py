@@ -159,7 +159,7 @@ class Dispatcher:
                 self._dead_letter(entry, fields, junk, ends=False)
                 continue
             frame.entry = entry
-            seconds = len(frame.pcm) / 2 / frame.sample_rate
+            seconds = frame.seconds
             share = shares.get(frame.interaction_id)
             if share is None:
                 shares[frame.interaction_id] = Share([frame], seconds)

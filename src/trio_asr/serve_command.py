@@ -15,7 +15,7 @@ from trio_asr.bus.base import Bus
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.bus.redis import RedisBus
 from trio_asr.config import Config, ConfigError, load
-from trio_asr.config_command import Refused
+from trio_asr.config_command import Refused, config_option
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram import DeepgramProvider
 from trio_asr.metrics import Metrics
@@ -31,12 +31,7 @@ GC_THRESHOLDS = (50_000, 20, 50)
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The TOML file. Without it /etc/trio-asr/config.toml, if there is one.",
-)
+@config_option
 def serve(path: Path | None) -> None:
     """Run the daemon until it is stopped.
 
@@ -52,8 +47,7 @@ def serve(path: Path | None) -> None:
     except ConfigError as error:
         raise Refused(str(error)) from error
     config = loaded.config
-    secrets = [secret for secret in (config.deepgram.api_key, config.http.token) if secret is not None]
-    logs.configure(config.log.level, config.log.format, secrets=secrets)
+    logs.configure(config.log.level, config.log.format, secrets=config.secrets)
     log = logs.get("serve")
     for warning in loaded.warnings:
         log.warning(warning)

@@ -10,22 +10,22 @@ from typing import Any
 from urllib.parse import quote
 
 import trio
-from tests.office import Producer
+from tests.office import ChannelLink, Producer
 
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, HttpConfig, Secret
 from trio_asr.core import messages
-from trio_asr.core.messages import Alternative, Channel, Message, Metadata, Results
+from trio_asr.core.messages import Alternative, Channel, Metadata, Results
 from trio_asr.daemon import Daemon
 from trio_asr.metrics import Metrics
 from trio_asr.notify import Notifier
-from trio_asr.provider import Link, LinkClosed
+from trio_asr.provider import Link
 
 TOKEN = "correct-horse-battery"
 SEGMENT_S = 1.0
 
 
-class _Link:
+class _Link(ChannelLink):
     """Says one line per second of audio, and the interim of the next one."""
 
     request_id = "request-1"
@@ -34,7 +34,7 @@ class _Link:
         self._rate, self._lines, self._interim = rate, lines, interim
         self._at = self._said_until = 0.0
         self._number = 0
-        self._send, self._receive = trio.open_memory_channel[Message](1000)
+        super().__init__()
 
     async def send_audio(self, pcm: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -56,12 +56,6 @@ class _Link:
             self._say("", self._at - self._said_until, final=True)
             self._send.send_nowait(Metadata(duration=self._at))
             self._send.close()
-
-    async def receive(self) -> Message:
-        try:
-            return await self._receive.receive()
-        except trio.EndOfChannel:
-            raise LinkClosed(1000, "") from None
 
 
 class Sayer:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from trio_asr.config.deepgram import DeepgramConfig
+from trio_asr.config.secret import Secret
 from trio_asr.config.sections import (
     AsrConfig,
     BusConfig,
@@ -31,6 +32,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     http: HttpConfig = msgspec.field(default_factory=HttpConfig)
     shutdown: ShutdownConfig = msgspec.field(default_factory=ShutdownConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """What no line may show."""
+        return [secret for secret in (self.deepgram.api_key, self.http.token) if secret is not None]
 
 
 # What is part of the object but not a key of the file.

@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from trio_asr.config import Config, Loaded, Secret
+from trio_asr.config_command import config_option
 from trio_asr.tools.doctor.deepgram import Deepgram
 from trio_asr.tools.doctor.findings import Check, Finding, Level, run_checks, threaded
 from trio_asr.tools.doctor.local import Local, read_config
@@ -25,12 +26,7 @@ COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The TOML file. Without it /etc/trio-asr/config.toml, if there is one.",
-)
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
 def doctor(path: Path | None, *, as_json: bool) -> int:
     """Check a deployment: configuration, files, Redis, Deepgram, and how the workers are doing.
@@ -90,8 +86,7 @@ def checks_of(
 
 def _secrets(config: Config) -> list[Secret]:
     """Return what no line may show."""
-    secrets = [one for one in (config.deepgram.api_key, config.http.token) if one is not None]
-    return secrets + secrets_of(config.redis.url)
+    return config.secrets + secrets_of(config.redis.url)
 
 
 def secrets_of(url: str) -> list[Secret]:
