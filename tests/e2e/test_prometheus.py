@@ -126,7 +126,7 @@ async def test_a_healthy_load_fires_nothing_and_every_rule_has_a_value(tmp_path:
     load = Watched(Plan(calls=8, seconds=30, ramp_s=2.0), tmp_path, path)
     report = await load.run()
     try:
-        assert not report.complaints
+        assert not report.failures
         assert [one["health"] for one in await load.prometheus.rules()] == ["ok"] * len(rules)
         await nothing_fired(load)
         await all_recorded(load, [rule["record"] for rule in rules if "record" in rule])
@@ -139,8 +139,8 @@ async def nothing_fired(load: Watched) -> None:
     assert await ask("up == 0", now, back=now - load.began) == []
     assert await ask('ALERTS{alertstate="firing"}', now, back=now - load.began) == []
     # While a load begins some conditions hold that an alert waits for, since results follow the audio. At its
-    # height none does.
-    assert await ask("ALERTS", now) == []
+    # height none does, but for the one that speaks of the machine: this one may have other work.
+    assert await ask('ALERTS{alertname!="asr_overloaded"}', now) == []
 
 
 async def all_recorded(load: Watched, names: list[str]) -> None:

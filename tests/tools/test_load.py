@@ -157,8 +157,17 @@ def test_the_report_works_out_the_cost() -> None:
     assert table(one).row_count > 5
 
 
-def test_a_feeder_that_was_late_is_complained_of() -> None:
-    assert "late with 7 of 100 frames" in report(measured(late=7)).complaints[0]
+def test_a_feeder_that_was_late_is_complained_of_and_no_failure_of_the_daemon() -> None:
+    one = report(measured(late=7))
+    assert "late with 7 of 100 frames" in one.complaints[0]
+    assert one.failures == []
+
+
+def test_what_the_daemon_lost_is_a_failure_and_complained_of() -> None:
+    seen = measured()
+    seen.account.lost = 80
+    one = report(seen)
+    assert one.failures == one.complaints == ["80 samples are lost"]
 
 
 def test_the_page_of_a_sweep_draws_every_run() -> None:

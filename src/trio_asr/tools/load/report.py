@@ -55,9 +55,9 @@ class Report(msgspec.Struct):
     fed: Fed
 
     @property
-    def complaints(self) -> list[str]:
-        """What makes the figures worthless, or shows that the daemon failed."""
-        account, fed = self.account, self.fed
+    def failures(self) -> list[str]:
+        """What shows that the daemon failed."""
+        account = self.account
         return [
             text
             for wrong, text in (
@@ -70,13 +70,16 @@ class Report(msgspec.Struct):
                     account.connections - self.calls,
                     f"{account.connections} connections for {self.calls} calls",
                 ),
-                (
-                    fed.late,
-                    f"the feeder was late with {fed.late} of {fed.frames} frames",
-                ),
             )
             if wrong
         ]
+
+    @property
+    def complaints(self) -> list[str]:
+        """The failures, and what makes the figures worthless though the daemon did its part."""
+        fed = self.fed
+        late = [f"the feeder was late with {fed.late} of {fed.frames} frames"] if fed.late else []
+        return self.failures + late
 
 
 @dataclass(frozen=True)
