@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+import trustme
 from tests.stage import sent
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
@@ -229,7 +230,6 @@ async def test_a_lost_connection_closes_our_stream_too(abrupt: bool, autojump_cl
 
 async def test_wss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requirements 24: the WebSocket takes frames, over TLS as in production."""
-    trustme = pytest.importorskip("trustme")
     authority = trustme.CA()
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(server)

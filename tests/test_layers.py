@@ -13,7 +13,7 @@ SOURCE = Path(trio_asr.__file__).parent
 # From the bottom up. A module may import from its own layer and from those below.
 LAYERS = [
     {"core", "tallies", "machine"},
-    {"config", "deadlines", "logs", "metrics", "notify", "stream", "troubles", "samples"},
+    {"config", "deadlines", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
     {"bus", "provider"},
     {"deepgram", "mock", "committer", "connections", "migration"},
     {"services", "conversation"},

@@ -8,7 +8,6 @@ would end the stream; refusals carry `dg-error` and `dg-request-id` headers and 
 from __future__ import annotations
 
 import math
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, cast
@@ -32,6 +31,7 @@ from trio_asr.core import messages
 from trio_asr.core.messages import Message
 from trio_asr.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.stream import WatchedStream
+from trio_asr.tls import Tls, context
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 QUEUE = 16  # messages between the socket and the receiver: a burst of finals, not more
@@ -65,7 +65,7 @@ class DeepgramProvider:
         self._port = url.port or (443 if self._secure else 80)
         self._path = url.path or "/"
         self._query = url.query
-        self._tls = ssl.create_default_context() if self._secure else None
+        self._tls = context() if self._secure else None
         self._dial = dial or trio.open_tcp_stream
 
     def target(self, sample_rate: int) -> str:
@@ -81,6 +81,7 @@ class DeepgramProvider:
                 with trio.fail_after(self._config.connect_timeout_ms / 1000):
                     stream = await self._reach()
                     streams.append(stream)
+                    await stream.begin()
                     socket = await self._shake_hands(nursery, stream, self.target(sample_rate))
                 opened = True
                 try:
@@ -97,13 +98,7 @@ class DeepgramProvider:
 
     async def _reach(self) -> WatchedStream:
         raw = await self._dial(self._host, self._port)
-        if self._tls is None:
-            return WatchedStream(raw)
-        # SSLStream takes any stream; its type says less than it does.
-        transport = cast("trio.SocketStream", raw)
-        return WatchedStream(
-            trio.SSLStream(transport, self._tls, server_hostname=self._host, https_compatible=True)
-        )
+        return WatchedStream(raw, Tls(self._tls, self._host) if self._tls else None)
 
     async def _shake_hands(
         self, nursery: trio.Nursery, stream: WatchedStream, target: str

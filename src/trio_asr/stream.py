@@ -7,16 +7,23 @@ sending itself, so what the kernel takes at once is given to it at once.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Awaitable
 
 import trio
 
+from trio_asr.tls import READ, Tls
+
 
 class WatchedStream(trio.abc.Stream):
-    """Any stream; the short ways are for plain TCP. Several tasks may send: whole pieces, one by one."""
+    """Any stream, within TLS if that is given; the short ways are for sockets.
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    Several tasks may send: whole pieces, one by one.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, tls: Tls | None = None) -> None:
         self._stream = stream
+        self._tls = tls
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._turn = trio.StrictFIFOLock()
         self._broken = trio.Event()
@@ -24,9 +31,20 @@ class WatchedStream(trio.abc.Stream):
     def send(self, data: bytes | bytearray | memoryview) -> Awaitable[None] | None:
         """Send all of `data`; return what to await for that, None if it is done.
 
+        If that is cancelled, the connection is of no more use.
+
         Raises:
             trio.BrokenResourceError: the connection is gone.
         """
+        if self._tls is not None:
+            try:
+                data = self._tls.encrypt(data)
+            except ssl.SSLError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+        return self._send(data)
+
+    def _send(self, data: bytes | bytearray | memoryview) -> Awaitable[None] | None:
+        """Send what is as the network is to have it. It goes in the order of the calls."""
         if self._socket is None or self._turn.locked():
             return self._send_in_turn(data)
         sent = self._write(self._socket, data)
@@ -62,9 +80,32 @@ class WatchedStream(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
+    async def begin(self) -> None:
+        """Begin TLS, if there is any.
+
+        Raises:
+            ssl.SSLError: the other side is not to be trusted, or does not speak TLS.
+            trio.BrokenResourceError: the connection is gone.
+        """
+        if self._tls is None:
+            return
+        done = False
+        while not done:
+            refusal = None
+            try:
+                done = self._tls.shake_hands()
+            except ssl.SSLError as error:
+                refusal = error
+            await self._stream.send_all(self._tls.outgoing())  # also what is wrong, if anything
+            if refusal is not None:
+                raise refusal
+            if not done:
+                self._tls.incoming(await self._receive_raw(READ))
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        most = READ if max_bytes is None else max_bytes
         try:
-            data = await self._receive(max_bytes)
+            data = await (self._receive_raw(most) if self._tls is None else self._receive(self._tls, most))
         except trio.BrokenResourceError:
             self._broken.set()
             raise
@@ -72,16 +113,30 @@ class WatchedStream(trio.abc.Stream):
             self._broken.set()
         return data
 
-    async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
-        if self._socket is None or max_bytes is None:
-            return await self._stream.receive_some(max_bytes)
+    async def _receive(self, tls: Tls, most: int) -> bytes:
+        waited = False
+        try:
+            while (data := tls.decrypt(most)) is None:
+                if (out := tls.outgoing()) and (rest := self._send(out)) is not None:
+                    await rest
+                tls.incoming(await self._receive_raw(READ))
+                waited = True
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+        if not waited:
+            await trio.lowlevel.checkpoint()
+        return data
+
+    async def _receive_raw(self, most: int) -> bytes | bytearray:
+        if self._socket is None:
+            return await self._stream.receive_some(most)
         while True:
             if self._socket.fileno() < 0:  # closed by another task, between two reads
                 raise trio.ClosedResourceError
             # In this order: what is waited for is hardly ever there already.
             await trio.lowlevel.wait_readable(self._socket)
             try:
-                return os.read(self._socket.fileno(), max_bytes)
+                return os.read(self._socket.fileno(), most)
             except BlockingIOError:
                 continue
             except OSError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trustme
 from click.testing import CliRunner
 from trio_websocket import ConnectionClosed, open_websocket_url
 
@@ -50,7 +51,6 @@ async def test_it_says_where_it_listens_and_ends_cleanly(how: signal.Signals) ->
 
 @pytest.mark.integration
 async def test_it_serves_tls(tmp_path: Path) -> None:
-    trustme = pytest.importorskip("trustme")
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_pem.write_to_path(tmp_path / "key")
