@@ -94,21 +94,23 @@ class Calls:
         self._nursery.start_soon(self._run, slot, receive)
         return slot
 
-    def hand_over(self, interaction_id: str, share: Share, now: float) -> None:
-        """Give a call its share of a batch."""
-        slot = self.slots.get(interaction_id)
-        if slot is None or slot.failed:
-            return  # over before these frames, or to be read again
-        if self.replay_until:
-            handed = entries.key(slot.handed)
-            share = Share.of([frame for frame in share.frames if entries.key(frame.entry) > handed])
-            if not share.frames:
-                return
-        if slot.closing:
-            self._keep(slot, share.frames)
-        elif not slot.hand_over(share, now):
-            self._metrics.overruns.inc()
-            self.restart(interaction_id, "it cannot take its frames")
+    def hand_over(self, shares: Mapping[str, Share], now: float) -> None:
+        """Give every call its share of a batch."""
+        for interaction_id, share in shares.items():
+            slot = self.slots.get(interaction_id)
+            if slot is None or slot.failed:
+                continue  # over before these frames, or to be read again
+            if self.replay_until:
+                handed = entries.key(slot.handed)
+                fresh = [frame for frame in share.frames if entries.key(frame.entry) > handed]
+                if not fresh:
+                    continue
+                share = Share.of(fresh)
+            if slot.closing:
+                self._keep(slot, share.frames)
+            elif not slot.hand_over(share, now):
+                self._metrics.overruns.inc()
+                self.restart(interaction_id, "it cannot take its frames")
 
     def _keep(self, slot: Slot, frames: Frames) -> None:
         """Keep frames that came while their call closes: it goes on with them on a new connection."""

@@ -109,9 +109,7 @@ class Dispatcher:
             stored = await self._patiently(lambda: self._bus.load(unknown))
             for interaction_id, one in zip(unknown, stored, strict=True):
                 self._calls.meet(interaction_id, one, shares[interaction_id].frames)
-        now = trio.current_time()
-        for interaction_id, share in shares.items():
-            self._calls.hand_over(interaction_id, share, now)
+        self._calls.hand_over(shares, trio.current_time())
         if batch.audio:
             self._metrics.reads.inc()
             self._audio_at = batch.audio[taken - 1][0].decode()
@@ -146,9 +144,10 @@ class Dispatcher:
         shares: dict[str, Share] = {}
         limits = self._services.config.interaction  # which a reload may have replaced
         default_rate, room_s = limits.default_sample_rate, ROOM * limits.max_unfinalized_s
+        oldest_ms = self._oldest_ms
         for taken, (raw_id, fields) in enumerate(audio):
             entry = raw_id.decode()
-            if self._oldest_ms and entries.milliseconds(entry) < self._oldest_ms:
+            if oldest_ms and entries.milliseconds(entry) < oldest_ms:
                 self._metrics.backlog_skipped.inc()
                 continue
             try:
@@ -159,13 +158,11 @@ class Dispatcher:
                 self._dead_letter(entry, fields, junk, ends=False)
                 continue
             frame.entry = entry
-            seconds = frame.seconds
             share = shares.get(frame.interaction_id)
             if share is None:
-                shares[frame.interaction_id] = Share([frame], seconds)
-            elif share.seconds + seconds <= room_s:
-                share.frames.append(frame)
-                share.seconds += seconds
+                shares[frame.interaction_id] = Share(frame)
+            elif share.size <= room_s * share.rate * 2:
+                share.add(frame)
             else:
                 return shares, taken
         return shares, len(audio)

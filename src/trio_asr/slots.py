@@ -9,24 +9,33 @@ import trio
 from trio_asr.core import entries
 from trio_asr.core.call import Call
 from trio_asr.core.entries import EntryId
+from trio_asr.core.frames import Frame
 from trio_asr.interaction import Frames, Interaction
 
 
 class Share:
-    """What a batch has for one call."""
+    """What a batch has for one call: frames, their bytes, and the sample rate, nearly always of all of them."""
 
-    __slots__ = ("frames", "seconds")
+    __slots__ = ("frames", "rate", "size")
 
-    def __init__(self, frames: Frames, seconds: float) -> None:
-        self.frames, self.seconds = frames, seconds
+    def __init__(self, first: Frame) -> None:
+        self.frames = [first]
+        self.size, self.rate = len(first.pcm), first.sample_rate
 
     @classmethod
     def of(cls, frames: Frames) -> Share:
-        """The share that is made of these frames."""
-        return cls(frames, sum(frame.seconds for frame in frames))
+        """The share that is made of these frames, at least one."""
+        share = cls(frames[0])
+        for frame in frames[1:]:
+            share.add(frame)
+        return share
+
+    def add(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        self.size += len(frame.pcm)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Slot:
     """A call in progress: its tasks, the channel to them, and how far its frames were handed over."""
 
@@ -62,7 +71,7 @@ class Slot:
         self.active_at = now
         self.handed = frames[-1].entry
         self.held += frames
-        self.held_s += share.seconds
+        self.held_s += share.size / 2 / share.rate
         if not self.room_s:
             self.room_s = self.interaction.scheduler.may_wait(self.held_s, now)
         if self.held_s < self.room_s:
