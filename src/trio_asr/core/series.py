@@ -20,7 +20,7 @@ the silence goes before the next frame, and only the one between was early.
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from collections.abc import Sequence
 
 from trio_asr.core.frames import Frame
@@ -34,16 +34,16 @@ class Repeats:
     """Recognises entries that are byte-identical to one of the last `REPEAT_WINDOW`."""
 
     def __init__(self) -> None:
-        self._seen: deque[int] = deque(maxlen=REPEAT_WINDOW)
+        self._seen = array("q")  # some more than the window at times; objects would take five times the room
         self._highest = -(2**63)  # the highest seq so far: an entry with a higher one is no repeat
 
     def is_repeat(self, seq: int, digest: int) -> bool:
         """Note an entry of this `seq` and 64-bit hash, and say whether it was there."""
         if seq > self._highest:
             self._highest = seq
-        elif digest in self._seen:
+        elif digest in self._seen[-REPEAT_WINDOW:]:
             return True
-        self._seen.append(digest)
+        self._note([digest])
         return False
 
     def all_new(self, frames: Sequence[Frame]) -> bool:
@@ -52,8 +52,13 @@ class Repeats:
         if first is None or last is None or first <= self._highest:
             return False
         self._highest = last
-        self._seen.extend([frame.digest for frame in frames])
+        self._note([frame.digest for frame in frames])
         return True
+
+    def _note(self, digests: list[int]) -> None:
+        self._seen.fromlist(digests)
+        if len(self._seen) > 2 * REPEAT_WINDOW:
+            del self._seen[:-REPEAT_WINDOW]
 
 
 class Series:
