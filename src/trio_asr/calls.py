@@ -100,15 +100,12 @@ class Calls:
             slot = self.slots.get(interaction_id)
             if slot is None or slot.failed:
                 continue  # over before these frames, or to be read again
-            if self.replay_until:
-                handed = entries.key(slot.handed)
-                fresh = [frame for frame in share.frames if entries.key(frame.entry) > handed]
-                if not fresh:
-                    continue
-                share = Share.of(fresh)
+            rest = share.after(slot.handed) if self.replay_until else share
+            if rest is None:
+                continue
             if slot.closing:
-                self._keep(slot, share.frames)
-            elif not slot.hand_over(share, now):
+                self._keep(slot, rest.frames)
+            elif not slot.hand_over(rest, now):
                 self._metrics.overruns.inc()
                 self.restart(interaction_id, "it cannot take its frames")
 

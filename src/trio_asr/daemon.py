@@ -34,7 +34,7 @@ from trio_asr.provider import Provider
 from trio_asr.services import Services
 from trio_asr.slots import Slot
 from trio_asr.troubles import Troubles
-from trio_asr.web.app import create_app, not_ready
+from trio_asr.web.app import create_app
 from trio_asr.web.history import History
 from trio_asr.web.server import serve as serve_web
 from trio_asr.web.view import Role
@@ -262,7 +262,6 @@ class Daemon:
     def _become(self, role: Role) -> None:
         if role != self._role:
             self._role = role
-            self._metrics.set_role(role)
             self._log.info(f"Now {role}")
             if role != "stopping":
                 self._notifier.status(role)
@@ -277,4 +276,3 @@ class Daemon:
             self._notifier.watchdog()
             self._metrics.loop_late(max(0.0, trio.current_time() - due))
             self.history.note(due, len(self.slots))
-            self._metrics.ready.set(not not_ready(self, trio.current_time()))

@@ -14,7 +14,7 @@ from trio_asr.interaction import Frames, Interaction
 
 
 class Share:
-    """What a batch has for one call: frames, their bytes, and the sample rate, nearly always of all of them."""
+    """What a batch has for one call: the frames, their bytes, and the sample rate, nearly always of all."""
 
     __slots__ = ("frames", "rate", "size")
 
@@ -33,6 +33,12 @@ class Share:
     def add(self, frame: Frame) -> None:
         self.frames.append(frame)
         self.size += len(frame.pcm)
+
+    def after(self, entry: EntryId) -> Share | None:
+        """What of it was read after `entry`, if anything."""
+        key = entries.key(entry)
+        frames = [frame for frame in self.frames if entries.key(frame.entry) > key]
+        return Share.of(frames) if frames else None
 
 
 @dataclass(eq=False, slots=True)

@@ -1,6 +1,6 @@
 """The routes. They only read: nothing that a request does changes the daemon."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import trio
@@ -27,18 +27,22 @@ def create_app(view: View, metrics: Metrics, config: Config) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the old worker's order is easier on the eye
 
-    def health() -> tuple[dict[str, Any], int]:
-        return _health(view, metrics, config.http.degraded_after_s, trio.current_time())
+    patience_s = config.http.degraded_after_s
+
+    def health() -> ResponseReturnValue:
+        problems = _lasting(view, patience_s, trio.current_time())
+        return _health(view, metrics, problems), _status(problems)
 
     def ready() -> ResponseReturnValue:
         reasons = not_ready(view, trio.current_time())
         body = {"status": "not ready" if reasons else "ready", "role": view.role, "reasons": reasons}
-        return body, 503 if reasons else 200
+        return body, _status(reasons)
 
     def exposition() -> ResponseReturnValue:
+        now = trio.current_time()
         metrics.set_role(view.role)
-        metrics.ready.set(not not_ready(view, trio.current_time()))
-        metrics.health(health()[1], view.problems(trio.current_time()))
+        metrics.ready.set(not not_ready(view, now))
+        metrics.health(_status(_lasting(view, patience_s, now)), view.problems(now))
         return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 
     _page(app, "/health", health)
@@ -78,12 +82,20 @@ def not_ready(view: View, now: float) -> list[str]:
     return reasons + [f"{name} for {seconds:.0f} s" for name, seconds in view.problems(now).items()]
 
 
-def _health(view: View, metrics: Metrics, patience_s: float, now: float) -> tuple[dict[str, Any], int]:
-    """The old worker's fields, the worker's role, and what has been wrong for at least ``patience_s``."""
-    lasting = {name: round(age, 1) for name, age in view.problems(now).items() if age >= patience_s}
+def _lasting(view: View, patience_s: float, now: float) -> dict[str, float]:
+    """What has been wrong for at least ``patience_s``, and for how long, in seconds."""
+    return {name: round(age, 1) for name, age in view.problems(now).items() if age >= patience_s}
+
+
+def _status(wrong: Collection[str]) -> int:
+    return 503 if wrong else 200
+
+
+def _health(view: View, metrics: Metrics, problems: Mapping[str, float]) -> dict[str, Any]:
+    """The old worker's fields, the worker's role, and what is wrong."""
     connections = view.active_connections
     body = {
-        "status": "degraded" if lasting else "ok",
+        "status": "degraded" if problems else "ok",
         "service": SERVICE,
         "provider": view.provider,
         "activeBuffers": view.active_buffers,
@@ -91,6 +103,4 @@ def _health(view: View, metrics: Metrics, patience_s: float, now: float) -> tupl
         "role": view.role,
         "metrics": metrics.seed_snapshot(),
     }
-    if lasting:
-        body["problems"] = lasting
-    return body, 503 if lasting else 200
+    return body | {"problems": problems} if problems else body
