@@ -146,6 +146,8 @@ class _DeepgramLink:
     that `websockets` makes. That masks in C, and saves two turns of the event loop.
     """
 
+    __slots__ = ("_socket", "_stream", "request_id")
+
     def __init__(self, socket: WebSocketConnection, stream: WatchedStream) -> None:
         self._socket, self._stream = socket, stream
         self.request_id = _header(socket.handshake_headers, b"dg-request-id")

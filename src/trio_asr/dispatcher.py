@@ -162,7 +162,8 @@ class Dispatcher:
             if share is None:
                 shares[frame.interaction_id] = Share(frame)
             elif share.size <= room_s * share.rate * 2:
-                share.add(frame)
+                share.frames.append(frame)  # not by a method: this is for every frame of every call
+                share.size += len(frame.pcm)
             else:
                 return shares, taken
         return shares, len(audio)

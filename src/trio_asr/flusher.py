@@ -137,7 +137,7 @@ class FlushScheduler:
     def _hand_on(self, feed: Feed, now: float) -> None:
         """Hand on what is due, and see to it that what is not will be; leave to the task what has to wait."""
         timeline, rate, pacer = self._timeline, feed.rate, self._pacer
-        while self._stuck is None and not feed.scope.cancel_called:
+        while self._stuck is None:
             unsent = timeline.unsent(rate)
             # Nothing will be added to what there is: no more comes, or only of another rate.
             last = self._input_over or timeline.sent + unsent < timeline.received
@@ -158,17 +158,17 @@ class FlushScheduler:
             chunk = timeline.take(limit, self._due_since(due, now))
             if chunk is None:
                 return
-            audio_s = (chunk.end - chunk.start) / rate
-            self._flushed(audio_s, now, remains=chunk.end - chunk.start < unsent)
-            pacer.sent(audio_s, now)
             try:
                 feed.chunks.send_nowait(chunk)
             except trio.WouldBlock:
                 self._stuck = chunk
                 self._wake.set()
             except trio.BrokenResourceError:
-                self._finish()  # the next connection is sent it again
+                self._finish()  # the connection is over: the next one is sent it again
                 return
+            audio_s = (chunk.end - chunk.start) / rate
+            self._flushed(audio_s, now, remains=chunk.end - chunk.start < unsent)
+            pacer.sent(audio_s, now)
             if chunk.end == timeline.received and not last:
                 return
 

@@ -21,6 +21,8 @@ class WatchedStream(trio.abc.Stream):
     Several tasks may send: whole pieces, one by one.
     """
 
+    __slots__ = ("_broken", "_socket", "_stream", "_tls", "_turn")
+
     def __init__(self, stream: trio.abc.Stream, tls: Tls | None = None) -> None:
         self._stream = stream
         self._tls = tls

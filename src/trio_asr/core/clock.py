@@ -13,6 +13,8 @@ from bisect import bisect_left, bisect_right
 class ClockMap:
     """Maps one connection's seconds to timeline samples, for audio of one rate."""
 
+    __slots__ = ("_at", "_next", "_to", "rate", "sent")
+
     def __init__(self, rate: int) -> None:
         self.rate = rate
         self.sent = 0  # samples this connection was sent

@@ -37,6 +37,8 @@ class Intervals(Protocol):
 class FlushPolicy:
     """Decides when the unsent audio of one call is due. All times in seconds."""
 
+    __slots__ = ("_waiting_since", "flushes", "intervals", "last_flush")
+
     def __init__(self, intervals: Intervals) -> None:
         self.intervals = intervals
         self.flushes = 0
@@ -101,6 +103,8 @@ class Pacer:
     when it exceeds `BACKLOG_S` until less than a chunk is left; bursts would use up the window and leave
     gaps.
     """
+
+    __slots__ = ("_sent", "_step_until", "_total", "catching_up", "rate")
 
     WINDOW_S = 5.0
     BACKLOG_S = 1.0

@@ -33,6 +33,8 @@ LATE_WINDOW = 64  # a frame this far behind is late; further behind, the series 
 class Repeats:
     """Recognises entries that are byte-identical to one of the last `REPEAT_WINDOW`."""
 
+    __slots__ = ("_highest", "_seen")
+
     def __init__(self) -> None:
         self._seen = array("q")  # some more than the window at times; objects would take five times the room
         self._highest = -(2**63)  # the highest seq so far: an entry with a higher one is no repeat
@@ -63,6 +65,8 @@ class Repeats:
 
 class Series:
     """Follows one call's `seq` and says how much silence stands for what is missing before a frame."""
+
+    __slots__ = ("_due", "_last", "_max_fill_ms", "_owed")
 
     def __init__(self, max_fill_ms: int) -> None:
         self._max_fill_ms = max_fill_ms

@@ -78,6 +78,8 @@ class Chunk(NamedTuple):
 class Timeline:
     """The cursors, the audio between them, and where it came from."""
 
+    __slots__ = ("_audio", "_base", "_segments", "_sources", "finalized", "sent")
+
     def __init__(self, place: Place) -> None:
         self.finalized = self.sent = place.finalized
         self._base = 2 * place.finalized  # the position of _audio[0]
@@ -201,14 +203,15 @@ class Timeline:
         """
         if not self.finalized <= sample <= self.received:
             raise ValueError(f"cannot finalize {sample}: {self.finalized}..{self.received}")
-        place = self.place(sample)
         self.finalized = sample
         self.sent = max(self.sent, sample)
         position = 2 * sample
         del self._audio[: position - self._base]
         self._base = position
-        while len(self._sources) > 1 and self._sources[0].end <= position:
-            self._sources.popleft()
+        sources = self._sources
+        while len(sources) > 1 and sources[0].end <= position:
+            sources.popleft()
+        place = self.place(sample)
         while len(self._segments) > 2 and self._segments[2].start <= sample:
             del self._segments[0]  # the one before stays: an utterance may be told of after its audio
         return place
