@@ -18,7 +18,7 @@ from trio_asr.tools.chaos import command, report
 from trio_asr.tools.chaos.command import chaos, choose, own_settings
 from trio_asr.tools.chaos.mix import FAULTS, mixed
 from trio_asr.tools.chaos.rows import ROWS
-from trio_asr.tools.chaos.running import Outcome, crowd, judge, play_row
+from trio_asr.tools.chaos.running import Outcome, Terms, crowd, judge, play_row
 from trio_asr.tools.chaos.stage import of_seconds
 from trio_asr.tools.rig.account import Account, CallAccount
 from trio_asr.tools.rig.processes import toml
@@ -137,7 +137,7 @@ def test_the_report_in_three_forms() -> None:
 @pytest.mark.integration
 def test_exit_code_0_and_figures_when_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "ROWS", [replace(ROW, calls=of_seconds(3.0))])
-    code, output, _ = run("calm", "--json")
+    code, output, _ = run("calm", "--wss", "--json")
     assert code == 0
     (figures,) = json.loads(output)
     assert (figures["samples"], figures["covered"], figures["ok"]) == (6 * 3 * 8000, 6 * 3 * 8000, True)
@@ -156,6 +156,6 @@ def test_exit_code_1_when_a_promise_breaks(monkeypatch: pytest.MonkeyPatch) -> N
 
 async def test_what_cannot_be_started_is_an_outcome(tmp_path: Path) -> None:
     with trio.fail_after(60):
-        outcome = await play_row(replace(ROW, simulate=("--no-such-option",)), tmp_path, {})
+        outcome = await play_row(replace(ROW, simulate=("--no-such-option",)), tmp_path, Terms())
     assert not outcome.ok
     assert "no-such-option" in outcome.broken[0]

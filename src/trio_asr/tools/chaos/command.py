@@ -19,7 +19,7 @@ from rich.console import Console
 from trio_asr.tools.chaos import report
 from trio_asr.tools.chaos.mix import mixed
 from trio_asr.tools.chaos.rows import ROWS
-from trio_asr.tools.chaos.running import Outcome, play
+from trio_asr.tools.chaos.running import Outcome, Terms, play
 from trio_asr.tools.chaos.stage import Row
 
 #: Of an operator's own settings these are the rig's: they say where things are.
@@ -43,6 +43,7 @@ NOT_TAKEN = {
     default=0,
     help="At least so many calls in every row, to rehearse at speed.  [default: each row's own, mostly 6]",
 )
+@click.option("--wss", is_flag=True, help="Connect within TLS, as in production.")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -66,6 +67,7 @@ def chaos(
     quick: bool,
     jobs: int,
     calls: int,
+    wss: bool,
     config: Path | None,
     seed: int | None,
     minutes: float,
@@ -84,7 +86,7 @@ def chaos(
             click.echo(f"{row.name:16} {row.title}{'  (quick)' if row.quick else ''}")
         return
     rows = [mixed(seed, minutes)] if seed is not None else choose(names, quick=quick)
-    settings = own_settings(config) if config else {}
+    terms = Terms(own_settings(config) if config else {}, calls, wss)
     console = Console(stderr=True)
     work = logs or Path(tempfile.mkdtemp(prefix="trio-asr-chaos-"))
     console.print(f"{len(rows)} rows, {jobs} at once; logs in {work}")
@@ -94,7 +96,7 @@ def chaos(
         if outcome.ok and logs is None:
             shutil.rmtree(work / outcome.row.name, ignore_errors=True)
 
-    outcomes = trio.run(partial(play, rows, work, jobs=jobs, calls=calls, settings=settings, told=told))
+    outcomes = trio.run(partial(play, rows, work, jobs=jobs, terms=terms, told=told))
     if as_json:
         click.echo(json.dumps(report.document(outcomes), indent=1))
     elif markdown:

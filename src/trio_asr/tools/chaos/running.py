@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -24,6 +25,15 @@ MAX_SPEED = 1.25 + 0.1  # as it arrives: what is sent evenly may arrive in bunch
 CROWD_SPEED = 0.001
 FIRST_OTHER = 1000  # the numbers of calls that only make the crowd
 MAX_SECONDS = 300.0  # for a row, whatever happens
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What every row is played with."""
+
+    settings: Settings = field(default_factory=dict[str, dict[str, Any]])  # a row's own go on top
+    calls: int = 0  # at least so many
+    wss: bool = False
 
 
 @dataclass
@@ -54,17 +64,16 @@ async def play(
     work: Path,
     *,
     jobs: int,
-    calls: int,
-    settings: Settings,
+    terms: Terms,
     told: Callable[[Outcome], None],
 ) -> list[Outcome]:
-    """Play rows, so many at once, with at least so many calls each; outcomes in the order of the rows."""
+    """Play rows, so many at once; outcomes in the order of the rows."""
     outcomes: dict[str, Outcome] = {}
     places = trio.CapacityLimiter(jobs)
 
     async def one(row: Row) -> None:
         async with places:
-            outcomes[row.name] = await play_row(row, work / row.name, settings, calls)
+            outcomes[row.name] = await play_row(row, work / row.name, terms)
         told(outcomes[row.name])
 
     async with trio.open_nursery() as nursery:
@@ -73,14 +82,14 @@ async def play(
     return [outcomes[row.name] for row in rows]
 
 
-async def play_row(row: Row, work: Path, settings: Settings, calls: int = 0) -> Outcome:
+async def play_row(row: Row, work: Path, terms: Terms) -> Outcome:
     """Play one row; whatever goes wrong is an outcome."""
     outcome = Outcome(row)
     began = time.monotonic()
     await trio.Path(work).mkdir(parents=True, exist_ok=True)
     try:
         with trio.fail_after(MAX_SECONDS):
-            await _play(row, work, settings, calls, outcome)
+            await _play(row, work, terms, outcome)
     except* (RigError, EmbeddedServerError, OSError) as errors:
         outcome.broken += [str(error) for error in _leaves(errors)]
     except* trio.TooSlowError:
@@ -89,10 +98,11 @@ async def play_row(row: Row, work: Path, settings: Settings, calls: int = 0) -> 
     return outcome
 
 
-async def _play(row: Row, work: Path, settings: Settings, calls: int, outcome: Outcome) -> None:
-    fed = crowd(row.calls(), calls)
-    room: Settings = {"deepgram": {"max_connections": calls}} if calls else {}
-    async with rig(work, settings=merged(merged(room, settings), row.settings), simulate=row.simulate) as r:
+async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
+    fed = crowd(row.calls(), terms.calls)
+    room: Settings = {"deepgram": {"max_connections": terms.calls}} if terms.calls else {}
+    settings = merged(room, terms.settings, row.settings)
+    async with rig(work, settings=settings, simulate=row.simulate, wss=terms.wss) as r:
         stage = Stage(r)
         for number in range(row.workers):
             await r.worker().start_and_wait("standby" if number else "active")

@@ -7,7 +7,6 @@ and a warm-up, the second at the end of the window; what a look costs the daemon
 from __future__ import annotations
 
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection
@@ -29,9 +28,10 @@ from trio_asr.tools.load.feeder import Fed, Order
 from trio_asr.tools.load.measure import Page, cpu_s, pin, rss_bytes
 from trio_asr.tools.load.plan import Plan
 from trio_asr.tools.load.report import Measured, Reading, Report, Usage, report
+from trio_asr.tools.rig.certificate import self_signed
 from trio_asr.tools.rig.evidence import PAGE, documents
 from trio_asr.tools.rig.processes import START_S, Worker, toml
-from trio_asr.tools.rig.programs import Program, RigError
+from trio_asr.tools.rig.programs import Program
 
 IDLE_S = 3.0  # the daemon is watched doing nothing for so long
 FEEDER_START_S = 2.0  # an interpreter on a busy machine
@@ -135,9 +135,9 @@ class Load:
     async def _simulator(self, stack: AsyncExitStack) -> tuple[Program, str]:
         command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0"]
         if self._where.wss:
-            certificate, key = await trio.to_thread.run_sync(self_signed, self.work)
-            command += ["--tls-cert", str(certificate), "--tls-key", str(key)]
-            self.environment["SSL_CERT_FILE"] = str(certificate)
+            certificate = await trio.to_thread.run_sync(self_signed, self.work)
+            command += certificate.options
+            self.environment |= certificate.trust
         program = self._program("simulator", command)
         stack.push_async_callback(program.aclose)
         await program.start()
@@ -251,18 +251,3 @@ def _pages(client: redis.Redis, stream: str) -> list[tuple[bytes, dict[bytes, by
         if len(page) < PAGE:
             return entries
         start = "(" + page[-1][0].decode()
-
-
-def self_signed(work: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 and its key, by the `openssl` command."""
-    certificate, key = work / "certificate.pem", work / "key.pem"
-    command = [
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-        *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"),
-        *("-keyout", str(key), "-out", str(certificate)),
-    ]
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=30)  # noqa: S603
-    except (OSError, subprocess.SubprocessError) as error:
-        raise RigError(f"no certificate for wss: {error}") from error
-    return certificate, key

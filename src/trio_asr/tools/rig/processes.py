@@ -14,6 +14,7 @@ import trio
 from trio_asr.config.environment import API_KEY, OVERRIDES, RETIRED
 from trio_asr.tools.children import clean_environment, get
 from trio_asr.tools.embedded import EmbeddedValkey, free_port
+from trio_asr.tools.rig.certificate import self_signed
 from trio_asr.tools.rig.http import request
 from trio_asr.tools.rig.programs import POLL_S, Program, RigError
 
@@ -94,13 +95,20 @@ class Worker(Program):
 class Rig:
     """All of it. `work` keeps logs and configurations."""
 
-    def __init__(self, work: Path, valkey: EmbeddedValkey, simulator: Simulator, settings: Settings) -> None:
+    def __init__(
+        self,
+        work: Path,
+        valkey: EmbeddedValkey,
+        simulator: Simulator,
+        settings: Settings,
+        environment: Mapping[str, str],
+    ) -> None:
         self.work = work
         self.valkey = valkey
         self.simulator = simulator
         self.settings = settings
         self.workers: list[Worker] = []
-        self._environment = clean_environment({*OVERRIDES, *RETIRED, API_KEY}) | {API_KEY: "rig"}
+        self._environment = {**environment, API_KEY: "rig"}
 
     def worker(self, settings: Settings | None = None) -> Worker:
         """One more worker, not started yet, with `settings` on top of the rig's."""
@@ -130,20 +138,25 @@ async def rig(
     settings: Settings | None = None,
     simulate: tuple[str, ...] = ("--segment-ms", "1000"),
     valkey_options: Mapping[str, str] | None = None,
+    wss: bool = False,
 ) -> AsyncIterator[Rig]:
     """A Valkey with its append-only file and a simulator, both up, and no worker yet."""
-    valkey = EmbeddedValkey(appendonly=True, options=valkey_options)
-    await trio.to_thread.run_sync(valkey.start)
     environment = clean_environment({*OVERRIDES, *RETIRED, API_KEY})
     command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0", "--control-port", "0", *simulate]
+    if wss:
+        certificate = await trio.to_thread.run_sync(self_signed, work)
+        command += certificate.options
+        environment |= certificate.trust
+    valkey = EmbeddedValkey(appendonly=True, options=valkey_options)
+    await trio.to_thread.run_sync(valkey.start)
     program = Program("simulator", command, environment, work / "simulator.log")
     built: Rig | None = None
     try:
         await program.start()
         control = await program.said("http://", within=START_S)
-        url = await program.said("ws://", within=START_S)
+        url = await program.said("wss://" if wss else "ws://", within=START_S)
         simulator = Simulator(program, url.split()[0], int(control.rsplit(":", 1)[1]))
-        built = Rig(work, valkey, simulator, settings or {})
+        built = Rig(work, valkey, simulator, settings or {}, environment)
         yield built
     finally:
         with trio.CancelScope(shield=True):  # bounded by the programs' own time limits
