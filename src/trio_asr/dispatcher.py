@@ -160,9 +160,9 @@ class Dispatcher:
             frame.entry = entry
             share = shares.get(frame.interaction_id)
             if share is None:
-                shares[frame.interaction_id] = Share(frame)
+                shares[frame.interaction_id] = Share([frame], len(frame.pcm))
             elif share.size <= room_s * share.rate * 2:
-                share.frames.append(frame)  # not by a method: this is for every frame of every call
+                share.frames.append(frame)
                 share.size += len(frame.pcm)
             else:
                 return shares, taken

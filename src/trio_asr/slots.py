@@ -9,7 +9,6 @@ import trio
 from trio_asr.core import entries
 from trio_asr.core.call import Call
 from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import Frame
 from trio_asr.interaction import Frames, Interaction
 
 
@@ -18,21 +17,13 @@ class Share:
 
     __slots__ = ("frames", "rate", "size")
 
-    def __init__(self, first: Frame) -> None:
-        self.frames = [first]
-        self.size, self.rate = len(first.pcm), first.sample_rate
+    def __init__(self, frames: Frames, size: int) -> None:
+        self.frames, self.size, self.rate = frames, size, frames[0].sample_rate
 
     @classmethod
     def of(cls, frames: Frames) -> Share:
         """The share that is made of these frames, at least one."""
-        share = cls(frames[0])
-        for frame in frames[1:]:
-            share.add(frame)
-        return share
-
-    def add(self, frame: Frame) -> None:
-        self.frames.append(frame)
-        self.size += len(frame.pcm)
+        return cls(frames, sum(len(frame.pcm) for frame in frames))
 
     def after(self, entry: EntryId) -> Share | None:
         """What of it was read after `entry`, if anything."""

@@ -67,11 +67,6 @@ class Frame(msgspec.Struct, gc=False):
     digest: int = 0  # a hash of the envelope, by which a repeat is recognised
     entry: EntryId = ""  # where it was read
 
-    @property
-    def seconds(self) -> float:
-        """The duration of the audio."""
-        return len(self.pcm) / 2 / self.sample_rate
-
 
 class CallEnd(msgspec.Struct, frozen=True, gc=False):
     """A call is over: no more audio of it is expected (though late frames happen)."""
