@@ -12,6 +12,7 @@ from trio_asr.config import Config, DeepgramConfig
 from trio_asr.core import messages
 from trio_asr.deepgram import DeepgramProvider
 from trio_asr.provider import ConnectFailed, Link, LinkClosed
+from trio_asr.tls import context
 from trio_asr.tools.doctor.findings import Report
 
 STEP_S = 5.0
@@ -72,9 +73,7 @@ class Deepgram:
             return not self._secure or await self._tls(report, stream)
 
     async def _tls(self, report: Report, stream: trio.SocketStream) -> bool:
-        secured = trio.SSLStream(
-            stream, ssl.create_default_context(), server_hostname=self._host, https_compatible=True
-        )
+        secured = trio.SSLStream(stream, context(), server_hostname=self._host, https_compatible=True)
         try:
             with trio.fail_after(STEP_S):
                 await secured.do_handshake()
