@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from trio_asr.config.environment import API_KEY, OVERRIDES, RETIRED
+from trio_asr.config.environment import OLD_VARIABLES
 from trio_asr.tools.children import clean_environment
 from trio_asr.tools.embedded import free_port
 from trio_asr.tools.rig.feeder import Feeder, calls
@@ -27,7 +27,7 @@ async def serve(config: str, tmp_path: Path, **environment: str) -> subprocess.C
     """Run the daemon with this configuration until it ends by itself."""
     path = tmp_path / "config.toml"
     path.write_text(config)
-    env = clean_environment({*OVERRIDES, *RETIRED, API_KEY}) | environment
+    env = clean_environment(OLD_VARIABLES) | environment
     with trio.fail_after(20):
         done = await trio.run_process(
             [sys.executable, "-m", "trio_asr", "serve", "--config", str(path)],

@@ -95,6 +95,9 @@ RETIRED: dict[str, str] = {
     "ASR_AUDIO_DUMP_FORMAT": _NO_DUMP,
 }
 
+# All variables of the old worker. A worker that a tool starts must not find them by chance in a shell.
+OLD_VARIABLES = frozenset({*OVERRIDES, *RETIRED, API_KEY})
+
 
 def retired_in(env: Mapping[str, str]) -> list[str]:
     """A warning for each variable that is set and no longer read; without its value, which may be secret."""

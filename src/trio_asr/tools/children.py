@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 import trio
 
 
-def clean_environment(without: set[str]) -> dict[str, str]:
+def clean_environment(without: Collection[str]) -> dict[str, str]:
     """Ours, less what would configure a child behind our back."""
     return {name: value for name, value in os.environ.items() if name not in without}
 

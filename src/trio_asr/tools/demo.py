@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_asr.config.environment import API_KEY, OVERRIDES, RETIRED
+from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.samples import shipped_samples
 from trio_asr.tools.audio import load, seconds
 from trio_asr.tools.children import clean_environment, get
@@ -75,7 +75,7 @@ class Demo:
         self._recordings = recordings
         self._console = console
         self._work = work
-        self._environment = clean_environment({*OVERRIDES, *RETIRED, API_KEY})
+        self._environment = clean_environment(OLD_VARIABLES)
         self._http_port = free_port()
         self._report = Report(
             {

@@ -16,7 +16,7 @@ import redis
 import trio
 
 from trio_asr.config import RedisConfig
-from trio_asr.config.environment import API_KEY, OVERRIDES, RETIRED
+from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.tools.children import clean_environment
 from trio_asr.tools.doctor.command import checks_of
@@ -383,7 +383,7 @@ async def test_a_deployment_at_work(tmp_path: Path) -> None:
         worker = r.worker()
         await worker.start_and_wait()
         await trio.sleep(1.5)  # the first floor is committed
-        environment = clean_environment({*OVERRIDES, *RETIRED, API_KEY}) | {API_KEY: KEY}
+        environment = clean_environment(OLD_VARIABLES) | {API_KEY: KEY}
         command = [sys.executable, "-m", "trio_asr", "doctor", "--config", str(worker.config)]
         said = []
         for more in ([], ["--json"]):

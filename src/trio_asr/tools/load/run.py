@@ -19,7 +19,7 @@ import msgspec
 import redis
 import trio
 
-from trio_asr.config.environment import API_KEY, OVERRIDES, RETIRED
+from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.tools.children import clean_environment
 from trio_asr.tools.connection import connect
 from trio_asr.tools.embedded import EmbeddedValkey, free_port
@@ -63,7 +63,7 @@ class Load:
             plan, audio_stream=f"{self.prefix}audio_stream", end_stream=f"{self.prefix}call_end"
         )
         self._where, self.work, self._progress = where, work, progress
-        self.environment = clean_environment({*OVERRIDES, *RETIRED, API_KEY}) | {API_KEY: "load"}
+        self.environment = clean_environment(OLD_VARIABLES) | {API_KEY: "load"}
 
     async def run(self) -> Report:
         """All of it. Raises `RigError`, `EmbeddedServerError` or `redis.RedisError`."""

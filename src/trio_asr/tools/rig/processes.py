@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from trio_asr.config.environment import API_KEY, OVERRIDES, RETIRED
+from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.tools.children import clean_environment, get
 from trio_asr.tools.embedded import EmbeddedValkey, free_port
 from trio_asr.tools.rig.certificate import self_signed
@@ -141,7 +141,7 @@ async def rig(
     wss: bool = False,
 ) -> AsyncIterator[Rig]:
     """A Valkey with its append-only file and a simulator, both up, and no worker yet."""
-    environment = clean_environment({*OVERRIDES, *RETIRED, API_KEY})
+    environment = clean_environment(OLD_VARIABLES)
     command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0", "--control-port", "0", *simulate]
     if wss:
         certificate = await trio.to_thread.run_sync(self_signed, work)
