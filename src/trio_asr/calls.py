@@ -214,9 +214,8 @@ class Calls:
     async def _reload(self, slot: Slot) -> None:
         outbox = slot.call.outbox
         (stored,) = await self._services.patiently(partial(self._bus.load, [outbox.interaction_id]))
-        self._reloaded.append(
-            (slot, stored if stored.rev else outbox.stored)
-        )  # none: Redis has lost its data
+        kept = stored if stored.rev else outbox.stored  # nothing at all: Redis has lost its data
+        self._reloaded.append((slot, kept))
 
     def begin_reloaded(self) -> Rewind:
         """Begin the calls that restart, just before the reader goes back for them.

@@ -59,6 +59,7 @@ def test_the_window_is_bounded() -> None:
     assert not repeats.is_repeat(0, 0)
     last = 10 * REPEAT_WINDOW - REPEAT_WINDOW + 1
     assert repeats.is_repeat(last, last)
+    assert not repeats.is_repeat(last - 1, last - 1)
 
 
 # -- holes ---------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def create_app(view: View, metrics: Metrics, config: Config) -> QuartTrio:
     patience_s = config.http.degraded_after_s
 
     def health() -> ResponseReturnValue:
-        problems = _lasting(view, patience_s, trio.current_time())
+        problems = _lasting(view.problems(trio.current_time()), patience_s)
         return _health(view, metrics, problems), _status(problems)
 
     def ready() -> ResponseReturnValue:
@@ -42,7 +42,8 @@ def create_app(view: View, metrics: Metrics, config: Config) -> QuartTrio:
         now = trio.current_time()
         metrics.set_role(view.role)
         metrics.ready.set(not not_ready(view, now))
-        metrics.health(_status(_lasting(view, patience_s, now)), view.problems(now))
+        problems = view.problems(now)
+        metrics.health(_status(_lasting(problems, patience_s)), problems)
         return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 
     _page(app, "/health", health)
@@ -82,9 +83,9 @@ def not_ready(view: View, now: float) -> list[str]:
     return reasons + [f"{name} for {seconds:.0f} s" for name, seconds in view.problems(now).items()]
 
 
-def _lasting(view: View, patience_s: float, now: float) -> dict[str, float]:
+def _lasting(problems: Mapping[str, float], patience_s: float) -> dict[str, float]:
     """What has been wrong for at least ``patience_s``, and for how long, in seconds."""
-    return {name: round(age, 1) for name, age in view.problems(now).items() if age >= patience_s}
+    return {name: round(age, 1) for name, age in problems.items() if age >= patience_s}
 
 
 def _status(wrong: Collection[str]) -> int:
