@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import trio
-from tests.office import AUDIO, ENDS, EchoLink, EchoProvider, Office, Producer, office, settings
+from tests.office import (
+    AUDIO,
+    ENDS,
+    EchoLink,
+    EchoProvider,
+    Office,
+    Producer,
+    RoughBus,
+    office,
+    settings,
+)
 from tests.stage import whole
 from trio.testing import MockClock
 
@@ -16,6 +27,7 @@ from trio_asr.bus import memory
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.config import Config
 from trio_asr.config.sections import RedisConfig
+from trio_asr.core.checkpoint import Stored
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.simulator.stamps import stamp
 
@@ -36,6 +48,14 @@ def complete(on: Office, producer: Producer) -> bool:
         at = final["end_ms"]
     seqs = [final["seq"] for final in finals]
     return whole(finals, producer.samples, producer.number) and seqs == sorted(set(seqs))
+
+
+class SlowToLoad(RoughBus):
+    load_s = 0.0
+
+    async def load(self, owners: Sequence[str]) -> list[Stored]:
+        await trio.sleep(self.load_s)
+        return await super().load(owners)
 
 
 # -- junk ----------------------------------------------------------------------------------------------------
@@ -223,6 +243,33 @@ async def test_frames_while_the_call_closes(autojump_clock: MockClock) -> None:
         assert on.calls.slots == {}
         assert on.happened(call) == ["started", "ended", "resumed", "ended"]
         assert on.events(call)[-1]["reason"] == "call_end"
+
+
+async def test_late_frames_read_together_with_a_call_that_is_unknown(autojump_clock: MockClock) -> None:
+    """Their call is over before Redis has said what it knows of the other; neither loses anything."""
+    provider, store = EchoProvider(), MemoryStore()
+    bus = SlowToLoad(store)
+    async with office(provider=provider, store=store, bus=bus) as on:
+        call, other = on.producer(1), on.producer(2)
+        call.speak(0.5)
+        call.end()
+        provider.mute = True
+        await trio.sleep(5)
+        bus.load_s = 60
+        call.speak(0.5)
+        other.speak(0.5)
+        await trio.sleep(1)
+        provider.mute = False
+        assert call.id in on.calls.slots
+        await trio.sleep(40)
+        bus.load_s = 0
+        await trio.sleep(60)
+        call.end()
+        other.end()
+        await on.over(call, other)
+        assert complete(on, call)
+        assert complete(on, other)
+        assert on.happened(call) == ["started", "ended", "resumed", "ended"]
 
 
 async def test_half_a_sample_at_the_end_joins_the_late_frames(autojump_clock: MockClock) -> None:

@@ -17,7 +17,7 @@ from trio_asr.simulator.board import Board
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings
 from trio_asr.simulator.stamps import stamp
-from trio_asr.slots import Share, Slot
+from trio_asr.slots import Slot
 
 FRAME_S = 0.02
 
@@ -35,18 +35,18 @@ class CountedCall(Call):
 class Desk:
     """One call in its slot, given frames as the dispatcher gives them."""
 
-    def __init__(self, call: CountedCall, slot: Slot) -> None:
-        self.call, self.slot = call, slot
+    def __init__(self, call: CountedCall, slot: Slot, receive: trio.MemoryReceiveChannel[Frames]) -> None:
+        self.call, self.slot, self.receive = call, slot, receive
         self.done = trio.Event()
         self.samples = self._seq = 0
 
-    def speak(self, seconds: float = FRAME_S) -> bool:
-        count = round(seconds * RATE)
+    def speak(self, seconds: float = FRAME_S, rate: int = RATE) -> bool:
+        count = round(seconds * rate)
         self._seq += 1
-        frame = Frame("call", stamp(1, self.samples, count), RATE, self._seq, self._seq * 20, "tenant")
+        frame = Frame("call", stamp(1, self.samples, count), rate, self._seq, self._seq * 20, "tenant")
         self.samples += count
         frame.entry, frame.digest = f"{self._seq}-0", self._seq
-        return self.slot.hand_over(Share.of([frame]), trio.current_time())
+        return not self.slot.held.add(frame) or self.slot.hand_over(trio.current_time())
 
     async def talk(self, seconds: float) -> None:
         for _ in range(round(seconds / FRAME_S)):
@@ -65,7 +65,7 @@ async def sit(on: Stage, nursery: trio.Nursery, room: int = 256) -> Desk:
         Outbox("call", Topics("transcript.call", "asr_events", 1000), stored), Bounds(1000, 120)
     )
     send, receive = trio.open_memory_channel[Frames](room)
-    desk = Desk(call, Slot(Interaction(call, on.services), send, trio.current_time()))
+    desk = Desk(call, Slot(Interaction(call, on.services), send, trio.current_time()), receive)
 
     async def run() -> None:
         await desk.slot.interaction.run(receive)
@@ -95,12 +95,25 @@ async def test_frames_held_back_leave_by_timer_when_no_more_come(autojump_clock:
         desk.speak(0.5)
         await trio.sleep(0.1)
         desk.speak(0.1)
-        assert desk.slot.held
+        assert desk.slot.held.frames
         await trio.sleep(3)
         assert on.sent() == [0.0, 0.5]  # 500 ms after the last flush
-        assert not desk.slot.held
+        assert not desk.slot.held.frames
         await desk.hang_up()
         assert whole(on.finals(), desk.samples)
+
+
+async def test_frames_of_another_rate_are_not_held_back(autojump_clock: MockClock) -> None:
+    """The connection of the rate before is over with them."""
+    async with stage() as (on, nursery):
+        desk = await sit(on, nursery)
+        desk.speak(0.5)
+        await trio.sleep(0.1)
+        desk.speak(0.02, 2 * RATE)
+        assert not desk.slot.held.frames
+        await desk.hang_up()
+        assert len(on.connections) == 2
+        assert [final["connection"] for final in on.finals()] == [1, 2]
 
 
 async def test_frames_held_back_are_not_forgotten_with_their_connection(autojump_clock: MockClock) -> None:
@@ -112,7 +125,7 @@ async def test_frames_held_back_are_not_forgotten_with_their_connection(autojump
         desk.speak(0.1)
         simulator.board.strike(Faults(abort_after_s=0))
         await trio.sleep(0.1)
-        assert not desk.slot.held
+        assert not desk.slot.held.frames
         await trio.sleep(20)
         assert len(on.connections) == 2
         await desk.hang_up()
@@ -123,5 +136,13 @@ async def test_a_call_that_cannot_take_its_frames_says_so(autojump_clock: MockCl
     async with stage() as (on, nursery):
         desk = await sit(on, nursery, room=1)
         assert desk.speak(0.5)
+        assert not desk.speak(0.5)
+        nursery.cancel_scope.cancel()
+
+
+async def test_nor_does_one_that_is_failing(autojump_clock: MockClock) -> None:
+    async with stage() as (on, nursery):
+        desk = await sit(on, nursery)
+        desk.receive.close()
         assert not desk.speak(0.5)
         nursery.cancel_scope.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from trio_asr.core.outbox import Item, Outbox, Topics
 from trio_asr.core.recent import Recent
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.services import Services
-from trio_asr.slots import Share, Slot
+from trio_asr.slots import Held, Slot
 
 FRAMES = 256  # batches that a call may be behind; its reader never waits, so one or two is what happens
 MAX_LATE = 10_000  # frames kept for a call that is closing; beyond, they are read again from the stream
@@ -59,20 +59,20 @@ class Calls:
 
     # -- beginning -------------------------------------------------------------------------------------
 
-    def unknown(self, arrivals: Mapping[str, Share]) -> list[str]:
+    def unknown(self, arrivals: Mapping[str, Held]) -> list[str]:
         """Return the ids of calls that are not in progress and may have something new among `arrivals`."""
         return [
             interaction_id
-            for interaction_id, share in arrivals.items()
+            for interaction_id, held in arrivals.items()
             if interaction_id not in self.slots
-            and self._past.get(interaction_id, -1) < entries.key(share.frames[-1].entry)
+            and self._past.get(interaction_id, -1) < entries.key(held.frames[-1].entry)
         ]
 
-    def meet(self, interaction_id: str, stored: Stored, frames: Frames) -> None:
-        """Begin a call that was not in progress, unless all of `frames` were dealt with before it ended."""
+    def meet(self, interaction_id: str, stored: Stored, held: Held) -> None:
+        """Begin a call that was not in progress, unless all that is held was dealt with before it ended."""
         until = entries.key(decode_checkpoint(stored.state).place.entry)
-        if entries.key(frames[-1].entry) > until:
-            self.begin(interaction_id, stored)
+        if entries.key(held.frames[-1].entry) > until:
+            self.begin(interaction_id, stored).held = held
         else:
             self._remember(interaction_id, until)
 
@@ -94,29 +94,23 @@ class Calls:
         self._nursery.start_soon(self._run, slot, receive)
         return slot
 
-    def hand_over(self, shares: Mapping[str, Share], now: float) -> None:
-        """Give every call its share of a batch."""
-        for interaction_id, share in shares.items():
+    def hand_over(self, arrivals: Iterable[str], now: float) -> None:
+        """See to the calls that have got frames worth it: they get what is held, or wait for more."""
+        for interaction_id in arrivals:
             slot = self.slots.get(interaction_id)
-            if slot is None or slot.failed:
-                continue  # over before these frames, or to be read again
-            rest = share.after(slot.handed) if self.replay_until else share
-            if rest is None:
-                continue
-            if slot.closing:
-                self._keep(slot, rest.frames)
-            elif not slot.hand_over(rest, now):
+            if slot is None or not slot.held.frames:
+                continue  # over before these frames, or they had left already
+            if slot.failed:
+                slot.held.take()  # to be read again
+            elif slot.closing:
+                self._keep(slot)
+            elif not slot.hand_over(now):
                 self._metrics.overruns.inc()
                 self.restart(interaction_id, "it cannot take its frames")
 
-    def _keep(self, slot: Slot, frames: Frames) -> None:
+    def _keep(self, slot: Slot) -> None:
         """Keep frames that came while their call closes: it goes on with them on a new connection."""
-        self._metrics.late_frames.inc(len(frames))
-        slot.handed = frames[-1].entry
-        if len(slot.late) < MAX_LATE:
-            slot.late += frames
-        else:
-            slot.failed = True  # its checkpoint says where to read again
+        self._metrics.late_frames.inc(slot.keep(MAX_LATE))
 
     # -- ending ----------------------------------------------------------------------------------------
 
@@ -142,9 +136,9 @@ class Calls:
         """Take no more frames for this call: its tasks finish what they have."""
         if reason and slot.end is None:
             slot.end = slot.call.last_entry, reason
-        slot.closing = True
         slot.release()
-        if slot.held:
+        slot.closing = True
+        if slot.held.frames:
             self.restart(slot.call.id, "it cannot take its frames")
         slot.frames.close()
 
@@ -177,13 +171,17 @@ class Calls:
             connections=call.connection,
         )
         self._restarts.pop(call.id, None)
+        self._keep(slot)  # what was read with calls that are unknown, and waits for those
         if slot.failed or (slot.late and call.timeline.half_sample):
             await self._reload(slot)  # the other half of that sample begins the late frames
             return
         del self.slots[call.id]
         self._remember(call.id, entries.key(call.last_entry))
         if slot.late:
-            self.begin(call.id, call.outbox.stored).hand_over(Share.of(slot.late), trio.current_time())
+            fresh = self.begin(call.id, call.outbox.stored)
+            for frame in slot.late:
+                fresh.held.add(frame)
+            fresh.hand_over(trio.current_time())
             if slot.late_end:
                 self.end(call.id, slot.late_end, "call_end")
 
@@ -199,12 +197,11 @@ class Calls:
         slot = self.slots.get(interaction_id)
         if slot is not None and not slot.failed:
             self._log.warning("Call restarts from its checkpoint", why=why, **slot.call.names)
-            slot.failed = True
+            slot.fail()
             slot.scope.cancel()
 
     async def _restart_later(self, slot: Slot) -> None:
-        slot.failed = True
-        slot.late, slot.held = [], []
+        slot.fail()
         slot.call.timeline.finalize(slot.call.timeline.received)  # it may wait for long: let go of the audio
         await self._services.committer.forget(slot.call.outbox)
         backoff = self._restarts.setdefault(slot.call.id, Backoff(RESTART_BASE_S, RESTART_CAP_S))

@@ -25,7 +25,7 @@ from trio_asr.core.entries import EntryId
 from trio_asr.core.frames import Junk, NotAudio, decode_end, decode_frame
 from trio_asr.core.reading import REPLAY_MARGIN_MS, ReaderBox, dead_letter
 from trio_asr.services import Services
-from trio_asr.slots import Share
+from trio_asr.slots import Held
 
 MAX_ENDS = 10_000  # ends that wait for the audio before them
 HOLD_S = 0.1
@@ -103,13 +103,13 @@ class Dispatcher:
             await trio.sleep(HOLD_S)
 
     async def _take(self, batch: Batch) -> None:
-        shares, taken = self._sort(batch.audio)
-        unknown = self._calls.unknown(shares)
+        arrivals, taken = self._sort(batch.audio)
+        unknown = self._calls.unknown(arrivals)
         if unknown:
             stored = await self._patiently(lambda: self._bus.load(unknown))
             for interaction_id, one in zip(unknown, stored, strict=True):
-                self._calls.meet(interaction_id, one, shares[interaction_id].frames)
-        self._calls.hand_over(shares, trio.current_time())
+                self._calls.meet(interaction_id, one, arrivals[interaction_id])
+        self._calls.hand_over(arrivals, trio.current_time())
         if batch.audio:
             self._metrics.reads.inc()
             self._audio_at = batch.audio[taken - 1][0].decode()
@@ -136,16 +136,18 @@ class Dispatcher:
                 "Audio was trimmed before it could be read; see MAXLEN at the producers", until=until
             )
 
-    def _sort(self, audio: Sequence[RawEntry]) -> tuple[dict[str, Share], int]:
-        """Decode a batch and sort it by call; what cannot be used goes to the dead letters.
+    def _sort(self, audio: Sequence[RawEntry]) -> tuple[dict[str, Held], int]:
+        """Decode a batch and put each frame to its call; what cannot be used goes to the dead letters.
 
-        Return how many entries were taken, too: no more than any call has room for, the rest is read again.
+        Return the calls that have something to decide, unknown ones included, and how many entries were
+        taken: not many more than any call has room for, the rest is read again.
         """
-        shares: dict[str, Share] = {}
+        arrivals: dict[str, Held] = {}
+        slots, replaying = self._calls.slots, self._calls.replay_until > 0
         limits = self._services.config.interaction  # which a reload may have replaced
         default_rate, room_s = limits.default_sample_rate, ROOM * limits.max_unfinalized_s
         oldest_ms = self._oldest_ms
-        for taken, (raw_id, fields) in enumerate(audio):
+        for taken, (raw_id, fields) in enumerate(audio, 1):
             entry = raw_id.decode()
             if oldest_ms and entries.milliseconds(entry) < oldest_ms:
                 self._metrics.backlog_skipped.inc()
@@ -158,15 +160,18 @@ class Dispatcher:
                 self._dead_letter(entry, fields, junk, ends=False)
                 continue
             frame.entry = entry
-            share = shares.get(frame.interaction_id)
-            if share is None:
-                shares[frame.interaction_id] = Share([frame], len(frame.pcm))
-            elif share.size <= room_s * share.rate * 2:
-                share.frames.append(frame)
-                share.size += len(frame.pcm)
+            slot = slots.get(frame.interaction_id)
+            if slot is None:
+                held = arrivals.setdefault(frame.interaction_id, Held())
+            elif replaying and entries.key(entry) <= entries.key(slot.latest):
+                continue
             else:
-                return shares, taken
-        return shares, len(audio)
+                held = slot.held
+            if held.add(frame):
+                arrivals[frame.interaction_id] = held
+                if held.size > room_s * frame.sample_rate * 2:
+                    return arrivals, taken
+        return arrivals, len(audio)
 
     def _dead_letter(self, entry: EntryId, fields: list[bytes], junk: Junk, *, ends: bool) -> None:
         stream = self._config.redis.call_end_stream if ends else self._config.redis.audio_stream

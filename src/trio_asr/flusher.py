@@ -28,7 +28,6 @@ from trio_asr.services import Services
 LEASE_CHECK_S = 0.25
 WAIT_LOG_S = 5.0
 SLACK_S = 0.25  # of the timer: half the default interval, so that two flushes of three need not set it
-ROUNDING_S = 1e-6  # ten times 0.02 is less than 0.2
 
 
 class FlushScheduler:
@@ -69,23 +68,22 @@ class FlushScheduler:
         elif (rate := self._timeline.rate()) and self._timeline.unsent(rate):
             self.policy.arrived(now)
 
-    def may_wait(self, seconds: float, now: float) -> float:
-        """Return how much audio may be held back, given that it begins to be: less makes nothing due.
+    def may_wait(self, size: int, rate: int, now: float) -> int:
+        """Return how many bytes of audio may be held back, of which `size` are there: less makes nothing due.
 
         It is asked for in time, whether or not more of it comes.
         """
-        if self._feed is None:
-            return 0.0
-        rate = self._feed.rate
-        room_s = self.policy.enough_s() - self._timeline.unsent(rate) / rate - ROUNDING_S
-        if seconds >= room_s:
-            return 0.0
+        if self._feed is None or rate != self._feed.rate:
+            return 0
+        room = 2 * (self.policy.enough(rate) - self._timeline.unsent(rate))
+        if size >= room:
+            return 0
         self.policy.arrived(now)
         due = max(self.policy.timer(), self._hold_until)
         if due <= now:
-            return 0.0
+            return 0
         self._wake_at(due)
-        return room_s
+        return room
 
     def enough(self, now: float) -> None:
         """Take note that what comes next, together with what is there, is to leave at once."""

@@ -9,27 +9,33 @@ import trio
 from trio_asr.core import entries
 from trio_asr.core.call import Call
 from trio_asr.core.entries import EntryId
+from trio_asr.core.frames import Frame
 from trio_asr.interaction import Frames, Interaction
 
 
-class Share:
-    """What a batch has for one call: the frames, their bytes, and the sample rate, nearly always of all."""
+class Held:
+    """What was read for a call and not handed to it yet: frames, their bytes, and how many may wait.
 
-    __slots__ = ("frames", "rate", "size")
+    `room` is a number of bytes: less is not worth a wake-up. With 0 there is something to decide.
+    """
 
-    def __init__(self, frames: Frames, size: int) -> None:
-        self.frames, self.size, self.rate = frames, size, frames[0].sample_rate
+    __slots__ = ("frames", "room", "size")
 
-    @classmethod
-    def of(cls, frames: Frames) -> Share:
-        """The share that is made of these frames, at least one."""
-        return cls(frames, sum(len(frame.pcm) for frame in frames))
+    def __init__(self) -> None:
+        self.frames: Frames = []
+        self.size = self.room = 0
 
-    def after(self, entry: EntryId) -> Share | None:
-        """What of it was read after `entry`, if anything."""
-        key = entries.key(entry)
-        frames = [frame for frame in self.frames if entries.key(frame.entry) > key]
-        return Share.of(frames) if frames else None
+    def add(self, frame: Frame) -> bool:
+        """Hold this frame, too; say whether there is something to decide."""
+        self.frames.append(frame)
+        self.size += len(frame.pcm)
+        return self.size >= self.room
+
+    def take(self) -> Frames:
+        """Return the frames and hold none."""
+        frames = self.frames
+        self.frames, self.size, self.room = [], 0, 0
+        return frames
 
 
 @dataclass(eq=False, slots=True)
@@ -38,14 +44,12 @@ class Slot:
 
     interaction: Interaction
     frames: trio.MemorySendChannel[Frames]
-    active_at: float  # when a frame came or the cursor moved, or the call was otherwise not idle
+    active_at: float  # when frames were handed over or the cursor moved, or the call was otherwise not idle
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     end: tuple[EntryId, str] | None = None  # where and why it ends, once that is known
     closing: bool = False
     failed: bool = False  # its frames are read again when it restarts
-    held: Frames = field(default_factory=list)  # not worth a wake-up yet
-    held_s: float = 0.0
-    room_s: float = 0.0  # so much of it would be
+    held: Held = field(default_factory=Held)
     late: Frames = field(default_factory=list)  # came while it was closing
     late_end: EntryId = ""  # and so did another end
     handed: EntryId = entries.ORIGIN  # the last entry handed over
@@ -60,33 +64,56 @@ class Slot:
     def call(self) -> Call:
         return self.interaction.call
 
-    def hand_over(self, share: Share, now: float) -> bool:
-        """Give frames to the call; False if it is hopelessly behind."""
-        frames = share.frames
+    @property
+    def latest(self) -> EntryId:
+        """The last entry read for this call."""
+        return self.held.frames[-1].entry if self.held.frames else self.handed
+
+    def hand_over(self, now: float) -> bool:
+        """Let the call have what is held, or decide to wait for more; False if it is hopelessly behind."""
+        held, scheduler = self.held, self.interaction.scheduler
         if self.first == entries.ORIGIN:
-            self.first = frames[0].entry
-        self.active_at = now
-        self.handed = frames[-1].entry
-        self.held += frames
-        self.held_s += share.size / 2 / share.rate
-        if not self.room_s:
-            self.room_s = self.interaction.scheduler.may_wait(self.held_s, now)
-        if self.held_s < self.room_s:
+            self.first = held.frames[0].entry
+        if not held.room:
+            held.room = scheduler.may_wait(held.size, held.frames[0].sample_rate, now)
+        if held.size < held.room:
             return True
-        self.interaction.scheduler.enough(now)
-        self.release()
-        return not self.held
+        scheduler.enough(now)
+        return self.release()
 
     def release(self) -> bool:
-        """Let the call have what was held back; False if there is nothing or it cannot take it."""
-        if not self.held:
+        """Let the call have what is held; False if there is nothing or it cannot take it."""
+        frames = self.held.frames
+        if not frames or self.closing:
             return False
         try:
-            self.frames.send_nowait(self.held)
-        except trio.WouldBlock:
+            self.frames.send_nowait(frames)
+        except (trio.WouldBlock, trio.BrokenResourceError):  # it is behind, or about to fail
             return False
-        self.held, self.held_s, self.room_s = [], 0.0, 0.0
+        self.handed = frames[-1].entry
+        self.active_at = trio.current_time()
+        self.held.take()
         return True
+
+    def keep(self, most: int) -> int:
+        """Keep what came while the call closes, unless that would be more than `most`; return how many came.
+
+        It goes on with them on a new connection; beyond `most`, its checkpoint says where to read again.
+        """
+        frames = self.held.take()
+        if frames:
+            self.handed = frames[-1].entry
+            if len(self.late) < most:
+                self.late += frames
+            else:
+                self.fail()
+        return len(frames)
+
+    def fail(self) -> None:
+        """Hold nothing for it any more: it is read again."""
+        self.failed = True
+        self.late = []
+        self.held.take()
 
     def progress(self, now: float) -> float:
         """Look at the cursor; return when it last moved."""
@@ -102,7 +129,7 @@ class Slot:
         if self.failed:
             return self.begin()
         floor = call.floor()
-        if floor is None and entries.key(self.handed) > entries.key(call.last_entry):
+        if floor is None and entries.key(self.latest) > entries.key(call.last_entry):
             floor = self.begin() if call.last_entry == entries.ORIGIN else call.last_entry
         if floor is None and self.late:
             floor = self.late[0].entry

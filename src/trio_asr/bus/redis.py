@@ -1,8 +1,8 @@
 """The Bus on Redis or Valkey (6.2 or newer), over redis-py's blocking client in worker threads.
 
-In batches that costs less CPU than the native-async client. Reading and writing have a connection each: with
-one for both, every command waits for the other's BLOCK, which is what starved the old worker. redis-py's own
-retries are off: by default it repeats a timed-out EVALSHA by itself.
+In batches that costs less CPU than the native-async client. What comes often has a connection of its own, one
+for reading and one for commits: with one for both, every command waits for the other's BLOCK, which is what
+starved the old worker. redis-py's own retries are off: by default it repeats a timed-out EVALSHA by itself.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from trio_asr.bus import groups
 from trio_asr.bus.base import Answer, Batch, BusUnavailable, Consumer, RawEntry, Tenure
+from trio_asr.bus.line import Command, Line
 from trio_asr.bus.thread import WorkerThread
 from trio_asr.core import entries
 from trio_asr.core.checkpoint import Commit, Outcome, Stored
@@ -70,8 +71,10 @@ class RedisBus:
         self._lease_key, self._fence_key = prefix + "lease", prefix + "fence"
         self._live_key, self._state_prefix = prefix + "live", prefix + "call:"
         self._reader_key = prefix + "reader"
-        self._read_client = _client(url, SOCKET_TIMEOUT_S + BLOCK_MS / 1000)
-        self._client = _client(url, SOCKET_TIMEOUT_S)
+        self._client = redis.Redis.from_url(url, **_options(SOCKET_TIMEOUT_S))
+        blocking = _options(SOCKET_TIMEOUT_S + BLOCK_MS / 1000)
+        self._reading = Line(redis.ConnectionPool.from_url(url, **blocking))
+        self._writing = Line(self._client.connection_pool)
         self._read_thread, self._thread = WorkerThread("redis-read"), WorkerThread("redis")
         self._commit = self._client.register_script(_script("commit.lua"))
         self._lease = self._client.register_script(_script("lease.lua"))
@@ -128,10 +131,7 @@ class RedisBus:
         return stored
 
     def _load(self, owners: Sequence[str]) -> list[Stored]:
-        pipe = self._client.pipeline(transaction=False)
-        for owner in owners:
-            pipe.hmget(self._state_key(owner), ["rev", "state"])
-        replies = cast("list[list[bytes | None]]", pipe.execute())
+        replies = self._writing.ask(*(("HMGET", self._state_key(owner), "rev", "state") for owner in owners))
         return [Stored(int(rev), state) if rev and state else Stored() for rev, state in replies]
 
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
@@ -152,15 +152,13 @@ class RedisBus:
     def _read(self, audio_after: EntryId, ends_after: EntryId, pause_s: float) -> Batch:
         # Here, since this thread wakes anyway: for the event loop it would be one turn more for every read.
         time.sleep(max(0.0, pause_s))
-        # A pipeline is served in one go: if the position is there still, nothing after it was cut off unread.
-        pipe = self._read_client.pipeline(transaction=False)
-        for command in (
+        # Sent together, they are served in one go: if the position is there still, nothing after it was cut
+        # off unread.
+        there, reply = self._reading.ask(
             ("XRANGE", self._audio, audio_after, audio_after),
             ("XREAD", "COUNT", self._count, "BLOCK", BLOCK_MS, "STREAMS",
              self._audio, self._ends, audio_after, ends_after),
-        ):  # fmt: skip
-            pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-        there, reply = pipe.execute()
+        )  # fmt: skip
         found = {bytes(name): cast("list[RawEntry]", found) for name, found in reply or ()}
         audio, ends = found.get(self._audio.encode(), []), found.get(self._ends.encode(), [])
         trimmed = None if there or not audio else self._trimmed(audio_after, audio[0][0].decode())
@@ -176,7 +174,7 @@ class RedisBus:
         until = entries.before(first)
         if position in (entries.ORIGIN, until):
             return None
-        oldest = cast("list[tuple[bytes, object]]", self._read_client.xrange(self._audio, count=1))
+        (oldest,) = self._reading.ask(("XRANGE", self._audio, "-", "+", "COUNT", 1))
         begin = oldest[0][0].decode() if oldest else entries.ORIGIN
         return until if entries.key(begin) > entries.key(position) else None
 
@@ -195,15 +193,15 @@ class RedisBus:
         return [_judge(reply) for reply in replies]
 
     def _execute(self, commits: Sequence[Commit]) -> list[Any]:
-        pipe = self._client.pipeline(transaction=False)
+        commands: list[Command] = []
         for owner, rev, state, writes, live in commits:
             keys = [self._fence_key, self._state_key(owner), self._live_key]
-            args: list[Any] = [self._token, rev, state, owner, 0 if live else ENDED_TTL_MS]
+            args: list[str | bytes | int] = [self._token, rev, state, owner, 0 if live else ENDED_TTL_MS]
             for stream, data, maxlen in writes:
                 keys.append(stream)
                 args += (maxlen, data)
-            pipe.evalsha(self._commit.sha, len(keys), *keys, *args)
-        return pipe.execute(raise_on_error=False)
+            commands.append(("EVALSHA", self._commit.sha, len(keys), *keys, *args))
+        return self._writing.ask(*commands, raise_on_error=False)
 
     async def show_lag(self, audio: EntryId, ends: EntryId) -> None:
         await self._run(functools.partial(self._show_lag, audio, ends))
@@ -223,7 +221,8 @@ class RedisBus:
         self._read_thread.close()
         self._thread.close()
         self._client.close()
-        self._read_client.close()
+        self._reading.close()
+        self._writing.close()
 
     # -- inside ----------------------------------------------------------------------------------------
 
@@ -239,19 +238,16 @@ class RedisBus:
             raise BusUnavailable(_describe(error)) from error
 
 
-def _client(url: str, timeout_s: float) -> redis.Redis:
-    client = redis.Redis.from_url(
-        url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_timeout=False,
-        health_check_interval=0,
-        protocol=2,
-        client_name="trio-asr",
-    )
-    client.set_response_callback("XREAD", lambda reply, **_: reply)
-    return client
+def _options(timeout_s: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "health_check_interval": 0,
+        "protocol": 2,
+        "client_name": "trio-asr",
+    }
 
 
 def _script(name: str) -> str:

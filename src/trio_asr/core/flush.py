@@ -56,10 +56,13 @@ class FlushPolicy:
         self.last_flush = now
         self._waiting_since = now if remains else None
 
-    def enough_s(self) -> float:
-        """Return how much audio is due at once, in seconds."""
-        ms = self.intervals.min_chunk_ms if self.flushes else self.intervals.initial_ms
-        return ms / 1000
+    def enough_ms(self) -> int:
+        """Return how much audio is due at once, in milliseconds."""
+        return self.intervals.min_chunk_ms if self.flushes else self.intervals.initial_ms
+
+    def enough(self, rate: int) -> int:
+        """Return how many samples that is."""
+        return -(-self.enough_ms() * rate // 1000)
 
     def age(self, now: float) -> float:
         """Return for how long unsent audio has waited, in seconds."""
@@ -69,7 +72,7 @@ class FlushPolicy:
         """Return when the unsent audio is due: ``-inf`` at once, ``inf`` never."""
         if unsent_s <= 0 or self._waiting_since is None:
             return math.inf
-        return -math.inf if unsent_s >= self.enough_s() else self.timer()
+        return -math.inf if unsent_s >= self.enough_ms() / 1000 else self.timer()
 
     def timer(self) -> float:
         """Return when audio is due that is not enough by itself, but waits already."""
@@ -84,7 +87,7 @@ class FlushPolicy:
         since_last = None if self.last_flush is None else round((now - self.last_flush) * 1000)
         return {
             "audio_ms": round(unsent_s * 1000),
-            "needed_ms": round(self.enough_s() * 1000),
+            "needed_ms": self.enough_ms(),
             "since_last_flush_ms": since_last,
             "buffer_age_ms": round(self.age(now) * 1000),
             "max_interval_ms": self.intervals.max_interval_ms,
