@@ -24,7 +24,7 @@ from trio_asr.metrics import Metrics
 from trio_asr.troubles import Troubles
 
 MAX_BATCH = 500  # commits per round trip: some milliseconds of Redis' time
-ROUND = 3  # commits that are worth a round trip: where more come, rounds come sooner, up to twice as often
+ROUND = 4  # commits that are worth a round trip: where more come, rounds come sooner, up to thrice as often
 REFUSED_RETRY_S = 1.0
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
 TROUBLE = "commits"  # a Redis that can be read may still not be written
@@ -132,7 +132,7 @@ class Committer:
                 commits.append(commit)
         if commits:
             wanted_s = self._gap_s * ROUND / len(commits)
-            self._gap_s = min(self._bus.cadence_s, max(self._bus.cadence_s / 2, wanted_s))
+            self._gap_s = min(self._bus.cadence_s, max(self._bus.cadence_s / 3, wanted_s))
             self._in_flight = {commit.owner for commit in commits}
             answers = await self._commit(commits)
             self._in_flight = set()

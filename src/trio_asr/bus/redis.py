@@ -36,7 +36,7 @@ READ_BYTES = 8 * 1024 * 1024  # what one read should bring at the most; large en
 # Reads are as far apart as brings about `BATCH` entries, within bounds: few cost nearly as much as many, but
 # many make many calls due at once, and the last of them wait for the first.
 BATCH = 400
-LEAST_CADENCE_S, CADENCE_S = 0.02, 0.04
+LEAST_CADENCE_S, CADENCE_S = 0.01, 0.04
 COMMIT_CADENCE_S = 0.015  # nor commits than this
 SOCKET_TIMEOUT_S = 3.0
 ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints outlive their call by a day
