@@ -25,8 +25,8 @@ from trio.testing import MockClock
 from trio_asr import calls as calls_module
 from trio_asr.bus import memory
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.config import Config
-from trio_asr.config.sections import RedisConfig
+from trio_asr.config import Config, InteractionConfig
+from trio_asr.config.sections import FlushConfig, RedisConfig
 from trio_asr.core.checkpoint import Stored
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.simulator.stamps import stamp
@@ -357,6 +357,19 @@ async def test_an_idle_call_ends_and_later_audio_resumes_it(autojump_clock: Mock
         await on.over(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended", "resumed", "ended"]
+
+
+async def test_a_call_is_not_idle_while_its_frames_are_held(autojump_clock: MockClock) -> None:
+    """Chunks may be longer than the idle time."""
+    flush = FlushConfig(min_chunk_ms=5000, max_interval_ms=8000, max_chunk_ms=5000)
+    config = Config(flush=flush, interaction=InteractionConfig(idle_timeout_ms=1000))
+    async with office(config) as on:
+        call = on.producer()
+        await call.talk(12)
+        assert on.happened(call) == ["started"]
+        await on.over(call)
+        assert on.events(call)[-1]["reason"] == "idle"
+        assert complete(on, call)
 
 
 async def test_a_call_is_not_idle_while_it_cannot_be_transcribed(autojump_clock: MockClock) -> None:

@@ -55,13 +55,14 @@ class Housekeeping:
     def _end_idle(self, now: float) -> None:
         """End calls of which nothing was heard for long: producers do not always say that a call is over.
 
-        Idle time counts only while all that the producer sent was read. What is not finalized keeps a call
-        that is not connected alive; one that is connected gets its last results by closing.
+        Idle time counts only while all that the producer sent was read and handed over. What is not
+        finalized keeps a call that is not connected alive; one that is connected gets its last results by
+        closing.
         """
         timeout_s = self._config.interaction.idle_timeout_ms / 1000
         for slot in list(self._calls.slots.values()):
             slot.progress(now)
-            if not self._dispatcher.caught_up or self._is_busy(slot):
+            if not self._dispatcher.caught_up or slot.held.frames or self._is_busy(slot):
                 slot.active_at = now
             elif now - slot.active_at >= timeout_s and slot.end is None and not slot.closing:
                 self._calls.close(slot, "idle")
