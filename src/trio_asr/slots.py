@@ -96,7 +96,7 @@ class Slot:
         return True
 
     def keep(self, most: int) -> int:
-        """Keep what came while the call closes, unless that would be more than `most`; return how many came.
+        """Keep what came while the call closes, unless it keeps `most` already; return how many came.
 
         It goes on with them on a new connection; beyond `most`, its checkpoint says where to read again.
         """
