@@ -12,9 +12,9 @@ import trio_asr
 SOURCE = Path(trio_asr.__file__).parent
 # From the bottom up. A module may import from its own layer and from those below.
 LAYERS = [
-    {"core", "tallies", "machine"},
+    {"core", "labels", "tallies", "machine"},
     {"config", "deadlines", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
-    {"bus", "provider"},
+    {"bus", "provider", "internal"},
     {"deepgram", "mock", "committer", "connections", "migration"},
     {"services", "conversation"},
     {"flusher", "sender"},

@@ -7,7 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import trio_asr
-from trio_asr.metrics import DEAD_LETTERS, ERRORS, GAPS, PROBLEMS, ROLES, Metrics
+from trio_asr.labels import DEAD_LETTERS, ERRORS, GAPS, PROBLEMS, ROLES
+from trio_asr.metrics import Metrics
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -62,7 +63,7 @@ def test_no_label_can_grow_with_the_calls() -> None:
     for family in text_string_to_metric_families(text):
         if family.name.startswith(("asr_", "deepgram_")):
             for sample in family.samples:
-                assert set(sample.labels) <= {"le", "kind", "reason", "code", "role", "result"}
+                assert set(sample.labels) <= {"le", "kind", "reason", "code", "role", "result", "place"}
 
 
 def test_histograms_resolve_the_thresholds() -> None:

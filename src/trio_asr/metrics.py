@@ -12,26 +12,17 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from trio_asr.labels import CLOSE_CODES, DEAD_LETTERS, ERRORS, GAPS, PLACES, PROBLEMS, ROLES
 from trio_asr.machine import Process, memory_limit_bytes
 from trio_asr.tallies import GapMeter, PlainCounter, PlainHistogram, bound, kept
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-ROLES = ("starting", "standby", "active", "stopping")
-# What is known to happen shows a 0 until it does: of a series that begins with 1, rate() sees no change.
-PROBLEMS = ("redis", "lease", "commits", "deepgram", "foreign consumer")
-ERRORS = ("internal", "trimmed", "input", "connect", "connection", "provider", "redis", "publish")
-GAPS = ("retention", "memory", "rejected", "unanswered", "skipped", "unpublished")
-DEAD_LETTERS = ("no_data", "too_large", "json", "interaction_id", "sample_rate", "encoding", "audio")
-
 # What people wait for. Alerts compare with 2 s, so a bucket ends there and its neighbours are near.
 _WAITS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 30.0)
 # What the machine adds; promised is 25 ms at the 99th percentile.
 _DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # Around the default triggers of a flush: 200 ms of audio, 500 ms since the last one.
 _FLUSHES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.21, 0.25, 0.3, 0.4, 0.5, 0.51, 0.55, 0.6, 0.75, 1.0, 2.5, 5.0)
-
-# The codes that Deepgram and the WebSocket protocol use. A peer may send any of 4000: those share a label.
-_CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013})
 
 _RECENT = 100  # how many samples each list of /health keeps
 
@@ -99,7 +90,7 @@ class Metrics:
             "deepgram_connection_timeouts", "Connections that Deepgram closed with 1011 for want of audio."
         )
         closed = self._family("deepgram_connections_closed", "Connections closed, by close code.", "code")
-        self._closed_label = bound(closed, (*map(str, sorted(_CLOSE_CODES)), "other"))
+        self._closed_label = bound(closed, (*map(str, sorted(CLOSE_CODES)), "other"))
 
     def _transcripts(self) -> None:
         self.transcripts_received = self._counter(
@@ -146,6 +137,8 @@ class Metrics:
         self.last_error: tuple[str, float] | None = None
         errors = self._family("asr_errors", "Errors of handling, provider and publishing.", "kind")
         self.errors = bound(errors, ERRORS)
+        internal = self._family("asr_internal_errors", "Bugs that were caught, by place.", "place")
+        self.internal_errors = bound(internal, PLACES)
         # The text of an error may quote a URL or a message, so the label says the kind only.
         self._last_error = self._gauge("asr_last_error_info", "The kind of the last error; 1.", "kind")
         self._last_error_time = self._gauge(
@@ -215,7 +208,7 @@ class Metrics:
 
     def connections_closed(self, code: int) -> Counter:
         """The counter of a close code; codes that mean nothing here share the label ``other``."""
-        return self._closed_label(str(code) if code in _CLOSE_CODES else "other")
+        return self._closed_label(str(code) if code in CLOSE_CODES else "other")
 
     def connection_opened(self, wait_s: float) -> None:
         """A connection opened, ``wait_s`` seconds after it was wanted."""

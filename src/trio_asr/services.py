@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import trio
@@ -14,6 +14,7 @@ from trio_asr.committer import Committer
 from trio_asr.config import Config
 from trio_asr.connections import Connections
 from trio_asr.core.backoff import Backoff
+from trio_asr.internal import InternalErrors
 from trio_asr.metrics import Metrics
 from trio_asr.troubles import Troubles
 
@@ -33,6 +34,10 @@ class Services:
     lease: Lease
     metrics: Metrics
     troubles: Troubles
+    internal: InternalErrors = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.internal = InternalErrors(self.metrics)
 
     async def patiently(
         self, ask: Callable[[], Awaitable[T]], on_away: Callable[[], None] | None = None

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from trio_asr import logs
+from trio_asr.internal import InternalErrors, where
+from trio_asr.metrics import Metrics
+
+
+def fail() -> None:
+    raise ValueError("what a caller said")
+
+
+def caught() -> ValueError:
+    try:
+        fail()
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
+@pytest.fixture
+def lines() -> io.StringIO:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream=stream)
+    return stream
+
+
+async def test_an_error_is_counted_and_logged_without_its_words(
+    lines: io.StringIO, autojump_clock: object
+) -> None:
+    metrics = Metrics()
+    internal = InternalErrors(metrics)
+    for _ in range(3):
+        internal.caught("message", caught(), interaction_id="17")
+    assert metrics.internal_errors("message")._value.get() == 3  # type: ignore[attr-defined]
+    assert metrics.last_error is not None
+    assert metrics.last_error[0] == "internal"
+    (line,) = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert (line["place"], line["error"]) == ("message", "ValueError")
+    assert line["interaction_id"] == "17"
+    assert "test_internal.py" in line["at"]
+    assert "fail" in line["at"]
+    assert "what a caller said" not in lines.getvalue()
+
+
+def test_where_looks_into_groups() -> None:
+    assert where(ExceptionGroup("of a nursery", [caught()])).startswith("test_internal.py")
