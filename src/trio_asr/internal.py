@@ -1,7 +1,8 @@
 """The net under what is done for one entry, one message, one call, one job: a bug there costs that one.
 
-Whoever does such a thing catches what it does not foresee and brings it here, with the place where it was caught.
-It is counted by place (`asr_internal_errors_total`, which alarms) and logged once in a while: it never hides.
+Whoever does such a thing catches what it does not foresee and brings it here, with the place where it was
+caught. It is counted by place (`asr_internal_errors_total`, which alarms) and logged once in a while: it
+never hides.
 """
 
 from __future__ import annotations
