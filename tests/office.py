@@ -58,9 +58,9 @@ class RoughBus(MemoryBus):
         if self.away:
             raise BusUnavailable("away")
 
-    async def acquire(self, ttl_ms: int) -> bool:
+    async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
         await self._arrive()
-        return await super().acquire(ttl_ms)
+        return await super().acquire(ttl_ms, patient=patient)
 
     async def renew(self, ttl_ms: int) -> Tenure:
         await self._arrive()
@@ -74,7 +74,7 @@ class RoughBus(MemoryBus):
         await self._arrive()
         return await super().load(owners)
 
-    async def live_calls(self) -> list[str]:
+    async def live_calls(self) -> list[bytes]:
         await self._arrive()
         return await super().live_calls()
 

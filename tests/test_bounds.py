@@ -18,8 +18,7 @@ from tests.lean import LeanCall, LeanProvider, Scale, consume, look
 from tests.office import AUDIO, DEAD_LETTERS, ENDS, RATE, Office, office, read
 from trio.testing import MockClock
 
-from trio_asr import calls as calls_module
-from trio_asr import conversation, housekeeping
+from trio_asr import conversation, housekeeping, past, stored
 from trio_asr.bus import memory
 from trio_asr.config import Config, DeepgramConfig, FlushConfig, InteractionConfig, PublishConfig, RedisConfig
 
@@ -31,7 +30,7 @@ figures: list[str] = []
 @pytest.fixture(autouse=True)
 def scale(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let no test runner gather the log, and the events stream be short."""
-    monkeypatch.setattr(calls_module, "EVENTS_MAXLEN", EVENTS)
+    monkeypatch.setattr(stored, "EVENTS_MAXLEN", EVENTS)
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
@@ -103,7 +102,8 @@ async def test_ten_thousand_calls_that_nobody_ends(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They end by the idle timeout, and leave nothing behind but their id for a while."""
-    monkeypatch.setattr(calls_module, "MAX_PAST", 1000)
+    monkeypatch.setattr(past, "MAX_PAST", 1000)
+    monkeypatch.setattr(past, "MAX_TAUGHT", 1000)
     provider = LeanProvider()
     async with office(settings(idle_timeout_ms=1000), provider=provider) as on:
         sizes, most, began = [], 0, time.monotonic()
@@ -130,7 +130,7 @@ async def test_ten_thousand_calls_that_nobody_ends(
 def remembered(on: Office) -> int:
     """Count what is kept by a call's name, in all places."""
     calls, committer, connections = on.calls, on.committer, on.calls._services.connections
-    kept: list[Sized] = [calls._past, calls._restarts, calls._reloaded, connections._queries]
+    kept: list[Sized] = [calls.past._calls, calls._restarts._strikes, calls.waiting, connections._queries]
     kept += [committer._ready, committer._refused, committer._drains, on.dispatcher._ends]
     return sum(map(len, kept))
 
@@ -263,7 +263,8 @@ async def test_a_thousand_ended_calls_without_a_connection(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What nobody will ever transcribe is given up after the patience that audio has."""
-    monkeypatch.setattr(calls_module, "MAX_PAST", 100)
+    monkeypatch.setattr(past, "MAX_PAST", 100)
+    monkeypatch.setattr(past, "MAX_TAUGHT", 100)
     limits = settings(max_unfinalized_s=30)
     async with office(limits, provider=LeanProvider(status=503)) as on:
         sizes, full = [], []

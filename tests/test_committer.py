@@ -11,6 +11,7 @@ import trio
 from tests.office import RoughBus
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from trio_asr.bus.base import Tenure
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.committer import MAX_BATCH, Committer
@@ -196,7 +197,7 @@ async def test_another_owner_ends_it(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run, committer)
         await trio.sleep(6)
-        assert await MemoryBus(store, audio_stream="", end_stream="").acquire(5_000)
+        assert await MemoryBus(store, audio_stream="", end_stream="").acquire(5_000) is Tenure.HELD
         committer.submit(Talker("c1", ["a"]))
     assert len(lost) == 1
     assert store.messages("out") == []

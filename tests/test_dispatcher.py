@@ -23,6 +23,7 @@ from tests.stage import whole
 from trio.testing import MockClock
 
 from trio_asr import calls as calls_module
+from trio_asr import restarts
 from trio_asr.bus import memory
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.config import Config, InteractionConfig
@@ -497,8 +498,8 @@ async def test_a_kill_while_a_call_waits_to_restart(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The floor has waited for it, though the other calls went on."""
-    monkeypatch.setattr(calls_module, "RESTART_BASE_S", 1e9)
-    monkeypatch.setattr(calls_module, "RESTART_CAP_S", 1e9)
+    monkeypatch.setattr(restarts, "RESTART_BASE_S", 1e9)
+    monkeypatch.setattr(restarts, "RESTART_CAP_S", 1e9)
     store, provider = MemoryStore(), EchoProvider()
     async with office(store=store, provider=provider) as on:
         call, other = on.producer(1), on.producer(2)

@@ -155,7 +155,7 @@ async def test_the_rights_it_lists_are_enough(new_valkey: Callable[..., Embedded
     bus = RedisBus(url, group="asr-worker", audio_stream="audio_stream", end_stream="call_end")
     try:
         assert await bus.consumers() == await bus.neighbours() == []
-        assert await bus.acquire(60_000)
+        assert await bus.acquire(60_000) is Tenure.HELD
         assert await bus.renew(60_000) is Tenure.HELD
         assert await bus.now_ms() > 0
         await bus.show_lag("0-0", "0-0")
@@ -165,7 +165,7 @@ async def test_the_rights_it_lists_are_enough(new_valkey: Callable[..., Embedded
         )
         live = Commit("7", 1, b"{}", written)
         assert [one.outcome for one in await bus.commit([live])] == [Outcome.APPLIED]
-        assert await bus.live_calls() == ["7"]
+        assert await bus.live_calls() == [b"7"]
         over = Commit("7", 2, b"{}", (), live=False)
         assert [one.outcome for one in await bus.commit([over])] == [Outcome.APPLIED]
         assert (await bus.load(["7"]))[0].rev == 2

@@ -10,7 +10,7 @@ from tests.office import AUDIO, EchoProvider, Producer, office, settings
 from tests.test_dispatcher import complete
 from trio.testing import MockClock
 
-from trio_asr import calls as calls_module
+from trio_asr import shares
 from trio_asr.bus import memory
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.core.checkpoint import Stored, decode_reader
@@ -62,7 +62,7 @@ async def test_no_floor_passes_an_end_that_waits(
 ) -> None:
     """Behind by a lot of audio, killed, started again: the end of the call is not forgotten."""
     monkeypatch.setattr(memory, "READ_COUNT", 3)
-    monkeypatch.setattr(calls_module, "FULL", 0.1)
+    monkeypatch.setattr(shares, "FULL", 0.1)
     store = MemoryStore()
     call = Producer(store, "call-1", 1)
     for _ in range(60):

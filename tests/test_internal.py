@@ -36,7 +36,7 @@ async def test_an_error_is_counted_and_logged_without_its_words(
     internal = InternalErrors(metrics)
     for _ in range(3):
         internal.caught("message", caught(), interaction_id="17")
-    assert metrics.internal_errors("message")._value.get() == 3  # type: ignore[attr-defined]
+    assert metrics.internal_errors("message")._value.get() == 3
     assert metrics.last_error is not None
     assert metrics.last_error[0] == "internal"
     (line,) = [json.loads(line) for line in lines.getvalue().splitlines()]

@@ -12,14 +12,16 @@ import trio_asr
 SOURCE = Path(trio_asr.__file__).parent
 # From the bottom up. A module may import from its own layer and from those below.
 LAYERS = [
-    {"core", "labels", "tallies", "machine"},
+    {"core", "labels", "tallies", "machine", "waiting", "past"},
     {"config", "deadlines", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
     {"bus", "provider", "internal"},
     {"deepgram", "mock", "committer", "connections", "migration"},
     {"services", "conversation"},
     {"flusher", "sender"},
     {"interaction"},
-    {"slots", "calls", "dispatcher", "housekeeping"},
+    {"slots", "shares", "stored", "restarts", "positions"},
+    {"calls"},
+    {"restoring", "catchup", "dispatcher", "housekeeping"},
     {"web"},
     {"daemon"},
     {"config_command", "serve_command"},

@@ -25,12 +25,12 @@ class SlowBus(RoughBus):
     answer_s = 0.0
     lost = 0  # answers to `acquire` that do not arrive
 
-    async def acquire(self, ttl_ms: int) -> bool:
-        held = await super().acquire(ttl_ms)
+    async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
+        tenure = await super().acquire(ttl_ms, patient=patient)
         if self.lost:
             self.lost -= 1
             raise BusUnavailable("the answer is lost")
-        return held
+        return tenure
 
     async def renew(self, ttl_ms: int) -> Tenure:
         tenure = await super().renew(ttl_ms)
@@ -157,4 +157,4 @@ async def test_somebody_else_was_faster_where_data_was_lost(autojump_clock: Mock
 
         nursery.start_soon(renew)
         await trio.sleep(0.2)
-        assert await RoughBus(store).acquire(TTL_MS)
+        assert await RoughBus(store).acquire(TTL_MS) is Tenure.HELD

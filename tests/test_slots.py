@@ -65,7 +65,7 @@ async def sit(on: Stage, nursery: trio.Nursery, room: int = 256) -> Desk:
         Outbox("call", Topics("transcript.call", "asr_events", 1000), stored), Bounds(1000, 120)
     )
     send, receive = trio.open_memory_channel[Frames](room)
-    desk = Desk(call, Slot(Interaction(call, on.services), send, trio.current_time()), receive)
+    desk = Desk(call, Slot(Interaction(call, on.services), send, trio.current_time(), "tenant"), receive)
 
     async def run() -> None:
         await desk.slot.interaction.run(receive)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from functools import partial
-from typing import NamedTuple
 
 import trio
 
@@ -14,30 +10,21 @@ from trio_asr import logs
 from trio_asr.bus.base import Bus
 from trio_asr.config import Config
 from trio_asr.core import entries
-from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.checkpoint import Stored, decode_checkpoint
+from trio_asr.core.checkpoint import Stored, read_checkpoint
 from trio_asr.core.entries import EntryId
-from trio_asr.core.outbox import Item, Outbox, Topics
+from trio_asr.core.outbox import Item, Outbox
 from trio_asr.core.recent import Recent
 from trio_asr.interaction import Frames, Interaction
+from trio_asr.past import PastCalls
+from trio_asr.restarts import Anew, Restarts, replayed_from
 from trio_asr.services import Services
+from trio_asr.shares import Shares
 from trio_asr.slots import Held, Slot
+from trio_asr.stored import StoredCalls, topics
+from trio_asr.waiting import Waiting
 
 FRAMES = 256  # batches that a call may be behind; its reader never waits, so one or two is what happens
-MAX_LATE = 10_000  # frames kept for a call that is closing; beyond, they are read again from the stream
-MAX_PAST = 20_000  # calls that are over, remembered so that no frame of a replay asks Redis
-EVENTS_MAXLEN = 100_000
-RESTART_BASE_S, RESTART_CAP_S = 1.0, 60.0
-STUCK_S = 20.0  # a connection attempt and a stall fit in; a call without progress for longer holds up nobody
-FULL = 0.5  # of what a call, and all of them, may hold: catching up stops reading there
-
-
-class Rewind(NamedTuple):
-    """What reading has to go back to: the first entry of the calls that restart, and their ends."""
-
-    first: EntryId | None
-    ends: dict[str, EntryId]
 
 
 class Calls:
@@ -45,17 +32,25 @@ class Calls:
 
     def __init__(self, nursery: trio.Nursery, bus: Bus, services: Services) -> None:
         self.slots: dict[str, Slot] = {}
-        self.replay_until = 0  # entries up to here may have been handed over before (0: none that is to come)
-        self._nursery, self._bus, self._services = nursery, bus, services
+        self.waiting = Waiting()
+        self.lag_s = 0.0  # how far the call that is furthest behind is read, when last looked at
+        self.past = PastCalls()
+        self.shares = Shares(self.slots, services)
+        self.stored = StoredCalls(bus, services)
+        self._nursery, self._services = nursery, services
         self._metrics = services.metrics
         self._log = logs.get("calls")
-        self._past: OrderedDict[str, int] = OrderedDict()
-        self._restarts: dict[str, Backoff] = {}
-        self._reloaded: list[tuple[Slot, Stored]] = []
+        self._restarts = Restarts(self.stored, services)
+        self._behind = trio.Event()
 
     @property
     def _config(self) -> Config:
         return self._services.config  # which a reload replaces
+
+    @property
+    def full(self) -> bool:
+        """There are as many calls as there may be."""
+        return len(self.slots) >= self._config.interaction.max_calls
 
     # -- beginning -------------------------------------------------------------------------------------
 
@@ -64,33 +59,52 @@ class Calls:
         return [
             interaction_id
             for interaction_id, held in arrivals.items()
-            if interaction_id not in self.slots
-            and self._past.get(interaction_id, -1) < entries.key(held.frames[-1].entry)
+            if interaction_id not in self.slots and self.past.has_news(interaction_id, held.frames)
         ]
 
-    def meet(self, interaction_id: str, stored: Stored, held: Held) -> None:
+    def meet(self, interaction_id: str, stored: Stored, held: Held, now: float) -> None:
         """Begin a call that was not in progress, unless all that is held was dealt with before it ended."""
-        until = entries.key(decode_checkpoint(stored.state).place.entry)
-        if entries.key(held.frames[-1].entry) > until:
-            self.begin(interaction_id, stored).held = held
-        else:
-            self._remember(interaction_id, until)
+        if interaction_id in self.slots:
+            return  # begun meanwhile, for one that is behind: it reads these again
+        checkpoint = read_checkpoint(stored)
+        until = entries.key(checkpoint.place.entry)
+        past = self.past.learn(interaction_id, until, held.frames, over=checkpoint.over)
+        news = next((frame for frame in held.frames if entries.key(frame.entry) > past.until), None)
+        if news is None or not self.past.has_news(interaction_id, held.frames):
+            return
+        if self.full:
+            self._metrics.calls_deferred.inc()
+            self._metrics.calls_refused.inc(self.waiting.add(interaction_id, news, now))
+            self._behind.set()
+            return
+        if stored.rev and not checkpoint.over:  # in progress, and somebody took it out of the live ones
+            self.begin(interaction_id, stored, news.tenant_id, replayed_from(checkpoint.place.entry))
+            return
+        slot = self.begin(interaction_id, stored, news.tenant_id)
+        slot.held, slot.first = held, held.frames[0].entry
 
-    def begin(self, interaction_id: str, stored: Stored) -> Slot:
-        """Start a call's tasks, from its checkpoint if it has one."""
-        redis = self._config.redis
-        topics = Topics(redis.transcript_key(interaction_id), redis.events_stream, EVENTS_MAXLEN)
+    def begin(self, interaction_id: str, stored: Stored, tenant: str = "", after: EntryId = "") -> Slot:
+        """Start a call's tasks, from its checkpoint if it has one; with `after`, behind, from there on."""
         limits = self._config.interaction
-        call = Call(
-            Outbox(interaction_id, topics, stored), Bounds(limits.gap_fill_ms, limits.max_unfinalized_s)
-        )
+        outbox = Outbox(interaction_id, topics(self._config.redis, interaction_id), stored, tenant)
+        past = self.past.recall(interaction_id)
+        bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s)
+        call = Call(outbox, bounds, None if outbox.fresh else past)
+        if (said := self.stored.said_of(interaction_id)) is not None:
+            outbox.put(Item(event=said))
         if self._config.http.token is not None:  # else nobody may see them
-            call.outbox.recent = Recent()
+            outbox.recent = Recent()
         send, receive = trio.open_memory_channel[Frames](FRAMES)
-        slot = Slot(Interaction(call, self._services), send, trio.current_time())
-        slot.cursor_at = slot.active_at
+        now = trio.current_time()
+        slot = Slot(
+            Interaction(call, self._services), send, now, outbox.tenant_id or tenant,
+            resume_at=call.resume_at, cursor_at=now, handed_at=now,
+        )  # fmt: skip
+        if after:
+            slot.handed = after
+            slot.fall_behind()
+            self._behind.set()
         self.slots[interaction_id] = slot
-        self._past.pop(interaction_id, None)
         self._nursery.start_soon(self._run, slot, receive)
         return slot
 
@@ -98,19 +112,60 @@ class Calls:
         """See to the calls that have got frames worth it: they get what is held, or wait for more."""
         for interaction_id in arrivals:
             slot = self.slots.get(interaction_id)
-            if slot is None or not slot.held.frames:
-                continue  # over before these frames, or they had left already
-            if slot.failed:
-                slot.held.take()  # to be read again
-            elif slot.closing:
-                self._keep(slot)
-            elif not slot.hand_over(now):
+            if slot is None or slot.over or not slot.held.frames:
+                continue  # over before these, which are read again if it goes on; or they had left already
+            size = slot.held.size
+            try:
+                taken = slot.hand_over(now, self.shares.limit(slot, now))
+            except Exception as error:  # noqa: BLE001 - a bug in one call's step is that call's
+                self._services.internal.caught("call", error, **slot.call.names)
+                taken = False
+            self.shares.taken += size - slot.held.size
+            if not taken:
                 self._metrics.overruns.inc()
                 self.restart(interaction_id, "it cannot take its frames")
 
-    def _keep(self, slot: Slot) -> None:
-        """Keep frames that came while their call closes: it goes on with them on a new connection."""
-        self._metrics.late_frames.inc(slot.keep(MAX_LATE))
+    # -- who is behind ---------------------------------------------------------------------------------
+
+    def fall_behind(self, slot: Slot) -> None:
+        """Let a call take nothing of what comes: it reads that again."""
+        slot.fall_behind()
+        self._behind.set()
+
+    async def somebody_waits(self) -> None:
+        """Wait until a call is behind, or one has to wait for room."""
+        while not self.waiting and not any(slot.behind and not slot.over for slot in self.slots.values()):
+            self._behind = trio.Event()
+            await self._behind.wait()
+
+    async def admit(self) -> None:
+        """Begin calls that wait for room, while there is some."""
+        while not self.full and (interaction_id := self.waiting.best(trio.current_time())) is not None:
+            (stored,) = await self.stored.load([interaction_id])
+            waiter = self.waiting.take(interaction_id)
+            if waiter is not None and interaction_id not in self.slots:
+                slot = self.begin(interaction_id, stored, waiter.tenant, waiter.after)
+                slot.next_end = waiter.end
+
+    def make_room(self, now: float) -> None:
+        """Let calls end in which nobody has spoken for a while, where others wait to begin."""
+        ending = sum(slot.closing for slot in self.slots.values())
+        still = [slot for slot in self.slots.values() if slot.stands_still(now)]
+        for slot in sorted(still, key=lambda slot: slot.handed_at)[: max(0, len(self.waiting) - ending)]:
+            self.close(slot, "idle")
+
+    def caught_up(self, slot: Slot) -> None:
+        """Let a call that was behind take what comes again."""
+        slot.behind = slot.missed = False
+        if slot.next_end:
+            at, slot.next_end = slot.next_end, ""
+            self.end(slot.call.id, at, "call_end")
+
+    def other_tenant(self, slot: Slot, tenant: str) -> None:
+        """Let a call end whose id another tenant uses from here on: that is a new call."""
+        slot.next_tenant = tenant
+        slot.missed = True
+        self.close(slot, "other_tenant")
 
     # -- ending ----------------------------------------------------------------------------------------
 
@@ -118,12 +173,13 @@ class Calls:
         """Let a call end, after the grace; an end that was applied before, or of no call, is ignored."""
         slot = self.slots.get(interaction_id)
         if slot is None:
+            self.waiting.end(interaction_id, at)
             return
         ended = slot.call.outbox.confirmed.ended
         if ended and entries.key(at) <= entries.key(ended):
             return
-        if slot.closing:
-            slot.late_end = at  # counts if it goes on with late frames
+        if slot.behind:
+            slot.next_end = at
         elif slot.end is None:
             slot.end = at, reason
             self._nursery.start_soon(self._close_after_grace, slot)
@@ -137,58 +193,62 @@ class Calls:
         if reason and slot.end is None:
             slot.end = slot.call.last_entry, reason
         slot.release()
-        slot.closing = True
-        if slot.held.frames:
+        stuck = bool(slot.held.frames)
+        slot.close()
+        if stuck:
             self.restart(slot.call.id, "it cannot take its frames")
         slot.frames.close()
 
     async def _run(self, slot: Slot, frames: trio.MemoryReceiveChannel[Frames]) -> None:
+        """Run a call's tasks to their end, and draw the conclusions; whatever fails is this call's alone."""
+        call = slot.call
+        try:
+            done = await self._live(slot, frames)
+            if done:
+                await self._over(slot)
+            else:
+                self._begin_again(slot, await self._restarts.restart_later(slot))
+        except Exception as error:  # noqa: BLE001 - a bug in how calls end is one call's, too
+            self._services.internal.caught("call", error, **call.names)
+            if self.slots.get(call.id) is slot:
+                del self.slots[call.id]
+
+    async def _live(self, slot: Slot, frames: trio.MemoryReceiveChannel[Frames]) -> bool:
+        """Run a call's tasks; False if it must restart."""
         call = slot.call
         try:
             with slot.scope:
                 await slot.interaction.run(frames)
-                at, reason = slot.end or (call.last_entry, "closed")
-                call.end(at, reason)
+                if call.begun:
+                    call.end(*(slot.end or (call.last_entry, "closed")))
                 await self._services.committer.drained(call.outbox)
-        except Exception:  # noqa: BLE001 (a failing call is an outcome here: it disturbs no other)
-            self._log.exception("Call failed; it restarts from its checkpoint", **call.names)
-            self._metrics.failed("internal", time.time())
-            await self._restart_later(slot)
-            return
-        if slot.scope.cancelled_caught:
-            await self._restart_later(slot)
-        else:
-            await self._over(slot)
+        except Exception as error:  # noqa: BLE001 (a failing call is an outcome here: it disturbs no other)
+            self._log.error("Call failed; it restarts from its checkpoint", **call.names)
+            self._services.internal.caught("call", error, **call.names)
+            return False
+        return not slot.scope.cancelled_caught
 
     async def _over(self, slot: Slot) -> None:
         call = slot.call
         timeline = call.timeline
-        self._log.info(
-            "Call ended",
-            **call.names,
-            reason=slot.end[1] if slot.end else "",
-            audio_ms=timeline.ms(timeline.received),
-            connections=call.connection,
-        )
-        self._restarts.pop(call.id, None)
-        self._keep(slot)  # what was read with calls that are unknown, and waits for those
-        if slot.failed or (slot.late and call.timeline.half_sample):
-            await self._reload(slot)  # the other half of that sample begins the late frames
+        if call.begun:
+            self._log.info(
+                "Call ended",
+                **call.names,
+                reason=slot.end[1] if slot.end else "",
+                audio_ms=timeline.ms(timeline.received),
+                connections=call.connection,
+            )
+        self._restarts.well(call.id)
+        if slot.failed:
+            self._begin_again(slot, await self._restarts.reload(slot))
             return
         del self.slots[call.id]
-        self._remember(call.id, entries.key(call.last_entry))
-        if slot.late:
-            fresh = self.begin(call.id, call.outbox.stored)
-            for frame in slot.late:
-                fresh.held.add(frame)
-            fresh.hand_over(trio.current_time())
-            if slot.late_end:
-                self.end(call.id, slot.late_end, "call_end")
-
-    def _remember(self, interaction_id: str, until: int) -> None:
-        self._past[interaction_id] = until
-        while len(self._past) > MAX_PAST:
-            self._past.popitem(last=False)
+        self.past.remember(call.id, call.past())
+        if slot.missed:
+            fresh = self.begin(call.id, call.outbox.stored, slot.next_tenant, slot.latest)
+            fresh.next_end = slot.next_end
+        self._behind.set()  # there is room
 
     # -- restarting ------------------------------------------------------------------------------------
 
@@ -200,34 +260,22 @@ class Calls:
             slot.fail()
             slot.scope.cancel()
 
-    async def _restart_later(self, slot: Slot) -> None:
-        slot.fail()
-        slot.call.timeline.finalize(slot.call.timeline.received)  # it may wait for long: let go of the audio
-        await self._services.committer.forget(slot.call.outbox)
-        backoff = self._restarts.setdefault(slot.call.id, Backoff(RESTART_BASE_S, RESTART_CAP_S))
-        await trio.sleep(backoff.next())
-        await self._reload(slot)
+    def _begin_again(self, slot: Slot, anew: Anew) -> None:
+        """Begin a call anew: it reads again what it needs, up to the front and an end that it had."""
+        fresh = self.begin(slot.call.id, anew.stored, slot.tenant, anew.after)
+        fresh.first = slot.first
+        fresh.next_end = slot.next_end
+        if not fresh.next_end and slot.end is not None and slot.end[1] == "call_end":
+            fresh.next_end = slot.end[0]
 
-    async def _reload(self, slot: Slot) -> None:
-        outbox = slot.call.outbox
-        (stored,) = await self._services.patiently(partial(self._bus.load, [outbox.interaction_id]))
-        kept = stored if stored.rev else outbox.stored  # nothing at all: Redis has lost its data
-        self._reloaded.append((slot, kept))
-
-    def begin_reloaded(self) -> Rewind:
-        """Begin the calls that restart, just before the reader goes back for them.
-
-        No sooner: a frame handed over before those that it is to read again would take their place.
-        """
-        firsts, ends = [], {}
-        for slot, stored in self._reloaded:
-            fresh = self.begin(slot.call.id, stored)
-            fresh.first = slot.first
-            firsts.append(fresh.begin())
-            if slot.end is not None and slot.end[1] == "call_end":
-                ends[slot.call.id] = slot.late_end or slot.end[0]
-        self._reloaded.clear()
-        return Rewind(min(filter(None, firsts), key=entries.key, default=None), ends)
+    def forget_above(self, last: EntryId) -> None:
+        """Hold no entry id above `last` any more: the audio stream has begun again from there."""
+        for slot in self.slots.values():
+            slot.forget_above(last)
+            if not slot.failed:
+                self._services.committer.submit(slot.call.outbox)
+        self.past.forget_above(last)
+        self.waiting.forget_above(last)
 
     def save(self) -> None:
         """Write the checkpoints of all calls again, from memory: Redis has lost its data."""
@@ -247,19 +295,6 @@ class Calls:
                 audio = min(audio, floor, key=entries.key)
             if slot.end is not None and slot.end[1] == "call_end":
                 ends = min(ends, slot.end[0], key=entries.key)
-        return audio, ends
-
-    def saturated(self, now: float) -> bool:
-        """Say whether reading further would fill memory: a call that makes progress has enough to do.
-
-        A call that is stuck holds up nobody: it runs into its own bound.
-        """
-        limits = self._config.interaction
-        held = 0
-        for slot in self.slots.values():
-            if now - slot.progress(now) >= STUCK_S:
-                continue
-            held += slot.call.timeline.held_bytes
-            if slot.call.unfinalized_s() > FULL * limits.max_unfinalized_s:
-                return True
-        return held > FULL * limits.max_unfinalized_total_mb * 1_000_000
+            if slot.next_end:
+                ends = min(ends, slot.next_end, key=entries.key)
+        return self.waiting.floors(audio, ends)

@@ -15,11 +15,12 @@ from typing import Protocol
 import trio
 
 from trio_asr import logs
-from trio_asr.bus.base import Answer, Bus, BusUnavailable
+from trio_asr.bus.base import Answer, Bus, BusFault, BusUnavailable, KeyMisused
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.checkpoint import Commit, Outcome
 from trio_asr.core.outbox import Item
+from trio_asr.internal import InternalErrors
 from trio_asr.metrics import Metrics
 from trio_asr.troubles import Troubles
 
@@ -56,11 +57,13 @@ class Committer:
     ) -> None:
         self._bus, self._lease = bus, lease
         self._metrics, self._troubles = metrics, troubles
+        self._internal = InternalErrors(metrics)
         self._on_stale = on_stale
         self._log = logs.get("committer")
         self._refusals = logs.Rate(10.0)
         self._ready: dict[str, tuple[Source, float]] = {}  # bounded by the number of calls
         self._refused: dict[str, tuple[Source, float]] = {}  # and when to try again
+        self._blocked: dict[str, str] = {}  # owners whose commits a key is in the way of, and that key
         self._drains: dict[str, trio.Event] = {}
         self._wake = trio.Event()
         self._in_flight: set[str] = set()
@@ -74,8 +77,13 @@ class Committer:
             self._ready.setdefault(source.interaction_id, (source, trio.current_time()))
             self._wake.set()
 
+    def is_blocked(self, source: Source) -> bool:
+        """Say whether a key that all need keeps this source from committing: then it is not to give up."""
+        return source.interaction_id in self._blocked
+
     async def forget(self, source: Source) -> None:
         """Drop a source whose call is reloaded, and wait until none of its commits is on its way."""
+        self._blocked.pop(source.interaction_id, None)
         for waiting in (self._ready, self._refused):
             waiting.pop(source.interaction_id, None)
         while source.interaction_id in self._in_flight:
@@ -126,7 +134,7 @@ class Committer:
         wall_ms = time.time_ns() // 1_000_000
         for key in list(self._ready)[:MAX_BATCH]:
             source, since = self._ready.pop(key)
-            commit = source.next_commit(wall_ms)
+            commit = self._next(source, wall_ms)
             if commit is not None:
                 sources.append((source, since))
                 commits.append(commit)
@@ -138,9 +146,17 @@ class Committer:
             self._in_flight = set()
             now = trio.current_time()
             for (source, since), answer in zip(sources, answers, strict=True):
-                self._settle(source, since, answer, now)
+                self._settled(source, since, answer, now)
         self._answered.set()
         self._answered = trio.Event()
+
+    def _next(self, source: Source, wall_ms: int) -> Commit | None:
+        try:
+            return source.next_commit(wall_ms)
+        except Exception as error:  # noqa: BLE001 - a bug in what one call says is that call's
+            self._internal.caught("commit", error, interaction_id=source.interaction_id)
+            self._on_stale(source.interaction_id)
+            return None
 
     async def _commit(self, commits: list[Commit]) -> list[Answer]:
         backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
@@ -148,6 +164,8 @@ class Committer:
             try:
                 answers = await self._bus.commit(commits)
             except BusUnavailable as error:
+                if isinstance(error, BusFault):
+                    self._internal.caught("bus", error.__cause__ or error)
                 self._troubles.begin(TROUBLE, trio.current_time(), str(error))
                 self._metrics.failed("redis", time.time())
                 await trio.sleep(backoff.next())
@@ -157,7 +175,8 @@ class Committer:
             if any(answer.outcome is Outcome.UNFENCED for answer in answers):
                 await self._restore_fence()
                 continue  # those that were applied answer that they were
-            self._troubles.end(TROUBLE, trio.current_time())
+            if not self._blocked:
+                self._troubles.end(TROUBLE, trio.current_time())
             return answers
 
     async def _restore_fence(self) -> None:
@@ -165,6 +184,25 @@ class Committer:
             await self._lease.renew()
         except BusUnavailable:
             await trio.sleep(RETRY_BASE_S)
+
+    def _settled(self, source: Source, since: float, answer: Answer, now: float) -> None:
+        if answer.outcome is Outcome.BLOCKED:
+            self._block(source, answer.reason, now)
+            return
+        if self._blocked.pop(source.interaction_id, None) is not None and not self._blocked:
+            self._troubles.end(TROUBLE, now)
+        try:
+            self._settle(source, since, answer, now)
+        except Exception as error:  # noqa: BLE001 - a bug in what one call makes of an answer is that call's
+            self._internal.caught("commit", error, interaction_id=source.interaction_id)
+            self._on_stale(source.interaction_id)
+
+    def _block(self, source: Source, key: str, now: float) -> None:
+        """Keep a commit as it is until somebody has mended the key that is in its way."""
+        self._blocked[source.interaction_id] = key
+        self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
+        self._ready.pop(source.interaction_id, None)
+        self._troubles.begin_key(key, TROUBLE, now, str(KeyMisused(key)))
 
     def _settle(self, source: Source, since: float, answer: Answer, now: float) -> None:
         if answer.outcome is Outcome.STALE:

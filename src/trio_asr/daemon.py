@@ -18,19 +18,19 @@ from typing import TypeVar
 import trio
 
 from trio_asr import logs
-from trio_asr.bus.base import Bus, BusUnavailable
+from trio_asr.bus.base import Bus, BusUnavailable, KeyMisused
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.calls import Calls
 from trio_asr.committer import Committer
 from trio_asr.config import Config, merge
 from trio_asr.connections import Connections
-from trio_asr.core.reading import ReaderBox
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
 from trio_asr.metrics import Metrics
 from trio_asr.migration import Guard
 from trio_asr.notify import Notifier
 from trio_asr.provider import Provider
+from trio_asr.restoring import open_box
 from trio_asr.services import Services
 from trio_asr.slots import Slot
 from trio_asr.troubles import Troubles
@@ -91,6 +91,11 @@ class Daemon:
     @property
     def slots(self) -> Mapping[str, Slot]:
         return {} if self.calls is None else self.calls.slots
+
+    @property
+    def lag_s(self) -> float:
+        """How far reading is behind for the call that is furthest behind, in seconds."""
+        return 0.0 if self.calls is None else self.calls.lag_s
 
     def problems(self, now: float) -> Mapping[str, float]:
         return self._troubles.ages(now)
@@ -194,7 +199,7 @@ class Daemon:
                 alone = await self._guard.alone(starting=self._role == "starting")
                 held = alone and await lease.acquire()
             except BusUnavailable as error:
-                self._troubles.begin("redis", now, str(error))
+                self._away("redis", error)
             else:
                 self._troubles.end("redis", now)
                 if held:
@@ -210,7 +215,14 @@ class Daemon:
                 await lease.renew()
                 self._troubles.end("lease", trio.current_time())
             except BusUnavailable as error:
-                self._troubles.begin("lease", trio.current_time(), str(error))
+                self._away("lease", error)
+
+    def _away(self, trouble: str, error: BusUnavailable) -> None:
+        now = trio.current_time()
+        if isinstance(error, KeyMisused):
+            self._troubles.begin_key(error.key, trouble, now, str(error))
+        else:
+            self._troubles.begin(trouble, now, str(error))
 
     async def _release(self, lease: Lease) -> None:
         try:
@@ -234,10 +246,12 @@ class Daemon:
             self._config, connections, committer, lease, self._metrics, self._troubles
         )
         outer.start_soon(committer.run)
-        stored = await self._unless_stopped(partial(services.patiently, partial(self._bus.load, [""])))
-        if stored is None:
+        dead_letters = self._config.redis.dead_letter_stream
+        box = await self._unless_stopped(
+            partial(open_box, self._bus, services, dead_letters, DEAD_LETTERS_MAXLEN)
+        )
+        if box is None:
             return
-        box = ReaderBox(stored[0], self._config.redis.dead_letter_stream, DEAD_LETTERS_MAXLEN)
         async with trio.open_nursery() as nursery:
             self.calls = Calls(nursery, self._bus, services)
             dispatcher = Dispatcher(self._bus, self.calls, services, box)

@@ -1,7 +1,8 @@
 """The dispatcher: from batches of the bus to the calls they belong to.
 
 It never awaits a call. The frames of a batch are sorted by call and handed over at once; a call that cannot
-take its share fails alone and is restarted from its checkpoint. So is one whose task ends with an error.
+take its share fails alone and is restarted from its checkpoint. So is one whose task ends with an error. A
+call that has enough is behind, alone: it reads again what it skips here (`catchup`).
 
 An end of a call is often read before the last frames of its call, since it is another stream. Reads of both
 streams are of one moment, so an end counts once the audio stream was read empty, or past the end's id; then
@@ -13,6 +14,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -20,19 +22,21 @@ import trio
 from trio_asr import logs
 from trio_asr.bus.base import Batch, Bus, RawEntry
 from trio_asr.calls import Calls
+from trio_asr.catchup import CatchUp, Front
 from trio_asr.core import entries
 from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import Junk, NotAudio, decode_end, decode_frame
+from trio_asr.core.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame
 from trio_asr.core.reading import REPLAY_MARGIN_MS, ReaderBox, dead_letter
+from trio_asr.positions import Positions
+from trio_asr.restarts import replayed_from
+from trio_asr.restoring import restore
 from trio_asr.services import Services
-from trio_asr.slots import Held
+from trio_asr.slots import Held, Slot
 
 MAX_ENDS = 10_000  # ends that wait for the audio before them
-HOLD_S = 0.1
-# Of what a call may hold, for one batch. Reading pauses above half (`calls.FULL`) of what calls have taken;
-# another batch may be on its way to them by then.
-ROOM = 0.2
+STEP_S = 0.02  # of decoding at a stretch; others run in between
 JUNK_LOG_S = 10.0
+ENDS = "ends"  # what a stream of ends that is none keeps from working
 
 T = TypeVar("T")
 
@@ -42,38 +46,36 @@ class Dispatcher:
 
     def __init__(self, bus: Bus, calls: Calls, services: Services, box: ReaderBox) -> None:
         self.caught_up = False
+        self.lag_s = 0.0  # age of the newest entry when it was read
         self.box = box
         self._bus, self._calls, self._services = bus, calls, services
         self._config, self._metrics = services.config, services.metrics
         self._log = logs.get("dispatcher")
         self._junk_log = logs.Rate(JUNK_LOG_S)
-        self._audio_at, self._ends_at = box.start()
+        self._at = Positions(bus, services, *box.start())
+        self._front = Front(self._at.audio)
         self._needed = entries.key(box.confirmed.audio_floor)  # what is before it is read for its repeats
         self._oldest_ms = 0  # at the first start ever, entries before this moment are skipped
         self._ends: OrderedDict[str, EntryId] = OrderedDict()
 
     async def run(self) -> None:
         """Restore the calls in progress, then read and dispatch for ever."""
-        if self.box.first_start:
-            now_ms = await self._patiently(self._bus.now_ms)
-            self._oldest_ms = now_ms - round(self._config.redis.max_backlog_s * 1000)
-        live = await self._patiently(self._bus.live_calls)
-        for interaction_id, stored in zip(
-            live, await self._patiently(lambda: self._bus.load(live)), strict=True
-        ):
-            if stored.rev:
-                self._calls.begin(interaction_id, stored)
-        self._log.info("Reading", after=self._audio_at, calls_restored=len(self._calls.slots))
-        while True:
-            self._rewind()
-            batch = await self._patiently(lambda: self._bus.read(self._audio_at, self._ends_at))
-            await self._take(batch)
-            if not self.caught_up:
-                await self._admission()
+        lowest = await restore(self._bus, self._calls, self._services)
+        if self.box.broken and lowest is not None:
+            self._at.audio = replayed_from(lowest)
+        elif self.box.first_start:
+            await self._skip_old()
+        self._front.sorted = self._at.audio
+        self._log.info("Reading", after=self._at.audio, calls_restored=len(self._calls.slots))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(CatchUp(self._bus, self._calls, self._services, self._front).run)
+            while True:
+                batch = await self._patiently(partial(self._bus.read, self._at.audio, self._at.ends))
+                await self._take(batch)
 
     def floors(self) -> tuple[EntryId, EntryId]:
         """Return what a restart must read from: audio and ends."""
-        audio, ends = self._calls.floors(self._audio_at, self._ends_at)
+        audio, ends = self._calls.floors(self._at.audio, self._at.ends)
         if self._ends:
             ends = min(ends, *self._ends.values(), key=entries.key)
         return audio, ends
@@ -86,46 +88,67 @@ class Dispatcher:
     def _lost(self) -> None:
         self.caught_up = False
 
-    def _rewind(self) -> None:
-        """Go back for calls that restart; the others skip what they have."""
-        first, ends = self._calls.begin_reloaded()
-        self._ends.update(ends)
-        if first is None:
-            return
-        position = entries.before(entries.earlier(first, REPLAY_MARGIN_MS))
-        if entries.key(position) < entries.key(self._audio_at):
-            self._calls.replay_until = max(self._calls.replay_until, entries.key(self._audio_at))
-            self._audio_at = position
-
-    async def _admission(self) -> None:
-        """Catching up, read no further ahead than memory allows: the stream itself is the buffer."""
-        while self._calls.saturated(trio.current_time()):  # noqa: ASYNC110 (a pause, not a signal)
-            await trio.sleep(HOLD_S)
+    async def _skip_old(self) -> None:
+        """Leave what is too old to be of use: nothing says whether it was dealt with."""
+        now_ms = await self._patiently(self._bus.now_ms)
+        self._oldest_ms = now_ms - round(self._config.redis.max_backlog_s * 1000)
 
     async def _take(self, batch: Batch) -> None:
-        arrivals, taken = self._sort(batch.audio)
-        unknown = self._calls.unknown(arrivals)
-        if unknown:
-            stored = await self._patiently(lambda: self._bus.load(unknown))
-            for interaction_id, one in zip(unknown, stored, strict=True):
-                self._calls.meet(interaction_id, one, arrivals[interaction_id])
-        self._calls.hand_over(arrivals, trio.current_time())
+        taken = 0
+        while taken < len(batch.audio):
+            taken = await self._take_some(batch.audio, taken)
         if batch.audio:
             self._metrics.reads.inc()
-            self._audio_at = batch.audio[taken - 1][0].decode()
-            if self._calls.replay_until and entries.key(self._audio_at) >= self._calls.replay_until:
-                self._calls.replay_until = 0
-            read_ms = entries.milliseconds(self._audio_at)
+            read_ms = entries.milliseconds(self._at.audio)
             if read_ms > self._oldest_ms + REPLAY_MARGIN_MS:
                 self._oldest_ms = 0  # nothing so old will be read any more
-            lag_s = time.time() - read_ms / 1000
-            self._metrics.reader_lag_seconds.set(max(0.0, lag_s))
+            self.lag_s = max(0.0, time.time() - read_ms / 1000)
         else:
-            self._metrics.reader_lag_seconds.set(0)
+            self.lag_s = 0.0
         if batch.trimmed is not None and entries.key(batch.trimmed) >= self._needed:
             self._warn_trimmed(batch.trimmed)
-        self.caught_up = not batch.audio_full and taken == len(batch.audio)
+        self.caught_up = not batch.audio_full
         self._take_ends(batch)
+        if batch.last_audio is not None or batch.last_end is not None:
+            await self._look_at_positions(batch)
+
+    async def _take_some(self, audio: Sequence[RawEntry], begin: int) -> int:
+        """Dispatch entries from `begin` on, as many as are decoded at a stretch; return where that ends."""
+        if begin:
+            await trio.lowlevel.checkpoint()
+        arrivals, end = self._sort(audio, begin)
+        self._front.sorted = audio[end - 1][0].decode()
+        unknown = self._calls.unknown(arrivals)
+        if unknown:
+            stored = await self._calls.stored.load(unknown)
+            for interaction_id, one in zip(unknown, stored, strict=True):
+                self._meet(interaction_id, partial(self._calls.meet, interaction_id, one), arrivals)
+        self._calls.hand_over(arrivals, trio.current_time())
+        self._at.read_audio(self._front.sorted)
+        if self._front.overlap and entries.key(self._front.sorted) >= self._front.overlap:
+            self._front.overlap = 0
+        return end
+
+    def _meet(
+        self, interaction_id: str, meet: Callable[[Held, float], None], arrivals: dict[str, Held]
+    ) -> None:
+        try:
+            meet(arrivals[interaction_id], trio.current_time())
+        except Exception as error:  # noqa: BLE001 - a bug in how a call begins is that call's
+            self._services.internal.caught("call", error, interaction_id=interaction_id)
+
+    async def _look_at_positions(self, batch: Batch) -> None:
+        """Where a stream has begun again, below what was read of it, go back with it."""
+        audio = await self._at.begun_again(batch.last_audio, batch.last_end)
+        if audio is None:
+            return
+        self._front.sorted, self._front.overlap = audio, 0
+        self._calls.forget_above(audio)
+        self.box.forget_above(self._at.audio, self._at.ends)
+        for interaction_id, entry in self._ends.items():
+            self._ends[interaction_id] = min(entry, audio, key=entries.key)
+        if audio == entries.ORIGIN:
+            await self._skip_old()
 
     def _warn_trimmed(self, until: EntryId) -> None:
         """Say that a producer cut the stream under the reader: that audio is lost before anyone had it."""
@@ -136,48 +159,89 @@ class Dispatcher:
                 "Audio was trimmed before it could be read; see MAXLEN at the producers", until=until
             )
 
-    def _sort(self, audio: Sequence[RawEntry]) -> tuple[dict[str, Held], int]:
-        """Decode a batch and put each frame to its call; what cannot be used goes to the dead letters.
+    def _sort(  # noqa: C901 - once for every frame, so that a call more is felt
+        self, audio: Sequence[RawEntry], begin: int
+    ) -> tuple[dict[str, Held], int]:
+        """Decode entries and put each frame to its call; what cannot be used goes to the dead letters.
 
-        Return the calls that have something to decide, unknown ones included, and how many entries were
-        taken: not many more than any call has room for, the rest is read again.
+        Return the calls that have something to decide, unknown ones included, and where it came to: as far as
+        decoding goes at a stretch.
         """
         arrivals: dict[str, Held] = {}
-        slots, replaying = self._calls.slots, self._calls.replay_until > 0
-        limits = self._services.config.interaction  # which a reload may have replaced
-        default_rate, room_s = limits.default_sample_rate, ROOM * limits.max_unfinalized_s
-        oldest_ms = self._oldest_ms
-        for taken, (raw_id, fields) in enumerate(audio, 1):
+        slots, overlap = self._calls.slots, self._front.overlap
+        default_rate = self._services.config.interaction.default_sample_rate  # a reload may have replaced it
+        oldest_ms, clock = self._oldest_ms, time.perf_counter
+        stop = clock() + STEP_S
+        for taken in range(begin, len(audio)):
+            if clock() > stop:
+                return arrivals, taken
+            raw_id, fields = audio[taken]
             entry = raw_id.decode()
-            if oldest_ms and entries.milliseconds(entry) < oldest_ms:
-                self._metrics.backlog_skipped.inc()
+            if oldest_ms and self._is_old(entry):
                 continue
             try:
                 frame = decode_frame(fields, default_rate)
-            except NotAudio:
-                continue
-            except Junk as junk:
-                self._dead_letter(entry, fields, junk, ends=False)
+            except Exception as error:  # noqa: BLE001 - whatever a decoder does not foresee costs its entry
+                self._dead_letter(entry, fields, error, ends=False)
                 continue
             frame.entry = entry
             slot = slots.get(frame.interaction_id)
             if slot is None:
-                held = arrivals.setdefault(frame.interaction_id, Held())
-            elif replaying and entries.key(entry) <= entries.key(slot.latest):
+                held = self._held_of(frame, arrivals)
+                if held is None:
+                    continue
+                if not held.may_begin_with(frame):
+                    return arrivals, taken  # what is there begins the call; it is judged by that
+            elif (slot.behind or overlap or frame.tenant_id != slot.tenant) and not self._is_for(slot, frame):
                 continue
             else:
                 held = slot.held
+                if held.size + len(frame.pcm) > held.limit and slot.size:
+                    self._calls.fall_behind(slot)
+                    continue
             if held.add(frame):
                 arrivals[frame.interaction_id] = held
-                if held.size > room_s * frame.sample_rate * 2:
-                    return arrivals, taken
         return arrivals, len(audio)
 
-    def _dead_letter(self, entry: EntryId, fields: list[bytes], junk: Junk, *, ends: bool) -> None:
+    def _is_old(self, entry: EntryId) -> bool:
+        old = entries.milliseconds(entry) < self._oldest_ms
+        self._metrics.backlog_skipped.inc(old)
+        return old
+
+    def _is_for(self, slot: Slot, frame: Frame) -> bool:
+        """Say whether a call takes a frame: it may be behind, or have it already, or be another's."""
+        if slot.behind:
+            slot.missed = True
+            if slot.closing:
+                self._metrics.late_frames.inc()
+            return False
+        if self._front.overlap and entries.key(frame.entry) <= entries.key(slot.latest):
+            return False
+        if slot.is_other(frame):
+            self._calls.other_tenant(slot, frame.tenant_id)
+            return False
+        return True
+
+    def _held_of(self, frame: Frame, arrivals: dict[str, Held]) -> Held | None:
+        """Return where a frame of a call that is not in progress is held; None if it waits to begin."""
+        if self._calls.waiting and self._calls.waiting.note(frame, trio.current_time()):
+            return None
+        held = arrivals.get(frame.interaction_id)
+        if held is None:
+            held = arrivals[frame.interaction_id] = Held(self._calls.shares.of(frame.sample_rate))
+            held.tenant = frame.tenant_id
+        return held
+
+    def _dead_letter(self, entry: EntryId, fields: list[bytes], error: Exception, *, ends: bool) -> None:
         stream = self._config.redis.call_end_stream if ends else self._config.redis.audio_stream
-        if not self.box.junk(dead_letter(stream, entry, fields, junk.kind, str(junk)), ends=ends):
+        if isinstance(error, NotAudio):
             return
-        self._metrics.dead_letters(junk.kind).inc()
+        kind, reason = _reason(error)
+        if not self.box.junk(dead_letter(stream, entry, fields, kind, reason), ends=ends):
+            return
+        if not isinstance(error, Junk):
+            self._services.internal.caught("entry", error, stream=stream, entry=entry)
+        self._metrics.dead_letters(kind).inc()
         self._metrics.failed("input", time.time())
         self._services.committer.submit(self.box)
         if self._junk_log.allow(trio.current_time()):
@@ -185,27 +249,33 @@ class Dispatcher:
                 "Entry cannot be used",
                 stream=stream,
                 entry=entry,
-                reason=str(junk),
+                reason=reason,
                 suppressed=self._junk_log.skipped,
             )
 
     # -- ends ------------------------------------------------------------------------------------------
 
     def _take_ends(self, batch: Batch) -> None:
+        if batch.misused:
+            why = f"{batch.misused} is not a stream: calls end only when they are idle"
+            self._services.troubles.begin_key(batch.misused, ENDS, trio.current_time(), why)
+            return
+        self._services.troubles.end(ENDS, trio.current_time())
         for raw_id, fields in batch.ends:
             entry = raw_id.decode()
             try:
-                end = decode_end(fields)
-            except Junk as junk:
-                self._dead_letter(entry, fields, junk, ends=True)
+                end: CallEnd = decode_end(fields)
+            except Exception as error:  # noqa: BLE001 - whatever a decoder does not foresee costs its entry
+                self._dead_letter(entry, fields, error, ends=True)
                 continue
             self._ends[end.interaction_id] = entry
         if batch.ends:
-            self._ends_at = batch.ends[-1][0].decode()
+            self._at.read_ends(batch.ends[-1][0].decode())
         while len(self._ends) > MAX_ENDS:
             self._ends.popitem(last=False)
+            self._metrics.ends_dropped.inc()
         if self._ends:
-            self._settle_ends(entries.key(self._audio_at))
+            self._settle_ends(entries.key(self._at.audio))
 
     def _settle_ends(self, audio_at: int) -> None:
         """Let calls end whose audio before the end was all read."""
@@ -213,3 +283,11 @@ class Dispatcher:
             if self.caught_up or entries.key(entry) < audio_at:
                 del self._ends[interaction_id]
                 self._calls.end(interaction_id, entry, "call_end")
+
+
+def _reason(error: Exception) -> tuple[str, str]:
+    """Return kind and reason of what cannot be used."""
+    junk = (
+        error if isinstance(error, Junk) else Junk("internal", f"the decoder failed: {type(error).__name__}")
+    )
+    return junk.kind, str(junk)

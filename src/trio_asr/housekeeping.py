@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 
 import trio
 
@@ -16,6 +19,10 @@ from trio_asr.services import Services
 from trio_asr.slots import Slot
 
 PERIOD_S = 1.0
+# Messages of one call that wait for a key which somebody has to mend: an hour of speech, 1 MB.
+MAX_WAITING_ITEMS = 2000
+CATCHUP_BYTES = 2_000_000  # room to make in a second for calls that get nowhere and are behind
+MAX_CALLS = "max_calls"  # a trouble
 
 
 class Housekeeping:
@@ -33,19 +40,39 @@ class Housekeeping:
         while True:
             await trio.sleep(PERIOD_S)
             now = trio.current_time()
-            self._end_idle(now)
-            self._give_up_ended(now)
-            self._shed()
-            self._bound()
-            self._services.connections.nobody_waits()
-            self._gauges()
-            self.note_floors()
-            with suppress(BusUnavailable):  # the reader notices, and says so
-                if not self._config.redis.allow_foreign_consumers:  # else the group's position is theirs
-                    await self._bus.show_lag(*self._dispatcher.floors())
-                if self._config.redis.trim:
-                    confirmed = self._dispatcher.box.confirmed.audio_floor
-                    await self._bus.trim(entries.earlier(confirmed, REPLAY_MARGIN_MS))
+            for job in (
+                partial(self._end_idle, now),
+                partial(self._give_up_ended, now),
+                self._shed,
+                self._bound,
+                self._services.connections.nobody_waits,
+                partial(self._say_who_waits, now),
+                self._gauges,
+                self.note_floors,
+            ):
+                with self._net(job):
+                    job()
+            for ask in (self._show_lag, self._trim):
+                with self._net(ask), suppress(BusUnavailable):  # the reader notices, and says so
+                    await ask()
+
+    @contextmanager
+    def _net(self, job: Callable[[], object]) -> Iterator[None]:
+        """Let a bug in one job cost this round of it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - see above
+            name = getattr(job, "func", job).__name__
+            self._services.internal.caught("housekeeping", error, job=name)
+
+    async def _show_lag(self) -> None:
+        if not self._config.redis.allow_foreign_consumers:  # else the group's position is theirs
+            await self._bus.show_lag(*self._dispatcher.floors())
+
+    async def _trim(self) -> None:
+        if self._config.redis.trim:
+            confirmed = self._dispatcher.box.confirmed.audio_floor
+            await self._bus.trim(entries.earlier(confirmed, REPLAY_MARGIN_MS))
 
     def note_floors(self) -> None:
         """Commit how far a restart need not go back."""
@@ -62,7 +89,7 @@ class Housekeeping:
         timeout_s = self._config.interaction.idle_timeout_ms / 1000
         for slot in list(self._calls.slots.values()):
             slot.progress(now)
-            if not self._dispatcher.caught_up or slot.held.frames or self._is_busy(slot):
+            if not self._dispatcher.caught_up or slot.behind or slot.held.frames or self._is_busy(slot):
                 slot.active_at = now
             elif now - slot.active_at >= timeout_s and slot.end is None and not slot.closing:
                 self._calls.close(slot, "idle")
@@ -84,15 +111,21 @@ class Housekeeping:
         patience_s = self._config.interaction.max_unfinalized_s
         for slot in self._calls.slots.values():
             timeline, outbox = slot.call.timeline, slot.call.outbox
+            if self._services.committer.is_blocked(outbox) and outbox.waiting <= MAX_WAITING_ITEMS:
+                continue  # nothing is wrong with what it says: it waits for a key that all calls need
             before = timeline.finalized - round(patience_s * timeline.rate_at(timeline.finalized))
             if outbox.confirmed.place.finalized < before:
                 outbox.shed(before)
 
     def _bound(self) -> None:
         """Hold the un-finalized audio of all calls within its bound: the largest give up their oldest."""
-        limit = self._config.interaction.max_unfinalized_total_mb * 1_000_000
+        shares, now = self._calls.shares, trio.current_time()
         slots = [slot for slot in self._calls.slots.values() if not slot.failed]
-        excess = sum(slot.call.timeline.held_bytes for slot in slots) - limit
+        shares.taken = sum(slot.size for slot in slots)
+        excess = shares.taken - shares.total
+        if any(slot.behind and not slot.over and shares.is_stuck(slot, now) for slot in slots):
+            # What is newer waits for room on the stream.
+            excess += max(shares.total // 10, min(CATCHUP_BYTES, shares.total // 2))
         if excess <= 0:
             return
         for slot in sorted(slots, key=lambda slot: -slot.call.timeline.held_bytes):
@@ -102,12 +135,32 @@ class Housekeeping:
             slot.call.give_up_oldest(share / 2 / rate, "memory")
             self._services.committer.submit(slot.call.outbox)
             excess -= share
+            shares.taken -= share
             if excess <= 0:
                 return
 
+    def _say_who_waits(self, now: float) -> None:
+        if self._calls.waiting:
+            most = self._config.interaction.max_calls
+            self._services.troubles.begin(
+                MAX_CALLS, now, f"all places are taken: {most} calls are in progress"
+            )
+        else:
+            self._services.troubles.end(MAX_CALLS, now)
+
     def _gauges(self) -> None:
         metrics, slots = self._services.metrics, self._calls.slots.values()
+        behind = [slot for slot in slots if slot.missed and not slot.over]
+        self._calls.lag_s = max([self._dispatcher.lag_s, *map(_age_s, behind)])
+        metrics.reader_lag_seconds.set(self._calls.lag_s)
+        metrics.calls_behind.set(len(behind))
+        metrics.calls_waiting.set(len(self._calls.waiting))
         metrics.calls.set(len(slots))
         metrics.waiting_for_slot.set(self._services.connections.waiting)
         metrics.unfinalized_seconds.set(sum(slot.call.unfinalized_s() for slot in slots))
         metrics.unfinalized_bytes.set(sum(slot.call.timeline.held_bytes for slot in slots))
+
+
+def _age_s(slot: Slot) -> float:
+    """Return how long ago what a call that is behind has not read was added, or a bit more."""
+    return max(0.0, time.time() - entries.milliseconds(slot.latest) / 1000)

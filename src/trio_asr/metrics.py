@@ -12,18 +12,23 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from trio_asr.labels import CLOSE_CODES, DEAD_LETTERS, ERRORS, GAPS, PLACES, PROBLEMS, ROLES
+from trio_asr.labels import (
+    CLOSE_CODES,
+    DEAD_LETTERS,
+    DELAYS,
+    ERRORS,
+    FLUSHES,
+    GAPS,
+    PLACES,
+    PROBLEMS,
+    ROLES,
+    STATES,
+    WAITS,
+)
 from trio_asr.machine import Process, memory_limit_bytes
 from trio_asr.tallies import GapMeter, PlainCounter, PlainHistogram, bound, kept
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-# What people wait for. Alerts compare with 2 s, so a bucket ends there and its neighbours are near.
-_WAITS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0, 30.0)
-# What the machine adds; promised is 25 ms at the 99th percentile.
-_DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-# Around the default triggers of a flush: 200 ms of audio, 500 ms since the last one.
-_FLUSHES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.21, 0.25, 0.3, 0.4, 0.5, 0.51, 0.55, 0.6, 0.75, 1.0, 2.5, 5.0)
-
 _RECENT = 100  # how many samples each list of /health keeps
 
 
@@ -53,15 +58,15 @@ class Metrics:
             "asr_audio_chunks_processed", "Audio frames accepted from Redis."
         )
         self.flush_interval = self._histogram(
-            "asr_flush_interval_seconds", "Time between two flushes of a call.", _FLUSHES
+            "asr_flush_interval_seconds", "Time between two flushes of a call.", FLUSHES
         )
         self.flush_age = self._histogram(
-            "asr_flush_age_seconds", "Age of the oldest audio of a flush.", _FLUSHES
+            "asr_flush_age_seconds", "Age of the oldest audio of a flush.", FLUSHES
         )
-        self.flush_audio = self._histogram("asr_flush_audio_seconds", "Audio in one flush.", _FLUSHES)
+        self.flush_audio = self._histogram("asr_flush_audio_seconds", "Audio in one flush.", FLUSHES)
         self.reads = self._counter("asr_reads", "Reads of the audio stream that brought something.")
         self.send_delay = self._histogram(
-            "asr_send_delay_seconds", "From the moment that audio is due until it is on the socket.", _DELAYS
+            "asr_send_delay_seconds", "From the moment that audio is due until it is on the socket.", DELAYS
         )
         self.chunks_sent = self._counter(
             "deepgram_audio_chunks_sent", "Messages of audio sent to the provider."
@@ -84,7 +89,7 @@ class Metrics:
             "deepgram_duplicate_connections", "Connections opened for a call that had one open."
         )
         self.connection_wait = self._histogram(
-            "deepgram_connection_wait_seconds", "Time from the wish for a connection to its opening.", _WAITS
+            "deepgram_connection_wait_seconds", "Time from the wish for a connection to its opening.", WAITS
         )
         self.connection_timeouts = self._counter(
             "deepgram_connection_timeouts", "Connections that Deepgram closed with 1011 for want of audio."
@@ -102,13 +107,13 @@ class Metrics:
             "asr_audio_chunks_covered", "Chunks all of whose audio is inside a committed final."
         )
         self.first_partial_latency = self._histogram(
-            "asr_first_partial_latency_seconds", "From a call's first frame to its first result.", _WAITS
+            "asr_first_partial_latency_seconds", "From a call's first frame to its first result.", WAITS
         )
         self.result_latency = self._histogram(
-            "asr_result_latency_seconds", "From the sending of audio to the result that covers it.", _WAITS
+            "asr_result_latency_seconds", "From the sending of audio to the result that covers it.", WAITS
         )
         self.commit_latency = self._histogram(
-            "asr_commit_latency_seconds", "From a result's arrival to its commit in Redis.", _DELAYS
+            "asr_commit_latency_seconds", "From a result's arrival to its commit in Redis.", DELAYS
         )
 
     def _losses(self) -> None:
@@ -131,6 +136,18 @@ class Metrics:
             "asr_input_trimmed", "Times that the audio stream was cut past what had been read."
         )
         self.late_frames = self._counter("asr_late_frames", "Frames that came after the end of their call.")
+        self.ends_dropped = self._counter(
+            "asr_ends_dropped", "Ends of calls given up because too many waited for the audio before them."
+        )
+        self.streams_begun_again = self._counter(
+            "asr_streams_begun_again", "Times that a stream was found to have begun again below our position."
+        )
+        self.calls_deferred = self._counter(
+            "asr_calls_deferred", "Calls that had to wait for interaction.max_calls before they began."
+        )
+        self.calls_refused = self._counter(
+            "asr_calls_refused", "Calls never begun, because too many waited for interaction.max_calls."
+        )
         self.overruns = self._counter("asr_overruns", "Calls that could not take a batch of frames in time.")
 
     def _errors(self) -> None:
@@ -139,6 +156,10 @@ class Metrics:
         self.errors = bound(errors, ERRORS)
         internal = self._family("asr_internal_errors", "Bugs that were caught, by place.", "place")
         self.internal_errors = bound(internal, PLACES)
+        broken = self._family(
+            "asr_broken_states", "Stored states set aside because they make no sense.", "kind"
+        )
+        self.broken_states = bound(broken, STATES)
         # The text of an error may quote a URL or a message, so the label says the kind only.
         self._last_error = self._gauge("asr_last_error_info", "The kind of the last error; 1.", "kind")
         self._last_error_time = self._gauge(
@@ -151,18 +172,23 @@ class Metrics:
         self.waiting_for_slot = self._gauge(
             "deepgram_calls_waiting", "Calls waiting for deepgram.max_connections."
         )
+        self.calls_waiting = self._gauge("asr_calls_waiting", "Calls waiting for interaction.max_calls.")
+        self.calls_behind = self._gauge(
+            "asr_calls_behind", "Calls that are read again for, behind the others."
+        )
         self.unfinalized_seconds = self._gauge(
             "asr_unfinalized_seconds", "Audio not yet inside a committed final, all calls."
         )
         self.unfinalized_bytes = self._gauge("asr_unfinalized_bytes", "Memory that this audio takes.")
         self.reader_lag_seconds = self._gauge(
-            "asr_reader_lag_seconds", "Age of the newest audio entry when read."
+            "asr_reader_lag_seconds",
+            "Age of the oldest audio entry not read yet, of the call that is furthest behind.",
         )
         self.loop_lag_seconds = self._gauge(
             "asr_loop_lag_seconds", "Delay of the event loop when last measured."
         )
         self.loop_delay = self._histogram(
-            "asr_loop_delay_seconds", "Delay of the event loop, measured once a second.", _DELAYS
+            "asr_loop_delay_seconds", "Delay of the event loop, measured once a second.", DELAYS
         )
         self.redis_up = self._gauge("asr_redis_up", "1 while Redis answers.")
         self.breaker_open = self._gauge(

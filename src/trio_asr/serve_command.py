@@ -107,12 +107,18 @@ def make_bus(config: Config) -> Bus:
     """Return the bus that the config names."""
     redis = config.redis
     if config.bus.adapter == "memory":
-        return MemoryBus(MemoryStore(), audio_stream=redis.audio_stream, end_stream=redis.call_end_stream)
+        return MemoryBus(
+            MemoryStore(),
+            audio_stream=redis.audio_stream,
+            end_stream=redis.call_end_stream,
+            transcript_key=redis.transcript_key,
+        )
     return RedisBus(
         redis.url,
         group=redis.consumer_group,
         audio_stream=redis.audio_stream,
         end_stream=redis.call_end_stream,
+        transcript_key=redis.transcript_key,
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import trio
 
-from trio_asr.bus.base import BusUnavailable
+from trio_asr import logs
+from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
 from trio_asr.bus.lease import Lease
 from trio_asr.committer import Committer
 from trio_asr.config import Config
@@ -39,6 +41,24 @@ class Services:
     def __post_init__(self) -> None:
         self.internal = InternalErrors(self.metrics)
 
+    def broken_state(self, kind: str, why: str, kept_as: str, **names: str) -> None:
+        """Take note of something stored that is no state of ours, and where it was put."""
+        self.metrics.broken_states(kind).inc()
+        self.metrics.failed("state", time.time())
+        logs.get("state").error(
+            "Stored state cannot be read; it was set aside", kind=kind, reason=why, kept_as=kept_as, **names
+        )
+
+    def away(self, trouble: str, error: BusUnavailable) -> None:
+        """Take note that the bus does not do what `trouble` names, and why."""
+        now = trio.current_time()
+        if isinstance(error, KeyMisused):
+            self.troubles.begin_key(error.key, trouble, now, str(error))
+            return
+        if isinstance(error, BusFault):
+            self.internal.caught("bus", error.__cause__ or error)
+        self.troubles.begin(trouble, now, str(error))
+
     async def patiently(
         self, ask: Callable[[], Awaitable[T]], on_away: Callable[[], None] | None = None
     ) -> T:
@@ -51,7 +71,7 @@ class Services:
                 if on_away is not None:
                     on_away()
                 self.metrics.redis_up.set(0)
-                self.troubles.begin(TROUBLE, trio.current_time(), str(error))
+                self.away(TROUBLE, error)
                 await trio.sleep(backoff.next())
             else:
                 self.metrics.redis_up.set(1)

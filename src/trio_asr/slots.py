@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import trio
@@ -12,24 +13,35 @@ from trio_asr.core.entries import EntryId
 from trio_asr.core.frames import Frame
 from trio_asr.interaction import Frames, Interaction
 
+STILL_S = 2.0  # without a frame for so long, a call makes room for one that waits
+
 
 class Held:
     """What was read for a call and not handed to it yet: frames, their bytes, and how many may wait.
 
-    `room` is a number of bytes: less is not worth a wake-up. With 0 there is something to decide.
+    `room` is a number of bytes: less is not worth a wake-up. With 0 there is something to decide. More than
+    `limit` bytes are not taken at all.
     """
 
-    __slots__ = ("frames", "room", "size")
+    __slots__ = ("frames", "limit", "room", "size", "tenant")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float = math.inf) -> None:
         self.frames: Frames = []
         self.size = self.room = 0
+        self.limit = limit
+        self.tenant = ""
 
     def add(self, frame: Frame) -> bool:
         """Hold this frame, too; say whether there is something to decide."""
         self.frames.append(frame)
         self.size += len(frame.pcm)
         return self.size >= self.room
+
+    def may_begin_with(self, frame: Frame) -> bool:
+        """Say whether a call can begin with this frame, too: of one tenant, and of so much audio."""
+        if not self.frames:
+            return True
+        return self.tenant == frame.tenant_id and self.size + len(frame.pcm) <= self.limit
 
     def take(self) -> Frames:
         """Return the frames and hold none."""
@@ -40,20 +52,33 @@ class Held:
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """A call in progress: its tasks, the channel to them, and how far its frames were handed over."""
+    """A call in progress: its tasks, the channel to them, and how far its frames were handed over.
+
+    A call that is `behind` does not get what the front of the stream brings: because it has as much as it may
+    hold, because it is ending or failing, or because it begins somewhere back. What comes is read again for
+    it when it can take it (`catchup`), from the entry after its `latest`.
+    """
 
     interaction: Interaction
     frames: trio.MemorySendChannel[Frames]
     active_at: float  # when frames were handed over or the cursor moved, or the call was otherwise not idle
+    tenant: str  # "" while it is not known
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     end: tuple[EntryId, str] | None = None  # where and why it ends, once that is known
+    next_end: EntryId = (
+        ""  # an end that counts when it has caught up, or when it goes on after its present end
+    )
+    next_tenant: str = ""  # who uses the id from here on
+    behind: bool = False
+    missed: bool = False  # and there is something to be read again
     closing: bool = False
-    failed: bool = False  # its frames are read again when it restarts
+    failed: bool = False
     held: Held = field(default_factory=Held)
-    late: Frames = field(default_factory=list)  # came while it was closing
-    late_end: EntryId = ""  # and so did another end
+    limit: float = math.inf  # of the bytes that it may have in all
     handed: EntryId = entries.ORIGIN  # the last entry handed over
     first: EntryId = entries.ORIGIN
+    resume_at: int = 0  # up to this key entries are only looked at: it was begun from a checkpoint
+    handed_at: float = 0.0
     cursor: int = -1  # `finalized` when last looked at
     cursor_at: float = 0.0  # and when it was seen to move
 
@@ -65,12 +90,47 @@ class Slot:
         return self.interaction.call
 
     @property
+    def over(self) -> bool:
+        """It takes no more frames."""
+        return self.closing or self.failed
+
+    @property
     def latest(self) -> EntryId:
         """The last entry read for this call."""
         return self.held.frames[-1].entry if self.held.frames else self.handed
 
-    def hand_over(self, now: float) -> bool:
-        """Let the call have what is held, or decide to wait for more; False if it is hopelessly behind."""
+    @property
+    def size(self) -> int:
+        """Bytes of audio in memory."""
+        return self.call.timeline.held_bytes + sum(self.call.coming) + self.held.size
+
+    def is_other(self, frame: Frame) -> bool:
+        """Say whether a frame is of another tenant's call of the same id."""
+        if (
+            not frame.tenant_id
+            or frame.tenant_id == self.tenant
+            or entries.key(frame.entry) <= self.resume_at
+        ):
+            return False
+        if self.tenant:
+            return True
+        self.tenant = frame.tenant_id
+        return False
+
+    def has_room(self, frame: Frame) -> bool:
+        """Say whether the call may hold this frame, too; one that holds nothing always may."""
+        held = self.held
+        return held.size + len(frame.pcm) <= held.limit or not self.size
+
+    def stands_still(self, now: float) -> bool:
+        """Say whether nobody has spoken for a while, and the call is not about to end or to read again."""
+        return now - self.handed_at >= STILL_S and not (self.behind or self.end or self.held.frames)
+
+    def hand_over(self, now: float, limit: float = math.inf) -> bool:
+        """Let the call have what is held, or decide to wait for more; False if it is hopelessly behind.
+
+        `limit` is how many bytes it may have in all.
+        """
         held, scheduler = self.held, self.interaction.scheduler
         if self.first == entries.ORIGIN:
             self.first = held.frames[0].entry
@@ -79,6 +139,7 @@ class Slot:
         if held.size < held.room:
             return True
         scheduler.enough(now)
+        self.limit = limit
         return self.release()
 
     def release(self) -> bool:
@@ -90,34 +151,29 @@ class Slot:
             self.frames.send_nowait(frames)
         except (trio.WouldBlock, trio.BrokenResourceError):  # it is behind, or about to fail
             return False
+        self.call.coming.append(self.held.size)
         self.handed = frames[-1].entry
-        self.active_at = trio.current_time()
+        self.active_at = self.handed_at = trio.current_time()
         self.held.take()
+        self.held.limit = self.limit - self.size
         return True
 
-    def keep(self, most: int) -> int:
-        """Keep what came while the call closes, unless it keeps `most` already; return how many came.
+    def fall_behind(self) -> None:
+        """Take nothing of what comes, from now on."""
+        self.behind = self.missed = True
 
-        It goes on with them on a new connection; beyond `most`, its checkpoint says where to read again.
-        """
-        frames = self.held.take()
-        if frames:
-            self.handed = frames[-1].entry
-            if len(self.late) < most:
-                self.late += frames
-            else:
-                self.fail()
-        return len(frames)
+    def close(self) -> None:
+        """Take nothing more, but let the call finish what it has."""
+        self.closing = self.behind = True
 
     def fail(self) -> None:
         """Hold nothing for it any more: it is read again."""
-        self.failed = True
-        self.late = []
+        self.failed = self.behind = True
         self.held.take()
 
     def progress(self, now: float) -> float:
-        """Look at the cursor; return when it last moved."""
-        cursor = self.call.timeline.finalized
+        """Look at the cursor; return when it last moved. To give audio up is no progress."""
+        cursor = self.call.timeline.finalized - self.call.given_up
         if cursor != self.cursor:
             self.cursor, self.cursor_at = cursor, now
             self.active_at = max(self.active_at, now)
@@ -126,13 +182,11 @@ class Slot:
     def floor(self) -> EntryId | None:
         """Return the first entry that a restart would need for this call (None: none read so far)."""
         call = self.call
-        if self.failed:
-            return self.begin()
-        floor = call.floor()
+        floor = self.begin() if self.failed else call.floor()
         if floor is None and entries.key(self.latest) > entries.key(call.last_entry):
             floor = self.begin() if call.last_entry == entries.ORIGIN else call.last_entry
-        if floor is None and self.late:
-            floor = self.late[0].entry
+        if self.missed:
+            floor = self.latest if floor is None else min(floor, self.latest, key=entries.key)
         return floor
 
     def begin(self) -> EntryId | None:
@@ -140,3 +194,13 @@ class Slot:
         confirmed = self.call.outbox.confirmed.place.entry
         begin = self.first if confirmed == entries.ORIGIN else confirmed
         return None if begin == entries.ORIGIN else begin
+
+    def forget_above(self, last: EntryId) -> None:
+        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        self.release()
+        self.call.forget_above(last)
+        self.handed = min(self.handed, last, key=entries.key)
+        self.first = min(self.first, last, key=entries.key)
+        self.resume_at = min(self.resume_at, entries.key(last))
+        if self.end is not None:
+            self.end = min(self.end[0], last, key=entries.key), self.end[1]

@@ -9,9 +9,9 @@ from tests.bus.worlds import LONG_MS, MemoryWorld, RedisWorld, World
 from trio.abc import Clock
 from trio.testing import MockClock
 
-from trio_asr.bus import memory
+from trio_asr.bus import memory, streams
 from trio_asr.bus import redis as redis_bus
-from trio_asr.bus.base import Bus
+from trio_asr.bus.base import Bus, Tenure
 
 READ_COUNT = 5
 BLOCK_MS = 60
@@ -27,8 +27,9 @@ def clock(request: pytest.FixtureRequest) -> Clock | None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads that wait briefly and have a limit that a test can reach."""
     monkeypatch.setattr(redis_bus, "BLOCK_MS", BLOCK_MS)
-    monkeypatch.setattr(redis_bus, "FIRST_COUNT", READ_COUNT)
-    monkeypatch.setattr(redis_bus, "READ_COUNT", READ_COUNT)
+    monkeypatch.setattr(streams, "BLOCK_MS", BLOCK_MS)
+    monkeypatch.setattr(streams, "FIRST_COUNT", READ_COUNT)
+    monkeypatch.setattr(streams, "READ_COUNT", READ_COUNT)
     monkeypatch.setattr(memory, "BLOCK_S", BLOCK_MS / 1000)
     monkeypatch.setattr(memory, "READ_COUNT", READ_COUNT)
 
@@ -48,5 +49,5 @@ async def world(clock: Clock | None, request: pytest.FixtureRequest, quick: None
 async def bus(world: World) -> Bus:
     """A worker that owns the calls."""
     worker = world.worker()
-    assert await worker.acquire(LONG_MS)
+    assert await worker.acquire(LONG_MS) is Tenure.HELD
     return worker

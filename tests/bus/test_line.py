@@ -22,7 +22,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def line(redis_url: str) -> Iterator[Line]:
-    one = Line(redis.ConnectionPool.from_url(redis_url, **OPTIONS))
+    one = Line(redis_url, OPTIONS)
     yield one
     one.close()
 
@@ -59,7 +59,7 @@ def test_a_connection_that_the_server_closed_in_a_pause(line: Line, client: redi
 
 def test_no_answer_in_time_is_none_for_the_next(new_valkey: Callable[..., EmbeddedValkey]) -> None:
     server = new_valkey()
-    line = Line(redis.ConnectionPool.from_url(server.url, **OPTIONS))
+    line = Line(server.url, OPTIONS)
     line.ask(("SET", "key", "a"))
     server.pause()
     with pytest.raises(redis.TimeoutError):
@@ -73,7 +73,7 @@ def test_no_answer_in_time_is_none_for_the_next(new_valkey: Callable[..., Embedd
 
 def test_no_server(new_valkey: Callable[..., EmbeddedValkey]) -> None:
     server = new_valkey()
-    line = Line(redis.ConnectionPool.from_url(server.url, **OPTIONS))
+    line = Line(server.url, OPTIONS)
     line.ask(("SET", "key", "a"))
     server.kill()
     for _ in range(2):

@@ -19,6 +19,8 @@ from tests.bus.proxy import proxy
 from tests.bus.worlds import AUDIO, ENDS, GROUP, LONG_MS, PREFIX, RedisWorld, commit, data
 
 from trio_asr.bus import redis as redis_bus
+from trio_asr.bus import streams
+from trio_asr.bus.answers import judged
 from trio_asr.bus.base import Answer, Bus, BusUnavailable, Tenure
 from trio_asr.bus.redis import RedisBus
 from trio_asr.core.checkpoint import Commit, Outcome, Stored, Write
@@ -38,6 +40,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets that give up soon, so that freezing for longer than that is soon over."""
     monkeypatch.setattr(redis_bus, "SOCKET_TIMEOUT_S", TIMEOUT_S)
     monkeypatch.setattr(redis_bus, "BLOCK_MS", 60)
+    monkeypatch.setattr(streams, "BLOCK_MS", 60)
 
 
 @asynccontextmanager
@@ -45,7 +48,7 @@ async def owned(url: str, workers_url: str = "") -> AsyncIterator[tuple[RedisWor
     """Own the calls; the worker may take another way to the server than the test."""
     world = RedisWorld(url, workers_url)
     bus = world.worker()
-    assert await bus.acquire(LONG_MS)
+    assert await bus.acquire(LONG_MS) is Tenure.HELD
     yield world, bus
     await world.aclose()
 
@@ -63,20 +66,32 @@ async def patiently(bus: Bus, *commits: Commit) -> list[Answer]:
 # -- the script ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("place", [0, 1, 2])
-async def test_a_key_of_another_type_refuses_all_of_its_commit(redis_url: str, place: int) -> None:
-    """Nothing is written, not to the commit's other streams either; other commits do not notice."""
+async def test_a_key_of_another_type_refuses_all_of_its_commit(
+    redis_url: str, place: int, shared: bool
+) -> None:
+    """Nothing is written, not to the commit's other streams either; other commits do not notice.
+
+    A stream that is cut is everybody's: then it is not this commit's fault.
+    """
     async with owned(redis_url) as (world, bus):
         world.client.set("a", "text")
         streams = ["out", "events"]
         streams.insert(place, "a")
-        poisoned = Commit("bad", 1, b"s", tuple(Write(stream, b"x", 10) for stream in streams))
+        maxlen = 10 if shared else 0
+        poisoned = Commit("bad", 1, b"s", tuple(Write(stream, b"x", maxlen) for stream in streams))
         answers = await bus.commit([commit(1, "1"), poisoned, commit(2, "2")])
-        assert answers == [APPLIED, Answer(Outcome.REFUSED, "a is a string"), APPLIED]
+        assert answers[::2] == [APPLIED, APPLIED]
+        if shared:
+            assert answers[1] == Answer(Outcome.BLOCKED, "a")
+        else:
+            assert answers[1].outcome is Outcome.REFUSED
+            assert answers[1].reason.startswith("a: WRONGTYPE")
         assert data(world, "out") == [b"1", b"2"]
         assert world.entries("events") == []
         assert await bus.load(["bad"]) == [Stored()]
-        assert await bus.live_calls() == ["c1"]
+        assert await bus.live_calls() == [b"c1"]
         world.client.delete("a")
         assert await bus.commit([poisoned]) == [APPLIED], "once the key is gone it goes through"
 
@@ -199,11 +214,21 @@ async def test_a_server_that_cannot_save_is_unavailable(new_valkey: NewValkey) -
 def test_whose_refusal_it_is(wrap: str) -> None:
     """Servers before 7.0 wrap what a script was refused; what one commit is refused stays that commit's."""
     dash = "-" if wrap != "{}" else ""
-    for code in ("READONLY", "OOM", "MISCONF", "NOREPLICAS", "BUSY"):
+    for code in (
+        "READONLY",
+        "OOM",
+        "MISCONF",
+        "NOREPLICAS",
+        "BUSY",
+        "MOVED",
+        "ASK",
+        "TRYAGAIN",
+        "CLUSTERDOWN",
+    ):
         with pytest.raises(redis.ResponseError, match="Not now"):
-            redis_bus._judge(redis.ResponseError(wrap.format(f"{dash}{code} Not now.")))
+            judged(commit(1), redis.ResponseError(wrap.format(f"{dash}{code} Not now.")))
     for own in ("WRONGTYPE Operation against a key", "NOPERM No permissions to access the key 'BUSY OOM x'"):
-        answer = redis_bus._judge(redis.ResponseError(wrap.format(f"{dash}{own}")))
+        answer = judged(commit(1), redis.ResponseError(wrap.format(f"{dash}{own}")))
         assert answer.outcome is Outcome.REFUSED
 
 
@@ -315,15 +340,15 @@ async def test_a_lost_answer_to_acquire_does_not_lock_us_out(new_valkey: NewValk
             between.on_answer = lambda _: None
             return 0
 
-        assert await bus.acquire(LONG_MS)
+        assert await bus.acquire(LONG_MS) is Tenure.HELD
         await bus.release()
         between.on_answer = lose
         with pytest.raises(BusUnavailable):
             await bus.acquire(LONG_MS)
-        assert not await other.acquire(LONG_MS)
-        assert await bus.acquire(LONG_MS)
+        assert await other.acquire(LONG_MS) is Tenure.LOST
+        assert await bus.acquire(LONG_MS) is Tenure.HELD
         assert await bus.commit([commit(1)]) == [APPLIED]
-        assert not await other.acquire(LONG_MS)
+        assert await other.acquire(LONG_MS) is Tenure.LOST
         await world.aclose()
 
 
@@ -332,7 +357,7 @@ async def test_a_lost_answer_to_acquire_does_not_lock_us_out(new_valkey: NewValk
 
 async def test_large_entries_lower_the_count(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one read brings is bounded in bytes; nothing is passed over; small ones raise it again."""
-    monkeypatch.setattr(redis_bus, "READ_BYTES", 1_000_000)
+    monkeypatch.setattr(streams, "READ_BYTES", 1_000_000)
     monkeypatch.setattr(redis_bus, "CADENCE_S", 0.0)
     async with owned(redis_url) as (world, bus):
         added = [world.add(AUDIO, bytes(200_000)) for _ in range(50)]
@@ -406,7 +431,7 @@ async def test_reading_and_writing_do_not_wait_for_each_other(redis_url: str) ->
                 assert await bus.renew(LONG_MS) is Tenure.HELD
             took = trio.current_time() - began
             nursery.cancel_scope.cancel()
-        assert took < redis_bus.BLOCK_MS / 1000 / 2
+        assert took < streams.BLOCK_MS / 1000 / 2
 
 
 async def test_workers_do_not_wait_for_each_other(redis_url: str) -> None:
@@ -417,8 +442,8 @@ async def test_workers_do_not_wait_for_each_other(redis_url: str) -> None:
             for one in (bus, other):
                 nursery.start_soon(one.read, ORIGIN, ORIGIN)
             await trio.testing.wait_all_tasks_blocked(0.05)
-            with trio.fail_after(redis_bus.BLOCK_MS / 1000 / 2):
-                assert not await other.acquire(LONG_MS)
+            with trio.fail_after(streams.BLOCK_MS / 1000 / 2):
+                assert await other.acquire(LONG_MS) is Tenure.LOST
                 assert await bus.commit([commit(1, "x")]) == [APPLIED]
             nursery.cancel_scope.cancel()
 

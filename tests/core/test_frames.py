@@ -1,6 +1,7 @@
 """The decoder of what producers put on the streams: audio comes out whole, anything else is Junk."""
 
 import base64
+import contextlib
 import json
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,7 @@ from trio_asr.core.frames import (
     check_id,
     decode_end,
     decode_frame,
+    peek_id,
 )
 
 RATE = 8000
@@ -342,9 +344,10 @@ def test_an_end_names_its_call_and_perhaps_a_reason() -> None:
     end = {"interaction_id": "call", "tenant_id": "t", "reason": "stopped", "timestamp_ms": 1}
     assert decode_end([b"data", json.dumps(end).encode()]) == CallEnd("call", "stopped")
     assert decode_end([b"data", b'{"interaction_id":"call","reason":null}']) == CallEnd("call")
-    for long in ("x" * 100_000, ["x"] * 100_000):
-        end["reason"] = long
-        assert len(decode_end([b"data", json.dumps(end).encode()]).reason) == 256
+    end["reason"] = "x" * 1_000_000
+    assert len(decode_end([b"data", json.dumps(end).encode()]).reason) == 256
+    for odd in (["x"] * 10_000, {"a": 1}, 17):
+        assert decode_end([b"data", json.dumps(end | {"reason": odd}).encode()]) == CallEnd("call")
 
 
 @pytest.mark.parametrize(
@@ -353,3 +356,48 @@ def test_an_end_names_its_call_and_perhaps_a_reason() -> None:
 def test_an_end_of_no_call_is_junk(document: bytes) -> None:
     with pytest.raises(Junk):
         decode_end([b"data", document])
+
+
+# -- what must cost no more than the entry itself ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["seq", "timestamp_ms", "sample_rate"])
+@pytest.mark.parametrize("value", ["--5", "-", "", "5-", "\u0665", "1" * 19, "1" * 5000, " 5", "5.0", "0x5"])
+def test_a_text_that_is_no_number_is_not_taken_for_one(name: str, value: str) -> None:
+    document = {"interaction_id": "call", "audio": "AAAA", name: value}
+    if name == "sample_rate":
+        with pytest.raises(Junk) as junk:
+            decode_frame([b"data", json.dumps(document).encode()], 8000)
+        assert junk.value.kind == "sample_rate"
+    else:
+        assert getattr(decode_frame([b"data", json.dumps(document).encode()], 8000), name) is None
+
+
+@pytest.mark.parametrize("name", ["interaction_id", "audio", "sample_rate", "encoding", "seq", "tenant_id"])
+@pytest.mark.parametrize("depth", [10, 940, 970, 999, 1_000, 5_000])
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_depth_where_text_belongs_is_junk_or_left_out(name: str, depth: int, brackets: str) -> None:
+    left, right = ("[", "]") if brackets == "[]" else ('{"a":', "}")
+    document = {"interaction_id": '"call"', "audio": '"AAAA"', name: left * depth + "1" + right * depth}
+    text = "{" + ",".join(f'"{key}":{value}' for key, value in document.items()) + "}"
+    for decode in (lambda fields: decode_frame(fields, 8000), decode_end):
+        with contextlib.suppress(Junk):
+            decode([b"data", text.encode()])
+
+
+def test_what_is_odd_is_decoded_only_up_to_a_size() -> None:
+    """Objects take a hundred times the time and room of their bytes; audio in order may be longer."""
+    long = {"interaction_id": "call", "audio": "AAAA" * 100_000, "seq": 1}
+    assert len(decode_frame([b"data", json.dumps(long).encode()], 8000).pcm) == 300_000
+    odds: list[dict[str, object]] = [{"seq": "1"}, {"seq": [[]] * 100_000}]
+    for odd in odds:
+        with pytest.raises(Junk) as junk:
+            decode_frame([b"data", json.dumps(long | odd).encode()], 8000)
+        assert junk.value.kind == "too_large"
+
+
+def test_whose_frame_it_is() -> None:
+    assert peek_id([b"data", b'{"audio":"AAAA","interaction_id":"call"}']) == "call"
+    for nobody in (b"{}", b"[", b'{"interaction_id":5}', b'{"interaction_id":"a","x":' + b"[" * 2000):
+        assert peek_id([b"data", nobody]) is None
+    assert peek_id([]) is None

@@ -25,9 +25,13 @@ def transcript(text: str, kind: str = "final") -> Transcript:
     return Transcript("call", "t", 0, kind, text, 0.9, 0, 0, 20, False, 1, "r")
 
 
+def place(sample: int) -> Place:
+    return Place(sample, f"{sample}-0", at=2 * sample, rate=8000)
+
+
 def final(text: str, sample: int) -> Item:
     """A final that moves the cursor to `sample`."""
-    return Item(place=Place(sample, f"{sample}-0"), transcript=transcript(text))
+    return Item(place=place(sample), transcript=transcript(text))
 
 
 def said(commit: Commit | None) -> list[Any]:
@@ -43,7 +47,7 @@ def test_a_final_and_its_cursor_are_one_commit() -> None:
     commit = box.next_commit(7)
     assert commit is not None
     assert (commit.owner, commit.rev, commit.live) == ("call", 1, True)
-    assert decode_checkpoint(commit.state) == Checkpoint(Place(100, "100-0"), seq=1)
+    assert decode_checkpoint(commit.state) == Checkpoint(place(100), seq=1)
     assert json.loads(commit.writes[0].data) == {
         "interaction_id": "call",
         "tenant_id": "t",
@@ -133,7 +137,7 @@ def test_what_is_shed_again_and_again_stays_one_gap() -> None:
     for n in range(1, 301):
         reason = "retention" if n > 200 else ""
         gap = {"event": "gap", "reason": reason, "start_ms": n, "end_ms": n + 1, "samples": 8}
-        box.put(Item(place=Place(n), event=gap) if reason else final(str(n), n))
+        box.put(Item(place=place(n), event=gap) if reason else final(str(n), n))
         box.put(Item(event={"event": "connection_opened"}))
         box.shed(n)
     commit = box.next_commit(1)
@@ -169,9 +173,9 @@ def test_of_partials_only_the_newest_is_kept() -> None:
     "item",
     [
         final("a b", 100),
-        Item(place=Place(100)),
-        Item(place=Place(100), event={"event": "gap"}),
-        Item(place=Place(100), event={"event": "ended"}, ended="9-0"),
+        Item(place=place(100)),
+        Item(place=place(100), event={"event": "gap"}),
+        Item(place=place(100), event={"event": "ended"}, ended="9-0"),
     ],
     ids=["final", "empty final", "gap", "end"],
 )
@@ -225,7 +229,7 @@ def test_no_commit_keeps_redis_busy_for_long() -> None:
 def test_the_end_is_stored_and_the_call_is_no_longer_live() -> None:
     box = outbox()
     box.put(final("one", 100))
-    box.put(Item(place=Place(100, "100-0"), event={"event": "ended"}, ended="120-0"))
+    box.put(Item(place=place(100), event={"event": "ended"}, ended="120-0"))
     commit = box.next_commit(1)
     assert commit is not None
     assert not commit.live
@@ -273,7 +277,7 @@ def put(box: Outbox, what: str, n: int) -> None:
     elif what == "event":
         box.put(Item(event={"event": "x"}))
     else:
-        box.put(final(str(n), n) if what == "final" else Item(place=Place(n)))
+        box.put(final(str(n), n) if what == "final" else Item(place=place(n)))
 
 
 THINGS = ["final", "empty", "partial", "event"]

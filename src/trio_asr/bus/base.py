@@ -25,6 +25,18 @@ class BusUnavailable(Exception):
     """The bus did not answer, or not now; whether the request took effect is unknown."""
 
 
+class KeyMisused(BusUnavailable):
+    """`key`, which all calls need, is of another type: somebody has put something else there."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is not of the type that this worker uses: see who wrote it, and rename it")
+        self.key = key
+
+
+class BusFault(BusUnavailable):
+    """What the bus answered makes no sense, or our client failed on it; the cause is attached."""
+
+
 class BusForbids(Exception):
     """The bus lets us not ask that; it is not needed for the work."""
 
@@ -41,7 +53,8 @@ class Batch(NamedTuple):
     """Entries after the positions asked for, as of one moment.
 
     `audio_full`/`ends_full`: the limit was reached, so more may be there already. `trimmed`: the audio stream
-    begins after the position now, so what there was up to this id is gone.
+    begins after the position now, so what there was up to this id is gone. `last_audio`/`last_end`: the last
+    id that each stream gave out, where that was looked at. `misused`: the stream of ends if it is no stream.
     """
 
     audio: Sequence[RawEntry] = ()
@@ -49,10 +62,20 @@ class Batch(NamedTuple):
     audio_full: bool = False
     ends_full: bool = False
     trimmed: EntryId | None = None
+    last_audio: EntryId | None = None
+    last_end: EntryId | None = None
+    misused: str = ""
+
+
+class Page(NamedTuple):
+    """Entries of the audio stream after a position; `full`: more may be there already."""
+
+    entries: Sequence[RawEntry] = ()
+    full: bool = False
 
 
 class Answer(NamedTuple):
-    """What became of a commit, and why if it was refused."""
+    """What became of a commit, and why if it was refused, or which key is in its way."""
 
     outcome: Outcome
     reason: str = ""
@@ -75,8 +98,11 @@ class Bus(Protocol):
         """How far apart the beginnings of two commits had better be: what waits meanwhile goes together."""
         ...
 
-    async def acquire(self, ttl_ms: int) -> bool:
-        """Take the lease and set a fresh fence, unless somebody holds the lease."""
+    async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
+        """Take the lease and set a fresh fence, unless somebody holds the lease (`LOST`).
+
+        With `patient` also not where there is no fence (`MISSING`): its owner may be about to set it again.
+        """
         ...
 
     async def renew(self, ttl_ms: int) -> Tenure:
@@ -107,8 +133,16 @@ class Bus(Protocol):
         """Return the bus' clock, which entry ids are made of, in epoch milliseconds."""
         ...
 
-    async def live_calls(self) -> list[str]:
-        """Return the ids of calls whose last commit left them live."""
+    async def live_calls(self) -> list[bytes]:
+        """Return the ids of calls whose last commit left them live, and whatever else stands among them."""
+        ...
+
+    async def forget_live(self, members: Sequence[bytes]) -> None:
+        """Take these out of the ids of live calls."""
+        ...
+
+    async def set_aside(self, owner: str) -> str:
+        """Put what is stored of a call ("" is the reader) out of the way; return the key it has now."""
         ...
 
     async def load(self, owners: Sequence[str]) -> list[Stored]:
@@ -117,6 +151,10 @@ class Bus(Protocol):
 
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
         """Wait briefly for entries after the positions; an empty batch when none came."""
+        ...
+
+    async def read_again(self, after: EntryId) -> Page:
+        """Return what is in the audio stream after a position, for whoever is behind; never wait."""
         ...
 
     async def commit(self, commits: Sequence[Commit]) -> list[Answer]:

@@ -56,9 +56,10 @@ def needed_by_others(client: redis.Redis, group: str, stream: str, floor: EntryI
         if name == group:
             continue
         keep = min(keep, entries.key(one["last-delivered-id"].decode()))
-        if one["pending"]:
-            pending = client.xpending(stream, name)
-            keep = min(keep, entries.key(pending["min"].decode()))
+        # Asked whatever XINFO says of it: that was a moment ago, and its consumers go on reading.
+        oldest = client.xpending(stream, name)["min"]
+        if oldest is not None:
+            keep = min(keep, entries.key(oldest.decode()))
     return entries.id_of(keep)
 
 

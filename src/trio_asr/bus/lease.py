@@ -32,6 +32,8 @@ class Lease:
         self._recovering = trio.Lock()
         self._renewed = trio.Event()
         self._lost_data = False  # the bus has, and does not have our fence again for sure
+        self._owner_seen = False  # somebody else's lease
+        self._missing_since: float | None = None  # the fence
 
     @property
     def period_s(self) -> float:
@@ -48,12 +50,21 @@ class Lease:
             await self._renewed.wait()
 
     async def acquire(self) -> bool:
-        """Try to become the owner."""
+        """Try to become the owner.
+
+        Where there was an owner and now there is not even a fence, the bus has lost its data. The owner, if
+        it lives, sets it again with its next renewal, and has in memory what was lost: it gets the length of
+        a lease to do so.
+        """
         asked = trio.current_time()
-        held = await self._bus.acquire(self._ttl_ms)
-        if held:
+        since = asked if self._missing_since is None else self._missing_since
+        patient = self._owner_seen and asked - since < self._ttl_ms / 1000
+        tenure = await self._bus.acquire(self._ttl_ms, patient=patient)
+        self._owner_seen |= tenure is Tenure.LOST
+        self._missing_since = since if tenure is Tenure.MISSING else None
+        if tenure is Tenure.HELD:
             self._hold(asked)
-        return held
+        return tenure is Tenure.HELD
 
     async def renew(self) -> None:
         """Prolong the lease.
@@ -67,7 +78,7 @@ class Lease:
             tenure = await self._bus.renew(self._ttl_ms)
             if tenure is Tenure.MISSING:
                 self._lost_data = True
-                if not await self._bus.acquire(self._ttl_ms):
+                if await self._bus.acquire(self._ttl_ms) is not Tenure.HELD:
                     raise OwnershipLost
             elif tenure is Tenure.LOST:
                 raise OwnershipLost

@@ -7,11 +7,11 @@ leases expire under the autojump clock as they do in Redis.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
-from trio_asr.bus.base import Answer, Batch, Consumer, RawEntry, Tenure
+from trio_asr.bus.base import Answer, Batch, Consumer, Page, RawEntry, Tenure
 from trio_asr.core import entries
 from trio_asr.core.checkpoint import Commit, Outcome, Stored
 from trio_asr.core.entries import EntryId
@@ -27,6 +27,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.streams: dict[str, list[RawEntry]] = {}
         self.states: dict[str, Stored] = {}
+        self.aside: dict[str, Stored] = {}  # what was set aside of them
         self.live: set[str] = set()
         self.lease: tuple[str, float] | None = None
         self.fence: str | None = None
@@ -56,6 +57,11 @@ class MemoryStore:
         """Return the ``data`` of every entry of a stream."""
         return [entries.field(fields, b"data") or b"" for _, fields in self.streams.get(stream, [])]
 
+    def last_of(self, stream: str) -> EntryId | None:
+        """Return the last id that a stream gave out; None if there is no such stream."""
+        kept = self.streams.get(stream)
+        return kept[-1][0].decode() if kept else None
+
     async def added(self) -> None:
         """Wait until anything is added."""
         await self._added.wait()
@@ -74,21 +80,31 @@ class MemoryBus:
 
     cadence_s = 0.0
 
-    def __init__(self, store: MemoryStore, *, audio_stream: str, end_stream: str) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        *,
+        audio_stream: str,
+        end_stream: str,
+        transcript_key: Callable[[str], str] = "transcript.{}".format,
+    ) -> None:
         self._store = store
+        self._transcript_key = transcript_key
         self._audio, self._ends = audio_stream, end_stream
         self._token = ""
         self.floors: tuple[EntryId, EntryId] = entries.ORIGIN, entries.ORIGIN
 
-    async def acquire(self, ttl_ms: int) -> bool:
+    async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
         await trio.lowlevel.checkpoint()
         store, now = self._store, trio.current_time()
         if store.lease is not None and store.lease[1] > now:
-            return False
+            return Tenure.LOST
+        if store.fence is None and patient:
+            return Tenure.MISSING
         self._token = secrets.token_hex(16)
         store.lease = (self._token, now + ttl_ms / 1000)
         store.fence = self._token
-        return True
+        return Tenure.HELD
 
     async def renew(self, ttl_ms: int) -> Tenure:
         await trio.lowlevel.checkpoint()
@@ -117,13 +133,27 @@ class MemoryBus:
         await trio.lowlevel.checkpoint()
         return EPOCH_MS + round(trio.current_time() * 1000)
 
-    async def live_calls(self) -> list[str]:
+    async def live_calls(self) -> list[bytes]:
         await trio.lowlevel.checkpoint()
-        return sorted(self._store.live)
+        return sorted(member.encode() for member in self._store.live)
+
+    async def forget_live(self, members: Sequence[bytes]) -> None:
+        await trio.lowlevel.checkpoint()
+        self._store.live -= {member.decode() for member in members}
+
+    async def set_aside(self, owner: str) -> str:
+        await trio.lowlevel.checkpoint()
+        if owner in self._store.states:
+            self._store.aside[owner] = self._store.states.pop(owner)
+        return f"broken:{owner}"
 
     async def load(self, owners: Sequence[str]) -> list[Stored]:
         await trio.lowlevel.checkpoint()
-        return [self._store.states.get(owner, Stored()) for owner in owners]
+        return [self._store.states.get(owner) or self._new(owner) for owner in owners]
+
+    def _new(self, owner: str) -> Stored:
+        said = self._store.messages(self._transcript_key(owner))
+        return Stored(said=said[-1]) if owner and said else Stored()
 
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
         store = self._store
@@ -133,7 +163,14 @@ class MemoryBus:
                 await store.added()
         audio, ends = store.after(self._audio, audio_after), store.after(self._ends, ends_after)
         trimmed = self._trimmed(audio_after, audio[0][0].decode()) if audio else None
-        return Batch(audio, ends, len(audio) >= READ_COUNT, len(ends) >= READ_COUNT, trimmed)
+        full = len(audio) >= READ_COUNT, len(ends) >= READ_COUNT
+        last_audio = None if audio else store.last_of(self._audio)
+        return Batch(audio, ends, *full, trimmed, last_audio, None if ends else store.last_of(self._ends))
+
+    async def read_again(self, after: EntryId) -> Page:
+        await trio.lowlevel.checkpoint()
+        found = self._store.after(self._audio, after)
+        return Page(found, len(found) >= READ_COUNT)
 
     def _trimmed(self, position: EntryId, first: EntryId) -> EntryId | None:
         until = entries.before(first)
@@ -152,7 +189,7 @@ class MemoryBus:
         if store.fence != self._token:
             return Outcome.FENCED
         stored = store.states.get(commit.owner, Stored())
-        if stored == (commit.rev, commit.state):
+        if stored[:2] == (commit.rev, commit.state):
             return Outcome.DONE
         if stored.rev not in (0, commit.rev - 1):
             return Outcome.STALE

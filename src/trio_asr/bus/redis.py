@@ -8,11 +8,8 @@ starved the old worker. redis-py's own retries are off: by default it repeats a 
 from __future__ import annotations
 
 import functools
-import re
 import secrets
-import time
 from collections.abc import Callable, Sequence
-from importlib import resources
 from typing import Any, TypeVar, cast
 
 import redis
@@ -22,17 +19,25 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from trio_asr.bus import groups
-from trio_asr.bus.base import Answer, Batch, BusUnavailable, Consumer, RawEntry, Tenure
-from trio_asr.bus.line import Command, Line
+from trio_asr.bus.answers import describe, judged, stored_of
+from trio_asr.bus.base import (
+    Answer,
+    Batch,
+    BusFault,
+    BusForbids,
+    BusUnavailable,
+    Consumer,
+    KeyMisused,
+    Page,
+    Tenure,
+)
+from trio_asr.bus.line import Command, Line, Script
+from trio_asr.bus.streams import BLOCK_MS, MOST_BYTES, AgainReader, StreamReader
 from trio_asr.bus.thread import WorkerThread
 from trio_asr.core import entries
-from trio_asr.core.checkpoint import Commit, Outcome, Stored
+from trio_asr.core.checkpoint import Commit, Stored
 from trio_asr.core.entries import EntryId
 
-BLOCK_MS = 1000
-READ_COUNT = 1000
-FIRST_COUNT = 32  # how large entries are is not known yet; the count doubles from read to read
-READ_BYTES = 8 * 1024 * 1024  # what one read should bring at the most; large entries lower the count
 # Reads are as far apart as brings about `BATCH` entries, within bounds: few cost nearly as much as many, but
 # many make many calls due at once, and the last of them wait for the first.
 BATCH = 400
@@ -40,19 +45,9 @@ LEAST_CADENCE_S, CADENCE_S = 0.01, 0.04
 COMMIT_CADENCE_S = 0.015  # nor commits than this
 SOCKET_TIMEOUT_S = 3.0
 ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints outlive their call by a day
+BROKEN_TTL_MS = 7 * ENDED_TTL_MS  # what was set aside may be looked at for a week
 LOAD_PAGE = 500
-# Refusals that are the server's and no commit's: a replica, one that is starting or without memory, one that
-# cannot save, has too few replicas, or is held up by somebody's script. For some the library has classes.
-UNWILLING = (
-    redis.ReadOnlyError,
-    redis.BusyLoadingError,
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.MasterDownError,
-)
-CODES = "READONLY|LOADING|OOM|MISCONF|NOREPLICAS|BUSY"
-# Before 7.0 a script's error is wrapped: "ERR Error running script (...): @user_script:23: @user_script: 23:
-# -READONLY You can't write against a read only replica."
-UNWILLING_TEXT = re.compile(rf"(?:^|@user_script: ?\d+: -)({CODES}) ")
+_COMMIT, _LEASE, _LOAD = Script("commit.lua"), Script("lease.lua"), Script("load.lua")
 
 T = TypeVar("T")
 
@@ -62,7 +57,15 @@ class RedisBus:
 
     cadence_s = COMMIT_CADENCE_S
 
-    def __init__(self, url: str, *, group: str, audio_stream: str, end_stream: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        group: str,
+        audio_stream: str,
+        end_stream: str,
+        transcript_key: Callable[[str], str] = "transcript.{}".format,
+    ) -> None:
         self._token = ""
         self._asked = ""  # a token whose acquiring was not answered yet
         self._group = group
@@ -70,26 +73,27 @@ class RedisBus:
         prefix = f"trio_asr:{{{group}}}:"
         self._lease_key, self._fence_key = prefix + "lease", prefix + "fence"
         self._live_key, self._state_prefix = prefix + "live", prefix + "call:"
-        self._reader_key = prefix + "reader"
+        self._reader_key, self._broken_prefix = prefix + "reader", prefix + "broken:"
+        self._transcript_key = transcript_key
         self._client = redis.Redis.from_url(url, **_options(SOCKET_TIMEOUT_S))
         blocking = _options(SOCKET_TIMEOUT_S + BLOCK_MS / 1000)
-        self._reading = Line(redis.ConnectionPool.from_url(url, **blocking))
-        self._writing = Line(self._client.connection_pool)
+        self._lines = [Line(url, blocking, MOST_BYTES), Line(url, _options(SOCKET_TIMEOUT_S), MOST_BYTES)]
+        self._writing = Line(url, _options(SOCKET_TIMEOUT_S))
+        self._reader = StreamReader(self._lines[0], audio_stream, end_stream)
+        self._again = AgainReader(self._lines[1], audio_stream)
         self._read_thread, self._thread = WorkerThread("redis-read"), WorkerThread("redis")
-        self._commit = self._client.register_script(_script("commit.lua"))
-        self._lease = self._client.register_script(_script("lease.lua"))
-        self._count = FIRST_COUNT
+        self._again_thread = WorkerThread("redis-again")  # begun when a call is behind
         self._next_read = 0.0
         self._cadence_s = CADENCE_S
 
     # -- ownership -------------------------------------------------------------------------------------
 
-    async def acquire(self, ttl_ms: int) -> bool:
+    async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
         # Another token for each tenure; but if the answer is lost, the lease is ours perhaps: the same again.
         self._token = self._asked = self._asked or secrets.token_hex(16)
-        tenure = await self._tenure("acquire", ttl_ms)
+        tenure = await self._tenure("acquire", ttl_ms, str(int(patient)))
         self._asked = ""
-        return tenure is Tenure.HELD
+        return tenure
 
     async def renew(self, ttl_ms: int) -> Tenure:
         return await self._tenure("renew", ttl_ms)
@@ -97,10 +101,15 @@ class RedisBus:
     async def release(self) -> None:
         await self._tenure("release", 0)
 
-    async def _tenure(self, verb: str, ttl_ms: int) -> Tenure:
-        keys, args = [self._lease_key, self._fence_key], [verb, self._token, str(ttl_ms)]
-        answer = await self._run(functools.partial(self._lease, keys=keys, args=args))
-        return Tenure(cast("bytes", answer).decode())
+    async def _tenure(self, verb: str, ttl_ms: int, patient: str = "0") -> Tenure:
+        keys, args = [self._lease_key, self._fence_key], (verb, self._token, ttl_ms, patient)
+        return await self._run(functools.partial(self._own, keys, args))
+
+    def _own(self, keys: list[str], args: Sequence[str | int]) -> Tenure:
+        answer, _, key = bytes(self._writing.run(_LEASE, keys, *args)).decode().partition(" ")
+        if answer == "blocked":
+            raise KeyMisused(key)
+        return Tenure(answer)
 
     # -- reading ---------------------------------------------------------------------------------------
 
@@ -118,11 +127,35 @@ class RedisBus:
         seconds, micros = cast("tuple[int, int]", await self._run(self._client.time))
         return seconds * 1000 + micros // 1000
 
-    async def live_calls(self) -> list[str]:
-        members = cast(
-            "set[bytes]", await self._run(functools.partial(self._client.smembers, self._live_key))
+    async def live_calls(self) -> list[bytes]:
+        return sorted(await self._run(self._live_calls))
+
+    def _live_calls(self) -> list[bytes]:
+        kind, members = self._writing.ask(
+            ("TYPE", self._live_key), ("SMEMBERS", self._live_key), raise_on_error=False
         )
-        return sorted(member.decode() for member in members)
+        if kind not in (b"set", b"none"):
+            raise KeyMisused(self._live_key)
+        if isinstance(members, redis.RedisError):
+            raise members
+        return list(members)
+
+    async def forget_live(self, members: Sequence[bytes]) -> None:
+        command: Command = ["SREM", self._live_key, *members]
+        await self._run(functools.partial(self._writing.ask, command))
+
+    async def set_aside(self, owner: str) -> str:
+        aside = self._broken_prefix + owner
+        await self._run(functools.partial(self._set_aside, self._state_key(owner), aside))
+        return aside
+
+    def _set_aside(self, key: str, aside: str) -> None:
+        (renamed,) = self._writing.ask(("RENAME", key, aside), raise_on_error=False)
+        if isinstance(renamed, redis.RedisError):
+            if "no such key" in str(renamed):
+                return  # the answer to an earlier attempt was lost, or somebody has mended it
+            raise renamed
+        self._writing.ask(("PEXPIRE", aside, BROKEN_TTL_MS))
 
     async def load(self, owners: Sequence[str]) -> list[Stored]:
         stored: list[Stored] = []
@@ -131,52 +164,33 @@ class RedisBus:
         return stored
 
     def _load(self, owners: Sequence[str]) -> list[Stored]:
-        replies = self._writing.ask(*(("HMGET", self._state_key(owner), "rev", "state") for owner in owners))
-        return [Stored(int(rev), state) if rev and state else Stored() for rev, state in replies]
+        keys = [self._state_key(owner) for owner in owners]
+        found = self._writing.run(_LOAD, keys)
+        stored = [stored_of(key, *answer) for key, answer in zip(keys, found, strict=True)]
+        new = [
+            i for i, (owner, one) in enumerate(zip(owners, stored, strict=True)) if owner and one == Stored()
+        ]
+        if new:
+            commands = [("XREVRANGE", self._transcript_key(owners[i]), "+", "-", "COUNT", 1) for i in new]
+            for i, last in zip(new, self._writing.ask(*commands, raise_on_error=False), strict=True):
+                if isinstance(last, list) and last:  # else it is new, or no stream, or not for us to read
+                    stored[i] = Stored(said=entries.field(last[0][1], b"data") or b"")
+        return stored
 
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
         pause_s = self._next_read - trio.current_time()
-        try:
-            batch = await self._read_thread.run(
-                functools.partial(self._read, audio_after, ends_after, pause_s)
-            )
-        except (redis.RedisError, OSError) as error:
-            self._count = max(1, self._count // 2)  # a server may cut a reader off for the size of its reply
-            raise BusUnavailable(_describe(error)) from error
+        read = functools.partial(self._reader.read, audio_after, ends_after, pause_s)
+        batch = await self._run(read, self._read_thread, self._reader.failed)
         if not batch.audio_full and not batch.ends_full:
             wanted_s = self._cadence_s * BATCH / max(1, len(batch.audio))
             self._cadence_s = min(CADENCE_S, max(LEAST_CADENCE_S, wanted_s))
             self._next_read = trio.current_time() + self._cadence_s
         return batch
 
-    def _read(self, audio_after: EntryId, ends_after: EntryId, pause_s: float) -> Batch:
-        # Here, since this thread wakes anyway: for the event loop it would be one turn more for every read.
-        time.sleep(max(0.0, pause_s))
-        # Sent together, they are served in one go: if the position is there still, nothing after it was cut
-        # off unread.
-        there, reply = self._reading.ask(
-            ("XRANGE", self._audio, audio_after, audio_after),
-            ("XREAD", "COUNT", self._count, "BLOCK", BLOCK_MS, "STREAMS",
-             self._audio, self._ends, audio_after, ends_after),
-        )  # fmt: skip
-        found = {bytes(name): cast("list[RawEntry]", found) for name, found in reply or ()}
-        audio, ends = found.get(self._audio.encode(), []), found.get(self._ends.encode(), [])
-        trimmed = None if there or not audio else self._trimmed(audio_after, audio[0][0].decode())
-        batch = Batch(audio, ends, len(audio) >= self._count, len(ends) >= self._count, trimmed)
-        if audio:
-            some = audio[:: 1 + len(audio) // 16]  # all of a batch are much alike, and there are thousands
-            size = sum(len(value) for _, fields in some for value in fields) // len(some)
-            self._count = max(1, min(READ_COUNT, READ_BYTES // (size + 1), 2 * self._count))
-        return batch
-
-    def _trimmed(self, position: EntryId, first: EntryId) -> EntryId | None:
-        """Say how far the stream was cut past a position that is gone; `first` is what came after that."""
-        until = entries.before(first)
-        if position in (entries.ORIGIN, until):
-            return None
-        (oldest,) = self._reading.ask(("XRANGE", self._audio, "-", "+", "COUNT", 1))
-        begin = oldest[0][0].decode() if oldest else entries.ORIGIN
-        return until if entries.key(begin) > entries.key(position) else None
+    async def read_again(self, after: EntryId) -> Page:
+        return await self._run(
+            functools.partial(self._again.read, after), self._again_thread, self._again.failed
+        )
 
     # -- writing ---------------------------------------------------------------------------------------
 
@@ -186,11 +200,11 @@ class RedisBus:
     def _commit_all(self, commits: Sequence[Commit]) -> list[Answer]:
         replies = self._execute(commits)
         if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
-            self._client.script_load(self._commit.script)  # the cache was flushed: none of those ran
+            self._writing.ask(("SCRIPT", "LOAD", _COMMIT.text))  # the cache was flushed: none of those ran
             again = [i for i, r in enumerate(replies) if isinstance(r, redis.exceptions.NoScriptError)]
             for i, reply in zip(again, self._execute([commits[i] for i in again]), strict=True):
                 replies[i] = reply
-        return [_judge(reply) for reply in replies]
+        return [judged(commit, reply) for commit, reply in zip(commits, replies, strict=True)]
 
     def _execute(self, commits: Sequence[Commit]) -> list[Any]:
         commands: list[Command] = []
@@ -200,7 +214,7 @@ class RedisBus:
             for stream, data, maxlen in writes:
                 keys.append(stream)
                 args += (maxlen, data)
-            commands.append(("EVALSHA", self._commit.sha, len(keys), *keys, *args))
+            commands.append(_COMMIT.on(keys, *args))
         return self._writing.ask(*commands, raise_on_error=False)
 
     async def show_lag(self, audio: EntryId, ends: EntryId) -> None:
@@ -218,24 +232,45 @@ class RedisBus:
         self._client.xtrim(self._audio, minid=keep)
 
     async def aclose(self) -> None:
-        self._read_thread.close()
-        self._thread.close()
+        for thread in (self._read_thread, self._again_thread, self._thread):
+            thread.close()
         self._client.close()
-        self._reading.close()
-        self._writing.close()
+        self._hang_up()
 
     # -- inside ----------------------------------------------------------------------------------------
 
     def _state_key(self, owner: str) -> str:
         return self._state_prefix + owner if owner else self._reader_key
 
-    async def _run(self, job: Callable[[], T]) -> T:
+    def _hang_up(self) -> None:
+        for line in (*self._lines, self._writing):
+            line.close()
+
+    async def _run(
+        self,
+        job: Callable[[], T],
+        thread: WorkerThread | None = None,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> T:
         try:
             # Abandoned when cancelled: a stop must not wait for a frozen server. Whatever comes next on this
             # connection does, since the thread stays taken; and what is still applied is so under our fence.
-            return await self._thread.run(job)
+            return await (thread or self._thread).run(job)
         except (redis.RedisError, OSError) as error:
-            raise BusUnavailable(_describe(error)) from error
+            on_failure()
+            raise BusUnavailable(describe(error)) from error
+        except (BusUnavailable, BusForbids):
+            raise
+        except Exception as error:
+            # An answer of another shape than it can have: whatever is on the way belongs to something else.
+            on_failure()
+            await (thread or self._thread).run(self._hang_up_of(thread))
+            raise BusFault(f"an answer that makes no sense ({describe(error)[:200]})") from error
+
+    def _hang_up_of(self, thread: WorkerThread | None) -> Callable[[], None]:
+        """Return how to close the connection that a thread uses; nobody else may."""
+        lines = {self._read_thread: self._lines[0], self._again_thread: self._lines[1]}
+        return (lines.get(thread, self._writing) if thread is not None else self._writing).close
 
 
 def _options(timeout_s: float) -> dict[str, Any]:
@@ -248,21 +283,3 @@ def _options(timeout_s: float) -> dict[str, Any]:
         "protocol": 2,
         "client_name": "trio-asr",
     }
-
-
-def _script(name: str) -> str:
-    return resources.files("trio_asr.bus").joinpath(name).read_text()
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def _judge(reply: Any) -> Answer:
-    if isinstance(reply, Exception):
-        if isinstance(reply, UNWILLING) or UNWILLING_TEXT.search(str(reply)):
-            raise reply
-        return Answer(Outcome.REFUSED, _describe(reply))
-    text = bytes(reply).decode()
-    outcome, _, reason = text.partition(" ")
-    return Answer(Outcome(outcome), reason)

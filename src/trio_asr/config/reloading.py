@@ -26,6 +26,7 @@ RELOADABLE = frozenset(
         "flush.max_chunk_ms",
         "interaction.idle_timeout_ms",
         "interaction.end_grace_ms",
+        "interaction.max_calls",
         "interaction.max_unfinalized_s",
         "interaction.max_unfinalized_total_mb",
         "shutdown.grace_ms",

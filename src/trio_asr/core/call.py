@@ -8,7 +8,10 @@ entry in which it lies counts from its offset on.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, NamedTuple
+
+import msgspec
 
 from trio_asr.core import entries
 from trio_asr.core.entries import EntryId
@@ -16,7 +19,7 @@ from trio_asr.core.frames import Frame
 from trio_asr.core.hearing import give_up
 from trio_asr.core.outbox import Item, Outbox
 from trio_asr.core.series import Repeats, Series
-from trio_asr.core.timeline import Timeline
+from trio_asr.core.timeline import PAST_END, Timeline
 
 GAP_STEP_S = 1.0  # at the retention bound, give up this much at once instead of a frame at a time
 
@@ -43,10 +46,25 @@ class Tally:
         return bool(self.repeats or self.filled_s or self.given_up_s)
 
 
-class Call:
-    """A call in progress."""
+class Past:
+    """What is remembered of a call that is over, for whatever comes of it later.
 
-    def __init__(self, outbox: Outbox, bounds: Bounds) -> None:
+    `until` is the key of the last entry that was dealt with, `half` the first half of a sample in which it
+    ended.
+    """
+
+    __slots__ = ("half", "repeats", "until")
+
+    def __init__(self, until: int, repeats: Repeats | None = None, half: bytes = b"") -> None:
+        self.until = until
+        self.repeats = Repeats() if repeats is None else repeats
+        self.half = half
+
+
+class Call:
+    """A call in progress; `past` is what is remembered of it from before."""
+
+    def __init__(self, outbox: Outbox, bounds: Bounds, past: Past | None = None) -> None:
         place = outbox.confirmed.place
         self.id = outbox.interaction_id
         self.outbox = outbox
@@ -54,12 +72,26 @@ class Call:
         self.last_entry = place.entry
         self._first_entry: EntryId | None = None
         self.bounds = bounds
+        self.coming: deque[int] = deque()  # sizes of the batches on their way here, in bytes of audio
+        self.given_up = 0  # samples, for want of a connection that takes them
         self._series = Series(bounds.gap_fill_ms)
-        self._repeats = Repeats()
+        self.repeats = Repeats() if past is None else past.repeats
+        self._border = outbox.confirmed.over  # what comes may go on in mid-sample, or begin anew
+        self.timeline.go_on_with(b"" if past is None else past.half)
         self._resume_at = entries.key(place.entry)
         self._resuming = self._resume_at > 0
         self._resume_offset = place.offset
-        self._announced = False
+        self.announced = False  # there was audio of it that is not behind its checkpoint
+
+    @property
+    def begun(self) -> bool:
+        """There is something of it that has not ended: audio, or what a checkpoint says."""
+        return self.announced or bool(self.outbox.rev and not self.outbox.confirmed.over)
+
+    @property
+    def resume_at(self) -> int:
+        """The key up to which entries are only looked at, or counted from an offset on."""
+        return self._resume_at
 
     @property
     def connection(self) -> int:
@@ -76,8 +108,10 @@ class Call:
     def receive(self, frames: list[Frame]) -> Tally:
         """Append a batch of frames, at least one."""
         tally = Tally()
+        if self.coming:
+            self.coming.popleft()
         # Nearly always they are just what comes next; to look at each then costs four times as much.
-        if self._announced and self._series.goes_on(frames) and self._repeats.all_new(frames):
+        if self.announced and self._series.goes_on(frames) and self.repeats.all_new(frames):
             self._series.follow(frames[-1])
             self.timeline.extend(frames)
             tally.accepted = len(frames)
@@ -91,7 +125,8 @@ class Call:
         return tally
 
     def _receive(self, frame: Frame, tally: Tally) -> None:
-        if frame.seq is not None and self._repeats.is_repeat(frame.seq, frame.digest):
+        follows = self._border and frame.seq == self.repeats.following
+        if frame.seq is not None and self.repeats.is_repeat(frame.seq, frame.digest):
             tally.repeats += 1
             return
         silence, offset = self._series.missing(frame), 0
@@ -102,31 +137,48 @@ class Call:
             if at == self._resume_at:
                 silence, offset = 0, self._resume_offset
             self._resuming = at == self._resume_at
+        if self._border and not self._resuming:
+            self._border = False
+            if not follows:
+                self.timeline.pad()
         self.timeline.append(frame.entry, frame.pcm, frame.sample_rate, silence=silence, offset=offset)
         tally.accepted += 1
         if silence:
             tally.filled_s += silence / 2 / frame.sample_rate
-        if not self._announced:
+        if not self.announced:
             self._begin(frame)
 
     def _begin(self, frame: Frame) -> None:
         if self._first_entry is None:
             self._first_entry = frame.entry
         if not self._resuming:  # the entry to resume at is no news
-            self._announced = True
+            self.announced = True
             self._announce(frame)
 
     def _announce(self, frame: Frame) -> None:
         """Say that the call began, or began again after its end; its first checkpoint goes with it."""
         outbox = self.outbox
-        ended, begin = outbox.confirmed.ended, outbox.confirmed.place.entry
-        fresh = begin == entries.ORIGIN
-        resumed = bool(ended) and entries.key(begin) <= entries.key(ended)  # else that has been said
+        resumed = outbox.confirmed.over  # else that has been said
         outbox.tenant_id = outbox.tenant_id or frame.tenant_id
-        outbox.trace_id = outbox.trace_id or frame.trace_id
-        if fresh or resumed:
+        if resumed or outbox.trace_id is None:
+            outbox.trace_id = frame.trace_id or outbox.trace_id
+        if outbox.fresh or resumed:
+            outbox.fresh = False
             event = {"event": "resumed" if resumed else "started", "sample_rate": frame.sample_rate}
             outbox.put(Item(place=self.timeline.place(self.timeline.finalized), event=event))
+
+    def past(self) -> Past:
+        """Return what is to be remembered of this call, which is over."""
+        return Past(entries.key(self.last_entry), self.repeats, self.timeline.half())
+
+    def forget_above(self, last: EntryId) -> None:
+        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        self.timeline.forget_above(last)
+        self.last_entry = min(self.last_entry, last, key=entries.key)
+        self._resume_at = min(self._resume_at, entries.key(last))
+        if self._first_entry is not None:
+            self._first_entry = min(self._first_entry, last, key=entries.key)
+        self.outbox.forget_above(last, self.timeline.place(self.timeline.finalized))
 
     def floor(self) -> EntryId | None:
         """Return the first entry that a restart would need for this call (None: it needs nothing)."""
@@ -149,7 +201,28 @@ class Call:
         """Commit the audio from `finalized` to `end` as a gap; return the seconds given up."""
         timeline = self.timeline
         end = min(timeline.received, end)
-        return give_up(timeline, self.outbox, end, reason) if end > timeline.finalized else 0.0
+        if end <= timeline.finalized:
+            return 0.0
+        self.given_up += end - timeline.finalized
+        return give_up(timeline, self.outbox, end, reason)
+
+    def abandon(self, last: EntryId) -> Item:
+        """Return what commits all audio up to entry `last` as a gap: it is not known what to do with it."""
+        timeline, start = self.timeline, self.outbox.confirmed.place.finalized
+        end = max(start, timeline.received)
+        event = {
+            "event": "gap",
+            "reason": "internal",
+            "start_ms": timeline.ms(start),
+            "end_ms": timeline.ms(end),
+        }
+        place = msgspec.structs.replace(
+            timeline.place(end),
+            entry=max(last, self.last_entry, key=entries.key),
+            offset=PAST_END,
+            at=2 * end,
+        )
+        return Item(place=place, event=event | {"samples": end - start})
 
     def connected(self, request_id: str) -> int:
         """Number a new connection, which starts from `finalized`."""

@@ -7,8 +7,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from trio_asr.core.entries import ORIGIN, EntryId
+from trio_asr.core.entries import ORIGIN, EntryId, is_id, key
+from trio_asr.core.frames import MAX_SAMPLE_RATE
 from trio_asr.core.timeline import Place
+
+# What no checkpoint of ours can hold: anything else there may be costs memory, or time that never comes.
+_MOST_SAMPLES = 2**50
+_MOST_SILENCE = 61 * MAX_SAMPLE_RATE * 2  # bytes between `finalized` and `at`: the largest `gap_fill_ms`
+_MOST_SEQ = 2**31  # readers keep it in 32 bits
 
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
@@ -24,6 +30,11 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     tenant_id: str = ""
     trace_id: str | None = None
     ended: EntryId = ""
+
+    @property
+    def over(self) -> bool:
+        """The call has ended, and nothing was committed of it since."""
+        return bool(self.ended) and key(self.place.entry) <= key(self.ended)
 
 
 class ReaderState(msgspec.Struct, frozen=True, gc=False):
@@ -58,10 +69,16 @@ class Commit(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A commit's remains as read back: (0, b"") when there are none."""
+    """A commit's remains as read back: (0, b"") when there are none.
+
+    `fault` says why nothing can be made of what is there instead. `said` is the last message of the call's
+    transcript stream, looked up only where there is no commit.
+    """
 
     rev: int = 0
     state: bytes = b""
+    fault: str = ""
+    said: bytes = b""
 
 
 class Outcome(enum.Enum):
@@ -73,18 +90,104 @@ class Outcome(enum.Enum):
     FENCED = "fenced"  # another worker owns the calls now
     UNFENCED = "unfenced"  # no fence at all: Redis has lost its data
     REFUSED = "refused"  # this commit alone failed (a key of another type); nothing was written
+    BLOCKED = "blocked"  # a key that all calls need is of another type; nothing was written
+
+
+class Unreadable(Exception):
+    """What is stored is no state of ours; the message says what is wrong with it."""
+
+
+class _Said(msgspec.Struct, gc=False):
+    seq: int = 0
 
 
 _checkpoint = msgspec.json.Decoder(Checkpoint)
 _reader = msgspec.json.Decoder(ReaderState)
+_said = msgspec.json.Decoder(_Said)
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 encode = msgspec.json.Encoder().encode
 
 
+def read_checkpoint(stored: Stored) -> Checkpoint:
+    """Read what is stored of a call; where there is nothing, a fresh state goes on with its stream's `seq`.
+
+    Raises:
+        Unreadable: there is something else.
+    """
+    if stored.fault:
+        raise Unreadable(stored.fault)
+    return decode_checkpoint(stored.state) if stored.state else Checkpoint(seq=_seq_of(stored.said))
+
+
+def read_reader(stored: Stored) -> ReaderState:
+    """Read what is stored of the reader.
+
+    Raises:
+        Unreadable: there is something else than a state of the reader, or nothing.
+    """
+    if stored.fault:
+        raise Unreadable(stored.fault)
+    return decode_reader(stored.state)
+
+
 def decode_checkpoint(state: bytes) -> Checkpoint:
-    """Decode a call's stored state (a fresh one where there is none)."""
-    return _checkpoint.decode(state) if state else Checkpoint()
+    """Decode a call's stored state (a fresh one where there is none).
+
+    Raises:
+        Unreadable: it is something else.
+    """
+    if not state:
+        return Checkpoint()
+    try:
+        checkpoint = _checkpoint.decode(state)
+    except _UNDECODABLE as error:
+        raise Unreadable(f"state is not a checkpoint: {error}") from None
+    if wrong := _wrong_with(checkpoint):
+        raise Unreadable(f"state is not a checkpoint: {wrong}")
+    return checkpoint
 
 
 def decode_reader(state: bytes) -> ReaderState:
-    """Decode the reader's stored state (a fresh one where there is none)."""
-    return _reader.decode(state) if state else ReaderState()
+    """Decode the reader's stored state (a fresh one where there is none).
+
+    Raises:
+        Unreadable: it is something else.
+    """
+    if not state:
+        return ReaderState()
+    try:
+        reader = _reader.decode(state)
+    except _UNDECODABLE as error:
+        raise Unreadable(f"state is not the reader's: {error}") from None
+    for name, entry in msgspec.structs.asdict(reader).items():
+        if not is_id(entry):
+            raise Unreadable(f"state is not the reader's: {name} {entry[:40]!r} is no entry id")
+    return reader
+
+
+def _seq_of(said: bytes) -> int:
+    """Return the `seq` of a message of ours; 0 where there is none, or somebody else's."""
+    try:
+        seq = _said.decode(said).seq if said else 0
+    except _UNDECODABLE:
+        return 0
+    return seq if 0 <= seq < _MOST_SEQ else 0
+
+
+def _wrong_with(checkpoint: Checkpoint) -> str:
+    """Say what cannot be in a decoded checkpoint; "" if all of it can."""
+    place = checkpoint.place
+    for name, entry in (("entry", place.entry), ("ended", checkpoint.ended or ORIGIN)):
+        if not is_id(entry):
+            return f"{name} {entry[:40]!r} is no entry id"
+    if not 0 <= place.rate_from <= place.finalized <= _MOST_SAMPLES:
+        return f"finalized {place.finalized} does not fit to rate_from {place.rate_from}"
+    if not 0 <= place.at - 2 * place.finalized <= _MOST_SILENCE:
+        return f"at {place.at} does not fit to finalized {place.finalized}"
+    if not 0 <= place.rate <= MAX_SAMPLE_RATE:
+        return f"rate {place.rate} is not within 0..{MAX_SAMPLE_RATE} Hz"
+    if not place.rate and (place.finalized or place.at):
+        return "there is audio without a rate"
+    counts = {"offset": place.offset, "rate_us": place.rate_us, "seq": checkpoint.seq}
+    counts["connection"] = checkpoint.connection
+    return next((f"{name} {n} is not possible" for name, n in counts.items() if not 0 <= n < 2**62), "")

@@ -6,18 +6,14 @@ streams, which is what lets an end of a call be placed among the call's frames.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import re
+from typing import Any
 
 EntryId = str
 
 ORIGIN: EntryId = "0-0"
-
-
-class Entry(NamedTuple):
-    """One stream entry as read: its id and its flat ``[field, value, ...]`` list of bytes."""
-
-    id: EntryId
-    fields: list[bytes]
+_FORM = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
+_PART = 2**64  # each part of an id is an unsigned integer of 64 bits
 
 
 def key(entry_id: EntryId) -> int:
@@ -54,7 +50,20 @@ def field(fields: list[bytes], name: bytes) -> bytes | None:
     return None
 
 
+def is_id(text: str) -> bool:
+    """Say whether `text` is an id in full form, as Redis writes them."""
+    return bool(_FORM.fullmatch(text)) and all(int(part) < _PART for part in text.split("-"))
+
+
 def show(value: Any, limit: int = 80) -> str:
-    """Return `value` as it may stand in a reason: one line, quoted, cut."""
-    text = repr(value)
+    """Return `value`, which came out of a JSON document, as it may stand in a reason: one line, cut.
+
+    Of what has an inside it says what it is: how deep or long that may be is not known.
+    """
+    if isinstance(value, dict | list):
+        text = "an object" if isinstance(value, dict) else "a list"
+    elif isinstance(value, int) and abs(value) >= _PART:
+        text = "a number of more than 64 bits"
+    else:
+        text = repr(value[:limit] if isinstance(value, str) else value)
     return text if len(text) <= limit else text[: limit - 3] + "..."

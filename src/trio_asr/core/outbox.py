@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, Write, decode_checkpoint, encode
+from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, Write, encode, read_checkpoint
+from trio_asr.core.entries import EntryId, key
 from trio_asr.core.timeline import Place
 
 if TYPE_CHECKING:
@@ -68,11 +69,24 @@ class Item(NamedTuple):
 
 
 class Outbox:
-    """The queue of one call's items, the commit in flight, and the state that Redis has confirmed."""
+    """The queue of one call's items, the commit in flight, and the state that Redis has confirmed.
 
-    def __init__(self, interaction_id: str, topics: Topics, stored: Stored) -> None:
+    An id that another tenant had is used for a new call: its times begin at 0, and the `seq` of the stream,
+    which both have, goes on.
+
+    Raises:
+        Unreadable: what is stored is no state of ours.
+    """
+
+    def __init__(self, interaction_id: str, topics: Topics, stored: Stored, tenant_id: str = "") -> None:
         self.interaction_id = interaction_id
-        self.confirmed = decode_checkpoint(stored.state)
+        self.confirmed = read_checkpoint(stored)
+        self.fresh = not stored.rev  # nothing was said of this call so far
+        if _is_other(tenant_id, self.confirmed.tenant_id):
+            self.fresh = True
+            before = self.confirmed.place
+            place = Place(entry=before.entry, offset=before.offset)
+            self.confirmed = Checkpoint(place, self.confirmed.seq, tenant_id=tenant_id)
         self._topics = topics
         self._rev = stored.rev
         self._state = self.confirmed  # what the commit in flight makes of it
@@ -95,6 +109,15 @@ class Outbox:
     def put_partial(self, transcript: Transcript) -> None:
         """Queue a partial in place of the one that may wait."""
         self._partial = transcript
+
+    def forget_above(self, last: EntryId, place: Place) -> None:
+        """Hold no entry id above `last` any more: the stream has begun again from there.
+
+        The next commit says so to whoever restarts; `place` is where the call is now.
+        """
+        if self.confirmed.ended and key(self.confirmed.ended) > key(last):
+            self.confirmed = msgspec.structs.replace(self.confirmed, ended=last)
+        self.put(Item(place=place))
 
     def shed(self, before: int) -> int:
         """Turn transcripts of audio before a sample, which wait in vain, into gaps; return how many.
@@ -125,9 +148,19 @@ class Outbox:
         return self._flight is None and not self._queue and self._partial is None
 
     @property
+    def rev(self) -> int:
+        """The revision that Redis is known to hold (0: nothing so far)."""
+        return self._rev
+
+    @property
     def stored(self) -> Stored:
         """What Redis is known to hold of this call."""
         return Stored(self._rev, encode(self.confirmed) if self._rev else b"")
+
+    @property
+    def waiting(self) -> int:
+        """Items that are not in flight yet."""
+        return len(self._queue)
 
     @property
     def backlog(self) -> int:
@@ -194,6 +227,10 @@ class Outbox:
         if self.trace_id is not None:
             head["trace_id"] = self.trace_id
         return encode(head | event | {"timestamp_ms": wall_ms})
+
+
+def _is_other(tenant_id: str, before: str) -> bool:
+    return bool(tenant_id and before) and tenant_id != before
 
 
 def _unpublished(item: Item) -> Item:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from trio_asr.core import entries
-from trio_asr.core.checkpoint import Commit, Outcome, Stored, Write, decode_reader, encode
+from trio_asr.core.checkpoint import Commit, Outcome, Stored, Write, decode_reader, encode, read_reader
 from trio_asr.core.entries import EntryId
 from trio_asr.core.outbox import Item
 
@@ -43,8 +43,9 @@ class ReaderBox:
     interaction_id = ""
 
     def __init__(self, stored: Stored, dead_letter_stream: str, maxlen: int) -> None:
-        self.confirmed = decode_reader(stored.state)
+        self.confirmed = read_reader(stored)
         self.first_start = stored.rev == 0
+        self.broken = False  # there was a state that could not be read
         self.dropped = 0  # dead letters given up because too many waited
         self._stream, self._maxlen = dead_letter_stream, maxlen
         self._rev = stored.rev
@@ -73,6 +74,11 @@ class ReaderBox:
     def floor(self, audio: EntryId, ends: EntryId) -> None:
         """Note the floors: everything before them is finalized, or was never to be."""
         self._state = msgspec.structs.replace(self._state, audio_floor=audio, end_floor=ends)
+
+    def forget_above(self, audio: EntryId, ends: EntryId) -> None:
+        """Hold no mark above these positions: the streams have begun again from there."""
+        for is_end, last in ((False, audio), (True, ends)):
+            self._seen[is_end] = min(self._seen[is_end], last, key=entries.key)
 
     @property
     def idle(self) -> bool:

@@ -21,7 +21,7 @@ the silence goes before the next frame, and only the one between was early.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from trio_asr.core.frames import Frame
 
@@ -39,6 +39,11 @@ class Repeats:
         self._seen = array("q")  # some more than the window at times; objects would take five times the room
         self._highest = -(2**63)  # the highest seq so far: an entry with a higher one is no repeat
 
+    @property
+    def following(self) -> int:
+        """The `seq` that would come next."""
+        return self._highest + 1
+
     def is_repeat(self, seq: int, digest: int) -> bool:
         """Note an entry of this `seq` and 64-bit hash, and say whether it was there."""
         if seq > self._highest:
@@ -47,6 +52,18 @@ class Repeats:
             return True
         self._note([digest])
         return False
+
+    def teach(self, frames: Iterable[Frame]) -> None:
+        """Note frames, whether they are repeats or not."""
+        for frame in frames:
+            if frame.seq is not None:
+                self.is_repeat(frame.seq, frame.digest)
+
+    def knows(self, frame: Frame) -> bool:
+        """Say whether a frame is a repeat of what was noted, and note nothing."""
+        if frame.seq is None or frame.seq > self._highest:
+            return False
+        return frame.digest in self._seen[-REPEAT_WINDOW:]
 
     def all_new(self, frames: Sequence[Frame]) -> bool:
         """Note frames of rising `seq` if none can be a repeat; if one can, note nothing and return False."""

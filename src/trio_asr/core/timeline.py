@@ -25,8 +25,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from trio_asr.core.entries import ORIGIN, EntryId
+from trio_asr.core.entries import ORIGIN, EntryId, key
 from trio_asr.core.frames import Frame
+
+PAST_END = 2**40  # an offset behind any entry's audio: nothing of it is left to be read
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -112,11 +114,6 @@ class Timeline:
         """Bytes of audio in memory."""
         return len(self._audio)
 
-    @property
-    def half_sample(self) -> bool:
-        """The last byte received is the first half of a sample."""
-        return len(self._audio) % 2 == 1
-
     def rate(self) -> int:
         """Return the sample rate at `sent`, in Hz (0 before the first frame)."""
         return self.rate_at(self.sent)
@@ -183,6 +180,29 @@ class Timeline:
             self._sources.append(_Source(start, end, frame.entry, 0))
         self._audio += b"".join([frame.pcm for frame in frames])
 
+    def half(self) -> bytes:
+        """Return the last byte received if it is the first half of a sample; else nothing."""
+        return bytes(self._audio[-1:]) if len(self._audio) % 2 else b""
+
+    def go_on_with(self, half: bytes) -> None:
+        """Take up the half sample that was left where this timeline begins."""
+        self._audio += half
+        self._sources[-1].end += len(half)
+
+    def pad(self) -> None:
+        """Complete the last sample if only its first half came: the other will not."""
+        if len(self._audio) % 2:
+            self.go_on_with(b"\0")
+
+    def forget_above(self, last: EntryId) -> None:
+        """Hold no entry id above `last` any more: the stream has begun again from there.
+
+        The audio of those entries cannot be read again; a restart takes up after `last`.
+        """
+        for source in self._sources:
+            if key(source.entry) > key(last):
+                source.entry, source.offset = last, PAST_END
+
     def take(self, limit: int, due: float = 0.0) -> Chunk | None:
         """Take at most `limit` samples of the present segment to send, and move `sent` past them."""
         start, end = self.sent, min(self.sent + limit, self.segment_end())
@@ -224,8 +244,7 @@ class Timeline:
         return self._segments[max(0, index)]
 
     def _change_rate(self, rate: int) -> None:
-        if len(self._audio) % 2:  # the other half of this sample will never come
-            self._audio.append(0)
+        self.pad()
         at = self.received
         if not self._segments:
             self._segments.append(Segment(at, rate, 0))

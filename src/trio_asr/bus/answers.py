@@ -1,0 +1,75 @@
+"""What the server's answers mean."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import redis
+import redis.exceptions
+
+from trio_asr.bus.base import Answer
+from trio_asr.core.checkpoint import Commit, Outcome, Stored
+
+MOST_STATE_BYTES = 64 * 1024  # ours have less than one
+# Refusals that are the server's and no commit's: a replica, one that is starting or without memory, one that
+# cannot save, has too few replicas, or is held up by somebody's script; a cluster that has moved the key or
+# has no say over it now. For some the library has classes.
+UNWILLING = (
+    redis.ReadOnlyError,
+    redis.BusyLoadingError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.MovedError,
+    redis.exceptions.AskError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.ClusterDownError,
+)
+CODES = "READONLY|LOADING|OOM|MISCONF|NOREPLICAS|BUSY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN"
+# Before 7.0 a script's error is wrapped: "ERR Error running script (...): @user_script:23: @user_script: 23:
+# -READONLY You can't write against a read only replica."
+UNWILLING_TEXT = re.compile(rf"(?:^|@user_script: ?\d+: -)({CODES}) ")
+
+
+def describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def stored_of(key: str, named: bytes, *found: bytes | None) -> Stored:
+    """Return what was answered of one owner.
+
+    Raises:
+        ValueError: the answer is of another.
+    """
+    if bytes(named) != key.encode():
+        raise ValueError("an answer to another question")
+    if len(found) == 1:
+        return Stored(fault=f"the key is a {bytes(found[0] or b'').decode()}")
+    rev, state = found
+    if rev is None and state is None:
+        return Stored()
+    if rev is None or state is None:
+        return Stored(fault="rev and state are not both there")
+    if not rev.isdigit() or len(rev) > 18:
+        return Stored(fault="rev is no number")
+    if len(state) > MOST_STATE_BYTES:
+        return Stored(fault=f"state has {len(state)} bytes")
+    return Stored(int(rev), state)
+
+
+def judged(commit: Commit, reply: Any) -> Answer:
+    """Return what became of a commit.
+
+    Raises:
+        redis.ResponseError: the server can do no such thing now.
+        ValueError: the answer is to another commit.
+    """
+    if isinstance(reply, Exception):
+        if isinstance(reply, UNWILLING) or UNWILLING_TEXT.search(str(reply)):
+            raise reply
+        return Answer(Outcome.REFUSED, describe(reply))
+    head, _, reason = bytes(reply).decode().partition("\n")
+    outcome, _, name = head.partition(" ")
+    if name != f"{commit.rev} {commit.owner}":
+        raise ValueError("an answer to another commit")
+    return Answer(Outcome(outcome), reason)

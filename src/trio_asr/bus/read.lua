@@ -1,0 +1,22 @@
+-- Entries of a stream after a position, by size: how large they are shows only here before they are sent.
+-- KEYS: the stream. ARGV: position, how many bytes and how many entries are enough, the most bytes of one entry.
+-- One that is larger comes with the beginning of its data, one byte more than allowed.
+local entries, size, after = {}, 0, ARGV[1]
+local enough, count, most = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+while #entries < count and size < enough do
+  local got = redis.call('XRANGE', KEYS[1], '(' .. after, '+', 'COUNT', 1)[1]
+  if not got then return {entries, 0} end
+  after = got[1]
+  local fields, bytes, data = got[2], 0, ''
+  for i = 1, #fields do bytes = bytes + #fields[i] end
+  if bytes > most then
+    for i = 1, #fields - 1, 2 do
+      if fields[i] == 'data' then data = fields[i + 1] break end
+    end
+    fields = {'data', string.sub(data, 1, most + 1)}
+    bytes = most
+  end
+  size = size + bytes
+  entries[#entries + 1] = {after, fields}
+end
+return {entries, 1}

@@ -1,0 +1,178 @@
+"""Reading the streams: a blocking read of both, and pages for whoever is behind.
+
+How many entries to ask for is told from the size of those before. Where they are larger all of a sudden, the
+reply is cut off at a bound, and the server is asked to count bytes (`read.lua`) until they are small again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import redis
+
+from trio_asr.bus.base import Batch, KeyMisused, Page, RawEntry
+from trio_asr.bus.line import Line, ReplyTooLargeError, Script
+from trio_asr.core import entries
+from trio_asr.core.entries import EntryId
+from trio_asr.core.frames import MAX_ENTRY_BYTES
+
+BLOCK_MS = 1000
+READ_COUNT = 1000
+FIRST_COUNT = 32  # how large entries are is not known yet; the count doubles from read to read
+READ_BYTES = 2 * 1024 * 1024  # what one read should bring at the most; large entries lower the count
+MOST_BYTES = 4 * READ_BYTES  # what is taken of a reply
+LARGE_BYTES = 64 * 1024  # entries of this size are counted by the server, before it sends them
+CAREFUL_COUNT = 64
+LOOK_S = 1.0  # how often a stream that brings nothing is asked for the last id that it gave out
+
+
+class _Pages:
+    """How much to ask for."""
+
+    def __init__(self, line: Line, stream: str) -> None:
+        self.line, self.stream = line, stream
+        self.count = FIRST_COUNT
+        self.careful = False
+
+    def took(self, found: Sequence[RawEntry]) -> None:
+        """Learn from what came how much to ask for next."""
+        if found:
+            some = found[:: 1 + len(found) // 16]  # all of a batch are much alike, and there are thousands
+            size = sum(len(value) for _, fields in some for value in fields) // len(some)
+            self.count = max(1, min(READ_COUNT, READ_BYTES // (size + 1), 2 * self.count))
+
+    def failed(self) -> None:
+        """Ask for less: a server may cut a reader off for the size of its reply."""
+        self.count = max(1, self.count // 2)
+
+    def page(self, after: EntryId, stream: str = "") -> Page:
+        """Read by size, for as long as entries are large."""
+        found, more = self.line.run(
+            _READ, [stream or self.stream], after, READ_BYTES, CAREFUL_COUNT, MAX_ENTRY_BYTES
+        )
+        if not stream:
+            largest = max((len(value) for _, fields in found for value in fields), default=0)
+            self.careful = largest >= LARGE_BYTES
+            self.count = FIRST_COUNT
+        return Page([(raw_id, fields) for raw_id, fields in found], bool(more))
+
+
+class StreamReader:
+    """Reads both input streams. Blocking: for a thread of its own."""
+
+    def __init__(self, line: Line, audio: str, ends: str) -> None:
+        self._line, self._audio, self._ends = line, audio, ends
+        self._pages = _Pages(line, audio)
+        self._next_look = 0.0
+
+    def failed(self) -> None:
+        """A read brought no answer."""
+        self._pages.failed()
+
+    def read(self, audio_after: EntryId, ends_after: EntryId, pause_s: float) -> Batch:
+        """Wait for entries after the positions, as `Bus.read` does, not before `pause_s` have passed.
+
+        Raises:
+            KeyMisused: the audio stream is no stream.
+            redis.RedisError, OSError: no answer.
+        """
+        # Here, since this thread wakes anyway: for the event loop it would be one turn more for every read.
+        time.sleep(max(0.0, pause_s))
+        try:
+            batch = self._read(audio_after, ends_after)
+        except ReplyTooLargeError:
+            batch = self._read_by_size(audio_after, ends_after)
+        except redis.ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            batch = self._read_without_ends(audio_after)
+        if (not batch.audio or not batch.ends) and time.monotonic() >= self._next_look:
+            batch = self._look(batch)
+        return batch
+
+    def _read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
+        if self._pages.careful:
+            batch = self._read_by_size(audio_after, ends_after)
+            if batch.audio or batch.ends:
+                return batch
+        count = self._pages.count
+        # Sent together, they are served in one go: if the position is there still, nothing after it was cut
+        # off unread.
+        there, reply = self._line.ask(
+            ("XRANGE", self._audio, audio_after, audio_after),
+            ("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS",
+             self._audio, self._ends, audio_after, ends_after),
+        )  # fmt: skip
+        found = {bytes(name): cast("list[RawEntry]", found) for name, found in reply or ()}
+        audio, ends = found.get(self._audio.encode(), []), found.get(self._ends.encode(), [])
+        trimmed = None if there or not audio else self._trimmed(audio_after, audio[0][0].decode())
+        self._pages.took(audio)
+        return Batch(audio, ends, len(audio) >= count, len(ends) >= count, trimmed)
+
+    def _read_by_size(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
+        ends = self._pages.page(ends_after, self._ends)  # first: what an end lies behind is read after it
+        audio = self._pages.page(audio_after)
+        return Batch(audio.entries, ends.entries, audio.full, ends.full)
+
+    def _read_without_ends(self, audio_after: EntryId) -> Batch:
+        kind = bytes(self._line.ask(("TYPE", self._audio))[0])
+        if kind not in (b"stream", b"none"):
+            raise KeyMisused(self._audio)
+        count = self._pages.count
+        (reply,) = self._line.ask(
+            ("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", self._audio, audio_after)
+        )
+        audio = cast("list[RawEntry]", reply[0][1]) if reply else []
+        self._pages.took(audio)
+        return Batch(audio, (), len(audio) >= count, misused=self._ends)
+
+    def _trimmed(self, position: EntryId, first: EntryId) -> EntryId | None:
+        """Say how far the stream was cut past a position that is gone; `first` is what came after that."""
+        until = entries.before(first)
+        if position in (entries.ORIGIN, until):
+            return None
+        (oldest,) = self._line.ask(("XRANGE", self._audio, "-", "+", "COUNT", 1))
+        begin = oldest[0][0].decode() if oldest else entries.ORIGIN
+        return until if entries.key(begin) > entries.key(position) else None
+
+    def _look(self, batch: Batch) -> Batch:
+        """Add the last id of each stream that brought nothing: it may have begun again, lower."""
+        self._next_look = time.monotonic() + LOOK_S
+        audio, ends = (bytes(last).decode() for last in self._line.run(_LAST, [self._audio, self._ends]))
+        return batch._replace(
+            last_audio=None if batch.audio else audio or None, last_end=None if batch.ends else ends or None
+        )
+
+
+class AgainReader:
+    """Reads pages of the audio stream. Blocking: for a thread of its own."""
+
+    def __init__(self, line: Line, audio: str) -> None:
+        self._line, self._audio = line, audio
+        self._pages = _Pages(line, audio)
+
+    def failed(self) -> None:
+        """A read brought no answer."""
+        self._pages.failed()
+
+    def read(self, after: EntryId) -> Page:
+        """Return a page after a position.
+
+        Raises:
+            redis.RedisError, OSError: no answer.
+        """
+        pages = self._pages
+        if pages.careful:
+            return pages.page(after)
+        count = pages.count
+        try:
+            (found,) = self._line.ask(("XRANGE", self._audio, f"({after}", "+", "COUNT", count))
+        except ReplyTooLargeError:
+            return pages.page(after)
+        pages.took(found)
+        return Page(cast("list[Any]", found), len(found) >= count)
+
+
+_READ, _LAST = Script("read.lua"), Script("last.lua")

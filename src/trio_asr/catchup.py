@@ -1,0 +1,136 @@
+"""Reading again for calls that are behind, beside the front of the stream that all others are at.
+
+Who is behind is behind alone. A call that has as much audio as it may hold takes no more; neither does one
+that is ending, failing, or has not begun for want of room. What comes for it stays where it is safe, on the
+stream. When it can take some, this goes through the stream again from where it stopped, up to the front, and
+gives it what is its own. All that are behind share such a pass; nothing is held for anybody else.
+"""
+
+from __future__ import annotations
+
+import time
+
+import trio
+
+from trio_asr.bus.base import Bus, Page
+from trio_asr.calls import Calls
+from trio_asr.core import entries
+from trio_asr.core.entries import EntryId
+from trio_asr.core.frames import decode_frame, peek_id
+from trio_asr.services import Services
+from trio_asr.slots import Held, Slot
+
+LOOK_S = 0.1  # how often somebody who is behind may have got room: that comes with every final, of any call
+# So much of the time that a page took is left to the calls that are not behind, and at least so much.
+REST, LEAST_REST_S = 1.0, 0.002
+STEP_S = 0.01  # the loop is not kept from others for longer than this
+
+
+class Front:
+    """How far the front of the stream was sorted: whoever is behind skipped nothing after this.
+
+    Up to the key `overlap` entries may have been handed over by somebody else before they come to the front.
+    """
+
+    def __init__(self, begin: EntryId) -> None:
+        self.sorted = begin
+        self.overlap = 0
+
+
+class CatchUp:
+    """Reads again for one tenure."""
+
+    def __init__(self, bus: Bus, calls: Calls, services: Services, front: Front) -> None:
+        self._bus, self._calls, self._services, self._front = bus, calls, services, front
+        self._joined: set[Slot] = set()  # who gets all that is theirs from this pass
+        self._full: set[Slot] = set()  # who has had enough of it
+        self._pending = 0  # bytes of audio held and not handed over
+
+    async def run(self) -> None:
+        """Read again for ever."""
+        calls = self._calls
+        while True:
+            await calls.somebody_waits()
+            now = trio.current_time()
+            if calls.waiting:
+                calls.make_room(now)
+                await calls.admit()
+            hungry = [slot for slot in calls.slots.values() if calls.shares.is_hungry(slot, now)]
+            if hungry:
+                await self._pass(min((slot.latest for slot in hungry), key=entries.key))
+            else:
+                await trio.sleep(LOOK_S)
+
+    async def _pass(self, after: EntryId) -> None:
+        """Go through the stream from `after` to the front, or as far as anybody takes what is there."""
+        self._joined, self._full = set(), set()
+        while True:
+            self._join(after)
+            if not self._joined:
+                return
+            front = self._front.sorted
+            began = time.perf_counter()
+            page = await self._services.patiently(lambda: self._bus.read_again(after))  # noqa: B023 - called at once
+            await self._take(page)
+            if page.entries:
+                after = page.entries[-1][0].decode()
+            # A page that is not full had all that there was, up to the front as it was when it was asked for.
+            reached = after if page.full else max(after, front, key=entries.key)
+            if entries.key(self._front.sorted) <= entries.key(reached):
+                self._front.overlap = max(self._front.overlap, entries.key(after))
+                for slot in self._joined:
+                    self._calls.caught_up(slot)
+                return
+            await trio.sleep(max(LEAST_REST_S, REST * (time.perf_counter() - began)))
+
+    def _join(self, after: EntryId) -> None:
+        """Let those join who have all that is theirs before `after`."""
+        here = entries.key(after)
+        for slot in self._calls.slots.values():
+            if slot.behind and not slot.over and slot not in self._full and entries.key(slot.latest) >= here:
+                self._joined.add(slot)
+                elsewhere = slot.size - slot.held.size
+                slot.held.limit = self._calls.shares.limit(slot, trio.current_time()) - elsewhere
+        self._joined = {slot for slot in self._joined if not slot.over}
+
+    async def _take(self, page: Page) -> None:
+        """Give everybody their own of a page."""
+        arrivals: dict[str, Held] = {}
+        stop = time.perf_counter() + STEP_S
+        for raw_id, fields in page.entries:
+            slot = self._calls.slots.get(peek_id(fields) or "")
+            if slot is not None and slot in self._joined:
+                self._give(slot, raw_id.decode(), fields, arrivals)
+            if time.perf_counter() > stop:
+                self._hand_over(arrivals)
+                arrivals = {}
+                await trio.lowlevel.checkpoint()
+                stop = time.perf_counter() + STEP_S
+        self._hand_over(arrivals)
+
+    def _hand_over(self, arrivals: dict[str, Held]) -> None:
+        self._pending = 0  # it is counted where it is handed over
+        self._calls.hand_over(arrivals, trio.current_time())
+
+    def _is_room(self) -> bool:
+        shares = self._calls.shares
+        return shares.taken + self._pending < shares.total
+
+    def _give(self, slot: Slot, entry: EntryId, fields: list[bytes], arrivals: dict[str, Held]) -> None:
+        if slot.over or entries.key(entry) <= entries.key(slot.latest):
+            return
+        try:
+            frame = decode_frame(fields, self._services.config.interaction.default_sample_rate)
+        except Exception:  # noqa: BLE001 - said and counted where it was read first
+            return
+        frame.entry = entry
+        if slot.is_other(frame):
+            self._calls.other_tenant(slot, frame.tenant_id)
+            return
+        if not slot.has_room(frame) or not self._is_room():
+            self._joined.discard(slot)
+            self._full.add(slot)
+            return
+        self._pending += len(frame.pcm)
+        if slot.held.add(frame):
+            arrivals[slot.call.id] = slot.held

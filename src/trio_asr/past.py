@@ -1,0 +1,66 @@
+"""What is remembered of calls that are over: repeats of their frames begin no call anew. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+from trio_asr.core import entries
+from trio_asr.core.call import Past
+from trio_asr.core.entries import EntryId
+from trio_asr.core.frames import Frame
+from trio_asr.core.series import Repeats
+
+MAX_PAST = 20_000  # calls: no frame of a replay asks Redis for one of these
+MAX_TAUGHT = 2_000  # of them, the latest: with what tells their repeats, up to 4 KB each
+
+
+class PastCalls:
+    """The calls that ended last, by id."""
+
+    def __init__(self) -> None:
+        self._calls: OrderedDict[str, Past] = OrderedDict()
+        self._taught: deque[Past] = deque()
+
+    def has_news(self, interaction_id: str, frames: Sequence[Frame]) -> bool:
+        """Say whether a call has not dealt with any of these frames; if it has, they are noted."""
+        past = self._calls.get(interaction_id)
+        if past is None:
+            return True
+        last = entries.key(frames[-1].entry)
+        if last > past.until:
+            if not all(past.repeats.knows(f) for f in frames if entries.key(f.entry) > past.until):
+                return True
+            past.until = last
+        past.repeats.teach(frames)
+        return False
+
+    def learn(self, interaction_id: str, until: int, frames: Sequence[Frame], *, over: bool) -> Past:
+        """Take note of a call as it is stored: dealt with up to the key `until`, unlike these frames."""
+        past = self._calls.get(interaction_id)
+        if past is None:
+            past = Past(until)
+            self.remember(interaction_id, past)
+        past.until = max(past.until, until)
+        if over:
+            past.repeats.teach(frame for frame in frames if entries.key(frame.entry) < until)
+        return past
+
+    def remember(self, interaction_id: str, past: Past) -> None:
+        """Remember a call that is over."""
+        self._calls[interaction_id] = past
+        self._calls.move_to_end(interaction_id)
+        while len(self._calls) > MAX_PAST:
+            self._calls.popitem(last=False)
+        self._taught.append(past)
+        while len(self._taught) > MAX_TAUGHT:
+            self._taught.popleft().repeats = Repeats()
+
+    def recall(self, interaction_id: str) -> Past | None:
+        """Return what was remembered of a call, which begins again."""
+        return self._calls.pop(interaction_id, None)
+
+    def forget_above(self, last: EntryId) -> None:
+        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        for past in self._calls.values():
+            past.until = min(past.until, entries.key(last))

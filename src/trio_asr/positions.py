@@ -1,0 +1,62 @@
+"""How far both streams were read, and whether they are still the streams that were read so far.
+
+A stream may begin again below our position: Redis was emptied and its clock is an earlier one, or a failover
+has lost the stream's end. Nothing above its last id comes then; whoever waits for more waits for ever.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from trio_asr import logs
+from trio_asr.bus.base import Bus
+from trio_asr.core import entries
+from trio_asr.core.entries import EntryId
+from trio_asr.core.trail import Trail
+from trio_asr.services import Services
+
+
+class Positions:
+    """After which entry of each stream to read next."""
+
+    def __init__(self, bus: Bus, services: Services, audio: EntryId, ends: EntryId) -> None:
+        self.audio, self.ends = audio, ends
+        self._bus, self._services = bus, services
+        self._trail = Trail()
+        self._log = logs.get("positions")
+
+    def read_audio(self, entry: EntryId) -> None:
+        """Take note of the last entry read of the audio stream."""
+        self.audio = entry
+        self._trail.note(entry)
+
+    def read_ends(self, entry: EntryId) -> None:
+        """Take note of the last entry read of the stream of ends."""
+        self.ends = entry
+
+    async def begun_again(self, last_audio: EntryId | None, last_end: EntryId | None) -> EntryId | None:
+        """Go back where a stream has begun again; return the new position if it is the audio stream that has.
+
+        `last_audio` and `last_end` are the last ids that the streams gave out (None: not known).
+        """
+        if last_end is not None and entries.key(last_end) < entries.key(self.ends):
+            self._say("call_end", self.ends, last_end, entries.ORIGIN)
+            self.ends = entries.ORIGIN  # an end that was applied before is known by its id
+        if last_audio is None or entries.key(last_audio) >= entries.key(self.audio):
+            return None
+        known = self._trail.last_up_to(last_audio)
+        if known != entries.ORIGIN:
+            page = await self._services.patiently(partial(self._bus.read_again, entries.before(known)))
+            if not page.entries or page.entries[0][0].decode() != known:
+                known = entries.ORIGIN
+        self._say("audio", self.audio, last_audio, known)
+        self._trail.back_to(known)
+        self.audio = known
+        return known
+
+    def _say(self, stream: str, position: EntryId, last: EntryId, to: EntryId) -> None:
+        self._services.metrics.streams_begun_again.inc()
+        self._log.error(
+            "A stream has begun again below what was read of it; reading goes back with it",
+            stream=stream, position=position, last=last, to=to,
+        )  # fmt: skip

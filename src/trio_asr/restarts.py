@@ -1,0 +1,98 @@
+"""Calls that failed and begin anew, from what Redis has of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import trio
+
+from trio_asr import logs
+from trio_asr.core import entries
+from trio_asr.core.backoff import Backoff
+from trio_asr.core.checkpoint import Stored
+from trio_asr.core.entries import EntryId
+from trio_asr.core.outbox import Item, Outbox
+from trio_asr.core.reading import REPLAY_MARGIN_MS
+from trio_asr.services import Services
+from trio_asr.slots import Slot
+from trio_asr.stored import StoredCalls, topics
+
+RESTART_BASE_S, RESTART_CAP_S = 1.0, 60.0
+STRIKES = 30  # for some fifteen minutes; what a call fails on for so long it is not given again
+
+
+class Anew(NamedTuple):
+    """What a call begins anew from, and after which entry it reads."""
+
+    stored: Stored
+    after: EntryId
+
+
+class Restarts:
+    """How often calls have failed, and from where they go on."""
+
+    def __init__(self, stored: StoredCalls, services: Services) -> None:
+        self._stored, self._services = stored, services
+        self._strikes: dict[str, _Strikes] = {}
+        self._log = logs.get("restarts")
+
+    def well(self, interaction_id: str) -> None:
+        """Take note that a call has come to its end."""
+        self._strikes.pop(interaction_id, None)
+
+    async def restart_later(self, slot: Slot) -> Anew:
+        """Let go of a call that failed; return what it begins anew from, in a while.
+
+        Audio that it fails on again and again is committed as a gap: nothing else would ever end that.
+        """
+        call = slot.call
+        slot.fail()
+        gap = call.abandon(slot.handed)
+        call.timeline.finalize(call.timeline.received)  # it may wait for long: let go of the audio
+        await self._services.committer.forget(call.outbox)
+        strikes = self._strikes.setdefault(call.id, _Strikes())
+        hopeless = strikes.note(call.outbox.confirmed.place.finalized)
+        await trio.sleep(strikes.backoff.next())
+        if not hopeless:
+            return await self.reload(slot)
+        return Anew(await self._give_up(slot, gap), slot.handed)
+
+    async def reload(self, slot: Slot) -> Anew:
+        """Return what a call begins anew from."""
+        first = slot.begin()
+        return Anew(await self._load(slot), slot.latest if first is None else replayed_from(first))
+
+    async def _load(self, slot: Slot) -> Stored:
+        (stored,) = await self._stored.load([slot.call.id])
+        # Where nothing of use is there, what is in memory is written again.
+        return stored if stored.rev else slot.call.outbox.stored
+
+    async def _give_up(self, slot: Slot, gap: Item) -> Stored:
+        interaction_id = slot.call.id
+        self._log.error("Audio given up", reason="internal", interaction_id=interaction_id)
+        outbox = Outbox(
+            interaction_id, topics(self._services.config.redis, interaction_id), await self._load(slot)
+        )
+        outbox.put(gap)
+        await self._services.committer.drained(outbox)
+        self.well(interaction_id)
+        return outbox.stored
+
+
+class _Strikes:
+    """How often a call has failed on the same audio, and how long it waits before it tries again."""
+
+    def __init__(self) -> None:
+        self.backoff = Backoff(RESTART_BASE_S, RESTART_CAP_S)
+        self._count, self._at = 0, -1
+
+    def note(self, finalized: int) -> bool:
+        """Note a failure with this much finalized; say whether to try that audio no more."""
+        self._count = self._count + 1 if finalized == self._at else 1
+        self._at = finalized
+        return self._count >= STRIKES
+
+
+def replayed_from(first: EntryId) -> EntryId:
+    """Return after which entry to read for a call that needs `first`: some before it teach its repeats."""
+    return entries.before(entries.earlier(first, REPLAY_MARGIN_MS))

@@ -1,0 +1,63 @@
+"""A start: the calls in progress as Redis has them, whatever state that is in."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from trio_asr.bus.base import Bus
+from trio_asr.calls import Calls
+from trio_asr.core import entries
+from trio_asr.core.checkpoint import Stored, Unreadable
+from trio_asr.core.entries import EntryId
+from trio_asr.core.frames import Junk, check_id
+from trio_asr.core.reading import ReaderBox
+from trio_asr.services import Services
+
+
+async def open_box(bus: Bus, services: Services, dead_letter_stream: str, maxlen: int) -> ReaderBox:
+    """Return the reader's state; one that cannot be read is set aside: calls say where to begin."""
+    (stored,) = await services.patiently(partial(bus.load, [""]))
+    try:
+        return ReaderBox(stored, dead_letter_stream, maxlen)
+    except Unreadable as error:
+        key = await services.patiently(partial(bus.set_aside, ""))
+        services.broken_state("reader", str(error), key)
+        box = ReaderBox(Stored(), dead_letter_stream, maxlen)
+        box.broken = True
+        return box
+
+
+async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:
+    """Begin the calls that were in progress; return the lowest entry that any of them needs.
+
+    A call whose checkpoint was set aside begins anew with its audio; it is not waited for.
+    """
+    live, strange = _members(await services.patiently(bus.live_calls))
+    needed, gone = [], []
+    for interaction_id, stored in zip(live, await calls.stored.load(live), strict=True):
+        if stored.rev:
+            needed.append(calls.begin(interaction_id, stored).call.last_entry)
+        elif calls.stored.was_set_aside(interaction_id):
+            gone.append(interaction_id.encode())
+        else:
+            strange.append(interaction_id.encode())
+    if strange:
+        shown = ", ".join(entries.show(member.decode("utf-8", "replace")) for member in strange[:5])
+        services.broken_state("live", f"{len(strange)} names are of no call in progress: {shown}", "")
+    if strange or gone:
+        await services.patiently(partial(bus.forget_live, strange + gone))
+    return min(needed, key=entries.key, default=None)
+
+
+def _members(raw: list[bytes]) -> tuple[list[str], list[bytes]]:
+    """Return what can be ids of calls, and what cannot."""
+    live, strange = [], []
+    for member in raw:
+        try:
+            interaction_id = member.decode()
+            check_id(interaction_id)
+        except (UnicodeDecodeError, Junk):
+            strange.append(member)
+        else:
+            live.append(interaction_id)
+    return live, strange

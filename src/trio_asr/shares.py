@@ -1,0 +1,58 @@
+"""How much audio each call may hold. What comes beyond it is not held but read again (`catchup`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from trio_asr.services import Services
+from trio_asr.slots import Slot
+
+STUCK_S = (
+    20.0  # a connection attempt and a stall fit in; a call without progress for longer is not catching up
+)
+FULL = 0.5  # of what one call, and all of them, may hold: above it a call takes no more
+HUNGRY = 0.5  # of its share: below it a call that is behind is read for
+
+
+class Shares:
+    """The shares of all calls of a worker."""
+
+    def __init__(self, slots: Mapping[str, Slot], services: Services) -> None:
+        self.taken = 0  # bytes that all calls hold: what they did when last counted, and what came since
+        self._slots, self._services = slots, services
+
+    @property
+    def total(self) -> int:
+        """Bytes that all calls together may hold."""
+        return self._services.config.interaction.max_unfinalized_total_mb * 1_000_000
+
+    def of(self, rate: int) -> float:
+        """Return how many bytes a call with audio of this rate may hold."""
+        limits = self._services.config.interaction
+        own, all_others = FULL * limits.max_unfinalized_s * 2 * rate, FULL * self.total
+        return own if self.taken < all_others else min(own, all_others / max(1, len(self._slots)))
+
+    def limit(self, slot: Slot, now: float) -> float:
+        """Return how many bytes this call may hold.
+
+        One that makes no progress goes on taking what comes: at its own bound it gives up the oldest, for
+        nobody wants to read what was said long ago.
+        """
+        if self.is_stuck(slot, now):
+            return math.inf
+        timeline = slot.call.timeline
+        return self.of(
+            timeline.rate_at(timeline.received) or self._services.config.interaction.default_sample_rate
+        )
+
+    @staticmethod
+    def is_stuck(slot: Slot, now: float) -> bool:
+        """Say whether a call gets nowhere: it has no connection, or one that does not answer."""
+        return now - slot.progress(now) >= STUCK_S
+
+    def is_hungry(self, slot: Slot, now: float) -> bool:
+        """Say whether to read for a call that is behind."""
+        if not slot.behind or slot.over or self.taken >= self.total:
+            return False
+        return slot.size < HUNGRY * self.limit(slot, now)
