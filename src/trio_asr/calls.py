@@ -72,7 +72,7 @@ class Calls:
         news = next((frame for frame in held.frames if entries.key(frame.entry) > past.until), None)
         if news is None or not self.past.has_news(interaction_id, held.frames):
             return
-        if self.full:
+        if self.full or self.waiting:  # whoever comes now has no right before those who wait
             self._metrics.calls_deferred.inc()
             self._metrics.calls_refused.inc(self.waiting.add(interaction_id, news, now))
             self._behind.set()

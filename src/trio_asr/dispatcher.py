@@ -62,7 +62,7 @@ class Dispatcher:
         """Restore the calls in progress, then read and dispatch for ever."""
         lowest = await restore(self._bus, self._calls, self._services)
         if self.box.broken and lowest is not None:
-            self._at.audio = replayed_from(lowest)
+            self._at.audio, self._needed = replayed_from(lowest), entries.key(lowest)
         elif self.box.first_start:
             await self._skip_old()
         self._front.sorted = self._at.audio
