@@ -12,9 +12,10 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from trio_asr import logs
 from trio_asr.labels import CLOSE_CODES, DEAD_LETTERS, ERRORS, GAPS, PLACES, PROBLEMS, ROLES
 from trio_asr.machine import Process, memory_limit_bytes
-from trio_asr.tallies import GapMeter, PlainCounter, PlainHistogram, bound, kept
+from trio_asr.tallies import GapMeter, PlainCounter, PlainHistogram, ReadCounter, bound, kept
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 # What people wait for. Alerts compare with 2 s, so a bucket ends there and its neighbours are near.
@@ -139,6 +140,8 @@ class Metrics:
         self.errors = bound(errors, ERRORS)
         internal = self._family("asr_internal_errors", "Bugs that were caught, by place.", "place")
         self.internal_errors = bound(internal, PLACES)
+        dropped = "Log lines dropped, because standard error was not read in time or could not be written."
+        ReadCounter("asr_log_lines_dropped", dropped, self.registry, logs.dropped)
         # The text of an error may quote a URL or a message, so the label says the kind only.
         self._last_error = self._gauge("asr_last_error_info", "The kind of the last error; 1.", "kind")
         self._last_error_time = self._gauge(

@@ -92,11 +92,11 @@ class Local:
         if not name:
             report.ok("service manager", "no NOTIFY_SOCKET here: not started by systemd")
             return
-        try:
-            with Notifier(self._env) as notifier:
-                watchdog = notifier.watchdog_interval_s
-        except ValueError as error:
-            report.fail("service manager", str(error))
+        with Notifier(self._env) as notifier:
+            watchdog, usable = notifier.watchdog_interval_s, notifier.enabled
+        for remark in notifier.remarks:
+            (report.warn if usable else report.fail)("service manager", remark)
+        if not usable:
             return
         if name.startswith("/") and not Path(name).is_socket():
             report.fail("service manager", f"NOTIFY_SOCKET={name}: there is no socket")
