@@ -134,7 +134,7 @@ def test_config_is_frozen() -> None:
         ("[redis]\ntrim = 1", "redis.trim = 1: allowed is true or false"),
         (
             "[redis]\naudio_strem = 'x'",
-            'redis.audio_strem: unknown key; did you mean redis.audio_stream?',
+            "redis.audio_strem: unknown key; did you mean redis.audio_stream?",
         ),
         ("[flush]\nlease_ms = 5", "flush.lease_ms: unknown key; did you mean redis.lease_ms?"),
         ("[http]\nq = 5", "http.q: unknown key; known are: host, port, token_file, degraded_after_s"),

@@ -64,7 +64,9 @@ def test_a_manager_that_does_not_listen_holds_up_nothing(manager: Manager) -> No
     notifier.ready("after the end")
 
 
-@pytest.mark.parametrize("name", ["relative/path", "vsock:2:1234", f"/{'x' * 200}", "@" + "x" * 108, "\udcff"])
+@pytest.mark.parametrize(
+    "name", ["relative/path", "vsock:2:1234", f"/{'x' * 200}", "@" + "x" * 108, "\udcff"]
+)
 def test_an_address_that_cannot_be_used_is_remarked(name: str) -> None:
     with Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "20000000"}) as notifier:
         (remark,) = notifier.remarks

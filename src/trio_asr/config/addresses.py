@@ -10,7 +10,7 @@ MAX_HOST, MAX_LABEL = 253, 63  # characters; more is refused by every resolver
 DEEPGRAM_PATH = "/v1/listen"
 
 _LABEL = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_LABEL}}}")
-_AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
+_AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")
 
 
 def host_problem(host: str) -> str | None:

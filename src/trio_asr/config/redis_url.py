@@ -166,7 +166,7 @@ def _certificate_problems(options: dict[str, str]) -> Iterator[str]:
         elif "ssl_keyfile" in options:
             yield "the option ssl_keyfile needs ssl_certfile"
     except ssl.SSLError as exc:
-        what, why = " or ".join(names) or "ssl_ciphers", exc.reason or "no such thing"
+        what, why = " or ".join(names) or "ssl_ciphers", getattr(exc, "reason", None) or "no such thing"
         yield f"what {what} names cannot be used: {why}"
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or type(exc).__name__

@@ -30,6 +30,8 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return [*value]  # the values may be anything
     if not isinstance(value, str):
         return value
     if name.endswith("_file"):
