@@ -6,10 +6,18 @@ by coverage, and by `tests/test_fuzz.py` under hypothesis, so that every run of 
 
 from __future__ import annotations
 
+import atexit
 import base64
+import shutil
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
+import redis
 
+from trio_asr.config import ConfigError, DeepgramConfig, Secret, load
+from trio_asr.config_command import report
 from trio_asr.core import entries, frames, messages
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.checkpoint import Outcome, Stored, encode
@@ -18,6 +26,7 @@ from trio_asr.core.hearing import Hearing
 from trio_asr.core.messages import Unknown
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.reading import dead_letter
+from trio_asr.deepgram import DeepgramProvider
 
 RATE = 8000
 SECONDS = 10
@@ -117,4 +126,54 @@ def entry_id_target(data: bytes) -> None:
     assert entries.key(entries.earlier(entry, 5000)) <= entries.key(entry)
 
 
-TARGETS = {"frames": frame_target, "messages": message_target, "entry_ids": entry_id_target}
+PLANTED = "planted0123456789abcdefplanted0123456789"
+_PLACES = (
+    "", "[redis]\npass = '{}'\n", "[deepgram]\nkey = '{}'\n", "[deepgram]\napi_key_file = '{}'\n",
+    "[http]\ntoken_file = '{}'\n", "[http]\ntoken = '{}'\n", "[redis]\nurl = 'redis://h?x={}'\n",
+    "[deepgram]\nurl = 'wss://h/v1/listen?token={}'\n", "redis = 'redis://:{}@h'\n",
+)  # fmt: skip
+_FOLDER = Path(tempfile.mkdtemp(prefix="trio-asr-fuzz-"))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+
+
+def config_target(data: bytes) -> None:
+    """A file, what comes before and after a password in the URL of Redis, and the environment's key.
+
+    It is used or refused, and what is said of it shows no secret.
+    """
+    text, *more = data.split(PIECE)
+    place = _PLACES[len(data) % len(_PLACES)].format(PLANTED)
+    file = _FOLDER / "config.toml"
+    file.write_bytes(place.encode() + text)
+    before, after, key = ([one.decode("utf-8", "surrogateescape") for one in more] + ["", "", ""])[:3]
+    env = {"DEEPGRAM_API_KEY": f"{key}{PLANTED}", "TRIO_ASR_HTTP_TOKEN": PLANTED}
+    if more:
+        env["REDIS_URL"] = f"redis://{before}{PLANTED}{after}@host:6379"
+    try:
+        loaded = load(file, env)
+    except ConfigError as error:
+        shown = str(error) or PLANTED  # it is never without a word
+    else:
+        shown = "\n".join([*report(loaded), *loaded.warnings, repr(loaded)])
+        assert deepgram_url(loaded.config.deepgram.url)
+        assert redis_url(loaded.config.redis.url)
+    assert PLANTED not in shown
+
+
+def deepgram_url(url: str) -> bool:
+    """Whether the link to Deepgram can be made with it."""
+    parts = DeepgramProvider(DeepgramConfig(url=url), Secret("k")).target(RATE)
+    return parts.startswith("/") and parts.isascii() and urlsplit(url).port != 0
+
+
+def redis_url(url: str) -> bool:
+    """Whether the client can be made with it."""
+    return redis.ConnectionPool.from_url(url).make_connection() is not None
+
+
+TARGETS = {
+    "frames": frame_target,
+    "messages": message_target,
+    "entry_ids": entry_id_target,
+    "config": config_target,
+}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
+import msgspec
 import pytest
 import trio
 from tests.office import EchoProvider, Producer, RoughBus, read
@@ -15,7 +17,7 @@ from trio.testing import MockClock
 from trio_asr.bus.base import Answer, BusUnavailable, Tenure
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.bus.redis import RedisBus
-from trio_asr.config import Config, HttpConfig
+from trio_asr.config import Config, FlushConfig, HttpConfig
 from trio_asr.config.sections import RedisConfig, ShutdownConfig
 from trio_asr.core.checkpoint import Commit, Stored, decode_checkpoint
 from trio_asr.daemon import Daemon
@@ -169,6 +171,31 @@ async def test_a_stopped_workers_calls_go_on_within_a_second(autojump_clock: Moc
         await trio.sleep(5)
         assert here.complete(call)
         assert len(first.provider.links) == len(second.provider.links) == 1
+
+
+async def test_a_call_that_cannot_reload_is_the_only_one(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site() as here:
+        worker = here.worker()
+        await takes_over(worker)
+        calls = [Producer(here.store, f"call-{i}", i) for i in (1, 2)]
+        for call in calls:
+            await call.talk(0.5)
+        first, second = (worker.daemon.slots[call.id].interaction for call in calls)
+
+        def fail(_: Config) -> NoReturn:
+            raise RuntimeError("a bug")
+
+        heard: list[Config] = []
+        monkeypatch.setattr(first, "reload", fail)
+        monkeypatch.setattr(second, "reload", heard.append)
+        loaded = msgspec.structs.replace(config(), flush=FlushConfig(min_chunk_ms=400))
+        worker.daemon.reload(loaded)
+        assert [one.flush.min_chunk_ms for one in heard] == [400]
+        exposition = worker.daemon._metrics.exposition().decode()
+        assert 'asr_internal_errors_total{place="reload"} 1.0' in exposition
+        assert 'asr_config_reloads_total{result="success"} 1.0' in exposition
 
 
 async def test_a_killed_workers_calls_go_on_when_its_lease_expired(autojump_clock: MockClock) -> None:

@@ -12,7 +12,7 @@ import trio_asr
 SOURCE = Path(trio_asr.__file__).parent
 # From the bottom up. A module may import from its own layer and from those below.
 LAYERS = [
-    {"core", "labels", "tallies", "machine", "waiting", "past"},
+    {"background", "core", "early", "labels", "tallies", "machine", "waiting", "past"},
     {"config", "deadlines", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
     {"bus", "provider", "internal"},
     {"deepgram", "mock", "committer", "connections", "migration"},

@@ -1,10 +1,12 @@
 """What a line holds, what it must not hold, and that a reload reaches loggers that exist."""
 
+import base64
 import io
 import json
 import logging
 from collections.abc import Iterator
 from typing import Any, NoReturn
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
@@ -85,6 +87,34 @@ def test_secrets_are_masked_wherever_they_stand() -> None:
     assert "0123456789" not in stream.getvalue()
     assert stream.getvalue().count("***") >= 5
     assert len(lines(stream)) == 2
+
+
+def test_secrets_are_masked_in_the_forms_that_texts_of_others_have() -> None:
+    secret = "k\u00e9y/with+some=odd&characters"
+    stream = to_json("info", secret, "plain-0123456789")
+    forms = [
+        secret, quote(secret), quote(secret, safe=""), quote_plus(secret), quote(secret, safe="").lower(),
+        urlencode({"token": secret}),
+    ]  # fmt: skip
+    for before in ("", ":", "Token ", "user:", "xyz"):
+        raw = f"{before}{secret}".encode()
+        forms += [base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw + b"more").decode()]
+    for form in forms:
+        shown = logs.masked(f"before {form} after")
+        assert "***" in shown
+        assert shown.startswith("before ")
+        assert shown.endswith(" after")
+        # Of base64 what is shared with its neighbours may be left: less than one character of the secret.
+        assert len(shown) <= len("before ***after") + len("Token user:more") * 4 // 3
+        logs.get("x").info(form)
+    assert logs.masked("plain-0123456789 plain") == "*** plain"
+    assert "odd" not in stream.getvalue()
+    assert all("***" in line["event"] for line in lines(stream))
+
+
+def test_without_secrets_a_text_is_left_as_it_is() -> None:
+    to_json()
+    assert logs.masked("anything at all") == "anything at all"
 
 
 def test_a_secret_that_is_a_word_does_not_blacken_the_log() -> None:

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -63,22 +64,65 @@ def test_a_manager_that_does_not_listen_holds_up_nothing(manager: Manager) -> No
     notifier.ready("after the end")
 
 
-@pytest.mark.parametrize("name", ["relative/path", "vsock:2:1234"])
-def test_a_strange_address_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="NOTIFY_SOCKET"):
-        Notifier({"NOTIFY_SOCKET": name})
+@pytest.mark.parametrize(
+    "name", ["relative/path", "vsock:2:1234", f"/{'x' * 200}", "@" + "x" * 108, "\udcff"]
+)
+def test_an_address_that_cannot_be_used_is_remarked(name: str) -> None:
+    with Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "20000000"}) as notifier:
+        (remark,) = notifier.remarks
+        assert remark.startswith("NOTIFY_SOCKET is not used: ")
+        assert len(remark) < 200
+        assert not notifier.enabled
+        notifier.ready("x")
+        notifier.watchdog()
+        assert notifier.watchdog_interval_s == 10.0
+
+
+def test_the_longest_addresses_are_used() -> None:
+    for name in ("/" + "x" * 107, "@" + "x" * 107):
+        with Notifier({"NOTIFY_SOCKET": name}) as notifier:
+            assert notifier.enabled
+            notifier.ready("x\udcff")
+
+
+def test_no_socket_to_be_had_is_remarked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> NoReturn:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", none)
+    notifier = Notifier({"NOTIFY_SOCKET": "/run/notify"})
+    assert notifier.remarks == ["NOTIFY_SOCKET is not used: [Errno 24] Too many open files"]
+
+
+OWN = str(os.getpid())
 
 
 @pytest.mark.parametrize(
-    ("env", "interval"),
+    ("env", "interval", "remarks"),
     [
-        ({}, None),
-        ({"WATCHDOG_USEC": "20000000"}, 10.0),
-        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": str(os.getpid())}, 10.0),
-        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "1"}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "soon"}, None),
+        ({}, None, 0),
+        ({"WATCHDOG_USEC": "20000000"}, 10.0, 0),
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": OWN}, 10.0, 0),
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": ""}, 10.0, 0),
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "1"}, None, 0),
+        # It may be ours, and telling a manager that does not ask harms nobody.
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "x"}, 10.0, 1),
+        ({"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "9" * 5000}, 10.0, 1),
+        ({"WATCHDOG_USEC": "0"}, None, 0),
+        ({"WATCHDOG_USEC": "soon"}, None, 1),
+        ({"WATCHDOG_USEC": "-1"}, None, 1),
+        ({"WATCHDOG_USEC": "\u0661\u0662"}, None, 1),
+        ({"WATCHDOG_USEC": "9" * 400}, None, 1),
+        ({"WATCHDOG_USEC": "9" * 5000}, None, 1),
+        ({"WATCHDOG_USEC": str(2**64 - 1)}, None, 0),
+        ({"WATCHDOG_USEC": "9" * 19}, 9999999999999.999999 / 2, 0),
+        ({"WATCHDOG_USEC": "300000"}, 0.15, 0),
+        ({"WATCHDOG_USEC": "1"}, 0.15, 1),
     ],
 )
-def test_the_watchdog_interval_is_half_the_period(env: dict[str, str], interval: float | None) -> None:
-    assert Notifier(env).watchdog_interval_s == interval
+def test_the_watchdog_interval_is_half_the_period(
+    env: dict[str, str], interval: float | None, remarks: int
+) -> None:
+    notifier = Notifier(env)
+    assert notifier.watchdog_interval_s == (None if interval is None else pytest.approx(interval))
+    assert len(notifier.remarks) == remarks

@@ -40,7 +40,8 @@ def check(path: Path | None) -> None:
         raise Refused(str(exc)) from exc
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    click.echo("\n".join(report(loaded)))
+    # A file's name need not be text: what has no characters is shown by its bytes.
+    click.echo("\n".join(report(loaded)).encode("utf-8", "backslashreplace"))
 
 
 def report(loaded: Loaded) -> Iterator[str]:

@@ -26,6 +26,7 @@ from trio_asr.config import Config, merge
 from trio_asr.connections import Connections
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
+from trio_asr.internal import InternalErrors
 from trio_asr.metrics import Metrics
 from trio_asr.migration import Guard
 from trio_asr.notify import Notifier
@@ -60,6 +61,7 @@ class Daemon:
         self._services: Services | None = None
         self._troubles = Troubles()
         self._guard = Guard(bus, config.redis, self._troubles)
+        self._internal = InternalErrors(metrics)
         self.history = History(metrics)
         self._stopping = trio.Event()
         self._log = logs.get("daemon")
@@ -122,8 +124,12 @@ class Daemon:
         if self._services is not None:
             self._services.config = self._config
             self._services.connections.limit(self._config.deepgram.max_connections)
-        for slot in self.calls.slots.values() if self.calls is not None else ():
-            slot.interaction.reload(self._config)
+        for name, slot in list(self.slots.items()):
+            try:
+                slot.interaction.reload(self._config)
+            # A bug there is that call's: it goes on as it was, and the others get what is new.
+            except Exception as error:  # noqa: BLE001 - it is counted and logged
+                self._internal.caught("reload", error, interaction_id=name)
         self._metrics.reloaded(True)
         self._log.info("Configuration reloaded", changed=changed)
         if waiting:

@@ -6,19 +6,26 @@
 Loggers may be made before ``configure()`` and bound for the length of a call: level, format and secrets are
 looked up when a line is written, so that a reload of the configuration reaches all of them. A level that is
 off costs one comparison.
+
+In a daemon `sys.stderr` does not wait for its reader (`background.py`): what it has no room for is dropped.
 """
 
+import base64
 import contextlib
 import json
 import logging
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partialmethod
 from typing import Any, Literal, TextIO
+from urllib.parse import quote, quote_plus
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
+from trio_asr.background import BackgroundStream
 from trio_asr.config.secret import MASK, Secret
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -42,16 +49,26 @@ class _Sink:
         self.stream: TextIO | None = None
         self.needles: tuple[str, ...] = ()
 
-    def write(self, line: str) -> None:
+    def mask(self, text: str) -> str:
         for needle in self.needles:
-            line = line.replace(needle, MASK)
+            text = text.replace(needle, MASK)
+        return text
+
+    def write(self, level: int, line: str) -> None:
+        line = self.mask(line)
         stream = self.stream or sys.stderr
+        if isinstance(stream, BackgroundStream):
+            stream.put(level, line)
+            return
         # ValueError is what a closed stream raises. Losing a line is better than losing the calls.
         with contextlib.suppress(OSError, ValueError):
             stream.write(line + "\n")
             stream.flush()
 
-    debug = info = warning = error = write
+    debug = partialmethod(write, logging.DEBUG)
+    info = partialmethod(write, logging.INFO)
+    warning = partialmethod(write, logging.WARNING)
+    error = partialmethod(write, logging.ERROR)
 
 
 _sink = _Sink()
@@ -99,11 +116,25 @@ def configure(
     """
     set_level(level)
     _sink.stream = stream
-    _sink.needles = tuple(needle for secret in secrets for needle in _needles(secret.reveal()))
+    forms = {form for secret in secrets for form in _forms(secret.reveal())}
+    # The longest first: a shorter one may be a part of it, and would leave the rest.
+    _sink.needles = tuple(sorted(forms, key=lambda form: (-len(form), form)))
     _processors[:] = _for_machines() if fmt == "json" else _for_people(stream or sys.stderr)
     root = logging.getLogger()
     root.handlers = [handler for handler in root.handlers if not isinstance(handler, _Bridge)]
     root.addHandler(_Bridge())
+    if isinstance(sys.stderr, BackgroundStream):
+        sys.stderr.mask, sys.stderr.notice = _sink.mask, _dropped_line
+
+
+def masked(text: str) -> str:
+    """Return a text without the secrets of the configuration: for what others wrote and we pass on."""
+    return _sink.mask(text)
+
+
+def dropped() -> int:
+    """Return how many lines were dropped: standard error was not read in time, or could not be written."""
+    return sys.stderr.dropped if isinstance(sys.stderr, BackgroundStream) else 0
 
 
 def set_level(level: Level) -> None:
@@ -193,11 +224,28 @@ def _escaped(_logger: Any, _level: str, event: EventDict) -> EventDict:
     return event
 
 
-def _needles(secret: str) -> set[str]:
-    """The forms in which a secret can stand in a line."""
+def _dropped_line(lines: int) -> str:
+    """The line that stands where others are missing."""
+    event: Any = {"event": "Log lines were dropped: standard error was not read in time", "logger": "logs"}
+    event["lines"] = lines
+    for processor in _processors:
+        event = processor(None, "warning", event)
+    return str(event)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """The forms in which a secret can stand in a line: as it is, quoted, in a URL, in base64."""
     if len(secret) < _SHORTEST_SECRET:
-        return set()
-    return {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+        return
+    yield from (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1])
+    for quoted in (quote(secret, safe=""), quote_plus(secret), quote(secret)):
+        yield from (quoted, re.sub("%..", lambda found: found[0].lower(), quoted))
+    # Base64 of a text that it is a part of, as in an Authorization header: what comes before it shifts the
+    # digits in one of three ways, and those that are of its own bits alone are always the same.
+    raw = secret.encode("utf-8", "surrogateescape")
+    for before, skipped in ((0, 0), (1, 2), (2, 3)):
+        digits = base64.b64encode(bytes(before) + raw).decode()[skipped : (before + len(raw)) * 8 // 6]
+        yield from (digits, digits.replace("+", "-").replace("/", "_"))
 
 
 _processors[:] = _for_machines()

@@ -25,8 +25,9 @@ from trio_asr.labels import (
     STATES,
     WAITS,
 )
+from trio_asr import logs
 from trio_asr.machine import Process, memory_limit_bytes
-from trio_asr.tallies import GapMeter, PlainCounter, PlainHistogram, bound, kept
+from trio_asr.tallies import GapMeter, PlainCounter, PlainHistogram, ReadCounter, bound, kept
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _RECENT = 100  # how many samples each list of /health keeps
@@ -160,6 +161,8 @@ class Metrics:
             "asr_broken_states", "Stored states set aside because they make no sense.", "kind"
         )
         self.broken_states = bound(broken, STATES)
+        dropped = "Log lines dropped, because standard error was not read in time or could not be written."
+        ReadCounter("asr_log_lines_dropped", dropped, self.registry, logs.dropped)
         # The text of an error may quote a URL or a message, so the label says the kind only.
         self._last_error = self._gauge("asr_last_error_info", "The kind of the last error; 1.", "kind")
         self._last_error_time = self._gauge(

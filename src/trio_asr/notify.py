@@ -1,7 +1,7 @@
 """What the daemon tells systemd: sd_notify(3) over the datagram socket that the unit's environment names.
 
-Without such a socket everything here does nothing. A message that cannot be delivered at once is dropped: a
-service manager that does not listen must not hold up the calls.
+Without such a socket everything here does nothing. A message that cannot be delivered at once is dropped, and
+what the environment says in another way than systemd does is remarked: none of it may hold up the calls.
 """
 
 import contextlib
@@ -12,20 +12,32 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+# The address of a socket on Linux, and the digits of the 64 bits of a time.
+MAX_ADDRESS_BYTES, MAX_DIGITS = 108, 20
+# A shorter period would have the event loop do little else than report.
+MIN_WATCHDOG_S = 0.3
+# systemd's word for "never".
+INFINITY_US = 2**64 - 1
+
 
 class Notifier:
     """One socket to the service manager, made from ``$NOTIFY_SOCKET``; ``close()`` it, or use it in ``with``.
 
-    Raises ValueError if the environment names something that is not a socket address of systemd's kinds.
+    ``remarks`` says what of the environment cannot be used, one line each.
     """
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
-        self._address = _address(env.get("NOTIFY_SOCKET", ""))
-        self.watchdog_interval_s = _watchdog_interval(env)
+        self.remarks: list[str] = []
         self._socket: socket.socket | None = None
-        if self._address is not None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.setblocking(False)
+        self._address: bytes | None = None
+        try:
+            self._address = _address(env.get("NOTIFY_SOCKET", ""))
+            if self._address is not None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                self._socket.setblocking(False)
+        except (ValueError, OSError) as error:
+            self.remarks.append(f"NOTIFY_SOCKET is not used: {error}")
+        self.watchdog_interval_s = self._watchdog_interval(env)
 
     @property
     def enabled(self) -> bool:
@@ -62,12 +74,33 @@ class Notifier:
     ) -> None:
         self.close()
 
+    def _watchdog_interval(self, env: Mapping[str, str]) -> float | None:
+        """How often to report, in seconds: half of what the unit allows; None if there is no watchdog."""
+        period, pid = env.get("WATCHDOG_USEC", ""), env.get("WATCHDOG_PID", "")
+        if not period:
+            return None
+        if not _is_number(period):
+            self.remarks.append("WATCHDOG_USEC is not used: it is no number of microseconds")
+            return None
+        if pid and not _is_number(pid):
+            self.remarks.append("WATCHDOG_PID is not used: it is no number")
+        elif pid and int(pid) != os.getpid():
+            return None
+        if int(period) in (0, INFINITY_US):
+            return None
+        period_s = int(period) / 1_000_000
+        if period_s < MIN_WATCHDOG_S:
+            self.remarks.append(
+                f"WATCHDOG_USEC={period} is too short: the watchdog is fed as for {MIN_WATCHDOG_S:g} s"
+            )
+        return max(period_s, MIN_WATCHDOG_S) / 2
+
     def _send(self, *lines: str) -> None:
         if self._socket is None or self._address is None:
             return
         # OSError: the manager's queue is full, or it is being restarted and its socket is away.
         with contextlib.suppress(OSError):
-            self._socket.sendto("\n".join(lines).encode(), self._address)
+            self._socket.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
 
 
 def _status(text: str) -> str:
@@ -75,21 +108,18 @@ def _status(text: str) -> str:
     return f"STATUS={' '.join(text.splitlines())}"
 
 
-def _address(name: str) -> str | None:
+def _address(name: str) -> bytes | None:
+    """Return the socket's address; raise ValueError for one that is not of systemd's kinds."""
     if not name:
         return None
-    if name.startswith("@"):  # the abstract namespace, which has a NUL where systemd writes an @
-        return "\0" + name[1:]
-    if name.startswith("/"):
-        return name
-    raise ValueError(f"NOTIFY_SOCKET={name}: neither a path nor an abstract address")
+    if name[0] not in "/@":
+        raise ValueError(f"neither a path nor an abstract address: {name[:100]!r}")
+    address = os.fsencode(name)
+    if len(address) > MAX_ADDRESS_BYTES or "\0" in name:
+        raise ValueError(f"no such address is possible: at most {MAX_ADDRESS_BYTES} bytes")
+    # The abstract namespace has a NUL where systemd writes an @.
+    return b"\0" + address[1:] if name[0] == "@" else address
 
 
-def _watchdog_interval(env: Mapping[str, str]) -> float | None:
-    """How often to report, in seconds: half of what the unit allows; None if it has no watchdog for us."""
-    period_us = env.get("WATCHDOG_USEC", "")
-    if not period_us.isdecimal() or int(period_us) == 0:
-        return None
-    if env.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None
-    return int(period_us) / 2_000_000
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS

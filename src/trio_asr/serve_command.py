@@ -6,12 +6,13 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
 import trio
 
-from trio_asr import logs
+from trio_asr import early, logs
 from trio_asr.bus.base import Bus
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.bus.redis import RedisBus
@@ -19,6 +20,7 @@ from trio_asr.config import Config, ConfigError, load
 from trio_asr.config_command import Refused, config_option
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram import DeepgramProvider
+from trio_asr.internal import InternalErrors
 from trio_asr.metrics import Metrics
 from trio_asr.migration import ForeignConsumerError
 from trio_asr.mock import MockProvider
@@ -32,6 +34,8 @@ from trio_asr.web.server import CannotListenError
 GC_THRESHOLDS = (10_000, 20, 50)
 # So soon a busy event loop lets the Redis client's threads run, for which results wait (5 ms by default).
 SWITCH_S = 0.0005
+# Reading a configuration takes milliseconds. A disk that answers later must not hold up the next reload.
+READ_S = 10.0
 
 
 @click.command()
@@ -75,32 +79,69 @@ def _first(errors: BaseExceptionGroup[CannotListenError | ForeignConsumerError])
 
 async def _run(config: Config, path: Path | None) -> None:
     with Notifier() as notifier:
-        daemon = Daemon(config, make_bus(config), make_provider(config), Metrics(), notifier)
+        for remark in notifier.remarks:
+            logs.get("serve").warning(remark)
+        metrics = Metrics()
+        daemon = Daemon(config, make_bus(config), make_provider(config), metrics, notifier)
+        reload = Reload(daemon, path, InternalErrors(metrics))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey_signals, daemon, path, nursery.cancel_scope)
+            nursery.start_soon(reload.run)
+            nursery.start_soon(_obey_signals, daemon, reload, nursery.cancel_scope)
             await daemon.run()
             nursery.cancel_scope.cancel()
 
 
-async def _obey_signals(daemon: Daemon, path: Path | None, scope: trio.CancelScope) -> None:
+async def _obey_signals(daemon: Daemon, reload: Reload, scope: trio.CancelScope) -> None:
     """SIGHUP reads the configuration again; the first other signal stops in order, the second at once."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        early.take_reloads()
         async for number in signals:
             if number == signal.SIGHUP:
-                _reload(daemon, path)
+                reload.ask()
                 continue
             if daemon.stopping:
                 scope.cancel()
             daemon.stop()
 
 
-def _reload(daemon: Daemon, path: Path | None) -> None:
-    try:
-        loaded = load(path, os.environ)
-    except ConfigError as error:
-        daemon.not_reloaded(error.problems)
-    else:
-        daemon.reload(loaded.config)
+class Reload:
+    """Reads the configuration again beside the calls, when asked: whatever is there, they go on."""
+
+    def __init__(self, daemon: Daemon, path: Path | None, internal: InternalErrors) -> None:
+        self._daemon, self._path, self._internal = daemon, path, internal
+        # One that is asked for while another is in progress may be for what that has read already, or not.
+        self._ask, self._asked = trio.open_memory_channel[None](1)
+        self._threads = trio.CapacityLimiter(1)
+
+    def ask(self) -> None:
+        """Have it read soon, once more even if it is just being read."""
+        with suppress(trio.WouldBlock):
+            self._ask.send_nowait(None)
+
+    async def run(self) -> None:
+        """Obey for ever."""
+        async for _ in self._asked:
+            try:
+                await self._reload()
+            # A bug costs this reload.
+            except Exception as error:  # noqa: BLE001 - it is counted and logged
+                self._internal.caught("reload", error)
+                self._daemon.not_reloaded([f"an internal error: {type(error).__name__}"])
+
+    async def _reload(self) -> None:
+        loaded = None
+        with trio.move_on_after(READ_S):
+            try:
+                loaded = await trio.to_thread.run_sync(
+                    load, self._path, os.environ.copy(), abandon_on_cancel=True, limiter=self._threads
+                )
+            except ConfigError as error:
+                self._daemon.not_reloaded(error.problems)
+                return
+        if loaded is None:
+            self._daemon.not_reloaded([f"{self._path or 'its file'}: could not be read within {READ_S:g} s"])
+        else:
+            self._daemon.reload(loaded.config)
 
 
 def make_bus(config: Config) -> Bus:

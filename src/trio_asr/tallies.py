@@ -33,6 +33,17 @@ class PlainCounter(Collector):
         yield CounterMetricFamily(self._name, self._text, value=self.value)
 
 
+class ReadCounter(Collector):
+    """A counter without labels that somebody else keeps: `read` returns it when somebody looks."""
+
+    def __init__(self, name: str, text: str, registry: CollectorRegistry, read: Callable[[], float]) -> None:
+        self._name, self._text, self._read = name, text, read
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(self._name, self._text, value=self._read())
+
+
 class PlainHistogram(Collector):
     """A histogram without labels; `bounds` are its buckets' upper ends, the infinite one left out."""
 

@@ -30,6 +30,8 @@ def _kind(info: Any) -> str:
             return " or ".join(_kind(one) for one in _without_none(types))
         case inspect.VarTupleType(item_type=item):
             return f"list of {_kind(item)}"
+        case inspect.DictType():
+            return "table"
         case _:
             return _SCALARS.get(type(info), "text")
 

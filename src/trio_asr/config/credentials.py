@@ -1,12 +1,15 @@
 """Secrets stand beside the configuration, never in it: where each is looked for, and what it looks like."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from trio_asr.config.environment import API_KEY, HTTP_TOKEN
-from trio_asr.config.secret import Secret
+from trio_asr.config.reading import Unreadable, read
+from trio_asr.config.secret import MASK, Secret, mask_path
 
+_QUOTES = ("'", '"', "`")
 MAX_BYTES = 64 * 1024  # of a file: a secret has some tens
 
 
@@ -36,6 +39,11 @@ DEEPGRAM = Place("deepgram.api_key", "Deepgram API key", API_KEY, "deepgram_api_
 HTTP = Place("http.token", "HTTP token", HTTP_TOKEN, "http_token", shortest=16)
 
 
+# What is pasted around a secret, or instead of it. A value in base64 may end with "=".
+_ASSIGNED = re.compile(r"(?:export\s+)?[A-Za-z_]\w*\s*=\s*[^=\s]")
+_SCHEME = re.compile(r"(?:Token|Bearer|Basic)\b", re.IGNORECASE)
+
+
 def find(place: Place, file: str | None, env: Mapping[str, str]) -> Found | None:
     """Look in the environment, then in the configured ``file``, then in systemd's credentials.
 
@@ -48,16 +56,34 @@ def find(place: Place, file: str | None, env: Mapping[str, str]) -> Found | None
         if path is None:
             return None
         origin = str(path)
+        if file is not None and mask_path(file) == MASK:
+            origin = f"{place.path}_file = {MASK} (hidden: no such directory, so it may be the secret)"
         try:
-            with path.open("rb") as secret:
-                text = secret.read(MAX_BYTES).decode().strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            reason = getattr(exc, "strerror", None) or type(exc).__name__
-            raise Unusable(f"{path}: the {place.name} cannot be read: {reason}") from exc
+            text = read(path, MAX_BYTES).decode().strip()
+        except Unreadable as exc:
+            raise Unusable(f"{origin}: the {place.name} cannot be read: {exc}") from exc
+        except UnicodeDecodeError as exc:
+            raise Unusable(f"{origin}: the {place.name} cannot be read: it is no text") from exc
+    if reason := _unusable(text, place):
+        raise Unusable(f"{origin}: holds no usable {place.name}: {reason}")
+    return Found(Secret(text), origin)
+
+
+def _unusable(text: str, place: Place) -> str | None:
+    """Say why this cannot be the secret, without showing it."""
+    if len(text.splitlines()) > 1:
+        return "it has several lines; one line with nothing but the secret is allowed"
+    if _SCHEME.match(text) and len(text.split()) > 1:
+        return "leave out the word before it: one line with nothing but the secret is allowed"
+    name = text.partition("=")[0].strip()
+    if _ASSIGNED.match(text) and (place is not HTTP or name.endswith(HTTP.variable)):
+        return "it has a name and = before it; one line with nothing but the secret is allowed"
+    if text[:1] in _QUOTES or text[-1:] in _QUOTES:
+        return "it stands in quotes; one line with nothing but the secret is allowed"
     if not text.isascii() or not text.isprintable() or " " in text or len(text) < place.shortest:
         length = "" if place.shortest == 1 else f" of at least {place.shortest} characters"
-        raise Unusable(f"{origin}: holds no usable {place.name}: one line{length} without blanks is allowed")
-    return Found(Secret(text), origin)
+        return f"one line{length} without blanks is allowed"
+    return None
 
 
 def _file(place: Place, file: str | None, env: Mapping[str, str]) -> Path | None:
@@ -65,6 +91,9 @@ def _file(place: Place, file: str | None, env: Mapping[str, str]) -> Path | None
         return Path(file)
     if directory := env.get("CREDENTIALS_DIRECTORY"):
         credential = Path(directory) / place.credential
-        if credential.exists():
+        try:
+            if credential.exists():
+                return credential
+        except (OSError, ValueError):  # it cannot be looked at: let the reading say so
             return credential
     return None

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from trio_asr.config.secret import Secret
-from trio_asr.config.sections import Section
+from trio_asr.config.sections import FileName, Section
 
 Text = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z", extra={"allowed": "a text without blanks at its ends"})]
 Texts = tuple[Text, ...]
@@ -25,6 +25,10 @@ _Language = Annotated[
         extra={"allowed": 'a language tag such as "en-US", or "multi"'},
     ),
 ]
+_OptionText = Annotated[str, Meta(max_length=2_048)]
+_OptionInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_OptionScalar = _OptionText | _OptionInt | bool
+OptionValue = _OptionScalar | Annotated[tuple[_OptionScalar, ...], Meta(max_length=100)]
 
 
 class DeepgramConfig(Section, frozen=True):
@@ -35,7 +39,7 @@ class DeepgramConfig(Section, frozen=True):
             extra={"allowed": "a ws:// or wss:// URL without query or credentials"},
         ),
     ] = "wss://api.deepgram.com/v1/listen"
-    api_key_file: Annotated[str, Meta(min_length=1, extra={"allowed": "a path"})] | None = None
+    api_key_file: FileName | None = None
     # Never in the file: from DEEPGRAM_API_KEY, from api_key_file or from systemd's credentials.
     api_key: Secret | None = None
 
@@ -85,6 +89,16 @@ class DeepgramConfig(Section, frozen=True):
     extra: tuple[
         Annotated[Text, Meta(max_length=2_048, extra={"allowed": "key:value, at most 2048 characters"})], ...
     ] = ()
+    options: (
+        Annotated[
+            dict[Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,99}\Z")], OptionValue],
+            Meta(
+                max_length=50,
+                extra={"allowed": "names, each with a text, an integer, true or false, or a list of these"},
+            ),
+        ]
+        | None
+    ) = None
 
 
 # In the old worker's order, then what can be set beside it. The format of the audio comes in between.
@@ -109,6 +123,7 @@ def query_items(config: DeepgramConfig, sample_rate: int) -> list[tuple[str, str
         ("encoding", "linear16"),
         ("channels", "1"),
         *_items(config, _TRAILING),
+        *((name, text) for name, value in (config.options or {}).items() for text in _values(value)),
     ]
 
 
@@ -116,11 +131,11 @@ def _items(config: DeepgramConfig, names: tuple[str, ...]) -> list[tuple[str, st
     return [(name, value) for name in names for value in _values(getattr(config, name))]
 
 
-def _values(value: str | float | bool | tuple[str, ...] | None) -> list[str]:
+def _values(value: OptionValue | float | None) -> list[str]:
     if value is None:
         return []
     if isinstance(value, tuple):
-        return list(value)
+        return [text for one in value for text in _values(one)]
     if isinstance(value, bool):
         return ["true" if value else "false"]
     return [str(value)]

@@ -1,8 +1,9 @@
 """From a file and an environment to a configuration that knows its origins, or to one list of errors."""
 
 import difflib
+import json
 import math
-import tomllib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,35 +11,22 @@ from typing import Any
 
 import msgspec
 
-from trio_asr.config import credentials, environment, rules
+from trio_asr.config import credentials, environment, redis_url, rules
 from trio_asr.config.allowed import allowed_by
 from trio_asr.config.credentials import Place, Unusable, find
 from trio_asr.config.errors import ConfigError
-from trio_asr.config.secret import MASK, Secret, mask_url
+from trio_asr.config.reading import Unparsable, Unreadable, parse, read
+from trio_asr.config.refused import REFUSED
+from trio_asr.config.secret import MASK, Secret, mask_path, mask_url
 from trio_asr.config.tree import SECTIONS, Config, keys, value_at
 
 # Read when no file is named and this one exists: the place the systemd unit uses.
 SYSTEM_FILE = Path("/etc/trio-asr/config.toml")
 MAX_FILE_BYTES = 256 * 1024  # the file with every key and comment has 10 KB
 
-_TIMELINE = (
-    "it would break the timeline of the call, which has one mono channel and takes results from its socket"
-)
-_FROM_FRAMES = "it is taken from the frames of each call"
-_REFUSED: dict[str, str] = {
-    "deepgram.callback": _TIMELINE,
-    "deepgram.callback_method": _TIMELINE,
-    "deepgram.multichannel": _TIMELINE,
-    "deepgram.channels": _TIMELINE,
-    "deepgram.encoding": _FROM_FRAMES,
-    "deepgram.sample_rate": _FROM_FRAMES,
-    "deepgram.detect_language": "Deepgram does not offer it on live audio; see deepgram.language",
-    "deepgram.filler_words": "Deepgram documents it for recordings only",
-    "deepgram.api_key": "the key does not belong into this file; name a file that holds it in "
-    "deepgram.api_key_file, or set DEEPGRAM_API_KEY",
-    "http.token": "the token does not belong into this file; name a file that holds it in "
-    "http.token_file, or set TRIO_ASR_HTTP_TOKEN",
-}
+MAX_PROBLEMS = 50  # are told; beyond, the file is no configuration
+MAX_SHOWN = 100  # characters of a value, or of a key that is not known
+_SECRET_NAME = re.compile("auth|key$|pass|secret|token", re.IGNORECASE)
 _FIELDS = dict(keys())
 
 
@@ -58,30 +46,73 @@ def load(path: Path | None, env: Mapping[str, str], *, system_file: Path = SYSTE
     Raises ConfigError with everything that is wrong, each line naming the source, the key, the value and
     what is allowed.
     """
-    if path is None and system_file.exists():
-        path = system_file
-    loader = _Loader(path)
-    if path is not None:
-        loader.take_file(path)
-    loader.take_environment(env)
-    if loader.problems:
-        raise ConfigError(loader.problems)
-    return loader.finish(env)
+    try:
+        if path is None and _is_there(system_file):
+            path = system_file
+        loader = _Loader(path)
+        if path is not None:
+            loader.take_file(path)
+        loader.take_environment(env)
+        loader.refuse_problems()
+        return loader.finish(env)
+    except ConfigError:
+        raise
+    # Whatever is written there is refused: it may be read again beside calls. Not in the error's own words,
+    # which may quote a password.
+    except Exception as exc:
+        raise ConfigError(
+            [f"{path or 'configuration'}: cannot be used: {type(exc).__name__} in its checking"]
+        ) from exc
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # it may not be looked at: reading it says so
+        return True
 
 
 def shown(path: str, value: Any) -> str:
     """A value as a TOML file would write it, without what must not be seen."""
-    if isinstance(value, Secret):
-        return MASK
-    if value is None:
-        return "(not set)"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'"{mask_url(value)}"' if path.endswith(".url") else msgspec.json.encode(value).decode()
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(shown(path, one) for one in value)}]"
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    match value:
+        case Secret():
+            text = MASK
+        case None:
+            text = "(not set)"
+        case bool():
+            text = "true" if value else "false"
+        case str():
+            text = _quoted(_harmless(path, value))
+        case list() | tuple():
+            text = f"[{', '.join(shown(path, one) for one in value)}]"
+        case dict():
+            pairs = ", ".join(f"{name} = {_shown_option(name, one)}" for name, one in value.items())
+            text = f"{{ {pairs} }}" if pairs else "{}"
+        case float():
+            text = f"{value:.12g}"
+        case _:
+            text = str(value)
+    return text
+
+
+def _shown_option(name: str, value: Any) -> str:
+    return f'"{MASK}"' if _SECRET_NAME.search(name) else shown("", value)
+
+
+def _harmless(path: str, text: str) -> str:
+    """Return a text without what could be a secret at this key."""
+    if path.endswith(".url"):
+        # Without a scheme it is no URL, and may be a password.
+        return mask_url(text) if "://" in text else MASK
+    return mask_path(text) if path.endswith("_file") else text
+
+
+def _quoted(text: str) -> str:
+    """Return a text in quotes, as TOML has it; its escapes are JSON's but for half a pair of surrogates."""
+    try:
+        return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
+    except ValueError:
+        return json.dumps(text)
 
 
 class _Loader:
@@ -94,33 +125,41 @@ class _Loader:
 
     def take_file(self, path: Path) -> None:
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-            if len(data) > MAX_FILE_BYTES:
-                raise ConfigError([f"{path}: is larger than {MAX_FILE_BYTES} bytes: is it the right file?"])
-            document = tomllib.loads(data.decode())
-        except OSError as exc:
-            raise ConfigError([f"{path}: cannot be read: {exc.strerror or exc}"]) from exc
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-            raise ConfigError([f"{path}: is not valid TOML: {exc}"]) from exc
+            document = parse(read(path, MAX_FILE_BYTES))
+        except Unreadable as exc:
+            raise ConfigError([f"{path}: cannot be read: {exc}"]) from exc
+        except Unparsable as exc:
+            raise ConfigError([f"{path}: {exc}"]) from exc
         for section, table in document.items():
             if section not in SECTIONS:
-                self._unknown(section, table, SECTIONS)
+                self._unknown(section, SECTIONS)
             elif not isinstance(table, dict):
+                shown_value = MASK if isinstance(table, str | list) else _plain(table, section)
                 self.problems.append(
-                    f"{path}: {section} = {_plain(table)}: is a section; write [{section}] and its keys below"
+                    f"{path}: {section} = {shown_value}: is a section; write [{section}] and its keys below"
                 )
             else:
                 for key, value in table.items():
                     self._take(f"{section}.{key}", value)
+            if len(self.problems) > MAX_PROBLEMS:
+                self.refuse_problems()
 
     def _take(self, path: str, value: Any) -> None:
-        if path in _REFUSED:
-            self.problems.append(f"{self.path}: {path} is not offered: {_REFUSED[path]}")
+        if path in REFUSED:
+            self.problems.append(f"{self.path}: {path} is not offered: {REFUSED[path]}")
         elif path not in _FIELDS:
-            self._unknown(path, value, _FIELDS)
+            self._unknown(path, _FIELDS)
         else:
             self._set(path, value, value, source=f"{self.path}:", origin="file")
+        if len(self.problems) > MAX_PROBLEMS:
+            self.refuse_problems()
+
+    def refuse_problems(self) -> None:
+        """Raise what is wrong, if anything is."""
+        if len(self.problems) > MAX_PROBLEMS:
+            raise ConfigError([*self.problems[:MAX_PROBLEMS], f"{self.path}: and more, which are not told"])
+        if self.problems:
+            raise ConfigError(self.problems)
 
     def take_environment(self, env: Mapping[str, str]) -> None:
         # An empty variable counted as unset in the old worker, and unit files leave such behind.
@@ -130,7 +169,7 @@ class _Loader:
                 try:
                     value = override.translate(text)
                 except ValueError as exc:
-                    self.problems.append(f"{source} {override.path} = {shown(override.path, text)}: {exc}")
+                    self.problems.append(f"{source} {override.path} = {_plain(text, override.path)}: {exc}")
                 else:
                     self._set(override.path, value, text, source=source, origin=f"env {name}", strict=False)
         self.warnings += environment.retired_in(env)
@@ -151,28 +190,42 @@ class _Loader:
             self.values[path] = converted
             self.origins[path] = origin
 
-    def _unknown(self, path: str, value: Any, known: Mapping[str, Any]) -> None:
-        prefix, _, name = path.rpartition(".")
+    def _unknown(self, path: str, known: Mapping[str, Any]) -> None:
+        """Refuse a key; what it was to be set to may be a secret, so only its name is shown."""
+        prefix, _, name = path.partition(".") if known is _FIELDS else ("", "", path)
         siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == prefix]
-        if near := difflib.get_close_matches(name, siblings, n=1):
+        if near := difflib.get_close_matches(name[:MAX_SHOWN], siblings, n=1):
             hint = f"did you mean {path.removesuffix(name)}{near[0]}?"
         elif elsewhere := [other for other in _FIELDS if other.rpartition(".")[2] == name]:
             hint = f"did you mean {elsewhere[0]}?"
         else:
             hint = f"known are: {', '.join(siblings)}"
-        self.problems.append(f"{self.path}: {path} = {_plain(value, path)}: unknown key; {hint}")
+        self.problems.append(f"{self.path}: {_cut(path)}: unknown key; {hint}")
 
     def finish(self, env: Mapping[str, str]) -> Loaded:
+        self._clean_url()
         config = self._build()
         if config.asr.provider == "deepgram":
             config = self._with_secret(config, credentials.DEEPGRAM, env)
         config = self._with_secret(config, credentials.HTTP, env)
         for found in rules.problems(config):
             self.problems.append(self._line(config, found))
-        if self.problems:
-            raise ConfigError(self.problems)
+        self.refuse_problems()
         self.warnings += [self._line(config, found) for found in rules.doubts(config)]
         return Loaded(config, self.origins, tuple(self.warnings), self.path)
+
+    def _clean_url(self) -> None:
+        """Take out of the URL of Redis what the daemon decides: redis-py would let the URL win."""
+        if (url := self.values.get("redis.url")) is not None:
+            self.values["redis.url"], taken = redis_url.cleaned(url)
+            source = self._source("redis.url")
+            self.warnings += [
+                f"{source}: redis.url: its option {name} has no effect: the daemon sets it" for name in taken
+            ]
+
+    def _source(self, path: str) -> str:
+        origin = self.origins[path]
+        return origin if origin.startswith("env ") else str(self.path or "configuration")
 
     def _build(self) -> Config:
         tables: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
@@ -195,16 +248,17 @@ class _Loader:
         return msgspec.structs.replace(config, **{section: changed})
 
     def _line(self, config: Config, found: rules.Finding) -> str:
-        origin = self.origins[found.path]
-        source = origin if origin.startswith("env ") else str(self.path or "configuration")
-        return f"{source}: {found.path} = {shown(found.path, value_at(config, found.path))}: {found.reason}"
+        value = _plain(value_at(config, found.path), found.path)
+        return f"{self._source(found.path)}: {found.path} = {value}: {found.reason}"
 
 
-def _plain(value: Any, path: str = "") -> str:
-    """A value as it was given, cut short; masked where the name says that it is a secret."""
-    name = path.rpartition(".")[2].lower()
-    named = any(word in name for word in ("apikey", "secret", "token", "password")) or name.endswith("_key")
-    if named and not name.endswith("_file"):
-        return MASK
-    text = shown(path, value) if not isinstance(value, dict) else "a table"
-    return text if len(text) <= 100 else f"{text[:100]}..."
+def _plain(value: Any, path: str) -> str:
+    """A value as it was given, cut short."""
+    if isinstance(value, dict):
+        return "a table"
+    return _cut(shown(path, value))
+
+
+def _cut(text: str) -> str:
+    safe = "".join(char if char.isprintable() else "?" for char in text[: MAX_SHOWN + 1])
+    return safe if len(safe) <= MAX_SHOWN else f"{safe[:MAX_SHOWN]}..."

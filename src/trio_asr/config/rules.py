@@ -9,7 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from trio_asr.config import redis_url
+from trio_asr.config.addresses import deepgram_problem, host_problem
 from trio_asr.config.deepgram import DeepgramConfig
+from trio_asr.config.refused import REFUSED
 from trio_asr.config.sections import PLACEHOLDER, RedisConfig
 from trio_asr.config.tree import Config
 
@@ -27,6 +30,7 @@ _PAIR = re.compile(r"[^:]+:.*", re.DOTALL)
 
 def problems(config: Config) -> Iterator[Finding]:
     """What makes this configuration unusable."""
+    yield from _address_problems(config)
     yield from _redis_problems(config.redis)
     yield from _flow_problems(config)
     if config.asr.provider == "deepgram" and config.deepgram.api_key is None:
@@ -38,6 +42,7 @@ def problems(config: Config) -> Iterator[Finding]:
     yield from _query_problems(config.deepgram)
     yield from _model_problems(config.deepgram)
     yield from _term_problems(config.deepgram)
+    yield from _option_problems(config.deepgram)
 
 
 def doubts(config: Config) -> Iterator[Finding]:
@@ -62,6 +67,16 @@ def doubts(config: Config) -> Iterator[Finding]:
         )
     if deepgram.diarize:
         yield Finding("deepgram.diarize", "is being replaced at Deepgram by diarize_model")
+
+
+def _address_problems(config: Config) -> Iterator[Finding]:
+    for path, problem in (
+        ("redis.url", redis_url.problem(config.redis.url)),
+        ("deepgram.url", deepgram_problem(config.deepgram.url)),
+        ("http.host", host_problem(config.http.host)),
+    ):
+        if problem is not None:
+            yield Finding(path, problem)
 
 
 def _redis_problems(redis: RedisConfig) -> Iterator[Finding]:
@@ -151,6 +166,15 @@ def _term_problems(deepgram: DeepgramConfig) -> Iterator[Finding]:
     for key, count in repeated.items():
         if count > 1:
             yield Finding("deepgram.extra", f"{key!r} stands {count} times; Deepgram keeps the last only")
+
+
+def _option_problems(deepgram: DeepgramConfig) -> Iterator[Finding]:
+    for name in deepgram.options or ():
+        path = f"deepgram.{name.lower()}"
+        if path in REFUSED:
+            yield Finding("deepgram.options", f"{name} is not offered: {REFUSED[path]}")
+        elif name.lower() in DeepgramConfig.__struct_fields__:
+            yield Finding("deepgram.options", f"{name} has a key of its own: set {path}")
 
 
 def _is_family(model: str, *families: str) -> bool:

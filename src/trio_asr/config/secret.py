@@ -1,13 +1,22 @@
 """What must never be readable in a log, a traceback or on a screen."""
 
 import re
+from pathlib import Path
 
 MASK = "***"
 
 # Greedy up to the last "@": a password may itself hold one, and so may a URL with a broken scheme.
 _USERINFO = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?.*@", re.DOTALL)
-# redis-py takes credentials from the query as well.
-_QUERY_PASSWORD = re.compile(r"([?&](?:password|username)=)[^&#]*", re.IGNORECASE)
+# redis-py takes credentials from the query as well, and there are tokens in the queries of others: of an
+# option that is not one of these, only the name is shown.
+_SHOWN_OPTIONS = frozenset(
+    {
+        "db", "decode_responses", "encoding", "health_check_interval", "max_connections", "protocol",
+        "retry_on_timeout", "socket_connect_timeout", "socket_keepalive", "socket_timeout", "ssl_ca_certs",
+        "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers", "ssl_keyfile",
+    }
+)  # fmt: skip
+_OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z_-]{0,40}")
 
 
 class Secret:
@@ -38,5 +47,26 @@ class Secret:
 
 
 def mask_url(url: str) -> str:
-    """The URL without its credentials; also for one so malformed that it would not parse."""
-    return _QUERY_PASSWORD.sub(rf"\g<1>{MASK}", _USERINFO.sub(rf"\g<1>{MASK}@", url))
+    """The URL without credentials, tokens and fragment; also for one so malformed that it would not parse."""
+    rest, hash_mark, _ = _USERINFO.sub(rf"\g<1>{MASK}@", url).partition("#")
+    rest, mark, query = rest.partition("?")
+    shown = "&".join(map(_mask_option, query.split("&")))
+    return rest + (f"?{shown}" if mark else "") + (f"#{MASK}" if hash_mark else "")
+
+
+def _mask_option(option: str) -> str:
+    name, equals, _ = option.partition("=")
+    if not equals or not _OPTION_NAME.fullmatch(name):
+        return MASK
+    return option if name in _SHOWN_OPTIONS else f"{name}={MASK}"
+
+
+def mask_path(text: str) -> str:
+    """The name of a file; the mask if there can be no such file: it may be the secret itself."""
+    try:
+        path = Path(text)
+        directory = path.parent
+        known = path.exists() or (directory not in (Path("/"), Path()) and directory.is_dir())
+    except (OSError, ValueError):  # too long, a NUL in it, not to be looked at
+        known = False
+    return text if known else MASK

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from trio_asr.config.secret import Secret, mask_url
+from trio_asr.config.secret import Secret, mask_path, mask_url
 
 PLACEHOLDER = "{interaction_id}"
 
@@ -18,18 +18,25 @@ KeyName = Annotated[
     str,
     Meta(pattern=r"^[^\s{}\x00-\x1f]{1,200}\Z", extra={"allowed": "1-200 characters, no blanks or braces"}),
 ]
+FileName = Annotated[str, Meta(pattern=r"^[^\x00]{1,4096}\Z", extra={"allowed": "a path"})]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One table of the file. ``repr`` masks the credentials in URLs, since a config ends up in tracebacks."""
+    """One table of the file. ``repr`` masks what may be a secret, since a config ends up in tracebacks."""
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={_shown(getattr(self, name))!r}" for name in self.__struct_fields__)
+        shown = ", ".join(f"{name}={_shown(name, getattr(self, name))!r}" for name in self.__struct_fields__)
         return f"{type(self).__name__}({shown})"
 
 
-def _shown(value: Any) -> Any:
-    return mask_url(value) if isinstance(value, str) and "://" in value else value
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return [*value]  # the values may be anything
+    if not isinstance(value, str):
+        return value
+    if name.endswith("_file"):
+        return mask_path(value)
+    return mask_url(value) if "://" in value else value
 
 
 class RedisConfig(Section, frozen=True):
@@ -99,7 +106,7 @@ class HttpConfig(Section, frozen=True):
         Meta(pattern=r"^[^\s/]{1,255}\Z", extra={"allowed": "a host name or an address"}),
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 3_001
-    token_file: Annotated[str, Meta(min_length=1, extra={"allowed": "a path"})] | None = None
+    token_file: FileName | None = None
     # Never in the file: from TRIO_ASR_HTTP_TOKEN, from token_file or from systemd's credentials.
     token: Secret | None = None
     degraded_after_s: Annotated[float, Meta(ge=0, le=3_600)] = 30.0

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from trio_asr.config import redis_url
 from trio_asr.config.deepgram import DeepgramConfig
 from trio_asr.config.secret import Secret
 from trio_asr.config.sections import (
@@ -36,7 +37,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     @property
     def secrets(self) -> list[Secret]:
         """What no line may show."""
-        return [secret for secret in (self.deepgram.api_key, self.http.token) if secret is not None]
+        named = [secret for secret in (self.deepgram.api_key, self.http.token) if secret is not None]
+        return named + redis_url.secrets(self.redis.url)
 
 
 # What is part of the object but not a key of the file.

@@ -346,6 +346,14 @@ async def test_a_port_in_use(tmp_path: Path, redis_url: str) -> None:
     assert one(findings, "http").level is Level.FAIL
 
 
+async def test_a_key_where_its_file_belongs_is_not_shown(tmp_path: Path) -> None:
+    settings = MOCK | {"bus": {"adapter": "memory"}, "deepgram": {"api_key_file": "0123456789abcdef01234567"}}
+    for env in ({API_KEY: KEY}, {}):
+        findings = await diagnose(tmp_path, settings, env)
+        assert any(finding.level is Level.FAIL for finding in of(findings, "files"))
+        assert "0123456789abcdef01234567" not in str(findings)
+
+
 async def test_the_service_managers_socket(tmp_path: Path) -> None:
     for name, level in ((str(tmp_path / "none"), Level.FAIL), ("relative", Level.FAIL)):
         findings = await diagnose(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import click
 import msgspec
 import trio
 
-from trio_asr.config import Config, Loaded, Secret
+from trio_asr.config import Loaded
 from trio_asr.config_command import config_option
 from trio_asr.tools.doctor.deepgram import Deepgram
 from trio_asr.tools.doctor.findings import Check, Finding, Level, run_checks, threaded
@@ -41,7 +39,7 @@ def doctor(path: Path | None, *, as_json: bool) -> int:
     loaded, problems = read_config(path, os.environ)
     checks = checks_of(path, os.environ, loaded, problems)
     show = findings.append if as_json else print_finding
-    passed = trio.run(run_checks, checks, show, _secrets(loaded.config) if loaded is not None else [])
+    passed = trio.run(run_checks, checks, show, loaded.config.secrets if loaded is not None else [])
     if as_json:
         document = {"ok": passed, "checks": [finding._asdict() for finding in findings]}
         click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
@@ -82,20 +80,6 @@ def checks_of(
         ]
     deepgram = Deepgram(config, key_missing=bool(problems))
     return [*checks, Check("deepgram", deepgram.reach, deepgram.within_s)]
-
-
-def _secrets(config: Config) -> list[Secret]:
-    """Return what no line may show."""
-    return config.secrets + secrets_of(config.redis.url)
-
-
-def secrets_of(url: str) -> list[Secret]:
-    """Return the password of a URL, as it is and as it is written there."""
-    with contextlib.suppress(ValueError):  # a malformed URL
-        password = urlsplit(url).password
-        if password:
-            return [Secret(password), Secret(unquote(password))]
-    return []
 
 
 def print_finding(finding: Finding) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 
 from trio_asr.config import Config, ConfigError, Loaded, credentials, load
+from trio_asr.config.secret import mask_path
 from trio_asr.config.tree import keys, value_at
 from trio_asr.notify import Notifier
 from trio_asr.tools.children import get
@@ -92,11 +93,11 @@ class Local:
         if not name:
             report.ok("service manager", "no NOTIFY_SOCKET here: not started by systemd")
             return
-        try:
-            with Notifier(self._env) as notifier:
-                watchdog = notifier.watchdog_interval_s
-        except ValueError as error:
-            report.fail("service manager", str(error))
+        with Notifier(self._env) as notifier:
+            watchdog, usable = notifier.watchdog_interval_s, notifier.enabled
+        for remark in notifier.remarks:
+            (report.warn if usable else report.fail)("service manager", remark)
+        if not usable:
             return
         if name.startswith("/") and not Path(name).is_socket():
             report.fail("service manager", f"NOTIFY_SOCKET={name}: there is no socket")
@@ -169,7 +170,8 @@ def _look_at(file: Path, report: Report, *, secret: bool, what: str) -> None:
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError as error:
-        report.fail("files", f"{file}: {error.strerror}")
+        # Somebody may have put the secret itself where its file belongs.
+        report.fail("files", f"{mask_path(str(file)) if secret else file}: {error.strerror}")
         return
     says = f"{file}: mode {mode:04o}"
     if mode & stat.S_IWOTH:

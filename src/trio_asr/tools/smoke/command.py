@@ -11,10 +11,11 @@ import msgspec
 import trio
 
 from trio_asr.config import RedisConfig
+from trio_asr.config.redis_url import secrets as redis_url_secrets
 from trio_asr.samples import shipped_samples
 from trio_asr.tools.audio import DEFAULT_RATE, SAMPLE_BYTES, AudioError, load
 from trio_asr.tools.connection import DEFAULT_REDIS_URL, RedisFailure
-from trio_asr.tools.doctor.command import print_finding, secrets_of
+from trio_asr.tools.doctor.command import print_finding
 from trio_asr.tools.doctor.findings import Finding, Report
 from trio_asr.tools.smoke.run import Smoke, Target, cleanup
 from trio_asr.tools.telephony import Call, Source
@@ -86,7 +87,7 @@ def smoke(
     pcm = pcm[: round(seconds * DEFAULT_RATE) * SAMPLE_BYTES]
     call = Call(f"smoke-{secrets.token_hex(6)}", pcm, "smoke")
     findings: list[Finding] = []
-    report = Report(findings.append if as_json else print_finding, secrets_of(redis_url))
+    report = Report(findings.append if as_json else print_finding, redis_url_secrets(redis_url))
     if os.environ.get("INGEST_URL") and not as_json:
         click.echo("INGEST_URL is not used: the call begins on Redis.")
     trio.run(_run, target, call, report, clean)
