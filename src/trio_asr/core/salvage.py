@@ -1,0 +1,140 @@
+"""What is usable of a message that does not fit: an odd side field costs that field, not the message.
+
+Providers, proxies and compatible servers send `null` where a number belongs, `0.0` for an integer, `NaN`. A
+struct says in `ESSENTIAL` which of its fields it cannot do without; of all others, what does not fit is left
+out, and so is an element of a list.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, TypeVar, cast, get_args, get_origin
+
+import msgspec
+
+MAX_DEPTH = 16  # of what is looked at; real messages have 6
+MAX_NESTED = 64 * 1024  # characters in which nesting is looked for: more would hold up the calls beside it
+MAX_DIGITS = 20  # longer integers mean nothing here, and take long to read
+# What the decoders raise at text from anywhere: bad Unicode, deep nesting and long numbers have errors of
+# their own.
+UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+# A string, or what opens or closes a level.
+_JOINTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Unusable(Exception):
+    """Something essential is not there as it must be."""
+
+
+def document(data: str | bytes) -> dict[str, Any]:
+    """Return a JSON object, also one that only a generous reader takes.
+
+    Raises:
+        Unusable: it is none.
+    """
+    found = _read(data)
+    if not isinstance(found, dict):
+        raise Unusable("no JSON object")
+    return found
+
+
+def _read(data: str | bytes) -> object:
+    try:
+        return msgspec.json.decode(data)
+    except UNREADABLE:
+        pass
+    text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    try:
+        return json.loads(text, parse_int=_integer)  # takes NaN, 1e400, half a surrogate pair
+    except RecursionError:
+        if len(text) > MAX_NESTED:
+            raise Unusable("nested too deep") from None
+    except ValueError as error:
+        raise Unusable(str(error)) from None
+    try:
+        return json.loads(_shallow(text), parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise Unusable(str(error)) from None
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MAX_DIGITS else math.inf
+
+
+def _shallow(text: str) -> str:
+    """Return `text` with `null` in place of what is nested deeper than `MAX_DEPTH`."""
+    kept: list[str] = []
+    depth = at = 0
+    for joint in _JOINTS.finditer(text):
+        character = text[joint.start()]
+        if character in "[{":
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                kept += (text[at : joint.start()], "null")
+        elif character != '"':
+            if depth == MAX_DEPTH + 1:
+                at = joint.end()
+            depth -= 1
+    if depth <= MAX_DEPTH:
+        kept.append(text[at:])
+    return "".join(kept)
+
+
+def salvage(kind: type[T], value: object) -> T:
+    """Return a struct of what fits.
+
+    Raises:
+        Unusable: an essential field does not.
+    """
+    if not isinstance(value, dict):
+        raise Unusable(f"{kind.__name__} is no object")
+    essential = getattr(kind, "ESSENTIAL", ())
+    fitting: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.name not in value:
+            continue
+        try:
+            fitting[field.name] = _fit(field.type, value[field.name])
+        except (Unusable, *UNREADABLE) as error:
+            if field.name in essential:
+                why = str(error) if isinstance(error, Unusable) else f"{field.name} does not fit"
+                raise Unusable(why) from None
+    return kind(**fitting)
+
+
+def _fit(kind: Any, value: object) -> Any:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return salvage(kind, value)
+    if get_origin(kind) is list:
+        return _fit_list(get_args(kind)[0], value)
+    fitting = msgspec.convert(value, kind)
+    if isinstance(fitting, float) and not math.isfinite(fitting):
+        raise Unusable("not a number")
+    return _whole(fitting) if isinstance(fitting, str) else fitting
+
+
+def _fit_list(kind: Any, value: object) -> list[Any]:
+    """Return the elements that fit. The first must, where an element has something essential."""
+    if not isinstance(value, list):
+        raise Unusable("no list")
+    fitting = []
+    for number, element in enumerate(value):
+        try:
+            fitting.append(_fit(kind, element))
+        except (Unusable, *UNREADABLE):
+            if number == 0 and getattr(kind, "ESSENTIAL", ()):
+                raise
+    return fitting
+
+
+def _whole(text: str) -> str:
+    """Return a text that can be written: half a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return cast("str", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return text
