@@ -14,7 +14,7 @@ SOURCE = Path(trio_asr.__file__).parent
 LAYERS = [
     {"core", "labels", "tallies", "machine"},
     {"config", "deadlines", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
-    {"bus", "provider", "internal"},
+    {"border", "bus", "guard", "provider", "internal"},
     {"deepgram", "mock", "committer", "connections", "migration"},
     {"services", "conversation"},
     {"flusher", "sender"},

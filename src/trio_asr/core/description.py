@@ -51,7 +51,9 @@ class Teller:
             more["entities"] = self._entities(found, best, cut)
         if message.channel.search:
             more["search"] = self._search(message.channel.search, cut)
-        return Said(text, best.confidence, words, {name: value for name, value in more.items() if value != []})
+        return Said(
+            text, best.confidence, words, {name: value for name, value in more.items() if value != []}
+        )
 
     def word(self, word: Word) -> Described:
         """Describe one word."""
