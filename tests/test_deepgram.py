@@ -523,7 +523,7 @@ async def ended(after: bytes, then: Callable[[trio.abc.Stream], Awaitable[None]]
 
     async with trio.open_nursery() as nursery:
         async with provider(nursery, serve_one).connect(8000) as link:
-            with pytest.raises(LinkClosed) as closed:
+            with pytest.raises(LinkClosed) as closed:  # noqa: PT012 (whatever comes before)
                 while True:
                     await link.receive()
         nursery.cancel_scope.cancel()

@@ -115,7 +115,7 @@ class DeepgramProvider:
 
     @property
     def host_header(self) -> str:
-        """The Host that is asked for: an IPv6 address in brackets, the port where it is not the scheme's own."""
+        """The Host that is asked for: an IPv6 address in brackets, a port that is not the scheme's own."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return host if self._port == (443 if self._secure else 80) else f"{host}:{self._port}"
 

@@ -51,9 +51,8 @@ class Teller:
             more["entities"] = self._entities(found, best, cut)
         if message.channel.search:
             more["search"] = self._search(message.channel.search, cut)
-        return Said(
-            text, best.confidence, words, {name: value for name, value in more.items() if value != []}
-        )
+        more = {name: value for name, value in more.items() if value != []}
+        return Said(text, best.confidence, words, more)
 
     def word(self, word: Word) -> Described:
         """Describe one word."""

@@ -2,8 +2,8 @@
 
 Shapes per Deepgram's reference "Live Streaming Audio" and the guides "Interim Results", "Endpointing" and
 "Utterance End": every server message is a JSON object with a string `type`; one decodes by that first, for
-`channel` is an object in Results and a list elsewhere. Unknown types and fields are ignored. A field that does
-not fit is left out (`salvage`), but for those without which there is no transcript: `ESSENTIAL`.
+`channel` is an object in Results and a list elsewhere. Unknown types and fields are ignored. A field that
+does not fit is left out (`salvage`), but for those without which there is no transcript: `ESSENTIAL`.
 """
 
 from __future__ import annotations

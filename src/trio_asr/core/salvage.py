@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, TypeVar, cast, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -92,7 +92,7 @@ def salvage(kind: type[T], value: object) -> T:
     """
     if not isinstance(value, dict):
         raise Unusable(f"{kind.__name__} is no object")
-    essential = getattr(kind, "ESSENTIAL", ())
+    essential: frozenset[str] = getattr(kind, "ESSENTIAL", frozenset())
     fitting: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
         if field.name not in value:
@@ -126,7 +126,7 @@ def _fit_list(kind: Any, value: object) -> list[Any]:
         try:
             fitting.append(_fit(kind, element))
         except (Unusable, *UNREADABLE):
-            if number == 0 and getattr(kind, "ESSENTIAL", ()):
+            if number == 0 and hasattr(kind, "ESSENTIAL"):
                 raise
     return fitting
 
@@ -136,5 +136,5 @@ def _whole(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return cast("str", text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
