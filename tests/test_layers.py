@@ -14,10 +14,10 @@ SOURCE = Path(trio_asr.__file__).parent
 LAYERS = [
     {"core", "labels", "tallies", "machine"},
     {"config", "deadlines", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
-    {"border", "bus", "guard", "provider", "internal"},
+    {"border", "bus", "guard", "places", "provider", "internal"},
     {"deepgram", "mock", "committer", "connections", "migration"},
     {"services", "conversation"},
-    {"flusher", "sender"},
+    {"account", "flusher", "sender"},
     {"interaction"},
     {"slots", "calls", "dispatcher", "housekeeping"},
     {"web"},
