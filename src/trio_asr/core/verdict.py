@@ -46,11 +46,7 @@ class Judge:
             self._rejected = 0
             self._fruitless_since = None
         pause = not end.done or not end.progressed or self._brief > BRIEF
-        give_up = self._hopeless(end, now, patience_s)
-        if give_up:
-            self._rejected = self._tails = 0
-            self._fruitless_since = None
-        return Verdict(pause, give_up, brief=self._brief == BRIEF + 1)
+        return Verdict(pause, self._hopeless(end, now, patience_s), brief=self._brief == BRIEF + 1)
 
     @property
     def restless(self) -> bool:
@@ -61,14 +57,19 @@ class Judge:
         """Return why the audio that is left is to be given up, "" if it is not."""
         self._tails = self._tails + 1 if end.asked and 0 < end.left_s < TAIL_S else 0
         if self._tails > 1:
-            return "unanswered"
+            return self._give_up("unanswered")
         if end.progressed or end.left_s <= 0:
             return ""
         if end.done:
             if self._fruitless_since is None:
                 self._fruitless_since = now
-            return "unanswered" if now - self._fruitless_since >= patience_s else ""
+            return self._give_up("unanswered") if now - self._fruitless_since >= patience_s else ""
         if end.code in REJECTING:
             self._rejected += 1
-            return "rejected" if self._rejected >= HOPELESS else ""
+            return self._give_up("rejected") if self._rejected >= HOPELESS else ""
         return ""
+
+    def _give_up(self, reason: str) -> str:
+        self._rejected = self._tails = 0
+        self._fruitless_since = None
+        return reason
