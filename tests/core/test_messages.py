@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trio_asr.core import messages
+from trio_asr.core import messages, salvage
 from trio_asr.core.messages import (
     Alternative,
     Channel,
@@ -205,6 +205,24 @@ def test_what_fits_beside_what_does_not_is_kept() -> None:
 )
 def test_an_odd_field_of_any_message_is_left_out(text: str, message: Message) -> None:
     assert decode(text) == message
+
+
+def test_what_is_odd_and_long_takes_no_time() -> None:
+    """The loop belongs to all calls: what is looked at piece by piece is bounded."""
+    odd = {"word": "a", "speaker": 0.0}
+    message = decode(
+        json.dumps(
+            {
+                "type": "Results",
+                "duration": 1,
+                "channel": {"alternatives": [{"transcript": "a", "words": [odd] * 30_000}]},
+            }
+        )
+    )
+    assert isinstance(message, Results)
+    assert len(message.best.words) == salvage.MAX_PIECES
+    long = decode('{"type":"Results","x":[' + "1," * salvage.MAX_LENIENT + "NaN]}")
+    assert long == Unknown("", "no JSON, and long")
 
 
 def test_half_a_surrogate_pair_in_a_text_can_be_written() -> None:

@@ -71,9 +71,9 @@ def test_brief_connections_in_a_row_are_slowed_down_and_told_of_once() -> None:
     judge = Judge()
     brief = GOOD._replace(lived_s=0.1)
     assert [judge.ended(brief, 0, PATIENCE_S).pause for _ in range(BRIEF)] == [False] * BRIEF
-    assert not judge.restless
-    assert judge.ended(brief, 0, PATIENCE_S) == Verdict(pause=True, brief=True)
-    assert judge.restless
-    assert judge.ended(brief, 0, PATIENCE_S) == Verdict(pause=True)
-    assert judge.ended(GOOD, 0, PATIENCE_S) == Verdict(pause=False)
-    assert not judge.restless
+    verdicts, restless = [], []
+    for end in (brief, brief, GOOD):
+        verdicts.append(judge.ended(end, 0, PATIENCE_S))
+        restless.append(judge.restless)
+    assert verdicts == [Verdict(pause=True, brief=True), Verdict(pause=True), Verdict(pause=False)]
+    assert restless == [True, True, False]

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import cache
 from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
 MAX_DEPTH = 16  # of what is looked at; real messages have 6
 MAX_NESTED = 64 * 1024  # characters in which nesting is looked for: more would hold up the calls beside it
+MAX_PIECES = 1000  # of a list are looked at one by one if it does not fit as it is; a final has 50 words
+MAX_LENIENT = 128 * 1024  # characters that are read generously; Deepgram's messages have 5,000
 MAX_DIGITS = 20  # longer integers mean nothing here, and take long to read
 # What the decoders raise at text from anywhere: bad Unicode, deep nesting and long numbers have errors of
 # their own.
@@ -47,6 +50,8 @@ def _read(data: str | bytes) -> object:
         return msgspec.json.decode(data)
     except UNREADABLE:
         pass
+    if len(data) > MAX_LENIENT:
+        raise Unusable("no JSON, and long")
     text = data if isinstance(data, str) else data.decode("utf-8", "replace")
     try:
         return json.loads(text, parse_int=_integer)  # takes NaN, 1e400, half a surrogate pair
@@ -94,16 +99,21 @@ def salvage(kind: type[T], value: object) -> T:
         raise Unusable(f"{kind.__name__} is no object")
     essential: frozenset[str] = getattr(kind, "ESSENTIAL", frozenset())
     fitting: dict[str, Any] = {}
-    for field in msgspec.structs.fields(kind):
-        if field.name not in value:
+    for name, wanted in _fields(kind):
+        if name not in value:
             continue
         try:
-            fitting[field.name] = _fit(field.type, value[field.name])
+            fitting[name] = _fit(wanted, value[name])
         except (Unusable, *UNREADABLE) as error:
-            if field.name in essential:
-                why = str(error) if isinstance(error, Unusable) else f"{field.name} does not fit"
+            if name in essential:
+                why = str(error) if isinstance(error, Unusable) else f"{name} does not fit"
                 raise Unusable(why) from None
     return kind(**fitting)
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
+    return tuple((field.name, field.type) for field in msgspec.structs.fields(kind))
 
 
 def _fit(kind: Any, value: object) -> Any:
@@ -118,11 +128,11 @@ def _fit(kind: Any, value: object) -> Any:
 
 
 def _fit_list(kind: Any, value: object) -> list[Any]:
-    """Return the elements that fit. The first must, where an element has something essential."""
+    """Return the elements that fit, of the first so many. The first must, if something of it is essential."""
     if not isinstance(value, list):
         raise Unusable("no list")
     fitting = []
-    for number, element in enumerate(value):
+    for number, element in enumerate(value[:MAX_PIECES]):
         try:
             fitting.append(_fit(kind, element))
         except (Unusable, *UNREADABLE):
