@@ -55,8 +55,8 @@ def test_entry_ids(data: bytes) -> None:
 
 HEADS = [
     b"HTTP/1.1 101 x", b"HTTP/1.1 401 x", b"HTTP/1.1 103 x", b"HTTP/1.0 200 x", b"Upgrade: websocket",
-    b"Connection: Upgrade", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"dg-error: x", b"Location: /",
-    b"Sec-WebSocket-Accept: 2iYlDu5NW5rnP8c+5+Qz8YtIXAo=", b"", b"", b"5", b"hello", b"0",
+    b"Connection: Upgrade", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"dg-error: x",
+    b"Location: /", b"Sec-WebSocket-Accept: 2iYlDu5NW5rnP8c+5+Qz8YtIXAo=", b"", b"", b"5", b"hello", b"0",
 ]  # fmt: skip
 
 
