@@ -42,21 +42,25 @@ class Teller:
             text = _cut_text(text, words, kept)
             words = [word for word, keep in zip(words, kept, strict=True) if keep]
         more: Described = {}
-        speakers = {word.speaker for word in words}
-        if len(speakers) == 1 and (speaker := speakers.pop()) is not None:
+        speaker = words[0].speaker if words else None
+        if speaker is not None and all(word.speaker == speaker for word in words):
             more["speaker"] = speaker
         if best.languages:
             more["languages"] = best.languages
         if found := best.entities or message.entities:
-            more["entities"] = self._entities(found, best, cut)
+            more |= _some(entities=self._entities(found, best, cut))
         if message.channel.search:
-            more["search"] = self._search(message.channel.search, cut)
-        more = {name: value for name, value in more.items() if value != []}
+            more |= _some(search=self._search(message.channel.search, cut))
         return Said(text, best.confidence, words, more)
 
     def word(self, word: Word) -> Described:
         """Describe one word."""
-        described: Described = {"word": word.text, **self._times(word.start, word.end)}
+        described: Described = {"word": word.text}
+        ms, sample = self._timeline.ms, self._clock.sample
+        if word.start is not None:
+            described["start_ms"] = ms(sample(word.start))
+        if word.end is not None:
+            described["end_ms"] = ms(sample(word.end))
         if word.confidence is not None:
             described["confidence"] = word.confidence
         if word.speaker is not None:
@@ -110,6 +114,10 @@ class Teller:
 
 def _middle(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else (start + end) / 2
+
+
+def _some(**lists: list[Described]) -> Described:
+    return {name: found for name, found in lists.items() if found}
 
 
 def _there(**fields: Any) -> Described:
