@@ -15,15 +15,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 import redis
+import wsproto.events
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 
 from trio_asr.config import ConfigError, DeepgramConfig, Secret, load
 from trio_asr.config_command import report
 from trio_asr.core import entries, frames, messages
+from trio_asr.core.answer import MAX_REASON, Answer, Refused
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.checkpoint import Outcome, Stored, encode
 from trio_asr.core.frames import Frame, Junk, decode_end, decode_frame
 from trio_asr.core.hearing import Hearing
 from trio_asr.core.messages import Unknown
+from trio_asr.core.meter import Meter, Offence
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.reading import dead_letter
 from trio_asr.deepgram import DeepgramProvider
@@ -117,6 +121,44 @@ def _drained(outbox: Outbox) -> None:
     raise AssertionError("the outbox is never empty")
 
 
+def answer_target(data: bytes) -> None:
+    """An answer to a handshake, in two pieces and in one, to its end."""
+    cut = max(1, data[0]) if data else 1
+    for pieces in ([data[1:]], [data[1:cut], data[cut:]]):
+        refused = _answered([*filter(None, pieces), b""])
+        if refused is not None:
+            assert len(refused.reason) <= MAX_REASON
+            assert refused.status is None or 100 <= refused.status <= 999
+
+
+def _answered(pieces: list[bytes]) -> Refused | None:
+    answer = Answer(b"key")
+    try:
+        for piece in pieces:
+            if answer.take(piece) is not None:
+                return None
+    except Refused as refused:
+        return refused
+    raise AssertionError("an answer that ended is neither of the two")
+
+
+def wire_target(data: bytes) -> None:
+    """What comes on a connection, in pieces: what passes is what the library takes without an error."""
+    meter, library = Meter(1000, 0.0), Connection(ConnectionType.CLIENT)
+    size = 1 + data[0] % 7 if data else 1
+    for at in range(1, len(data), size):
+        piece = data[at : at + size]
+        try:
+            meter.take(piece, 0.0)
+        except Offence:
+            return
+        if library.state is not ConnectionState.OPEN:
+            return
+        library.receive_data(piece)
+        for event in library.events():
+            assert not isinstance(event, wsproto.events.Message) or len(event.data) <= 1000
+
+
 def entry_id_target(data: bytes) -> None:
     """An id's key orders as the id does, and leads back to it."""
     ms, seq = int.from_bytes(data[:6], "big"), int.from_bytes(data[6:14], "big")
@@ -176,4 +218,6 @@ TARGETS = {
     "messages": message_target,
     "entry_ids": entry_id_target,
     "config": config_target,
+    "answers": answer_target,
+    "wire": wire_target,
 }

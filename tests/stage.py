@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -138,8 +138,13 @@ async def stage(
         nursery.cancel_scope.cancel()
 
 
-async def ring(on: Stage, nursery: trio.Nursery, interaction_id: str = "call") -> Line:
-    """Begin a call."""
+async def ring(
+    on: Stage,
+    nursery: trio.Nursery,
+    interaction_id: str = "call",
+    on_error: Callable[[Exception], None] | None = None,
+) -> Line:
+    """Begin a call; what it fails with goes to `on_error`, if that is given."""
     topics = Topics(f"transcript.{interaction_id}", "asr_events", 1000)
     stored = (await MemoryBus(on.store, audio_stream="", end_stream="").load([interaction_id]))[0]
     limits = on.services.config.interaction
@@ -149,7 +154,13 @@ async def ring(on: Stage, nursery: trio.Nursery, interaction_id: str = "call") -
     line = Line(on, call, send, interaction)
 
     async def run() -> None:
-        await interaction.run(receive)
+        try:
+            await interaction.run(receive)
+        except Exception as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            return
         call.end("9999999999999-0", "test")
         await on.services.committer.drained(call.outbox)
         line.done.set()

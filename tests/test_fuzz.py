@@ -53,6 +53,31 @@ def test_entry_ids(data: bytes) -> None:
     TARGETS["entry_ids"](data)
 
 
+HEADS = [
+    b"HTTP/1.1 101 x", b"HTTP/1.1 401 x", b"HTTP/1.1 103 x", b"HTTP/1.0 200 x", b"Upgrade: websocket",
+    b"Connection: Upgrade", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"dg-error: x",
+    b"Location: /", b"Sec-WebSocket-Accept: 2iYlDu5NW5rnP8c+5+Qz8YtIXAo=", b"", b"", b"5", b"hello", b"0",
+]  # fmt: skip
+
+
+@given(st.lists(st.one_of(st.sampled_from(HEADS), st.binary(max_size=9)), max_size=9), st.integers(0, 255))
+@settings(deadline=None)
+def test_answers(lines: list[bytes], cut: int) -> None:
+    TARGETS["answers"](bytes([cut]) + b"\r\n".join(lines))
+
+
+FRAMES = [
+    b"\x81\x02hi", b"\x01\x00", b"\x80\x00", b"\x89\x00", b"\x8a\x01x", b"\x88\x02\x03\xe8",
+    b"\x82\x7e\x00\xff",
+]  # fmt: skip
+
+
+@given(st.lists(st.one_of(st.sampled_from(FRAMES), st.binary(max_size=9)), max_size=9), st.integers(0, 255))
+@settings(deadline=None)
+def test_the_wire(frames: list[bytes], size: int) -> None:
+    TARGETS["wire"](bytes([size]) + b"".join(frames))
+
+
 WORD = st.fixed_dictionaries({"word": st.text(max_size=5), "start": st.floats(), "end": st.floats()})
 ALTERNATIVE = st.fixed_dictionaries({"transcript": st.text(max_size=9), "words": st.lists(WORD, max_size=4)})
 RESULT = st.fixed_dictionaries(

@@ -14,10 +14,10 @@ SOURCE = Path(trio_asr.__file__).parent
 LAYERS = [
     {"background", "core", "early", "labels", "tallies", "machine", "waiting", "past"},
     {"config", "deadlines", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
-    {"bus", "provider", "internal"},
+    {"border", "bus", "guard", "places", "provider", "internal"},
     {"deepgram", "mock", "committer", "connections", "migration"},
     {"services", "conversation"},
-    {"flusher", "sender"},
+    {"account", "flusher", "sender"},
     {"interaction"},
     {"slots", "shares", "stored", "restarts", "positions"},
     {"calls"},

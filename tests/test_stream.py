@@ -76,13 +76,6 @@ async def exactly(stream: trio.abc.Stream, size: int) -> bytes:
     return bytes(got)
 
 
-async def broken(stream: WatchedStream) -> None:
-    """Wait until whoever watches the stream is told."""
-    with trio.fail_after(1), trio.CancelScope() as scope:
-        await stream.cancel_when_broken(scope)
-    assert scope.cancel_called
-
-
 def text(size: int) -> bytes:
     return bytes(number % 251 for number in range(size))
 
@@ -138,14 +131,13 @@ async def test_what_a_socket_takes_at_once_needs_no_waiting(kind: str, authority
 
 
 @ALL
-async def test_an_end_is_an_end_and_a_break_of_the_watch(kind: str, authority: trustme.CA) -> None:
+async def test_an_end_is_an_end(kind: str, authority: trustme.CA) -> None:
     async with pair(kind, authority) as (ours, theirs), trio.open_nursery() as nursery:
         await theirs.send_all(b"last")
         nursery.start_soon(theirs.aclose)
         assert await exactly(ours, 4) == b"last"
         assert await ours.receive_some(10) == b""
         assert await ours.receive_some(10) == b""
-        await broken(ours)
         await ours.aclose()  # what the other side of TLS waits for
 
 
@@ -164,7 +156,6 @@ async def test_what_is_no_tls_breaks_the_connection(authority: trustme.CA) -> No
             await ours.receive_some(10)
         with pytest.raises(trio.BrokenResourceError):
             ours.send(b"x")
-        await broken(ours)
 
 
 async def test_a_certificate_for_another_name_is_refused_and_the_server_told(authority: trustme.CA) -> None:

@@ -1,15 +1,15 @@
 """Leave to connect: whether dialling makes sense at all, and how many connections there may be.
 
-Calls beyond `deepgram.max_connections` wait first in, first out, and their audio waits with them; a call that
-reconnects keeps its place. After a refusal that a retry cannot mend, those whom it concerns wait without a
-place, and one of them at a time probes, in turn.
+Calls beyond `deepgram.max_connections` wait (`places`), and their audio waits with them; a call that
+reconnects keeps its place while its audio flows. After a refusal that a retry cannot mend, those whom it
+concerns wait without a place, and one of them at a time probes, in turn.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import trio
 
@@ -17,6 +17,7 @@ from trio_asr import logs
 from trio_asr.bus.lease import Lease
 from trio_asr.core.breaker import Breaker, Concerns, concerns
 from trio_asr.metrics import Metrics
+from trio_asr.places import Holder, Places
 from trio_asr.provider import ConnectFailed, Provider
 from trio_asr.troubles import Troubles
 
@@ -63,7 +64,7 @@ class Connections:
         self.provider = provider
         self.open = 0
         self.wanted = 0  # calls that wait for a connection, or for leave to make one
-        self._places = trio.CapacityLimiter(limit)
+        self._places = Places(limit)
         self._patience_s = connect_timeout_s + 1
         self._account = Gate(self._patience_s)
         # By sample rate (in all else the query is the same for all calls), of queries that were refused.
@@ -74,7 +75,7 @@ class Connections:
 
     def limit(self, places: int) -> None:
         """Change how many connections there may be; those that are open stay."""
-        self._places.total_tokens = places
+        self._places.resize(places)
 
     @property
     def refused(self) -> bool:
@@ -84,7 +85,7 @@ class Connections:
     @property
     def waiting(self) -> int:
         """Calls that wait for a place."""
-        return self._places.statistics().tasks_waiting
+        return self._places.waiting
 
     async def admitted(self, rate: int, wanted: Callable[[], bool]) -> None:
         """Wait until an attempt for audio of this rate makes sense."""
@@ -92,14 +93,9 @@ class Connections:
         if (query := self._queries.get(rate)) is not None:
             await query.wait(wanted)
 
-    @asynccontextmanager
-    async def place(self, borrower: object) -> AsyncIterator[None]:
+    def place(self, holder: Holder) -> AbstractAsyncContextManager[None]:
         """Hold one of the places."""
-        await self._places.acquire_on_behalf_of(borrower)
-        try:
-            yield
-        finally:
-            self._places.release_on_behalf_of(borrower)
+        return self._places.hold(holder)
 
     async def may_dial(self) -> None:
         """Wait until the lease surely holds: a worker that might have been replaced dials nothing."""

@@ -25,6 +25,7 @@ from trio_asr.provider import Link, LinkClosed
 STALL_AUDIO_S = 3.0  # less unanswered audio than this is no stall: interims come about once a second
 STALL_AUDIO_WITHOUT_INTERIMS_S = 20.0  # only finals answer then; an open segment is finalized before this
 SLACK_S = 1.0  # the wait for a chunk may end this much too soon, to be begun again
+FINALIZE_S = 10.0  # a Finalize with much audio before it is answered by then, or never
 PAUSE_S = 2.0  # a source silent for this long gets its open segment finalized
 
 
@@ -38,11 +39,15 @@ class Why(enum.Enum):
 
 
 class Ending(NamedTuple):
-    """How a conversation ended: why, the close code (1006 where there was none) and reason."""
+    """How a conversation ended: why, the close code (1006 where there was none) and reason.
+
+    `asked` is whether CloseStream had been said.
+    """
 
     why: Why
     code: int
     reason: str
+    asked: bool = False
 
 
 class Feed(NamedTuple):
@@ -64,17 +69,23 @@ class Conversation:
         *,
         on_heard: Callable[[Message, Heard], None],
         on_sent: Callable[[Chunk, float], None],
+        on_bug: Callable[[Exception], None] = lambda _: None,
+        leave_at: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._link, self._hearing, self._timeline = link, hearing, hearing.timeline
         self.reload(config)
-        self._on_heard, self._on_sent = on_heard, on_sent
+        self._on_heard, self._on_sent, self._on_bug = on_heard, on_sent, on_bug
+        self._leave_at = leave_at  # when there is no use for the link any more, as things stand
         self._ending: Ending | None = None
         self._closing = False
         self._leaving: tuple[Awaitable[None], Chunk] | None = None  # what the socket did not take at once
         self._last_sent = trio.current_time()
         self._last_audio = -math.inf
         self._sent_until = hearing.answered  # the timeline sample up to which this link was sent audio
-        self._finalize_asked = -1  # the cursor at which Finalize was sent: once is enough
+        # Finalize is said once for what no final has come for, and once more when that has become much.
+        self._finals_asked = -1  # how many finals there had been
+        self._much_asked: float | None = None  # when it was said of much
+        self._limit = trio.CancelScope()  # of the wait for a chunk
         self._stall = trio.CancelScope()
         self._waiting_since: float | None = None  # since when sent audio has had no message after it
 
@@ -91,7 +102,7 @@ class Conversation:
             except trio.TooSlowError:
                 self._over(Why.STALLED, 1006, f"no audio taken for {self._config.send_timeout_ms} ms")
             nursery.cancel_scope.cancel()
-        return self._ending or Ending(Why.UNANSWERED, 1006, "no answer to CloseStream")
+        return self._ending or Ending(Why.UNANSWERED, 1006, "no answer to CloseStream", asked=True)
 
     def reload(self, config: DeepgramConfig) -> None:
         """Go by other time limits, from the next wait on."""
@@ -103,20 +114,27 @@ class Conversation:
         # After audio, nothing else is to be said for so long.
         self._soonest_s = min(PAUSE_S, config.keepalive_ms / 1000)
 
+    def look(self) -> None:
+        """Ask again when to leave: something has changed."""
+        self._limit.deadline = -math.inf
+
     def _over(self, why: Why, code: int, reason: str) -> None:
         if self._ending is None:
-            self._ending = Ending(why, code, reason)
+            self._ending = Ending(why, code, reason, self._closing)
 
     # -- sending ---------------------------------------------------------------------------------------
 
     async def _pump(self, feed: trio.MemoryReceiveChannel[Chunk]) -> None:
-        """Send chunks until the feed ends, KeepAlive while there are none."""
+        """Send chunks until the feed ends or it is time to leave, KeepAlive while there are none."""
         while True:
             with trio.CancelScope(deadline=self._next_control()) as limit:
+                self._limit = limit
                 if not await self._send_chunks(feed, limit):
                     return
             if self._leaving is not None:
                 await self._await_leaving(*self._leaving)
+            if trio.current_time() >= self._leave_at():
+                return
             if self._wants_finalize():
                 await self._finalize()
             elif limit.cancelled_caught and (now := trio.current_time()) >= self._next_control():
@@ -142,7 +160,7 @@ class Conversation:
             self._left(chunk)
             if self._wants_finalize():
                 return True
-            renew(limit, self._last_sent + self._soonest_s, SLACK_S)
+            renew(limit, min(self._last_sent + self._soonest_s, self._leave_at()), SLACK_S)
 
     async def _await_leaving(self, rest: Awaitable[None], chunk: Chunk) -> None:
         with trio.fail_after(self._config.send_timeout_ms / 1000):
@@ -152,15 +170,15 @@ class Conversation:
 
     def _next_control(self) -> float:
         """Return when something is to be said if no audio comes."""
-        keepalive = self._last_sent + self._config.keepalive_ms / 1000
-        if self._open_segment() and self._finalize_asked != self._timeline.finalized:
-            return min(keepalive, self._last_audio + PAUSE_S)
-        return keepalive
+        soonest = min(self._last_sent + self._config.keepalive_ms / 1000, self._leave_at())
+        if self._open_segment() and self._finals_asked != self._hearing.finals:
+            return min(soonest, self._last_audio + PAUSE_S)
+        return soonest
 
     async def _control(self, now: float) -> None:
         """Finalize the open segment of a source that paused, else keep the link alive."""
         paused = now >= self._last_audio + PAUSE_S and self._open_segment()
-        if paused and self._finalize_asked != self._timeline.finalized:
+        if paused and self._finals_asked != self._hearing.finals:
             await self._finalize()
         else:
             await self._send_text(messages.KEEP_ALIVE)
@@ -171,17 +189,24 @@ class Conversation:
         self._sent_until = chunk.end
         if self._waiting_since is None:
             self._waiting_since = now
-        self._put_stall(self._stall_deadline())
+        self._put_stall(min(self._stall_deadline(), self._finalize_deadline()))
         self._on_sent(chunk, now)
 
     def _wants_finalize(self) -> bool:
         """Say whether too much audio waits for its final, and was not asked for yet."""
-        return self._open_segment() >= self._most_open and self._finalize_asked != self._timeline.finalized
+        return self._much_asked is None and self._open_segment() >= self._most_open
 
     async def _finalize(self) -> None:
-        """Ask for what there is, once per cursor."""
-        self._finalize_asked = self._timeline.finalized
+        """Ask for what there is; of little, no answer is promised."""
+        self._finals_asked = self._hearing.finals
+        much = self._open_segment() >= self._most_open
         await self._send_text(messages.FINALIZE)
+        if much and self._finals_asked == self._hearing.finals:
+            self._much_asked = trio.current_time()
+            self._put_stall(min(self._stall.deadline, self._finalize_deadline()))
+
+    def _finalize_deadline(self) -> float:
+        return math.inf if self._much_asked is None else self._much_asked + FINALIZE_S
 
     async def _send_text(self, text: str) -> None:
         with trio.fail_after(self._config.send_timeout_ms / 1000):
@@ -191,6 +216,7 @@ class Conversation:
     async def _close(self) -> None:
         """Say that no more comes, and give the last results time to arrive."""
         self._closing = True
+        self._much_asked = None
         self._stall.deadline = math.inf
         with trio.move_on_after(self._config.close_timeout_ms / 1000):
             await self._send_text(messages.CLOSE_STREAM)
@@ -209,18 +235,32 @@ class Conversation:
                 while True:
                     message = await self._link.receive()
                     self._waiting_since = None
-                    self._put_stall(math.inf)
                     self._heard(message)
+                    self._put_stall(self._finalize_deadline())
             except LinkClosed as closed:
                 done = self._closing and closed.code == 1000 and self._hearing.metadata is not None
                 self._over(Why.DONE if done else Why.DROPPED, closed.code, closed.reason)
         if stall.cancelled_caught:
-            self._over(Why.STALLED, 1006, f"no message for {self._config.stall_timeout_ms} ms")
+            self._over(Why.STALLED, 1006, self._stalled())
         conversation.cancel()
 
     def _heard(self, message: Message) -> None:
-        heard = Heard.OTHER if isinstance(message, Unknown) else self._hearing.hear(message)
-        self._on_heard(message, heard)
+        finals = self._hearing.finals
+        try:
+            heard = Heard.OTHER if isinstance(message, Unknown) else self._hearing.hear(message)
+            self._on_heard(message, heard)
+        except Exception as error:
+            # What it has done of the message is not known: the call goes on from its checkpoint.
+            self._on_bug(error)
+            raise
+        if self._hearing.finals != finals:
+            self._much_asked = None
+
+    def _stalled(self) -> str:
+        """Say what was waited for in vain."""
+        if trio.current_time() >= self._finalize_deadline():
+            return f"no final for {FINALIZE_S * 1000:.0f} ms after Finalize"
+        return f"no message for {self._config.stall_timeout_ms} ms"
 
     def _put_stall(self, deadline: float) -> None:
         if deadline != self._stall.deadline:  # setting it costs more than asking for it

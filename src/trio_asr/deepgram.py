@@ -10,25 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, cast
+from typing import cast
 from urllib.parse import urlencode, urlsplit
 
 import h11
-import msgspec
 import trio
 import wsproto.utilities
-from trio_websocket import (
-    CloseReason,
-    ConnectionClosed,
-    ConnectionRejected,
-    WebSocketConnection,
-    wrap_client_stream,
-)
+from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, wrap_client_stream
 from websockets.frames import Frame, Opcode
 
+from trio_asr.border import MAX_NAME, Border
 from trio_asr.config import DeepgramConfig, Secret, query_items
 from trio_asr.core import messages
-from trio_asr.core.messages import Message
+from trio_asr.core.answer import CLOSED_EARLY, Refused, header
+from trio_asr.core.messages import Error, Message, Unknown
+from trio_asr.core.meter import ABNORMAL, Offence
+from trio_asr.guard import GuardedStream
 from trio_asr.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.stream import WatchedStream
 from trio_asr.tls import Tls, context
@@ -38,14 +35,12 @@ QUEUE = 16  # messages between the socket and the receiver: a burst of finals, n
 CLOSE_S = 1.0  # a close handshake that takes longer gains nothing: all that matters was received before
 CANCELLED_CLOSE_S = 0.1  # our reader is cancelled too and would not see the answer: send the frame, no more
 
-# What a network, or a server that does not speak HTTP, makes of a handshake.
-_BROKEN = (
-    OSError,
-    trio.BrokenResourceError,
-    ConnectionClosed,
-    h11.ProtocolError,
-    wsproto.utilities.ProtocolError,
-)
+# What the library makes of a peer that breaks the protocol.
+_PROTOCOL = (h11.ProtocolError, wsproto.utilities.ProtocolError)
+# What a network makes of a handshake; of a name that cannot be one, UnicodeError.
+_BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ConnectionClosed, UnicodeError)
+# Codes by which a peer says that it cannot use the audio. The library uses them of what the peer sent, too.
+_OURS = frozenset({1002, 1003, 1007})
 
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
@@ -59,6 +54,7 @@ class DeepgramProvider:
     def __init__(self, config: DeepgramConfig, key: Secret, dial: Dial | None = None) -> None:
         self._config = config
         self._key = key  # revealed for the handshake only: nothing that holds it may show it
+        self._border = Border(key)
         url = urlsplit(config.url)
         self._secure = url.scheme == "wss"
         self._host = url.hostname or ""
@@ -82,10 +78,11 @@ class DeepgramProvider:
                     stream = await self._reach()
                     streams.append(stream)
                     await stream.begin()
-                    socket = await self._shake_hands(nursery, stream, self.target(sample_rate))
+                    guard = GuardedStream(stream, MAX_MESSAGE_BYTES)
+                    socket = await self._shake_hands(nursery, guard, self.target(sample_rate))
                 opened = True
                 try:
-                    yield _DeepgramLink(socket, stream)
+                    yield _DeepgramLink(socket, stream, guard, self._border)
                 finally:
                     # Shielded: a cancelled connection would send no close frame.
                     cancelled = trio.current_effective_deadline() == -math.inf
@@ -94,32 +91,71 @@ class DeepgramProvider:
         except Exception as error:
             if opened:
                 raise
-            _refuse(error, self._config.connect_timeout_ms)
+            raise self._failed(error) from None
 
     async def _reach(self) -> WatchedStream:
         raw = await self._dial(self._host, self._port)
         return WatchedStream(raw, Tls(self._tls, self._host) if self._tls else None)
 
     async def _shake_hands(
-        self, nursery: trio.Nursery, stream: WatchedStream, target: str
+        self, nursery: trio.Nursery, guard: GuardedStream, target: str
     ) -> WebSocketConnection:
-        host = self._host if self._port in (80, 443) else f"{self._host}:{self._port}"
-        opened: WebSocketConnection | None = None
-        async with trio.open_nursery() as race:
-            race.start_soon(stream.cancel_when_broken, race.cancel_scope)
-            opened = await wrap_client_stream(
-                nursery,
-                cast("trio.SocketStream", stream),
-                host,
-                target,
-                extra_headers=[(b"Authorization", b"Token " + self._key.reveal().encode())],
-                message_queue_size=QUEUE,
-                max_message_size=MAX_MESSAGE_BYTES,
-            )
-            race.cancel_scope.cancel()
-        if opened is None:
-            raise ConnectFailed("the connection was closed before the handshake was answered")
+        reader = _Reader(nursery, guard)
+        opened = await wrap_client_stream(
+            cast("trio.Nursery", reader),
+            cast("trio.SocketStream", guard),
+            self.host_header,
+            target,
+            extra_headers=[(b"Authorization", b"Token " + self._key.reveal().encode())],
+            message_queue_size=QUEUE,
+            max_message_size=MAX_MESSAGE_BYTES,
+        )
+        reader.opened = True
         return opened
+
+    @property
+    def host_header(self) -> str:
+        """The Host that is asked for: an IPv6 address in brackets, a port that is not the scheme's own."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return host if self._port == (443 if self._secure else 80) else f"{host}:{self._port}"
+
+    def _failed(self, error: Exception) -> Exception:
+        """Return what kept the connection from opening, as the one error that callers know."""
+        causes = _leaves(error)
+        said = self._border.said
+        for kind in (Refused, trio.TooSlowError, *_PROTOCOL, *_BROKEN):
+            for cause in causes:
+                if not isinstance(cause, kind):
+                    continue
+                if isinstance(cause, Refused):
+                    request_id = said(cause.request_id, MAX_NAME)
+                    return ConnectFailed(said(cause.reason), status=cause.status, request_id=request_id)
+                if isinstance(cause, trio.TooSlowError):
+                    return ConnectFailed(f"no answer within {self._config.connect_timeout_ms} ms")
+                return ConnectFailed(said(f"{type(cause).__name__}: {cause}"))
+        return error
+
+
+class _Reader:
+    """Where the library starts its reader, which must not fail for what the peer does."""
+
+    def __init__(self, nursery: trio.Nursery, guard: GuardedStream) -> None:
+        self.opened = False
+        self._nursery, self._guard = nursery, guard
+
+    def start_soon(self, read: Callable[[], Awaitable[None]]) -> None:
+        self._nursery.start_soon(self._run, read)
+
+    async def _run(self, read: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await read()
+        except _PROTOCOL as error:
+            # For instance the answer to a ping that comes after a close. The connection is over either way.
+            if not self.opened:
+                raise
+            self._guard.offence = self._guard.offence or Offence(str(error))
+        if not self.opened:
+            raise Refused(None, CLOSED_EARLY)
 
 
 @asynccontextmanager
@@ -146,86 +182,68 @@ class _DeepgramLink:
     that `websockets` makes. That masks in C, and saves two turns of the event loop.
     """
 
-    __slots__ = ("_socket", "_stream", "request_id")
+    __slots__ = ("_border", "_guard", "_socket", "_stream", "request_id")
 
-    def __init__(self, socket: WebSocketConnection, stream: WatchedStream) -> None:
-        self._socket, self._stream = socket, stream
-        self.request_id = _header(socket.handshake_headers, b"dg-request-id")
+    def __init__(
+        self, socket: WebSocketConnection, stream: WatchedStream, guard: GuardedStream, border: Border
+    ) -> None:
+        self._socket, self._stream, self._guard, self._border = socket, stream, guard, border
+        self.request_id = border.said(header(guard.headers, b"dg-request-id"), MAX_NAME)
 
     def send_audio(self, pcm: bytes) -> Awaitable[None] | None:
         if not pcm:
             return None  # an empty message is the legacy end of a stream
         if (reason := self._socket.closed) is not None:
-            raise _closed(reason)
+            raise self._closed(reason)
         frame = Frame(Opcode.BINARY, pcm)
         try:
             rest = self._stream.send(frame.serialize(mask=True))
         except trio.BrokenResourceError:
-            raise LinkClosed(1006, "") from None
-        return None if rest is None else _sent(rest)
+            raise self._closed(None) from None
+        return None if rest is None else self._sent(rest)
 
     async def send_control(self, text: str) -> None:
         try:
             await self._socket.send_message(text)
         except ConnectionClosed as closed:
-            raise _closed(closed.reason) from None
+            raise self._closed(closed.reason) from None
+        except _PROTOCOL:
+            raise self._closed(None) from None
 
     async def receive(self) -> Message:
         try:
-            return messages.decode(await self._socket.get_message())
+            message = messages.decode(await self._socket.get_message())
         except ConnectionClosed as closed:
-            raise _closed(closed.reason) from None
+            raise self._closed(closed.reason) from None
+        if isinstance(message, Error | Unknown):
+            return self._masked(message)
+        return message
 
+    def _masked(self, message: Error | Unknown) -> Error | Unknown:
+        said = self._border.said
+        if isinstance(message, Error):
+            return Error(said(message.variant, MAX_NAME), said(message.description))
+        return Unknown(said(message.type, MAX_NAME), said(message.problem))
 
-async def _sent(rest: Awaitable[None]) -> None:
-    try:
-        await rest
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        raise LinkClosed(1006, "") from None
+    async def _sent(self, rest: Awaitable[None]) -> None:
+        try:
+            await rest
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise self._closed(None) from None
 
-
-def _closed(reason: CloseReason | None) -> LinkClosed:
-    return LinkClosed(1006, "") if reason is None else LinkClosed(int(reason.code), reason.reason or "")
-
-
-def _header(headers: Any, name: bytes) -> str:
-    return next((bytes(v).decode("latin-1") for k, v in headers if bytes(k).lower() == name), "")
-
-
-def _refuse(error: Exception, timeout_ms: int) -> NoReturn:
-    """Raise what kept the connection from opening, as the one error that callers know."""
-    causes = list(_leaves(error))
-    for cause in causes:
-        if isinstance(cause, ConnectionRejected):
-            raise ConnectFailed(
-                _header(cause.headers, b"dg-error") or _body_message(cause.body),
-                status=cause.status_code,
-                request_id=_header(cause.headers, b"dg-request-id"),
-            ) from None
-    for cause in causes:
-        if isinstance(cause, trio.TooSlowError):
-            raise ConnectFailed(f"no answer within {timeout_ms} ms") from None
-        if isinstance(cause, ConnectFailed):
-            raise ConnectFailed(cause.reason) from None
-        if isinstance(cause, _BROKEN):
-            raise ConnectFailed(f"{type(cause).__name__}: {cause}") from None
-    raise error
+    def _closed(self, reason: CloseReason | None) -> LinkClosed:
+        """Return how it ended: by the peer's word, by its offence, or without either."""
+        if (offence := self._guard.offence) is not None:
+            return LinkClosed(offence.code, self._border.said(offence.reason))
+        if reason is None:
+            return LinkClosed(ABNORMAL, "")
+        code, why = int(reason.code), self._border.said(reason.reason or "")
+        if code in _OURS and self._guard.close_code != code:
+            return LinkClosed(ABNORMAL, f"it breaks the protocol: {why}")
+        return LinkClosed(code, why)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
     return [error]
-
-
-def _body_message(body: bytes | None) -> str:
-    """Return what a refusal's JSON body says (two shapes are documented), else its beginning."""
-    try:
-        document = msgspec.json.decode(body or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        document = None
-    if isinstance(document, dict):
-        for name in ("err_msg", "message", "details", "err_code"):
-            if isinstance(document.get(name), str):
-                return str(document[name])
-    return (body or b"")[:200].decode("utf-8", "replace")

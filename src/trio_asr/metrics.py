@@ -102,6 +102,10 @@ class Metrics:
         self.transcripts_received = self._counter(
             "deepgram_transcripts_received", "Results received from the provider, empty ones included."
         )
+        self.messages_unusable = self._counter(
+            "deepgram_messages_unusable",
+            "Messages of the provider that could not be used, whatever they may have said.",
+        )
         delivered = self._family("asr_transcripts_delivered", "Transcripts that reached Redis.", "kind")
         self.transcripts_delivered = bound(delivered, ("partial", "final"))
         self.chunks_covered = self._counter(

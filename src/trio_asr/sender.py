@@ -8,30 +8,30 @@ again on the next: there is no other recovery. The first is logged as `Creating 
 from __future__ import annotations
 
 import enum
-import time
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import trio
 
 from trio_asr import logs
+from trio_asr.account import Account
 from trio_asr.config import DeepgramConfig
 from trio_asr.conversation import Conversation, Ending, Feed, Why
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Call
 from trio_asr.core.hearing import Heard, Hearing
-from trio_asr.core.messages import Error, Message, Results, Unknown
+from trio_asr.core.messages import Message
 from trio_asr.core.timeline import Chunk
+from trio_asr.core.verdict import End, Judge
 from trio_asr.provider import ConnectFailed, Link
 from trio_asr.services import Services
 
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 10.0
-# Two connections that call the same audio undecodable, or three that close in good order without a word on
-# it, and it is committed as a gap. Other ends say nothing of the audio.
-REJECTING = (1002, 1003, 1007, 1008)
-REJECTED, UNANSWERED, HOPELESS = 3, 2, 6
+FLOWING_S = 1.5  # audio that came so lately is flowing: frames may hold a second of it
+STILL_S = 2.0  # a call that stood still for so long gives its place to who waits for one
 FEED = 1  # a chunk may wait while the one before it is on its way to the socket; more would only be older
-TIMEOUT = 1011
 
 
 class Again(enum.Enum):
@@ -49,36 +49,42 @@ class Sender:
         self.connecting = False
         self.connected = False
         self.waits_for = ""  # "leave" to connect, or a "place"
-        self.request_id = self.last_error = ""  # what people may want to know
+        self.request_id = ""  # of the last connection
         self._call = call
         self._services = services
-        self._log = log
+        self._account = Account(call, services, log)
         self._backoff = Backoff(BACKOFF_BASE_S, BACKOFF_CAP_S)
+        self._resume_at = -math.inf  # when the pause before the next attempt is over
         self._attempts = 0  # that failed since the last connection
-        self._fruitless = 0  # what connections that finalized nothing say against the audio at hand
+        self._judge = Judge()
+        self._speech_told = -1  # the timeline sample of the last start of speech that was told of
         self._audio = trio.Event()
         self._input_over = False
-        self._began: float | None = None  # when the first frame came
-        self._chunks_on_link = self._chunks = 0
-        self._answered = False
+        self._heard_at = -math.inf  # when the last one came
         self._conversation: Conversation | None = None
 
     @property
     def chunks(self) -> int:
         """Messages of audio sent, on all connections."""
-        return self._chunks
+        return self._account.chunks
 
     @property
     def began(self) -> float | None:
         """When the first audio of the call came to this worker, on trio's clock."""
-        return self._began
+        return self._account.began
+
+    @property
+    def last_error(self) -> str:
+        """What last went wrong with a connection, "" if nothing has."""
+        return self._account.last_error
 
     # -- what the reader tells -------------------------------------------------------------------------
 
     def arrived(self) -> None:
         """Audio may be there to connect for."""
-        if self._began is None:
-            self._began = trio.current_time()
+        self._heard_at = trio.current_time()
+        if self._account.began is None:
+            self._account.began = self._heard_at
         self._audio.set()
 
     def input_over(self) -> None:
@@ -91,6 +97,23 @@ class Sender:
         if self._conversation is not None:
             self._conversation.reload(config)
 
+    # -- its place -------------------------------------------------------------------------------------
+
+    def flowing(self) -> bool:
+        """Whether audio comes in: such a call goes before others, and keeps its place to reconnect."""
+        return not self._input_over and trio.current_time() - self._heard_at < FLOWING_S
+
+    def place_wanted(self) -> None:
+        """Somebody has begun to wait for a place."""
+        if self._conversation is not None:
+            self._conversation.look()
+
+    def _leave_at(self, hearing: Hearing) -> float:
+        """Return when this connection is to be closed for want of audio: never while nobody waits."""
+        if not self._services.connections.waiting or self._call.timeline.received > hearing.clock.end:
+            return math.inf
+        return self._heard_at + STILL_S
+
     # -- connections -----------------------------------------------------------------------------------
 
     async def run(self, feeds: trio.MemorySendChannel[Feed]) -> None:
@@ -99,6 +122,7 @@ class Sender:
         with feeds:
             while await self._audio_wanted():
                 with self._wanting():
+                    await trio.sleep_until(max(self._resume_at, trio.current_time()))
                     self.waits_for = "leave"
                     await connections.admitted(timeline.rate_at(timeline.finalized), self._wants)
                     self.waits_for = "place"
@@ -110,14 +134,22 @@ class Sender:
         return self._call.timeline.unfinalized > 0
 
     async def _while_wanted(self, feeds: trio.MemorySendChannel[Feed]) -> None:
-        """Connect, and reconnect in the same place, until there is no reason to, or no sense in it."""
+        """Connect, and reconnect in the same place, until there is no reason to, or no sense in it.
+
+        A call that stands still takes its turn again each time.
+        """
         while self._wants():
             await self._services.connections.may_dial()
             again = await self._connection(feeds)
             if again is Again.ADMITTED:
                 return
             if again is Again.LATER:
-                await trio.sleep(self._backoff.next())
+                self._resume_at = trio.current_time() + self._backoff.next()
+            while self.flowing() and trio.current_time() < self._resume_at:  # noqa: ASYNC110 (see below)
+                # Until it is time, or the audio stands still, which more of it puts off.
+                await trio.sleep_until(min(self._resume_at, self._heard_at + FLOWING_S))
+            if not self.flowing():
+                return
 
     @contextmanager
     def _wanting(self) -> Iterator[None]:
@@ -138,7 +170,7 @@ class Sender:
 
     async def _connection(self, feeds: trio.MemorySendChannel[Feed]) -> Again:
         """Make one connection and converse; return when to make the next."""
-        self._announce()
+        self._account.announce(self._attempts)
         timeline = self._call.timeline
         rate = timeline.rate_at(timeline.finalized)
         wanted = trio.current_time()
@@ -152,13 +184,7 @@ class Sender:
                 return await self._converse(link, feeds)
         except ConnectFailed as failure:
             self._attempts += 1
-            self.last_error = f"{failure.status or 'no answer'}: {failure.reason}"
-            self._log.warning(
-                "Connection refused" if failure.status else "Connection failed",
-                status=failure.status,
-                reason=failure.reason,
-                request_id=failure.request_id,
-            )
+            self._account.failed(failure)
             return Again.LATER if self._services.connections.failed(failure, rate) else Again.ADMITTED
         finally:
             self.connecting = False
@@ -169,7 +195,7 @@ class Sender:
         self._attempts = 0
         self.request_id = link.request_id
         self._services.committer.submit(call.outbox)
-        self._log.info("Connection opened", connection=number, request_id=link.request_id)
+        self._account.opened(number, link.request_id)
         hearing = Hearing(
             call.timeline,
             call.outbox,
@@ -177,11 +203,19 @@ class Sender:
             request_id=link.request_id,
             partials=config.publish.partials,
             words=config.publish.words,
+            speech_told=self._speech_told,
         )
-        conversation = Conversation(link, hearing, config.deepgram, on_heard=self._heard, on_sent=self._sent)
-        self._conversation = conversation
+        conversation = Conversation(
+            link,
+            hearing,
+            config.deepgram,
+            on_heard=self._heard,
+            on_sent=self._account.sent,
+            on_bug=self._account.bug,
+            leave_at=partial(self._leave_at, hearing),
+        )
+        self._conversation, opened = conversation, trio.current_time()
         chunks_in, chunks_out = trio.open_memory_channel[Chunk](FEED)
-        self._chunks_on_link = 0
         self.connected = True
         self._services.connections.opened(hearing.clock.rate, self._call.id)
         feed = Feed(chunks_in, hearing.clock.rate, trio.CancelScope())
@@ -193,92 +227,32 @@ class Sender:
             feed.scope.cancel()  # the scheduler is ready for the next one before the next one is dialled
             self.connected = False
             self._services.connections.closed(self._call.id)
-        return self._ended(hearing, number, ending)
+        return self._ended(hearing, number, ending, trio.current_time() - opened)
 
-    def _ended(self, hearing: Hearing, number: int, ending: Ending) -> Again:
+    def _ended(self, hearing: Hearing, number: int, ending: Ending, lived_s: float) -> Again:
         """Draw the conclusions from a connection's end."""
-        call = self._call
-        if ending.why is Why.DONE:
+        call, timeline = self._call, self._call.timeline
+        done = ending.why is Why.DONE
+        if done:
             hearing.finish()
-        if hearing.progressed:
+        self._speech_told = hearing.speech_told
+        left_s = timeline.seconds(timeline.finalized, min(hearing.clock.end, timeline.received))
+        end = End(ending.code, ending.asked, done, hearing.progressed, left_s, lived_s)
+        patience_s = self._services.config.interaction.max_unfinalized_s
+        verdict = self._judge.ended(end, trio.current_time(), patience_s)
+        if verdict.give_up:
+            seconds = call.give_up_until(hearing.clock.end, verdict.give_up)
+            self._account.gave_up(seconds, verdict.give_up)
+        if hearing.progressed and not self._judge.restless:
             self._backoff.reset()
-            self._fruitless = 0
-        elif ending.why is Why.DONE or ending.code in REJECTING:
-            self._fruitless += UNANSWERED if ending.why is Why.DONE else REJECTED
-            if self._fruitless >= HOPELESS:
-                self._give_up(hearing.clock.end, "unanswered" if ending.why is Why.DONE else "rejected")
-                self._fruitless = 0
         call.event("connection_closed", connection=number, code=ending.code, reason=ending.reason)
+        if verdict.brief and (rate := timeline.rate_at(timeline.finalized)) != hearing.clock.rate:
+            call.event("rate_changing", connection=number, sample_rate=rate)
+            self._account.rate_changes(rate)
         self._services.committer.submit(call.outbox)
-        self._report(number, ending)
-        return Again.NOW if ending.why is Why.DONE else Again.LATER
-
-    def _give_up(self, end: int, reason: str) -> None:
-        seconds = self._call.give_up_until(end, reason)
-        self._log.error("Audio given up", reason=reason, seconds=round(seconds, 3))
-
-    # -- telling people --------------------------------------------------------------------------------
-
-    def _announce(self) -> None:
-        if self._call.connection == 0 and self._attempts == 0:
-            self._log.info(f"Creating new connection for {self._call.id}")
-        else:
-            self._log.info(
-                f"Reconnecting {self._call.id}",
-                connection=self._call.connection + 1,
-                attempt=self._attempts,
-                unfinalized_ms=round(self._call.unfinalized_s() * 1000),
-            )
-
-    def _report(self, number: int, ending: Ending) -> None:
-        metrics = self._services.metrics
-        metrics.connections_closed(ending.code).inc()
-        fields = {"connection": number, "code": ending.code, "reason": ending.reason, "why": ending.why.value}
-        if ending.why is Why.DONE:
-            self._log.info("Connection closed", **fields)
-            return
-        metrics.failed("connection", time.time())
-        self.last_error = f"{ending.code}: {ending.reason or ending.why.value}"
-        if ending.code == TIMEOUT:
-            metrics.connection_timeouts.inc()
-            self._log.warning("Connection closed due to timeout (1011)", **fields)
-        elif ending.why is Why.DROPPED:
-            self._log.warning("Connection dropped", **fields)
-        else:
-            self._log.warning("Timeout waiting for transcript", **fields)
-
-    def _sent(self, chunk: Chunk, now: float) -> None:
-        metrics = self._services.metrics
-        rate = self._call.timeline.rate_at(chunk.start)
-        metrics.sent((chunk.end - chunk.start) / rate, now - chunk.due)
-        self._chunks += 1
-        self._chunks_on_link += 1
-        if self._chunks_on_link > 1:
-            metrics.connections_reused.inc()
-        if self._chunks <= 2 or logs.debugging():
-            self._say_sent(chunk)
-
-    def _say_sent(self, chunk: Chunk) -> None:
-        """Say it at INFO the first time in a call, at DEBUG after."""
-        say = self._log.info if self._chunks == 1 else self._log.debug
-        say("Sending audio chunk", bytes=len(chunk.pcm))
-        if self._chunks_on_link > 1:
-            say = self._log.info if self._chunks == 2 else self._log.debug
-            say(f"Reusing existing connection for {self._call.id}")
+        self._account.closed(number, ending)
+        return Again.LATER if verdict.pause else Again.NOW
 
     def _heard(self, message: Message, heard: Heard) -> None:
-        metrics = self._services.metrics
-        if isinstance(message, Results):
-            metrics.transcripts_received.inc()
-            if heard is Heard.REPEAT:
-                metrics.duplicates_dropped.inc()
-            if heard is not Heard.REPEAT and not self._answered:  # also without words: callers may be silent
-                self._answered = True
-                if self._began is not None:
-                    metrics.first_partial_latency.observe(trio.current_time() - self._began)
-        elif isinstance(message, Error):
-            metrics.failed("provider", time.time())
-            self._log.warning("Deepgram complains", variant=message.variant, description=message.description)
-        elif isinstance(message, Unknown):
-            self._log.debug("Message not understood", type=message.type, problem=message.problem)
+        self._account.heard(message, heard)
         self._services.committer.submit(self._call.outbox)

@@ -1,4 +1,4 @@
-"""The byte stream below a connection: it sends without waiting where it can, and tells when it broke.
+"""The byte stream below a connection: it sends without waiting where it can.
 
 A trio stream lets other tasks run at every send. Five times a second and call that costs more than the
 sending itself, so what the kernel takes at once is given to it at once.
@@ -21,14 +21,13 @@ class WatchedStream(trio.abc.Stream):
     Several tasks may send: whole pieces, one by one.
     """
 
-    __slots__ = ("_broken", "_socket", "_stream", "_tls", "_turn")
+    __slots__ = ("_socket", "_stream", "_tls", "_turn")
 
     def __init__(self, stream: trio.abc.Stream, tls: Tls | None = None) -> None:
         self._stream = stream
         self._tls = tls
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._turn = trio.StrictFIFOLock()
-        self._broken = trio.Event()
 
     def send(self, data: bytes | bytearray | memoryview) -> Awaitable[None] | None:
         """Send all of `data`; return what to await for that, None if it is done.
@@ -106,14 +105,7 @@ class WatchedStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         most = READ if max_bytes is None else max_bytes
-        try:
-            data = await (self._receive_raw(most) if self._tls is None else self._receive(self._tls, most))
-        except trio.BrokenResourceError:
-            self._broken.set()
-            raise
-        if not data:
-            self._broken.set()
-        return data
+        return await (self._receive_raw(most) if self._tls is None else self._receive(self._tls, most))
 
     async def _receive(self, tls: Tls, most: int) -> bytes:
         waited = False
@@ -145,10 +137,4 @@ class WatchedStream(trio.abc.Stream):
                 raise trio.BrokenResourceError(str(error)) from error
 
     async def aclose(self) -> None:
-        self._broken.set()
         await self._stream.aclose()
-
-    async def cancel_when_broken(self, scope: trio.CancelScope) -> None:
-        """Cancel `scope` once nothing more will come."""
-        await self._broken.wait()
-        scope.cancel()

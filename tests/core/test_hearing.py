@@ -22,6 +22,7 @@ from trio_asr.core.messages import (
     Unknown,
     UtteranceEnd,
     Word,
+    decode,
 )
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.timeline import Place, Timeline
@@ -378,6 +379,147 @@ def test_an_empty_speech_final_that_covers_nothing_new_ends_them_too() -> None:
     assert utterance_ends(line) == [2000]
 
 
+# -- what options of the provider add ------------------------------------------------------------------
+
+
+def test_a_confidence_of_0_is_0() -> None:
+    line = Line()
+    line.hear(Results(0, 2, True, channel=Channel([Alternative("a", 0.0)])))
+    assert line.committed()[0]["confidence"] == 0.0
+
+
+def described(line: Line, message: str) -> list[dict[str, Any]]:
+    line.hear(decode(message))
+    return line.committed()
+
+
+FULL = """
+{"type":"Results","start":0,"duration":4,"is_final":true,"speech_final":true,"entities":[],
+ "channel":{"search":[
+   {"query":"york","hits":[{"confidence":0.9,"start":2.0,"end":3.0,"snippet":"New York"},
+                           {"confidence":0.4,"start":0.5,"end":0.9}]},
+   {"query":"paris","hits":[]}],
+  "alternatives":[{"transcript":"in New York","confidence":0.8,"languages":["en","fr"],
+   "entities":[{"label":"CITY","value":"New York","raw_value":"new york","confidence":0.7,
+                "start_word":1,"end_word":3}],
+   "words":[{"word":"in","start":1,"end":1.5,"confidence":0.5,"speaker":3,"language":"en"},
+            {"word":"New","start":2,"end":2.5,"confidence":0.5,"speaker":3,"language":"en"},
+            {"word":"York","start":2.5,"end":3,"confidence":0.5,"speaker":3,"language":"fr"}]}]}}
+"""
+
+
+def test_entities_hits_languages_and_the_speaker_are_published_on_the_calls_timeline() -> None:
+    """They are paid for; before, nobody saw them. Without words too."""
+    (said,) = described(Line(begin_s=10), FULL)
+    assert (said["speaker"], said["languages"]) == (3, ["en", "fr"])
+    assert said["entities"] == [
+        {
+            "label": "CITY",
+            "value": "New York",
+            "raw_value": "new york",
+            "confidence": 0.7,
+            "start_ms": 12_000,
+            "end_ms": 13_000,
+        }
+    ]
+    first, second = said["search"][0]["hits"]
+    assert len(said["search"]) == 1
+    assert said["search"][0]["query"] == "york"
+    assert first == {"confidence": 0.9, "snippet": "New York", "start_ms": 12_000, "end_ms": 13_000}
+    assert second == {"confidence": 0.4, "start_ms": 10_500, "end_ms": 10_900}
+    assert "words" not in said
+
+
+def test_words_say_their_language() -> None:
+    (said,) = described(Line(with_words=True), FULL)
+    assert [word["language"] for word in said["words"]] == ["en", "en", "fr"]
+
+
+def test_entities_beside_the_channel_are_taken_as_well() -> None:
+    moved = json.loads(FULL)
+    moved["entities"] = moved["channel"]["alternatives"][0].pop("entities")
+    (said,) = described(Line(), json.dumps(moved))
+    assert [(one["start_ms"], one["end_ms"]) for one in said["entities"]] == [(2000, 3000)]
+
+
+@pytest.mark.parametrize(("first", "after"), [(-1, 2), (1, 99), (2, 1), (None, 2), ("1", 2)])
+def test_an_entity_of_no_words_has_no_times(first: object, after: object) -> None:
+    odd = json.loads(FULL)
+    odd["channel"]["alternatives"][0]["entities"][0] |= {"start_word": first, "end_word": after}
+    (said,) = described(Line(), json.dumps(odd))
+    assert said["entities"] == [
+        {"label": "CITY", "value": "New York", "raw_value": "new york", "confidence": 0.7}
+    ]
+
+
+def test_of_a_straddling_final_only_what_is_found_from_the_cursor_on_is_published() -> None:
+    line = Line()
+    line.hear(final(0, 1.9, "in"))
+    line.committed()
+    (said,) = described(line, FULL)
+    assert said["text"] == "New York"
+    assert [hit["start_ms"] for hit in said["search"][0]["hits"]] == [2000]
+    assert len(said["entities"]) == 1
+
+
+def test_two_speakers_are_not_one() -> None:
+    two = json.loads(FULL)
+    two["channel"]["alternatives"][0]["words"][2]["speaker"] = 4
+    (said,) = described(Line(), json.dumps(two))
+    assert "speaker" not in said
+
+
+def test_hits_without_a_text_are_an_event() -> None:
+    silent = json.loads(FULL)
+    silent["channel"]["alternatives"] = [{"transcript": "", "confidence": 0.0, "words": []}]
+    (event,) = described(Line(begin_s=10), json.dumps(silent))
+    assert (event["event"], event["start_ms"], event["end_ms"]) == ("search", 10_000, 14_000)
+    assert event["search"][0]["hits"][0]["start_ms"] == 12_000
+
+
+def test_the_start_of_speech_is_an_event_once() -> None:
+    """Also when the connection is lost and the same audio is heard again."""
+    line = Line(begin_s=10)
+    line.hear(SpeechStarted(1.1), SpeechStarted(1.1), SpeechStarted(1.15), SpeechStarted(5.55))
+    events = line.committed()
+    assert [(one["event"], one["start_ms"], one["connection"]) for one in events] == [
+        ("speech_started", 11_100, 2),
+        ("speech_started", 15_550, 2),
+    ]
+    again = Hearing(
+        line.timeline,
+        line.outbox,
+        connection=3,
+        request_id="r",
+        speech_told=line.hearing.speech_told,
+    )
+    line.timeline.rewind()
+    line.hearing = again
+    line.send(LENGTH_S)
+    line.hear(SpeechStarted(1.1), SpeechStarted(5.55), SpeechStarted(8.0), SpeechStarted(None))
+    assert [one["start_ms"] for one in line.committed()] == [18_000]
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken", "rest"),
+    [
+        ("你好吗。", "你 好 吗", "好吗。"),
+        ("Hello, you there!", "Hello, you there", "you there!"),
+        ("one  two\u2014three", "one two three", "two\u2014three"),
+        ("สวัสดีครับ", "สวัสดี ครับ ", "ครับ"),
+        ("12 3", "a b c", "b c"),  # not made of its words
+        ("123", "一 二 三", "二三"),
+    ],
+)
+def test_a_cut_text_keeps_the_languages_own_spacing(text: str, spoken: str, rest: str) -> None:
+    line = Line()
+    line.hear(final(0, 1.5))
+    words = [Word(word, n + 0.5, n + 1.4, 0.9) for n, word in enumerate(spoken.split())]
+    line.hear(Results(0, 5, True, channel=Channel([Alternative(text, 0.8, words)])))
+    (said,) = [one for one in line.committed() if one.get("type") == "final"]
+    assert said["text"] == rest
+
+
 # -- the end of the connection -------------------------------------------------------------------------
 
 
@@ -392,6 +534,16 @@ def test_after_metadata_a_remainder_within_the_tolerance_is_covered(left: int, c
     line.hearing.finish()
     assert line.timeline.finalized == LENGTH_S * RATE - (0 if covered else left)
     assert len(line.summary()) == 1
+
+
+def test_what_this_connection_was_never_sent_is_not_covered() -> None:
+    """A chunk taken off the timeline as the connection closed: the next one is sent it."""
+    line = Line()
+    line.hear(final(0, LENGTH_S, "one"))
+    line.timeline.append("2-0", bytes(2 * 100), RATE)
+    assert line.timeline.take(100) is not None
+    line.hearing.finish()
+    assert line.timeline.finalized == LENGTH_S * RATE
 
 
 def test_a_connection_that_was_sent_nothing_covers_nothing() -> None:
@@ -463,7 +615,8 @@ def test_no_messages_raise_or_wedge(script: list[Message | float], with_words: b
     assert line.timeline.finalized == line.timeline.sent
     at = 5000
     for one in line.committed():
-        assert one["event" if "event" in one else "type"] in ("final", "partial", "gap", "utterance_end")
+        kinds = ("final", "partial", "gap", "utterance_end", "speech_started")
+        assert one["event" if "event" in one else "type"] in kinds
         if one.get("type") == "final" or one.get("event") == "gap":
             assert at <= one["start_ms"] <= one["end_ms"]
             at = one["end_ms"]

@@ -16,17 +16,18 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import Any
 
 import msgspec
 
 from trio_asr.core.clock import ClockMap
-from trio_asr.core.messages import Alternative, Message, Metadata, Results, UtteranceEnd, Word
+from trio_asr.core.description import Said, Teller
+from trio_asr.core.messages import Message, Metadata, Results, SpeechStarted, UtteranceEnd
 from trio_asr.core.outbox import Item, Outbox, Transcript
 from trio_asr.core.timeline import Timeline
 
 TOLERANCE_S = 0.02
 MAX_UNCOVERED = 1000  # chunks: minutes of audio
+SPEECH_APART_S = 0.1  # between two starts of speech that are told of
 DEFAULT_CONFIDENCE = 0.9  # what the old worker publishes when the provider gives none
 
 
@@ -54,12 +55,14 @@ class Hearing:
         request_id: str,
         partials: bool = True,
         words: bool = False,
+        speech_told: int = -1,
     ) -> None:
         self.timeline = timeline
         self.clock = ClockMap(timeline.rate())
         self.answered = timeline.finalized  # the timeline sample up to which anything was said
         self.metadata: Metadata | None = None
-        self.progressed = False  # it moved the cursor: the connection was of use
+        self.finals = 0  # that moved the cursor: the connection is of use
+        self.speech_told = speech_told  # the last start of speech told of, on this connection or one before
         # Ends of the chunks sent that no final has covered yet; those that none ever will drop out.
         self.chunk_ends: deque[int] = deque(maxlen=MAX_UNCOVERED)
         self._outbox = outbox
@@ -67,8 +70,14 @@ class Hearing:
         self._request_id = request_id
         self._partials, self._with_words = partials, words
         self._tolerance = round(TOLERANCE_S * self.clock.rate)
+        self._teller = Teller(timeline, self.clock)
         self._utterance_open = False  # finals with words since the last end of an utterance
         self._closed_until = 0  # where the last utterance ended
+
+    @property
+    def progressed(self) -> bool:
+        """Whether it moved the cursor."""
+        return self.finals > 0
 
     def hear(self, message: Message) -> Heard:
         """Apply one message."""
@@ -82,33 +91,39 @@ class Hearing:
             return Heard.METADATA
         if isinstance(message, UtteranceEnd) and message.last_word_end >= 0:
             self._utterance_end(self.clock.sample(message.last_word_end))
+        elif isinstance(message, SpeechStarted) and message.timestamp is not None:
+            self._speech_started(self.clock.sample(message.timestamp))
         return Heard.OTHER
 
     def finish(self) -> None:
         """Cover what is left after Metadata and 1000, if it is less than the tolerance."""
-        left = self.timeline.sent - self.timeline.finalized
-        if self.clock.sent and 0 < left <= self._tolerance:
-            self._advance(self.timeline.sent, None)
+        # What was taken to be sent, and came too late for this connection, is none of its business.
+        end = min(self.clock.end, self.timeline.sent)
+        if self.clock.sent and 0 < end - self.timeline.finalized <= self._tolerance:
+            self._advance(end, None)
 
     def _final(self, message: Results, start: int, end: int) -> Heard:
         cursor = self.timeline.finalized
-        best = message.best
         if end <= max(cursor, start):  # nothing new, or nothing at all (of no length, or past what was sent)
-            if message.speech_final and not best.transcript.strip():
+            if message.speech_final and not message.best.transcript.strip():
                 self._utterance_end(cursor)
                 return Heard.EMPTY_FINAL
             return Heard.REPEAT
+        cut = None
         if start > cursor + self._tolerance:
             self.gap(start, "skipped")
         elif start < cursor - self._tolerance:
-            best = _from(best, self.clock, cursor)
+            cut = cursor
         begin = self.timeline.finalized
-        transcript = self._transcript("final", best, begin, end, speech_final=message.speech_final)
+        said = self._teller.said(message, cut)
+        transcript = self._transcript("final", said, begin, end, speech_final=message.speech_final)
         self._advance(end, transcript)
         if transcript is not None:
             self._utterance_open = not message.speech_final
-        elif message.speech_final:
-            self._utterance_end(end)
+        else:
+            self._found(said, begin, end)
+            if message.speech_final:
+                self._utterance_end(end)
         if message.speech_final:
             self._closed_until = end
         return Heard.EMPTY_FINAL if transcript is None else Heard.FINAL
@@ -117,10 +132,8 @@ class Hearing:
         cursor = self.timeline.finalized
         if end <= cursor:
             return Heard.REPEAT
-        best = message.best
-        if start < cursor - self._tolerance:
-            best = _from(best, self.clock, cursor)
-        transcript = self._transcript("partial", best, max(start, cursor), end, speech_final=False)
+        said = self._teller.said(message, cursor if start < cursor - self._tolerance else None)
+        transcript = self._transcript("partial", said, max(start, cursor), end, speech_final=False)
         if transcript is None:
             return Heard.EMPTY_PARTIAL
         if self._partials:
@@ -137,7 +150,7 @@ class Hearing:
         while self.chunk_ends and self.chunk_ends[0] <= end:
             self.chunk_ends.popleft()
             covered += 1
-        self.progressed = True
+        self.finals += 1
         self._outbox.put(Item(place=place, transcript=transcript, chunks=covered))
 
     def _utterance_end(self, end: int) -> None:
@@ -147,11 +160,23 @@ class Hearing:
             self._closed_until = end
             self._utterance_open = False
 
+    def _speech_started(self, at: int) -> None:
+        """Tell of it, unless that was told of: a connection that is lost has its audio heard again."""
+        if self.speech_told < 0 or at > self.speech_told + SPEECH_APART_S * self.clock.rate:
+            self.speech_told = at
+            event = {"event": "speech_started", "start_ms": self.timeline.ms(at)}
+            self._outbox.put(Item(event=event | {"connection": self._connection}))
+
+    def _found(self, said: Said, start: int, end: int) -> None:
+        """Tell of search hits where no text was recognised for them to go with."""
+        if (hits := said.more.get("search")) is not None:
+            event = {"event": "search", "start_ms": self.timeline.ms(start), "end_ms": self.timeline.ms(end)}
+            self._outbox.put(Item(event=event | {"search": hits, "connection": self._connection}))
+
     def _transcript(
-        self, kind: str, best: Alternative, start: int, end: int, *, speech_final: bool
+        self, kind: str, said: Said, start: int, end: int, *, speech_final: bool
     ) -> Transcript | None:
-        text = best.transcript.strip()
-        if not text:
+        if not said.text:
             return None
         outbox = self._outbox
         return Transcript(
@@ -159,29 +184,18 @@ class Hearing:
             tenant_id=outbox.tenant_id,
             seq=0,
             type=kind,
-            text=text,
-            confidence=best.confidence or DEFAULT_CONFIDENCE,
+            text=said.text,
+            confidence=DEFAULT_CONFIDENCE if said.confidence is None else said.confidence,
             timestamp_ms=0,
             start_ms=self.timeline.ms(start),
             end_ms=self.timeline.ms(end),
             speech_final=speech_final,
             connection=self._connection,
             request_id=self._request_id,
-            words=[self._word(word) for word in best.words] if self._with_words else msgspec.UNSET,
+            words=[self._teller.word(word) for word in said.words] if self._with_words else msgspec.UNSET,
             trace_id=msgspec.UNSET if outbox.trace_id is None else outbox.trace_id,
+            **said.more,
         )
-
-    def _word(self, word: Word) -> dict[str, Any]:
-        timeline, clock = self.timeline, self.clock
-        described: dict[str, Any] = {
-            "word": word.text,
-            "start_ms": timeline.ms(clock.sample(word.start)),
-            "end_ms": timeline.ms(clock.sample(word.end)),
-            "confidence": word.confidence,
-        }
-        if word.speaker is not None:
-            described["speaker"] = word.speaker
-        return described
 
 
 def give_up(timeline: Timeline, outbox: Outbox, end: int, reason: str) -> float:
@@ -197,14 +211,3 @@ def give_up(timeline: Timeline, outbox: Outbox, end: int, reason: str) -> float:
     }
     outbox.put(Item(place=timeline.finalize(end), event=event))
     return seconds
-
-
-def _from(best: Alternative, clock: ClockMap, cursor: int) -> Alternative:
-    """Return what was said from `cursor` on: the words whose middle lies there.
-
-    Text without words cannot be cut; said twice is then better than not at all.
-    """
-    if not best.words:
-        return best
-    words = [word for word in best.words if clock.sample((word.start + word.end) / 2) >= cursor]
-    return Alternative(" ".join(word.text for word in words), best.confidence, words)

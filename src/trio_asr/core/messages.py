@@ -2,53 +2,113 @@
 
 Shapes per Deepgram's reference "Live Streaming Audio" and the guides "Interim Results", "Endpointing" and
 "Utterance End": every server message is a JSON object with a string `type`; one decodes by that first, for
-`channel` is an object in Results and a list elsewhere. Unknown types and fields are ignored.
+`channel` is an object in Results and a list elsewhere. Unknown types and fields are ignored. A field that
+does not fit is left out (`salvage`), but for those without which there is no transcript: `ESSENTIAL`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import msgspec
+from msgspec import Meta
+
+from trio_asr.core.salvage import UNREADABLE, Unusable, document, salvage
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
 FINALIZE = '{"type":"Finalize"}'
 CLOSE_STREAM = '{"type":"CloseStream"}'
 
 
+MAX_TYPE = 64  # characters of the name of a type that is not known
+
+# What is passed on of these is short; a longer one is left out.
+_Language = Annotated[str, Meta(max_length=35)]  # the longest tag of BCP 47 in use
+_Speaker = Annotated[int, Meta(ge=0, le=9999)]
+_Label = Annotated[str, Meta(max_length=100)]
+_Said = Annotated[str, Meta(max_length=1000)]
+_Index = Annotated[int, Meta(ge=0, le=100_000)]
+
+
 class Word(msgspec.Struct, gc=False):
-    """One recognised word; times in seconds on the connection's clock."""
+    """One recognised word; times in seconds on the connection's clock, None where they are not known."""
 
     word: str = ""
-    start: float = 0.0
-    end: float = 0.0
-    confidence: float = 0.0
+    start: float | None = None
+    end: float | None = None
+    confidence: float | None = None
     punctuated_word: str | None = None
-    speaker: int | None = None
-    language: str | None = None
+    speaker: _Speaker | None = None
+    language: _Language | None = None
 
     @property
     def text(self) -> str:
         """The word as it reads in the transcript."""
         return self.punctuated_word or self.word
 
+    @property
+    def middle(self) -> float | None:
+        """Where it was said."""
+        return None if self.start is None or self.end is None else (self.start + self.end) / 2
+
+
+class Entity(msgspec.Struct, gc=False):
+    """A name, a number, a date...: what it is, and in which words (the first, and the one after the last)."""
+
+    label: _Label | None = None
+    value: _Said | None = None
+    raw_value: _Said | None = None
+    confidence: float | None = None
+    start_word: _Index | None = None
+    end_word: _Index | None = None
+
 
 class Alternative(msgspec.Struct, gc=False):
     """What was recognised in a range."""
 
+    ESSENTIAL: ClassVar = frozenset({"transcript"})
+
     transcript: str = ""
-    confidence: float = 0.0
+    confidence: float | None = None
     words: list[Word] = []
+    languages: list[_Language] = []
+    entities: list[Entity] = []
+
+
+class Hit(msgspec.Struct, gc=False):
+    """A place where something like the term was said."""
+
+    confidence: float | None = None
+    start: float | None = None
+    end: float | None = None
+    snippet: _Said | None = None
+
+
+class Search(msgspec.Struct, gc=False):
+    """The hits for one of the terms that are searched for."""
+
+    query: _Said = ""
+    hits: list[Hit] = []
 
 
 class Channel(msgspec.Struct, gc=False):
     """The one channel of a mono stream."""
 
+    ESSENTIAL: ClassVar = frozenset({"alternatives"})
+
     alternatives: list[Alternative] = []
+    search: list[Search] = []
 
 
 class Results(msgspec.Struct, tag="Results", gc=False):
-    """A range of audio and its words: an interim, or with `is_final` for good."""
+    """A range of audio and its words: an interim, or with `is_final` for good.
+
+    Entities stand here or in the alternative: Deepgram's specification and its guide differ.
+    """
+
+    ESSENTIAL: ClassVar = frozenset({"start", "duration", "is_final", "channel"})
 
     start: float = 0.0
     duration: float = 0.0
@@ -56,6 +116,7 @@ class Results(msgspec.Struct, tag="Results", gc=False):
     speech_final: bool = False
     from_finalize: bool = False
     channel: Channel = msgspec.field(default_factory=Channel)
+    entities: list[Entity] = []
 
     @property
     def best(self) -> Alternative:
@@ -70,9 +131,9 @@ class UtteranceEnd(msgspec.Struct, tag="UtteranceEnd", gc=False):
 
 
 class SpeechStarted(msgspec.Struct, tag="SpeechStarted", gc=False):
-    """Speech was detected."""
+    """Speech was detected, in seconds on the connection's clock."""
 
-    timestamp: float = 0.0
+    timestamp: float | None = None
 
 
 class Metadata(msgspec.Struct, tag="Metadata", gc=False):
@@ -100,25 +161,42 @@ Message = Results | UtteranceEnd | SpeechStarted | Metadata | Error | Unknown
 
 _known = msgspec.json.Decoder(Results | UtteranceEnd | SpeechStarted | Metadata | Error)
 _type = msgspec.json.Decoder(Unknown)
-# What msgspec raises at text from anywhere: bad Unicode and deep nesting have errors of their own.
-_UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
-_KNOWN_TYPES = frozenset({"Results", "UtteranceEnd", "SpeechStarted", "Metadata", "Error"})
+_KINDS: Mapping[str, type[Results | UtteranceEnd | SpeechStarted | Metadata | Error]] = {
+    kind.__name__: kind for kind in (Results, UtteranceEnd, SpeechStarted, Metadata, Error)
+}
 
 
 def decode(data: str | bytes) -> Message:
     """Decode one server message; never raises, for nothing that a server says may end a call."""
     try:
         message: Message = _known.decode(data)
-    except _UNREADABLE as error:
-        return _unknown(data, str(error))
+    except UNREADABLE:
+        return _odd(data)
+    return _checked(message)
+
+
+def _checked(message: Message) -> Message:
     if isinstance(message, Results) and not math.isfinite(message.start + message.duration):
         return Unknown("Results", "the range is not a number")
     return message
 
 
-def _unknown(data: str | bytes, problem: str) -> Unknown:
+def _odd(data: str | bytes) -> Message:
+    """Decode one that is not quite as documented."""
     try:
         kind = _type.decode(data).type
-    except _UNREADABLE:
-        return Unknown("", problem)
-    return Unknown(kind, problem if kind in _KNOWN_TYPES else "")
+    except UNREADABLE:
+        pass
+    else:
+        if kind not in _KINDS:
+            return Unknown(kind[:MAX_TYPE], "" if kind else "no type")
+    kind = ""
+    try:
+        found = document(data)
+        named = found.get("type")
+        kind = named[:MAX_TYPE] if isinstance(named, str) else ""
+        if kind not in _KINDS:
+            return Unknown(kind.encode(errors="replace").decode(), "" if kind else "no type")
+        return _checked(salvage(_KINDS[kind], found))
+    except Unusable as problem:
+        return Unknown(kind, str(problem))

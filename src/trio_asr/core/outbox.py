@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from trio_asr.core.recent import Recent
 
 MAX_WRITES = 64  # per commit, so that no call keeps Redis busy for long
-PASSING = ("utterance_end", "connection_opened", "connection_closed")  # events that nobody misses in a gap
+# Events that nobody misses in a gap.
+PASSING = (
+    "utterance_end", "speech_started", "search", "rate_changing", "connection_opened", "connection_closed",
+)  # fmt: skip
 
 
 class Topics(NamedTuple):
@@ -51,6 +54,11 @@ class Transcript(msgspec.Struct, gc=False):
     request_id: str
     words: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     trace_id: str | msgspec.UnsetType = msgspec.UNSET
+    # Only there where an option of the provider asks for them and there are any.
+    speaker: int | msgspec.UnsetType = msgspec.UNSET
+    languages: list[str] | msgspec.UnsetType = msgspec.UNSET
+    entities: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    search: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Item(NamedTuple):

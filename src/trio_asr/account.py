@@ -1,0 +1,140 @@
+"""What is counted and logged of one call's connections: beginnings and ends, what they carry and bring."""
+
+from __future__ import annotations
+
+import time
+
+import trio
+
+from trio_asr import logs
+from trio_asr.conversation import Ending, Why
+from trio_asr.core.call import Call
+from trio_asr.core.hearing import Heard
+from trio_asr.core.messages import Error, Message, Results, Unknown
+from trio_asr.core.timeline import Chunk
+from trio_asr.provider import ConnectFailed
+from trio_asr.services import Services
+
+LOG_S = 10.0  # between two lines of a call on messages that could not be used, or that complain
+TIMEOUT = 1011
+
+
+class Account:
+    """The connections of one call."""
+
+    def __init__(self, call: Call, services: Services, log: logs.Logger) -> None:
+        self.chunks = 0  # messages of audio, on all connections
+        self.began: float | None = None  # when the first frame came
+        self.last_error = ""
+        self._call, self._services, self._log = call, services, log
+        self._chunks_on_link = 0
+        self._answered = False
+        self._unusable_log, self._complaint_log = logs.Rate(LOG_S), logs.Rate(LOG_S)
+
+    def announce(self, attempts: int) -> None:
+        """Say that a connection is to be made, after so many attempts that failed."""
+        if self._call.connection == 0 and attempts == 0:
+            self._log.info(f"Creating new connection for {self._call.id}")
+        else:
+            self._log.info(
+                f"Reconnecting {self._call.id}",
+                connection=self._call.connection + 1,
+                attempt=attempts,
+                unfinalized_ms=round(self._call.unfinalized_s() * 1000),
+            )
+
+    def failed(self, failure: ConnectFailed) -> None:
+        """Say that none came about."""
+        self.last_error = f"{failure.status or 'no answer'}: {failure.reason}"
+        self._log.warning(
+            "Connection refused" if failure.status else "Connection failed",
+            status=failure.status,
+            reason=failure.reason,
+            request_id=failure.request_id,
+        )
+
+    def opened(self, number: int, request_id: str) -> None:
+        """Say that one did."""
+        self._chunks_on_link = 0
+        self._log.info("Connection opened", connection=number, request_id=request_id)
+
+    def closed(self, number: int, ending: Ending) -> None:
+        """Say that it is over."""
+        metrics = self._services.metrics
+        metrics.connections_closed(ending.code).inc()
+        fields = {"connection": number, "code": ending.code, "reason": ending.reason, "why": ending.why.value}
+        if ending.why is Why.DONE:
+            self._log.info("Connection closed", **fields)
+            return
+        metrics.failed("connection", time.time())
+        self.last_error = f"{ending.code}: {ending.reason or ending.why.value}"
+        if ending.code == TIMEOUT:
+            metrics.connection_timeouts.inc()
+            self._log.warning("Connection closed due to timeout (1011)", **fields)
+        elif ending.why is Why.DROPPED:
+            self._log.warning("Connection dropped", **fields)
+        else:
+            self._log.warning("Timeout waiting for transcript", **fields)
+
+    def rate_changes(self, rate: int) -> None:
+        """Say that the sample rate changes faster than connections can be made."""
+        self._log.warning("The sample rate keeps changing: each change takes a connection", sample_rate=rate)
+
+    def gave_up(self, seconds: float, reason: str) -> None:
+        """Say that audio was given up."""
+        self._log.error("Audio given up", reason=reason, seconds=round(seconds, 3))
+
+    def bug(self, error: Exception) -> None:
+        """Take note of an error in our handling of a message."""
+        self._services.internal.caught("message", error, **self._call.names)
+
+    def sent(self, chunk: Chunk, now: float) -> None:
+        """Count a chunk that has left."""
+        metrics = self._services.metrics
+        rate = self._call.timeline.rate_at(chunk.start)
+        metrics.sent((chunk.end - chunk.start) / rate, now - chunk.due)
+        self.chunks += 1
+        self._chunks_on_link += 1
+        if self._chunks_on_link > 1:
+            metrics.connections_reused.inc()
+        if self.chunks <= 2 or logs.debugging():
+            self._say_sent(chunk)
+
+    def _say_sent(self, chunk: Chunk) -> None:
+        """Say it at INFO the first time in a call, at DEBUG after."""
+        say = self._log.info if self.chunks == 1 else self._log.debug
+        say("Sending audio chunk", bytes=len(chunk.pcm))
+        if self._chunks_on_link > 1:
+            say = self._log.info if self.chunks == 2 else self._log.debug
+            say(f"Reusing existing connection for {self._call.id}")
+
+    def heard(self, message: Message, heard: Heard) -> None:
+        """Count a message, and what it turned out to be."""
+        if isinstance(message, Results):
+            self._results(heard)
+        elif isinstance(message, Error):
+            self._services.metrics.failed("provider", time.time())
+            if self._complaint_log.allow(trio.current_time()):
+                self._log.warning(
+                    "Deepgram complains", variant=message.variant, description=message.description,
+                    suppressed=self._complaint_log.skipped,
+                )  # fmt: skip
+        elif isinstance(message, Unknown) and message.problem:
+            self._services.metrics.messages_unusable.inc()
+            if self._unusable_log.allow(trio.current_time()):
+                self._log.warning(
+                    "Message could not be used", type=message.type, problem=message.problem,
+                    suppressed=self._unusable_log.skipped,
+                )  # fmt: skip
+        elif isinstance(message, Unknown):
+            self._log.debug("Message not understood", type=message.type)
+
+    def _results(self, heard: Heard) -> None:
+        metrics = self._services.metrics
+        metrics.transcripts_received.inc()
+        if heard is Heard.REPEAT:
+            metrics.duplicates_dropped.inc()
+        elif not self._answered:  # also without words: callers may be silent
+            self._answered = True
+            if self.began is not None:
+                metrics.first_partial_latency.observe(trio.current_time() - self.began)

@@ -1,0 +1,181 @@
+"""The provider's answer to a handshake: the 101 that begins a connection, a refusal, or neither.
+
+RFC 6455, section 4.1, says what a client must check. Everything is bounded: what a peer, or a proxy in
+between, answers may be of any size and shape, or never end.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import NamedTuple, NoReturn
+from urllib.parse import urlsplit
+
+import h11
+import msgspec
+
+MAX_HEAD = 32 * 1024  # bytes of status line and headers; Deepgram's have 500
+MAX_ANSWER = 96 * 1024  # bytes of all of it, with what comes before the answer proper
+MAX_BODY = 16 * 1024  # bytes of a refusal that are read for its reason; Deepgram's have 150
+MAX_REASON = 1024  # characters taken out of it
+CLOSED_EARLY = "the connection was closed before the handshake was answered"
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+# What was asked, as far as it decides how the answer is read.
+_ASKED = [("Host", "x"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Refused(Exception):
+    """An answer that is no connection. `status` is None where there is none, 101 where the rest is wrong."""
+
+    def __init__(self, status: int | None, reason: str, request_id: str = "") -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.request_id = request_id
+
+
+class Accepted(NamedTuple):
+    """A connection: its headers, and what came after them."""
+
+    headers: Headers
+    rest: bytes
+
+
+class Answer:
+    """Takes the answer piece by piece. `key` is the Sec-WebSocket-Key that was sent."""
+
+    def __init__(self, key: bytes) -> None:
+        self._expected = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self._http.send(h11.Request(method="GET", target="/", headers=_ASKED))
+        self._http.send(h11.EndOfMessage())
+        self._received = 0
+        self._refusal: h11.Response | None = None
+        self._body = b""
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is a refusal already, of which some may be still to come."""
+        return self._refusal is not None
+
+    def take(self, data: bytes | bytearray) -> Accepted | None:
+        """Take what came, nothing for the end; return the connection, None if more must come.
+
+        Raises:
+            Refused: there will be none.
+        """
+        self._received += len(data)
+        if self._received > MAX_ANSWER:
+            self._give_up("an answer that does not end")
+        try:
+            self._http.receive_data(bytes(data))
+            accepted = self._read()
+        except h11.RemoteProtocolError as error:
+            self._give_up(str(error) if data else "")
+        if not data:
+            self._give_up("")
+        return accepted
+
+    def _read(self) -> Accepted | None:
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.InformationalResponse):
+                if event.status_code == 101:
+                    return self._accepted(event)
+            elif isinstance(event, h11.Response):
+                self._refusal = event
+            elif isinstance(event, h11.Data):
+                self._body += bytes(event.data)[: MAX_BODY - len(self._body)]
+                if len(self._body) >= MAX_BODY:
+                    raise self.refusal()
+            elif isinstance(event, h11.EndOfMessage):
+                raise self.refusal()
+            else:
+                return None
+
+    def refusal(self) -> Refused:
+        """Return the refusal, with as much of its body as has come."""
+        if self._refusal is None:
+            return Refused(None, "no answer")
+        status, headers = self._refusal.status_code, list(self._refusal.headers)
+        reason = header(headers, b"dg-error") or _body_message(self._body)
+        if not reason and 300 <= status < 400:
+            reason = f"it redirects to {_place(header(headers, b'location'))}"
+        elif status < 300:
+            reason = f"it answers as a web page does, not as a WebSocket: {reason}".rstrip(": ")
+        return Refused(status, reason[:MAX_REASON], header(headers, b"dg-request-id"))
+
+    def _give_up(self, problem: str) -> NoReturn:
+        """Go by what there is; `problem` is "" if the connection was closed."""
+        if self._refusal is not None:
+            raise self.refusal()
+        if not problem:
+            raise Refused(None, CLOSED_EARLY)
+        raise Refused(None, f"the answer breaks the protocol: {problem}"[:MAX_REASON])
+
+    def _accepted(self, event: h11.InformationalResponse) -> Accepted:
+        headers = list(event.headers)
+        if problem := self._wrong(headers):
+            raise Refused(
+                101,
+                f"the handshake breaks the protocol: {problem}"[:MAX_REASON],
+                header(headers, b"dg-request-id"),
+            )
+        return Accepted(headers, self._http.trailing_data[0])
+
+    def _wrong(self, headers: Headers) -> str:
+        """Return what is wrong with a 101, "" if nothing is."""
+        upgrade, accept = header(headers, b"upgrade"), header(headers, b"sec-websocket-accept")
+        connection = {token.strip().lower() for token in header(headers, b"connection").split(",")}
+        if upgrade.lower() != "websocket":
+            return "no 'Upgrade: websocket'"
+        if "upgrade" not in connection:
+            return "no 'Connection: Upgrade'"
+        if not accept:
+            return "no Sec-WebSocket-Accept"
+        if accept != self._expected.decode():
+            return "a wrong Sec-WebSocket-Accept"
+        for name in (b"sec-websocket-extensions", b"sec-websocket-protocol"):
+            if value := header(headers, name):
+                return f"{name.decode()} '{value}', which was not asked for"
+        return ""
+
+
+def switching(headers: Headers) -> bytes:
+    """Return the head of a 101 that says what has been checked, and nothing else."""
+    kept = b"".join(
+        name + b": " + value + b"\r\n"
+        for name, value in headers
+        if name in (b"upgrade", b"connection", b"sec-websocket-accept")
+    )
+    return b"HTTP/1.1 101 Switching Protocols\r\n" + kept + b"\r\n"
+
+
+def header(headers: Headers, name: bytes) -> str:
+    """Return a header's value, all of them if it stands there more than once, "" if it does not."""
+    return ", ".join(bytes(value).decode("latin-1") for key, value in headers if key == name)
+
+
+def _place(url: str) -> str:
+    """Return where a URL leads, without what may be secret in it."""
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        return "nowhere"
+    return f"{split.scheme}://{split.hostname}{split.path}" if split.hostname else split.path or "nowhere"
+
+
+def _body_message(body: bytes) -> str:
+    """Return what a refusal's JSON body says (two shapes are documented), else its beginning."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        document = None
+    if isinstance(document, dict):
+        for name in ("err_msg", "message", "details", "err_code", "error_code"):
+            if isinstance(document.get(name), str) and document[name]:
+                return str(document[name])
+    return body[:200].decode("utf-8", "replace")

@@ -1,0 +1,142 @@
+"""How what was recognised is told: text, words, entities and search hits, with times on the call's timeline.
+
+Of a result that straddles what was said already, only what was said from there on is told. It is cut out of
+the provider's own text, for not every language puts blanks between its words.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from trio_asr.core.clock import ClockMap
+from trio_asr.core.messages import Alternative, Entity, Results, Search, Word
+from trio_asr.core.timeline import Timeline
+
+Described = dict[str, Any]
+
+
+class Said(NamedTuple):
+    """What counts of a result."""
+
+    text: str
+    confidence: float | None
+    words: list[Word]
+    more: Described  # of speaker, languages, entities, search: what there is
+
+
+class Teller:
+    """Tells what one connection heard."""
+
+    def __init__(self, timeline: Timeline, clock: ClockMap) -> None:
+        self._timeline, self._clock = timeline, clock
+
+    def said(self, message: Results, cut: int | None) -> Said:
+        """Return what was said from timeline sample `cut` on (None: all).
+
+        Text without words cannot be cut; said twice is then better than not at all.
+        """
+        best, words = message.best, message.best.words
+        text = best.transcript.strip()
+        if cut is not None and words:
+            kept = [self._since(word.middle, cut) for word in words]
+            text = _cut_text(text, words, kept)
+            words = [word for word, keep in zip(words, kept, strict=True) if keep]
+        more: Described = {}
+        speaker = words[0].speaker if words else None
+        if speaker is not None and all(word.speaker == speaker for word in words):
+            more["speaker"] = speaker
+        if best.languages:
+            more["languages"] = best.languages
+        if found := best.entities or message.entities:
+            more |= _some(entities=self._entities(found, best, cut))
+        if message.channel.search:
+            more |= _some(search=self._search(message.channel.search, cut))
+        return Said(text, best.confidence, words, more)
+
+    def word(self, word: Word) -> Described:
+        """Describe one word."""
+        described: Described = {"word": word.text}
+        ms, sample = self._timeline.ms, self._clock.sample
+        if word.start is not None:
+            described["start_ms"] = ms(sample(word.start))
+        if word.end is not None:
+            described["end_ms"] = ms(sample(word.end))
+        if word.confidence is not None:
+            described["confidence"] = word.confidence
+        if word.speaker is not None:
+            described["speaker"] = word.speaker
+        if word.language is not None:
+            described["language"] = word.language
+        return described
+
+    def _since(self, middle: float | None, cut: int | None) -> bool:
+        """Say whether something was said from `cut` on; what has no time counts."""
+        return cut is None or middle is None or self._clock.sample(middle) >= cut
+
+    def _entities(self, entities: list[Entity], best: Alternative, cut: int | None) -> list[Described]:
+        described = []
+        for entity in entities:
+            first, after = entity.start_word, entity.end_word
+            start = end = None
+            if first is not None and after is not None and first < after <= len(best.words):
+                start, end = best.words[first].start, best.words[after - 1].end
+            if self._since(_middle(start, end), cut):
+                one = _there(
+                    label=entity.label,
+                    value=entity.value,
+                    raw_value=entity.raw_value,
+                    confidence=entity.confidence,
+                )
+                described.append(one | self._times(start, end))
+        return described
+
+    def _search(self, search: list[Search], cut: int | None) -> list[Described]:
+        described = []
+        for term in search:
+            hits = [
+                _there(confidence=hit.confidence, snippet=hit.snippet) | self._times(hit.start, hit.end)
+                for hit in term.hits
+                if self._since(_middle(hit.start, hit.end), cut)
+            ]
+            if hits:
+                described.append({"query": term.query, "hits": hits})
+        return described
+
+    def _times(self, start: float | None, end: float | None) -> Described:
+        timeline, clock = self._timeline, self._clock
+        times = {}
+        if start is not None:
+            times["start_ms"] = timeline.ms(clock.sample(start))
+        if end is not None:
+            times["end_ms"] = timeline.ms(clock.sample(end))
+        return times
+
+
+def _middle(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else (start + end) / 2
+
+
+def _some(**lists: list[Described]) -> Described:
+    return {name: found for name, found in lists.items() if found}
+
+
+def _there(**fields: Any) -> Described:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _cut_text(text: str, words: list[Word], kept: list[bool]) -> str:
+    """Return the words that are kept, with what stands between them and after the last of all."""
+    pieces: list[str] = []
+    at = 0
+    for word, keep in zip(words, kept, strict=True):
+        begin = text.find(word.text, at)
+        if begin < 0:  # the text is not made of the words as they are
+            apart = " " if any(map(str.isspace, text)) else ""
+            return apart.join(word.text for word, keep in zip(words, kept, strict=True) if keep).strip()
+        if keep:
+            pieces.append(text[at:begin] if pieces else "")
+            pieces.append(word.text)
+        at = begin + len(word.text)
+    if kept[-1]:
+        pieces.append(text[at:])
+    return "".join(pieces).strip()

@@ -1,0 +1,124 @@
+"""What a peer sends, frame by frame: how much of it there is, and whether it is a WebSocket at all.
+
+RFC 6455, section 5.2, is the format. A peer may send valid frames without a meaning as fast as the network
+takes them: pings that each want an answer, fragments of nothing. Each frame and each read costs the event
+loop time that belongs to all calls, so a connection has an allowance of them.
+"""
+
+from __future__ import annotations
+
+BURST = 1000  # frames and reads at once: the results of minutes of audio
+PER_S = 200.0  # frames and reads a second, on and on; a busy connection has 10
+MAX_FRAGMENTS = 512  # of one message
+_CONTINUATION, _CLOSE = 0, 8
+_KNOWN = frozenset({0, 1, 2, 8, 9, 10})
+ABNORMAL, TOO_BIG = 1006, 1009
+
+
+class Offence(Exception):
+    """What the peer did that ends the connection, and the close code that stands for it."""
+
+    def __init__(self, reason: str, code: int = ABNORMAL) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class Meter:
+    """Reads what one connection receives, and stops at what is too much."""
+
+    __slots__ = (
+        "_allowance",
+        "_at",
+        "_code",
+        "_fragments",
+        "_head",
+        "_left",
+        "_max_message",
+        "_size",
+        "close_code",
+    )
+
+    def __init__(self, max_message: int, now: float) -> None:
+        self.close_code: int | None = None  # of the close frame that came
+        self._max_message = max_message
+        self._allowance, self._at = float(BURST), now
+        self._head = b""  # of the frame that begins
+        self._left = 0  # bytes of its payload that are still to come
+        self._fragments = self._size = 0  # of the message that is not finished
+        self._code: bytes | None = None  # the beginning of a close frame's payload
+
+    def take(self, data: bytes | bytearray, now: float) -> None:
+        """Take what was received in one read.
+
+        Raises:
+            Offence: it is too much, or no frame; the rest was not looked at.
+        """
+        self._allowance = min(BURST, self._allowance + (now - self._at) * PER_S) - 1
+        self._at = now
+        at, end = 0, len(data)
+        while at < end:
+            if self._left:
+                step = min(self._left, end - at)
+                if self._code is not None:
+                    self._closing(bytes(data[at : at + step]))
+                self._left -= step
+                at += step
+                continue
+            size = self._frame(self._head + bytes(data[at : at + 10]))
+            if not size:
+                self._head += bytes(data[at:end])
+                return
+            at += size - len(self._head)
+            self._head = b""
+            self._allowance -= 1
+            if self._allowance < 0:
+                raise Offence(f"a flood: more than {PER_S:.0f} frames a second")
+        if self._allowance < 0:
+            raise Offence(f"a flood: more than {PER_S:.0f} reads a second")
+
+    def _frame(self, head: bytes) -> int:
+        """Begin a frame; return the size of its head, 0 if not all of that is there."""
+        if len(head) < 2:
+            return 0
+        length, size = head[1] & 0x7F, 2
+        if length > 125:
+            size = 4 if length == 126 else 10
+            if len(head) < size:
+                return 0
+            length = int.from_bytes(head[2:size], "big")
+        opcode, final = head[0] & 0x0F, bool(head[0] & 0x80)
+        if head[0] & 0x70 or opcode not in _KNOWN or head[1] & 0x80:
+            raise Offence("what it sends is no WebSocket frame")
+        if opcode >= _CLOSE:
+            self._control(opcode, length, final)
+        else:
+            self._part(opcode, length, final)
+        self._left = length
+        return size
+
+    def _control(self, opcode: int, length: int, final: bool) -> None:
+        if length > 125 or not final:
+            raise Offence("what it sends is no WebSocket frame")
+        if opcode == _CLOSE:
+            self._code = b""
+            self.close_code = 1005 if not length else None
+
+    def _part(self, opcode: int, length: int, final: bool) -> None:
+        if (opcode == _CONTINUATION) != (self._fragments > 0):
+            raise Offence("fragments of a message that do not belong together")
+        self._fragments += 1
+        self._size += length
+        if self._size > self._max_message:
+            raise Offence(f"a message of more than {self._max_message} bytes", TOO_BIG)
+        if self._fragments > MAX_FRAGMENTS:
+            raise Offence(f"a message in more than {MAX_FRAGMENTS} pieces")
+        if final:
+            self._fragments = self._size = 0
+
+    def _closing(self, payload: bytes) -> None:
+        code = self._code
+        if code is not None and len(code) < 2:
+            self._code = code = (code + payload)[:2]
+            if len(code) == 2:
+                self.close_code = int.from_bytes(code, "big")

@@ -1,0 +1,150 @@
+"""What is usable of a message that does not fit: an odd side field costs that field, not the message.
+
+Providers, proxies and compatible servers send `null` where a number belongs, `0.0` for an integer, `NaN`. A
+struct says in `ESSENTIAL` which of its fields it cannot do without; of all others, what does not fit is left
+out, and so is an element of a list.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from functools import cache
+from typing import Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+MAX_DEPTH = 16  # of what is looked at; real messages have 6
+MAX_NESTED = 64 * 1024  # characters in which nesting is looked for: more would hold up the calls beside it
+MAX_PIECES = 1000  # of a list are looked at one by one if it does not fit as it is; a final has 50 words
+MAX_LENIENT = 128 * 1024  # characters that are read generously; Deepgram's messages have 5,000
+MAX_DIGITS = 20  # longer integers mean nothing here, and take long to read
+# What the decoders raise at text from anywhere: bad Unicode, deep nesting and long numbers have errors of
+# their own.
+UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+# A string, or what opens or closes a level.
+_JOINTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Unusable(Exception):
+    """Something essential is not there as it must be."""
+
+
+def document(data: str | bytes) -> dict[str, Any]:
+    """Return a JSON object, also one that only a generous reader takes.
+
+    Raises:
+        Unusable: it is none.
+    """
+    found = _read(data)
+    if not isinstance(found, dict):
+        raise Unusable("no JSON object")
+    return found
+
+
+def _read(data: str | bytes) -> object:
+    try:
+        return msgspec.json.decode(data)
+    except UNREADABLE:
+        pass
+    if len(data) > MAX_LENIENT:
+        raise Unusable("no JSON, and long")
+    text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    try:
+        return json.loads(text, parse_int=_integer)  # takes NaN, 1e400, half a surrogate pair
+    except RecursionError:
+        if len(text) > MAX_NESTED:
+            raise Unusable("nested too deep") from None
+    except ValueError as error:
+        raise Unusable(str(error)) from None
+    try:
+        return json.loads(_shallow(text), parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise Unusable(str(error)) from None
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MAX_DIGITS else math.inf
+
+
+def _shallow(text: str) -> str:
+    """Return `text` with `null` in place of what is nested deeper than `MAX_DEPTH`."""
+    kept: list[str] = []
+    depth = at = 0
+    for joint in _JOINTS.finditer(text):
+        character = text[joint.start()]
+        if character in "[{":
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                kept += (text[at : joint.start()], "null")
+        elif character != '"':
+            if depth == MAX_DEPTH + 1:
+                at = joint.end()
+            depth -= 1
+    if depth <= MAX_DEPTH:
+        kept.append(text[at:])
+    return "".join(kept)
+
+
+def salvage(kind: type[T], value: object) -> T:
+    """Return a struct of what fits.
+
+    Raises:
+        Unusable: an essential field does not.
+    """
+    if not isinstance(value, dict):
+        raise Unusable(f"{kind.__name__} is no object")
+    essential: frozenset[str] = getattr(kind, "ESSENTIAL", frozenset())
+    fitting: dict[str, Any] = {}
+    for name, wanted in _fields(kind):
+        if name not in value:
+            continue
+        try:
+            fitting[name] = _fit(wanted, value[name])
+        except (Unusable, *UNREADABLE) as error:
+            if name in essential:
+                why = str(error) if isinstance(error, Unusable) else f"{name} does not fit"
+                raise Unusable(why) from None
+    return kind(**fitting)
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
+    return tuple((field.name, field.type) for field in msgspec.structs.fields(kind))
+
+
+def _fit(kind: Any, value: object) -> Any:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return salvage(kind, value)
+    if get_origin(kind) is list:
+        return _fit_list(get_args(kind)[0], value)
+    fitting = msgspec.convert(value, kind)
+    if isinstance(fitting, float) and not math.isfinite(fitting):
+        raise Unusable("not a number")
+    return _whole(fitting) if isinstance(fitting, str) else fitting
+
+
+def _fit_list(kind: Any, value: object) -> list[Any]:
+    """Return the elements that fit, of the first so many. The first must, if something of it is essential."""
+    if not isinstance(value, list):
+        raise Unusable("no list")
+    fitting = []
+    for number, element in enumerate(value[:MAX_PIECES]):
+        try:
+            fitting.append(_fit(kind, element))
+        except (Unusable, *UNREADABLE):
+            if number == 0 and hasattr(kind, "ESSENTIAL"):
+                raise
+    return fitting
+
+
+def _whole(text: str) -> str:
+    """Return a text that can be written: half a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

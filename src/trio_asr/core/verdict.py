@@ -1,0 +1,75 @@
+"""What the end of a connection says: when to make the next, and whether there is sense in it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+REJECTING = (1002, 1003, 1007, 1008)  # closes by which the provider says that it cannot use the audio
+HOPELESS = 2  # such closes without a final in between, and the audio is given up
+TAIL_S = 0.1  # so little audio left over after CloseStream is worth one more connection
+BRIEF_S = 2.0  # a connection that was of use for less than this served no call as it should be
+BRIEF = 3  # so many in a row may happen: a call that begins, or is put through
+
+
+class End(NamedTuple):
+    """How a connection ended: `asked` for by our CloseStream, `done` if that was answered in good order."""
+
+    code: int
+    asked: bool
+    done: bool
+    progressed: bool  # it finalized something
+    left_s: float  # audio that it was sent and did not finalize
+    lived_s: float
+
+
+class Verdict(NamedTuple):
+    """What follows: a pause or none, why audio is to be given up, whether brief connections are news."""
+
+    pause: bool
+    give_up: str = ""
+    brief: bool = False
+
+
+class Judge:
+    """Judges the connections of one call. Times in seconds."""
+
+    def __init__(self) -> None:
+        self._rejected = 0
+        self._tails = 0
+        self._brief = 0
+        self._fruitless_since: float | None = None
+
+    def ended(self, end: End, now: float, patience_s: float) -> Verdict:
+        """Draw the conclusions; audio that is closed on in good order without a word is kept `patience_s`."""
+        self._brief = self._brief + 1 if end.done and end.lived_s < BRIEF_S else 0
+        if end.progressed:
+            self._rejected = 0
+            self._fruitless_since = None
+        pause = not end.done or not end.progressed or self._brief > BRIEF
+        return Verdict(pause, self._hopeless(end, now, patience_s), brief=self._brief == BRIEF + 1)
+
+    @property
+    def restless(self) -> bool:
+        """Whether connections are made and done with in quick succession."""
+        return self._brief > BRIEF
+
+    def _hopeless(self, end: End, now: float, patience_s: float) -> str:
+        """Return why the audio that is left is to be given up, "" if it is not."""
+        self._tails = self._tails + 1 if end.asked and 0 < end.left_s < TAIL_S else 0
+        if self._tails > 1:
+            return self._give_up("unanswered")
+        if end.progressed or end.left_s <= 0:
+            return ""
+        if end.done:
+            if self._fruitless_since is None:
+                self._fruitless_since = now
+            return self._give_up("unanswered") if now - self._fruitless_since >= patience_s else ""
+        if end.code in REJECTING:
+            self._rejected += 1
+            return self._give_up("rejected") if self._rejected >= HOPELESS else ""
+        return ""
+
+    def _give_up(self, reason: str) -> str:
+        self._rejected = self._tails = 0
+        self._fruitless_since = None
+        return reason

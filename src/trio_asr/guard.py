@@ -1,0 +1,101 @@
+"""The gate between the network and the WebSocket library: only a sound handshake and sound frames pass.
+
+The library trusts its peer: it reads a refusal to its end whatever its size, answers each ping, and raises
+errors of the kind of a bug where the peer is at fault. So the answer to the handshake is read here, and the
+frames are counted.
+"""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from trio_asr.core.answer import Answer, Headers, switching
+from trio_asr.core.meter import Meter, Offence
+from trio_asr.stream import WatchedStream
+
+REFUSAL_S = 1.0  # a refusal is known by its head; so long is waited for what its body says of the reason
+_KEY = b"Sec-WebSocket-Key: "
+
+
+class GuardedStream(trio.abc.Stream):
+    """A stream on which a WebSocket client talks, from its request on."""
+
+    __slots__ = ("_answer", "_max_message", "_meter", "_rest", "_stream", "headers", "offence")
+
+    def __init__(self, stream: WatchedStream, max_message: int) -> None:
+        self.headers: Headers = []  # of the answer that began the connection
+        self.offence: Offence | None = None  # what ended it, if that was the peer's fault
+        self._stream = stream
+        self._max_message = max_message
+        self._answer: Answer | None = None
+        self._meter: Meter | None = None
+        self._rest = b""  # what came with the answer
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the close frame that came, None if none did."""
+        return None if self._meter is None else self._meter.close_code
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._answer is None:
+            key = bytes(data).partition(_KEY)[2].partition(b"\r\n")[0]
+            self._answer = Answer(key)
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Return what came.
+
+        Raises:
+            Refused: the handshake was not answered with a connection.
+            trio.BrokenResourceError: the connection is gone, or `offence` says why it has to go.
+        """
+        meter = self._meter
+        if meter is None:
+            return await self._handshake()
+        if self._rest:
+            data: bytes | bytearray = self._rest
+            self._rest = b""
+        else:
+            data = await self._stream.receive_some(max_bytes)
+        try:
+            meter.take(data, trio.current_time())
+        except Offence as offence:
+            self.offence = offence
+            raise trio.BrokenResourceError(offence.reason) from offence
+        return data
+
+    async def _handshake(self) -> bytes:
+        """Read the answer; return its head, with nothing in it that was not checked.
+
+        Raises:
+            Refused: there is no connection.
+        """
+        answer = self._answer
+        if answer is None:
+            raise trio.BrokenResourceError("nothing was asked")
+        accepted = None
+        with trio.CancelScope() as patience:
+            while accepted is None:
+                accepted = answer.take(await self._receive_answer())
+                if answer.refused and patience.deadline == math.inf:
+                    patience.deadline = trio.current_time() + REFUSAL_S
+        if accepted is None:
+            raise answer.refusal()
+        self.headers = accepted.headers
+        self._meter = Meter(self._max_message, trio.current_time())
+        self._rest = accepted.rest
+        return switching(accepted.headers)
+
+    async def _receive_answer(self) -> bytes | bytearray:
+        try:
+            return await self._stream.receive_some()
+        except trio.BrokenResourceError:
+            return b""  # what had come of it counts
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
