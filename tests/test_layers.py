@@ -13,7 +13,7 @@ SOURCE = Path(trio_asr.__file__).parent
 # From the bottom up. A module may import from its own layer and from those below.
 LAYERS = [
     {"background", "core", "early", "labels", "tallies", "machine", "waiting", "past"},
-    {"config", "deadlines", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
+    {"config", "deadlines", "families", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
     {"border", "bus", "guard", "places", "provider", "internal"},
     {"deepgram", "mock", "committer", "connections", "migration"},
     {"services", "conversation"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import deque
 
 import trio
 
@@ -25,6 +26,7 @@ class InternalErrors:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._log = logs.get("internal")
+        self._last: deque[BaseException] = deque(maxlen=1)
         self._rates: dict[str, logs.Rate] = {}  # one for each place in the code
 
     def caught(self, place: str, error: BaseException, **names: str) -> None:
@@ -32,6 +34,10 @@ class InternalErrors:
 
         The error's own words may quote what somebody said in a call, so only DEBUG has them.
         """
+        leaf = _leaf(error)
+        if leaf in self._last:
+            return  # on its way up it was caught before, where more was known of it
+        self._last.append(leaf)
         self._metrics.internal_errors(place).inc()
         self._metrics.failed("internal", time.time())
         rate = self._rates.setdefault(place, logs.Rate(LOG_S))
@@ -45,9 +51,14 @@ class InternalErrors:
 
 def where(error: BaseException) -> str:
     """Return where an error was raised: file, line and function, the innermost first; none of its words."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    frames = traceback.extract_tb(_leaf(error).__traceback__)[-FRAMES:]
     return " < ".join(
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames[::-1]
     )
+
+
+def _leaf(error: BaseException) -> BaseException:
+    """Return the first error in a group of a group: each nursery on its way has wrapped it once."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
