@@ -223,3 +223,10 @@ async def test_no_bytes_whatever_bring_the_server_down(seed: int, autojump_clock
                 await near.send_all(bytes([*head, 0, 0, 0, 0]) + body if chance.random() < 0.8 else body)
             await (near.send_eof() if chance.random() < 0.5 else near.aclose())
     assert settings.ledger.open == 0
+
+
+@pytest.mark.parametrize(
+    "target", ["//[", "/v1/listen?extra=sim_%0d%0aX:1&encoding=linear16", "/v1/listen?%ff"]
+)
+async def test_an_odd_target_is_refused_and_ends_nothing(target: str, autojump_clock: MockClock) -> None:
+    assert (await refused(SimulatorSettings(), target)).status_code in (400, 404)
