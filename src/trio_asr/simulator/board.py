@@ -45,7 +45,10 @@ class Board:
         return next((rule.faults for rule in self.rules if rule.applies(query)), self._always)
 
     def set(self, rule: Rule, most: int = 100) -> None:
-        """Add a rule, in place of one that matches the same. Raises ValueError if there are `most` already."""
+        """Add a rule, in place of one that matches the same.
+
+        Raises ValueError if there are `most` already.
+        """
         kept = [other for other in self.rules if dict(other.match) != dict(rule.match)]
         if len(kept) >= most:
             raise ValueError(f"there are {most} rules already")

@@ -114,7 +114,6 @@ async def serve_remote(
     remote: Remote, *, host: str, port: int, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Serve until cancelled; ``started`` gives the bound port. Raises OSError when it cannot be bound."""
-
     places = trio.Semaphore(_MAX_AT_ONCE)
 
     async def one(stream: trio.SocketStream) -> None:

@@ -1,7 +1,7 @@
 """One HTTP request to the control API: read within bounds, and let in only from this machine's own programs.
 
 A page in a browser on this machine could reach it too, by a foreign origin or by a name of its own that it
-points to 127.0.0.1. So a request has to ask for a loopback name, and to come from no page but one of that name.
+points to 127.0.0.1. So a request has to ask for a loopback name, and to come from no page of another one.
 """
 
 from __future__ import annotations
