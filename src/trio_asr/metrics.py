@@ -139,6 +139,9 @@ class Metrics:
         self.errors = bound(errors, ERRORS)
         internal = self._family("asr_internal_errors", "Bugs that were caught, by place.", "place")
         self.internal_errors = bound(internal, PLACES)
+        self.http_turned_away = self._counter(
+            "asr_http_connections_turned_away", "HTTP connections closed for want of a place."
+        )
         # The text of an error may quote a URL or a message, so the label says the kind only.
         self._last_error = self._gauge("asr_last_error_info", "The kind of the last error; 1.", "kind")
         self._last_error_time = self._gauge(

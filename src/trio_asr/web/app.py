@@ -15,7 +15,6 @@ from werkzeug.routing import MapAdapter
 from trio_asr.config import Config
 from trio_asr.internal import InternalErrors
 from trio_asr.metrics import CONTENT_TYPE, Metrics
-from trio_asr.tallies import PlainCounter
 from trio_asr.web.access import Guard
 from trio_asr.web.live import Live
 from trio_asr.web.pages import SECURITY_HEADERS, Pages
@@ -33,11 +32,7 @@ class App(QuartTrio):
     def __init__(self, metrics: Metrics) -> None:
         super().__init__("trio_asr.web", static_folder=None)
         self.internal = InternalErrors(metrics)
-        self.turned_away = PlainCounter(
-            "asr_http_connections_turned_away",
-            "HTTP connections closed for want of a place.",
-            metrics.registry,
-        )
+        self.turned_away = metrics.http_turned_away
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
         """Find the page by its path alone: a Host header may hold anything, and no page depends on it."""
