@@ -7,9 +7,12 @@ by coverage, and by `tests/test_fuzz.py` under hypothesis, so that every run of 
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 
 import msgspec
+from fuzz import peers
 
+from trio_asr.core import checkpoint as checkpoints
 from trio_asr.core import entries, frames, messages
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.checkpoint import Outcome, Stored, encode
@@ -117,4 +120,48 @@ def entry_id_target(data: bytes) -> None:
     assert entries.key(entries.earlier(entry, 5000)) <= entries.key(entry)
 
 
-TARGETS = {"frames": frame_target, "messages": message_target, "entry_ids": entry_id_target}
+def end_target(data: bytes) -> None:
+    """One entry of the stream of ends, as its one field and as all its fields; a call takes what is one."""
+    for fields in ([b"data", data], data.split(PIECE)):
+        try:
+            end = decode_end(fields)
+        except Junk as junk:
+            letter = dead_letter("call_end", "1-1", fields, junk.kind, str(junk))
+            encode(msgspec.structs.asdict(letter))
+            assert len(letter.data) <= 4096
+        else:
+            frames.check_id(end.interaction_id)
+            call = _call()
+            call.end("1-1", end.reason)
+            _drained(call.outbox)
+
+
+def checkpoint_target(data: bytes) -> None:
+    """What is stored of a call, or of the reader: unreadable in one way, or fit to go on from."""
+    unreadable = getattr(checkpoints, "Unreadable", msgspec.MsgspecError)
+    with suppress(unreadable):
+        checkpoints.decode_reader(data)
+    try:
+        checkpoint = checkpoints.decode_checkpoint(data)
+    except unreadable:
+        return
+    place = checkpoint.place
+    assert 0 <= place.rate_from <= place.finalized
+    assert 2 * place.finalized <= place.at
+    entries.key(place.entry)
+    call = Call(Outbox("c", Topics("transcript.c", "asr_events", 1000), Stored(1, data)), Bounds(1000, 120.0))
+    after = entries.id_of(entries.key(place.entry) + 1)
+    call.receive([Frame("c", bytes(320), RATE, 1, 20, "tenant", entry=after)])
+    assert place.finalized <= call.timeline.finalized <= call.timeline.received
+    _drained(call.outbox)
+
+
+TARGETS = {
+    "frames": frame_target,
+    "ends": end_target,
+    "messages": message_target,
+    "checkpoints": checkpoint_target,
+    "entry_ids": entry_id_target,
+    "handshakes": peers.handshake_target,
+    "http": peers.http_target,
+}

@@ -85,6 +85,12 @@ async def serve(
             listener.socket.close()
 
 
+async def answer_one(app: App, stream: trio.SocketStream) -> None:
+    """Answer requests on one connection, until it ends."""
+    connection = Connection(stream, _patient(app), _settings(), app.internal)
+    await connection.run(WorkerContext(None), Pace())
+
+
 def raise_file_limit() -> int:
     """Let the process open as many files as it may; return how many those are.
 
