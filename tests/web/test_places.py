@@ -66,6 +66,18 @@ def test_the_last_files_are_for_calls() -> None:
     assert Places(8).most == ALWAYS
 
 
+def test_who_was_answered_goes_before_who_was_not() -> None:
+    """A request that waits for its turn keeps its place, but for one whose sender has had answers."""
+    room, taken = filled(["192.0.2.1"] * MAX_PER_PEER)
+    for place in taken:
+        place.asked = True
+    assert room.enter(Place("192.0.2.1", 99.0), 60) is None
+    taken[7].answered, taken[8].answered = 5, 6
+    last = Place("192.0.2.1", 99.0)
+    assert room.enter(last, 60) == [taken[8]]
+    assert room.enter(Place("192.0.2.1", 100.0), 60) == [last]  # it has sent nothing yet
+
+
 @given(st.lists(st.tuples(st.sampled_from(["127.0.0.1", "10.0.0.1", "10.0.0.2", "odd"]), st.booleans())))
 def test_the_bounds_hold_whoever_comes(newcomers: list[tuple[str, bool]]) -> None:
     room, inside = Places(24), set[Place]()

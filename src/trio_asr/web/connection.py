@@ -75,7 +75,7 @@ class Connection:
                 wrapped, self._settings, context, tasks, ConnectionState({}), False, self.client,
                 self._server, self._handle,
             )  # fmt: skip
-            protocol.pace, protocol.asked = pace, self._asked
+            protocol.pace, protocol.asked, protocol.begins = pace, self._asked, self._begins
             await self._read(protocol)
             # What is in progress learns that nobody listens, and ends.
             self._scope.deadline = trio.current_time() + SEND_S
@@ -106,11 +106,17 @@ class Connection:
 
     def _wait(self) -> None:
         """From now on the peer owes a request."""
+        self.place.answered += self.place.asked
+        self.place.asked = False
         self.place.waiting = trio.current_time()
         self._scope.deadline = self.place.waiting + REQUEST_S
 
     def _asked(self) -> None:
-        """A request is there, and it is its turn."""
+        """A request is there, and waits for its turn."""
+        self.place.asked = True
+
+    def _begins(self) -> None:
+        """It is its turn."""
         self.place.waiting = None
 
     async def _close(self) -> None:
@@ -138,6 +144,7 @@ class _Http11(H11Protocol):
 
     pace: Pace
     asked: Callable[[], None]
+    begins: Callable[[], None]
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Change to no other protocol; whoever offers one is answered in this."""
@@ -148,8 +155,9 @@ class _Http11(H11Protocol):
         elif not request.target.startswith(b"/"):
             await self._refuse(400)
         else:
-            await trio.sleep_until(self.pace.turn(trio.current_time()))
             self.asked()
+            await trio.sleep_until(self.pace.turn(trio.current_time()))
+            self.begins()
             await super()._create_stream(_without_upgrade(request))
 
     async def _refuse(self, status: int) -> None:

@@ -1,8 +1,8 @@
 """Who may be connected, and how often the pages are made. Pure: the caller brings the time.
 
 The pages are for a scraper, a probe and some who watch; the process is for calls. So connections have a bound
-in all and one per address, and a newcomer always finds a place: that of whoever has been waiting longest with
-its request. Only those who are being answered are left in peace.
+in all and one per address, and a newcomer finds a place: that of whoever has owed its request the longest,
+else that of whoever was answered most. Who waits for a first answer, or is being answered, is left in peace.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ PER_SECOND = 100.0
 
 @dataclass(eq=False)
 class Place:
-    """One connection's place. `waiting` is since when its peer owes a request; None while one is answered."""
+    """One connection's place. `waiting` is since when nothing is answered on it; None while something is.
+
+    `asked`: a request is there and waits for its turn. `answered`: how many there were before.
+    """
 
     peer: str
     waiting: float | None
+    asked: bool = False
+    answered: int = 0
 
     @property
     def is_local(self) -> bool:
@@ -73,18 +78,21 @@ class Places:
         self._taken.pop(place, None)
 
     def _victim(self, newcomer: Place, peers: Counter[str]) -> Place | None:
-        """Who has waited longest: of the newcomer's kind if those are too many, else of the largest crowd.
+        """Who goes: of the newcomer's own kind if those are too many, else of the largest crowd.
 
         Others never push out who is on this machine.
         """
-        waiting = [one for one in self._taken if one.waiting is not None]
+        waiting = [one for one in self._taken if one.waiting is not None and (one.answered or not one.asked)]
         if peers[newcomer.peer] >= MAX_PER_PEER:
             waiting = [one for one in waiting if one.peer == newcomer.peer]
         elif not newcomer.is_local:
             waiting = [one for one in waiting if not one.is_local]
-        return min(
-            waiting, key=lambda one: (one.is_local, -peers[one.peer], one.waiting or 0.0), default=None
-        )
+        return min(waiting, key=lambda one: _rank(one, peers), default=None)
+
+
+def _rank(place: Place, peers: Counter[str]) -> tuple[bool, int, bool, int, float]:
+    """Whose place is given up first."""
+    return place.is_local, -peers[place.peer], place.asked, -place.answered, place.waiting or 0.0
 
 
 class Pace:

@@ -199,6 +199,7 @@ FLOOD = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9) + (b"\0\0\x08\x06" + bytes(13)) * 1000,
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nConnection: Upgrade\r\n\r\n",
 )
+FLOODER = "127.0.0.2"
 NEW = FedCall("new", 78, 8.0, begin_s=8.0)
 
 
@@ -219,7 +220,7 @@ async def _flood_pages(stage: Stage) -> None:
 async def _hold(port: int, data: bytes) -> None:
     while True:
         with suppress(OSError, trio.BrokenResourceError):
-            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            async with await trio.open_tcp_stream("127.0.0.1", port, local_address=FLOODER) as stream:
                 await stream.send_all(data)
                 while await stream.receive_some():
                     pass
