@@ -98,9 +98,9 @@ def _behind_alone(finding: Finding) -> list[str]:
 async def _large(stage: Stage) -> None:
     """Add entries that only a patient decoder reads, each near the largest that there may be."""
     await stage.at(START_S)
-    padding, deep = "x" * LARGE_BYTES, '{"a":' * 300 + "1" + "}" * 300
+    many = ",".join(['{"a":1}'] * (LARGE_BYTES // 8))
     audio = base64.b64encode(bytes(320)).decode()
-    odd = f'{{"interaction_id":"odd","seq":" 5","audio":"{audio}","x":"{padding}","y":{deep}}}'
+    odd = f'{{"interaction_id":"odd","seq":" 5","audio":"{audio}","x":[{many}]}}'
     await stage.commands([("XADD", "audio_stream", "*", "data", odd)] * LARGE)
     stage.over()
     await trio.sleep(5)
