@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
 DIGITS = b"9" * 5000
+#: A whole worker for each example takes its time.
+UNHEALTHY = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large)
 
 
 def nested(depth: int, inner: bytes = b"1", opening: bytes = b'{"a":', closing: bytes = b"}") -> bytes:

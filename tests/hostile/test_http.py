@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.hostile import junk
 from tests.hostile.house import MemorySide, house
 
 from trio_asr.tools.children import get
@@ -63,7 +64,7 @@ async def test_floods(name: str) -> None:
         nursery.cancel_scope.cancel()
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=junk.UNHEALTHY)
 @given(
     st.lists(
         st.one_of(st.binary(max_size=100), st.sampled_from(list(SENT.values()))), min_size=5, max_size=40

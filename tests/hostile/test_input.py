@@ -9,14 +9,14 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.hostile import house as houses
 from tests.hostile import junk
 from tests.hostile.house import AUDIO, DEAD, ENDS, House, MemorySide, Producer, house
 from trio.testing import MockClock
 
-BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=junk.UNHEALTHY)
 FINAL_S = 3.0  # between two finals of a call that speaks: its segments are 1 s
 
 LITERAL = [

@@ -14,13 +14,13 @@ from functools import partial
 import msgspec
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.hostile import junk
 from tests.hostile.house import PEER_RATE, House, MemorySide, Peer, house
 from trio.testing import MockClock
 
-BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=junk.UNHEALTHY)
 SECONDS = 3.0
 # Dials of the hostile call until it is left alone: there is a backoff between them.
 MOST_DIALS = 25

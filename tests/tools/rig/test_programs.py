@@ -111,7 +111,8 @@ async def test_a_log_that_nobody_reads_holds_up_who_writes_it(tmp_path: Path) ->
 
 
 async def test_it_may_have_few_files(tmp_path: Path) -> None:
-    code = "import resource, signal; print('may have', resource.getrlimit(resource.RLIMIT_NOFILE)); signal.pause()"
+    says = "print('may have', resource.getrlimit(resource.RLIMIT_NOFILE))"
+    code = f"import resource, signal; {says}; signal.pause()"
     one = program(tmp_path, code)
     one.most_files = 100
     await one.start()
