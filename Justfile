@@ -76,7 +76,7 @@ load *ARGS:
 bench *ARGS:
     {{bin}}/python bench/compare.py {{ARGS}}
 
-# Fuzz a decoder (frames, messages, entry_ids, answers, wire) for some seconds; needs `pip install atheris`
+# Fuzz a target (frames, ends, messages, checkpoints, handshakes, http, ...) for some seconds; needs `pip install atheris`
 fuzz TARGET="frames" SECONDS="120" *ARGS:
     {{bin}}/python fuzz/run.py {{TARGET}} -max_total_time={{SECONDS}} {{ARGS}}
 

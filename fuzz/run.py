@@ -19,7 +19,8 @@ def main() -> None:
     except ImportError:
         sys.exit("fuzz: atheris is not installed: pip install atheris")
     sys.path[:0] = [str(HERE.parent), str(HERE.parent / "src")]
-    with atheris.instrument_imports(include=["trio_asr.core", "trio_asr.config", "tomllib"]):
+    targets = ["trio_asr.core", "trio_asr.config", "trio_asr.web", "trio_asr.deepgram", "tomllib"]
+    with atheris.instrument_imports(include=targets):
         from fuzz.targets import TARGETS  # noqa: PLC0415
 
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:

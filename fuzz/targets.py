@@ -10,16 +10,19 @@ import atexit
 import base64
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 import redis
 import wsproto.events
+from fuzz import peers
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 
 from trio_asr.config import ConfigError, DeepgramConfig, Secret, load
 from trio_asr.config_command import report
+from trio_asr.core import checkpoint as checkpoints
 from trio_asr.core import entries, frames, messages
 from trio_asr.core.answer import MAX_REASON, Answer, Refused
 from trio_asr.core.call import Bounds, Call
@@ -213,11 +216,51 @@ def redis_url(url: str) -> bool:
     return redis.ConnectionPool.from_url(url).make_connection() is not None
 
 
+def end_target(data: bytes) -> None:
+    """One entry of the stream of ends, as its one field and as all its fields; a call takes what is one."""
+    for fields in ([b"data", data], data.split(PIECE)):
+        try:
+            end = decode_end(fields)
+        except Junk as junk:
+            letter = dead_letter("call_end", "1-1", fields, junk.kind, str(junk))
+            encode(msgspec.structs.asdict(letter))
+            assert len(letter.data) <= 4096
+        else:
+            frames.check_id(end.interaction_id)
+            call = _call()
+            call.end("1-1", end.reason)
+            _drained(call.outbox)
+
+
+def checkpoint_target(data: bytes) -> None:
+    """What is stored of a call, or of the reader: unreadable in one way, or fit to go on from."""
+    unreadable = checkpoints.Unreadable
+    with suppress(unreadable):
+        checkpoints.decode_reader(data)
+    try:
+        checkpoint = checkpoints.decode_checkpoint(data)
+    except unreadable:
+        return
+    place = checkpoint.place
+    assert 0 <= place.rate_from <= place.finalized
+    assert 2 * place.finalized <= place.at
+    entries.key(place.entry)
+    call = Call(Outbox("c", Topics("transcript.c", "asr_events", 1000), Stored(1, data)), Bounds(1000, 120.0))
+    after = entries.id_of(entries.key(place.entry) + 1)
+    call.receive([Frame("c", bytes(320), RATE, 1, 20, "tenant", entry=after)])
+    assert place.finalized <= call.timeline.finalized <= call.timeline.received
+    _drained(call.outbox)
+
+
 TARGETS = {
     "frames": frame_target,
+    "ends": end_target,
     "messages": message_target,
+    "checkpoints": checkpoint_target,
     "entry_ids": entry_id_target,
-    "config": config_target,
     "answers": answer_target,
     "wire": wire_target,
+    "config": config_target,
+    "handshakes": peers.handshake_target,
+    "http": peers.http_target,
 }

@@ -41,6 +41,30 @@ def test_frames(data: bytes) -> None:
     TARGETS["frames"](data)
 
 
+@given(inputs("ends"))
+@settings(deadline=None)
+def test_ends(data: bytes) -> None:
+    TARGETS["ends"](data)
+
+
+@given(inputs("checkpoints"))
+@settings(deadline=None)
+def test_checkpoints(data: bytes) -> None:
+    TARGETS["checkpoints"](data)
+
+
+@given(inputs("handshakes"))
+@settings(deadline=None, max_examples=50)
+def test_handshakes(data: bytes) -> None:
+    TARGETS["handshakes"](data)
+
+
+@given(inputs("http"))
+@settings(deadline=None, max_examples=50)
+def test_http(data: bytes) -> None:
+    TARGETS["http"](data)
+
+
 @given(inputs("messages"))
 @settings(deadline=None)
 def test_messages(data: bytes) -> None:

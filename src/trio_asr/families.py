@@ -152,6 +152,9 @@ class Families:
             "asr_broken_states", "Stored states set aside because they make no sense.", "kind"
         )
         self.broken_states = bound(broken, STATES)
+        self.http_turned_away = self._counter(
+            "asr_http_connections_turned_away", "HTTP connections closed for want of a place."
+        )
         dropped = "Log lines dropped, because standard error was not read in time or could not be written."
         ReadCounter("asr_log_lines_dropped", dropped, self.registry, logs.dropped)
         # The text of an error may quote a URL or a message, so the label says the kind only.

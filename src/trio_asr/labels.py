@@ -12,7 +12,7 @@ DEAD_LETTERS = (
     "no_data", "too_large", "json", "interaction_id", "sample_rate", "encoding", "audio", "internal",
 )  # fmt: skip
 # Where a bug can be caught, so that it costs one entry, message, call or round.
-PLACES = ("entry", "message", "call", "commit", "bus", "housekeeping", "checkpoint", "reload")
+PLACES = ("entry", "message", "call", "commit", "bus", "housekeeping", "checkpoint", "reload", "page")
 
 # The codes that Deepgram and the WebSocket protocol use. A peer may send any of 4000: those share a label.
 CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013})

@@ -8,7 +8,9 @@ import trio
 from tests.simulator.helpers import CLOSE, FULL, KEEP_ALIVE, RAW, TOKEN, connected, refused, results
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
+from trio_asr.simulator import handshake
 from trio_asr.simulator.echo import EchoEngine
+from trio_asr.simulator.query import Refused
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.session import NET_0000, NET_0001
 from trio_asr.simulator.stamps import stamp
@@ -223,3 +225,9 @@ async def test_no_bytes_whatever_bring_the_server_down(seed: int, autojump_clock
                 await near.send_all(bytes([*head, 0, 0, 0, 0]) + body if chance.random() < 0.8 else body)
             await (near.send_eof() if chance.random() < 0.5 else near.aclose())
     assert settings.ledger.open == 0
+
+
+def test_an_odd_target_is_refused() -> None:
+    """Raised as anything else it would end the simulator."""
+    with pytest.raises(Refused):
+        handshake.query_of("//[")

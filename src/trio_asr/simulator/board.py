@@ -44,9 +44,14 @@ class Board:
         del index
         return next((rule.faults for rule in self.rules if rule.applies(query)), self._always)
 
-    def set(self, rule: Rule) -> None:
-        """Add a rule, in place of one that matches the same."""
+    def set(self, rule: Rule, most: int = 100) -> None:
+        """Add a rule, in place of one that matches the same.
+
+        Raises ValueError if there are `most` already.
+        """
         kept = [other for other in self.rules if dict(other.match) != dict(rule.match)]
+        if len(kept) >= most:
+            raise ValueError(f"there are {most} rules already")
         self.rules = sorted([*kept, rule], key=lambda rule: -len(rule.match))
 
     def clear(self) -> None:

@@ -24,6 +24,8 @@ _TEXTS: Final = {
     503: ("SERVICE_UNAVAILABLE", "Service Unavailable"),
 }
 _PREFIX: Final = "sim_"
+_MAX_REASON: Final = 123  # bytes, of a close frame
+_MOST: Final = 10**12
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,14 @@ class Faults:
             raise ValueError(f"refuse_status {self.refuse_status} is not in 300..599")
         if not 1000 <= self.close_code <= 4999:
             raise ValueError(f"close_code {self.close_code} is not in 1000..4999")
+        if len(self.close_reason.encode("utf-8", "replace")) > _MAX_REASON:
+            raise ValueError(f"close_reason is above {_MAX_REASON} bytes")
         for name in PARSERS:
             value = getattr(self, name)
             if isinstance(value, int | float) and not value >= 0:
                 raise ValueError(f"{name} {value} is below 0")
+            if isinstance(value, int | float) and value > _MOST:
+                raise ValueError(f"{name} is above {_MOST}")
 
     @property
     def in_stream(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -32,14 +32,21 @@ class Accepted:
 
 def query_of(target: str) -> Pairs:
     """The query of a request target ``/path?query``."""
-    return parse(urlsplit(target).query)
+    return parse(_split(target).query)
+
+
+def _split(target: str) -> SplitResult:
+    try:
+        return urlsplit(target)
+    except ValueError:
+        raise Refused(400, "Bad request.") from None
 
 
 def decide(target: str, headers: Headers, subprotocols: Sequence[str], *, api_key: str | None) -> Accepted:
     """Let a request in, or raise Refused: 404 for another path, 401 without a (the right) key, 400 for the
     query.
     """
-    if urlsplit(target).path != PATH:
+    if _split(target).path != PATH:
         raise Refused(404, "Not found.", "NOT_FOUND")
     key, subprotocol = _credentials(headers, subprotocols)
     if not key or (api_key is not None and key != api_key):

@@ -10,12 +10,15 @@
 
 Faults go by their names (``faults.Faults``); ``match`` (of the query) and ``connections`` (indices) may be
 left out. A strike's times count from now: ``{"faults": {"abort_after_s": 0}}`` drops all sockets at once.
+
+Whoever may connect may use it, but no page in a browser (`request`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, get_type_hints
@@ -23,12 +26,16 @@ from typing import Any, Final, get_type_hints
 import msgspec
 import trio
 
+from trio_asr.simulator import request
 from trio_asr.simulator.board import Board, Rule
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.ledger import Ledger
 
-_MAX_REQUEST: Final = 64 * 1024
 _REQUEST_S: Final = 5.0
+_LINGER_S: Final = 0.5
+_MAX_AT_ONCE: Final = 64  # requests
+_MAX_RULES: Final = 100
+_MAX_ERROR: Final = 300  # characters of an answer, which may quote what was asked
 
 
 class _Put(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,11 +68,13 @@ class Remote:
         if way is None:
             known = any(path == known for _, known in ways)
             status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
-            return status, {"error": f"there is no {method} {path}"}
+            return status, {"error": f"there is no {method} {path}"[:_MAX_ERROR]}
         try:
             return HTTPStatus.OK, way()
-        except (msgspec.MsgspecError, TypeError, ValueError) as error:
-            return HTTPStatus.BAD_REQUEST, {"error": str(error)}
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+            return HTTPStatus.BAD_REQUEST, {"error": str(error)[:_MAX_ERROR]}
+        except RecursionError:
+            return HTTPStatus.BAD_REQUEST, {"error": "the document is nested too deeply"}
 
     def _connections(self, now: float) -> dict[str, Any]:
         ledger = self.ledger
@@ -79,7 +88,7 @@ class Remote:
         ]
 
     def _put(self, put: _Put) -> list[dict[str, Any]]:
-        self.board.set(Rule(put.match, faults(put.faults)))
+        self.board.set(Rule(put.match, faults(put.faults)), most=_MAX_RULES)
         return self._rules()
 
     def _clear(self) -> list[dict[str, Any]]:
@@ -87,7 +96,8 @@ class Remote:
         return self._rules()
 
     def _strike(self, strike: _Strike) -> dict[str, int]:
-        return {"struck": self.board.strike(faults(strike.faults), strike.connections)}
+        only = None if strike.connections is None else frozenset(strike.connections)
+        return {"struck": self.board.strike(faults(strike.faults), only)}
 
 
 def faults(named: dict[str, Any]) -> Faults:
@@ -104,28 +114,45 @@ async def serve_remote(
     remote: Remote, *, host: str, port: int, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Serve until cancelled; ``started`` gives the bound port. Raises OSError when it cannot be bound."""
+    places = trio.Semaphore(_MAX_AT_ONCE)
 
     async def one(stream: trio.SocketStream) -> None:
-        try:
-            with trio.move_on_after(_REQUEST_S):
-                await _exchange(stream, remote)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        finally:
-            await trio.aclose_forcefully(stream)
+        async with _closing(stream):
+            try:
+                places.acquire_nowait()
+            except trio.WouldBlock:
+                return
+            try:
+                with trio.move_on_after(_REQUEST_S):
+                    await _exchange(stream, remote)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # it went away
+            finally:
+                places.release()
 
     listeners = await trio.open_tcp_listeners(port, host=host)
     task_status.started(listeners[0].socket.getsockname()[1])
     await trio.serve_listeners(one, listeners)
 
 
+@asynccontextmanager
+async def _closing(stream: trio.SocketStream) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
 async def _exchange(stream: trio.SocketStream, remote: Remote) -> None:
-    """One request, one answer; none to what is no request."""
-    request = await _request(stream)
-    words = request[0].split(b"\r\n", 1)[0].decode("latin-1").split(" ") if request else ()
-    if request is None or len(words) != 3:
-        return
-    status, document = remote.answer(words[0], words[1], request[1], trio.current_time())
+    """One request, one answer, whatever it is that was sent."""
+    document: Any
+    try:
+        asked = await request.read(stream)
+        if asked is None:
+            return
+        status, document = remote.answer(asked.method, asked.path, asked.body, trio.current_time())
+    except request.Bad as bad:
+        status, document = bad.status, {"error": str(bad)}
     payload = msgspec.json.encode(document)
     start = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
@@ -133,25 +160,7 @@ async def _exchange(stream: trio.SocketStream, remote: Remote) -> None:
     )
     await stream.send_all(start.encode("ascii") + payload)
     await stream.send_eof()
-
-
-async def _request(stream: trio.SocketStream) -> tuple[bytes, bytes] | None:
-    """Head and body, None if it ends before or is too large."""
-    data = b""
-    while len(data) <= _MAX_REQUEST:
-        head, blank, body = data.partition(b"\r\n\r\n")
-        if blank and len(body) >= (length := _content_length(head)):
-            return head, body[:length]
-        more = await stream.receive_some()
-        if not more:
-            break
-        data += more
-    return None
-
-
-def _content_length(head: bytes) -> int:
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length" and value.strip().isdigit():
-            return int(value)
-    return 0
+    # To close over what was not read would take the answer back.
+    with trio.move_on_after(_LINGER_S):
+        while await stream.receive_some(request.MAX_HEAD):
+            pass

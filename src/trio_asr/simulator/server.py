@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,6 +100,8 @@ async def handle(stream: trio.abc.Stream, settings: SimulatorSettings) -> None:
             nursery.cancel_scope.cancel()
     except* (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
         pass  # the client went away, or spoke nonsense: that ends this connection only
+    except* Exception as errors:  # noqa: BLE001 - a bug over one connection is no end of the others
+        traceback.print_exception(errors)
     finally:
         settings.ledger.ended(record, trio.current_time())
         await trio.aclose_forcefully(stream)

@@ -1,15 +1,19 @@
 """The routes. They only read: nothing that a request does changes the daemon."""
 
 from collections.abc import Callable, Collection, Mapping
+from types import TracebackType
 from typing import Any
 
 import trio
 from quart import Response
 from quart.typing import ResponseReturnValue
+from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from trio_asr.config import Config
+from trio_asr.internal import InternalErrors
 from trio_asr.metrics import CONTENT_TYPE, Metrics
 from trio_asr.web.access import Guard
 from trio_asr.web.live import Live
@@ -18,12 +22,35 @@ from trio_asr.web.view import View
 
 SERVICE = "asr-worker"  # the name under which the old worker's monitoring knows this
 
+HOST = "localhost"
 MAX_REQUEST_BYTES = 4096  # no page takes a body
 
 
-def create_app(view: View, metrics: Metrics, config: Config) -> QuartTrio:
+class App(QuartTrio):
+    """The application, and what its server counts. A bug in a page is caught and counted as others are."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__("trio_asr.web", static_folder=None)
+        self.internal = InternalErrors(metrics)
+        self.turned_away = metrics.http_turned_away
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """Find the page by its path alone: a Host header may hold anything, and no page depends on it."""
+        if request is None:
+            return super().create_url_adapter(request)
+        return self.url_map.bind(HOST, path_info=request.path, default_method=request.method)
+
+    def log_exception(
+        self, exception_info: tuple[type, BaseException, TracebackType] | tuple[None, None, None]
+    ) -> None:
+        error = exception_info[1]
+        if error is not None:
+            self.internal.caught("page", error)
+
+
+def create_app(view: View, metrics: Metrics, config: Config) -> App:
     """The application over one daemon's view and metrics."""
-    app = QuartTrio("trio_asr.web", static_folder=None)
+    app = App(metrics)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the old worker's order is easier on the eye
 

@@ -1,13 +1,16 @@
-"""The listening socket, and hypercorn behind it."""
+"""The listening socket: who is let in, and what happens to the process's files."""
 
+import errno
 import logging
+import resource
 import socket
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
-import hypercorn.trio
 import trio
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.config import Sockets
+from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
@@ -16,24 +19,29 @@ from hypercorn.typing import (
     ASGISendEvent,
     Scope,
 )
-from quart_trio import QuartTrio
 
 from trio_asr import logs
 from trio_asr.config import HttpConfig
+from trio_asr.web.app import App
+from trio_asr.web.connection import Connection
+from trio_asr.web.places import Pace, Place, Places
 
 _log = logs.get(__name__)
 
-# Hypercorn sends in a shield without a bound, so a client that never reads could hold up the end of the
-# process. The kernel breaks such a connection after this time; accepted sockets inherit the option. No longer
-# than the two seconds that a stop may take beyond its grace.
+# The kernel breaks a connection whose peer does not read after this time; accepted sockets inherit the
+# option. No longer than the two seconds that a stop may take beyond its grace.
 SEND_TIMEOUT_MS = 2_000
 # What the kernel takes for a client that does not read, before that time begins: a few pictures of the page.
 SEND_BUFFER_BYTES = 128 * 1024
 MAX_HEADER_BYTES = 16 * 1024  # of a request; browsers send the cookies of all that is on localhost
 # How long requests in progress may take at the end. They are answered from memory.
 GRACE_S = 1.0
-# Before another try after hypercorn has failed.
+# Before another try after the server has failed.
 RESTART_S = 1.0
+# What accept says when the process or the machine has no more; it would say so again at once.
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+EXHAUSTED_S = 0.1
+LOG_S = 10.0
 
 
 class CannotListenError(Exception):
@@ -41,7 +49,7 @@ class CannotListenError(Exception):
 
 
 async def serve(
-    app: QuartTrio,
+    app: App,
     config: HttpConfig,
     *,
     shutdown: trio.Event | None = None,
@@ -53,40 +61,120 @@ async def serve(
     not end calls. Raises CannotListenError.
     """
     stop = trio.Event() if shutdown is None else shutdown
+    files = raise_file_limit()
     try:
         listeners = await trio.open_tcp_listeners(config.port, host=config.host)
     except OSError as exc:
         raise CannotListenError(
             f"http.host, http.port: cannot listen on {config.host}, port {config.port}: {exc.strerror or exc}"
         ) from exc
-    sockets = [listener.socket for listener in listeners]
     try:
-        for sock in sockets:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_TIMEOUT_MS)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        task_status.started(sockets[0].getsockname()[1])
-        await _serve_again_and_again(app, sockets, stop)
+        for listener in listeners:
+            listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_TIMEOUT_MS)
+            listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        task_status.started(listeners[0].socket.getsockname()[1])
+        while not stop.is_set():
+            try:
+                await _Server(app, files).run(listeners, stop)
+            except Exception:  # noqa: BLE001 - whatever it is, pages must not end calls
+                _log.exception("HTTP server failed; starting it again")
+                with trio.move_on_after(RESTART_S):
+                    await stop.wait()
     finally:
-        for sock in sockets:
-            sock.close()
+        for listener in listeners:
+            listener.socket.close()
 
 
-async def _serve_again_and_again(
-    app: QuartTrio, sockets: Sequence[trio.socket.SocketType], shutdown: trio.Event
-) -> None:
-    patient = _patient(app)
-    while True:
+async def answer_one(app: App, stream: trio.SocketStream) -> None:
+    """Answer requests on one connection, until it ends."""
+    connection = Connection(stream, _patient(app), _settings(), app.internal)
+    await connection.run(WorkerContext(None), Pace())
+
+
+def raise_file_limit() -> int:
+    """Let the process open as many files as it may; return how many those are.
+
+    The soft limit is low by custom, for programs that use select(2); nothing here does.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+class _Server:
+    """Accepts connections, and lets in whom there is a place for."""
+
+    def __init__(self, app: App, files: int) -> None:
+        self._app, self._patient = app, _patient(app)
+        self._places, self._pace = Places(files), Pace()
+        self._open: dict[Place, Connection] = {}
+        self._settings = _settings()
+        self._context = WorkerContext(None)
+        self._rate = logs.Rate(LOG_S)
+
+    async def run(self, listeners: Sequence[trio.SocketListener], stop: trio.Event) -> None:
+        """Serve until stopped; then those who are being answered have a little time."""
+        async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(self._accept, listener, nursery)
+                await stop.wait()
+                accepting.cancel_scope.cancel()
+            await self._context.terminated.set()
+            for place, connection in self._open.items():
+                if place.waiting is not None:
+                    connection.drop()
+            nursery.cancel_scope.deadline = trio.current_time() + GRACE_S
+
+    async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+                self._turned_away(str(error.strerror))
+                await trio.sleep(EXHAUSTED_S)
+            else:
+                self._let_in(stream, nursery)
+
+    def _let_in(self, stream: trio.SocketStream, nursery: trio.Nursery) -> None:
         try:
-            await hypercorn.trio.serve(patient, _Settings(sockets), shutdown_trigger=shutdown.wait)
-        except Exception:  # noqa: BLE001 - whatever a request has brought about in a server that is not ours
-            _log.exception("HTTP server failed; starting it again")
-            with trio.move_on_after(RESTART_S):
-                await shutdown.wait()
-        if shutdown.is_set():
+            connection = Connection(stream, self._patient, self._settings, self._app.internal)
+        except OSError:  # it is gone already
+            stream.socket.close()
             return
+        losers = self._places.enter(connection.place, stream.socket.fileno())
+        if losers is None:
+            stream.socket.close()
+            self._turned_away("no place is free")
+            return
+        for loser in losers:
+            self._open[loser].drop()
+            self._turned_away("others came")
+        self._open[connection.place] = connection
+        nursery.start_soon(self._run, connection)
+
+    async def _run(self, connection: Connection) -> None:
+        try:
+            await connection.run(self._context, self._pace)
+        finally:
+            self._places.leave(connection.place)
+            del self._open[connection.place]
+
+    def _turned_away(self, why: str) -> None:
+        self._app.turned_away.inc()
+        if self._rate.allow(trio.current_time()):
+            _log.warning(
+                "HTTP connections turned away", reason=why, open=len(self._places),
+                most=self._places.most, suppressed=self._rate.skipped,
+            )  # fmt: skip
 
 
-def _patient(app: QuartTrio) -> ASGIFramework:
+def _patient(app: App) -> ASGIFramework:
     """The application, told of a disconnect only when it is not in the middle of sending.
 
     While hypercorn handles the last message of an answer it reports the end of the request; quart-trio then
@@ -110,18 +198,9 @@ def _patient(app: QuartTrio) -> ASGIFramework:
     return patient
 
 
-class _Settings(HypercornConfig):
-    """Hypercorn on sockets that are listening already. It closes what it is given, so it gets copies."""
-
-    def __init__(self, sockets: Sequence[trio.socket.SocketType]) -> None:
-        super().__init__()
-        self._listening = sockets
-        self.graceful_timeout = GRACE_S
-        self.include_server_header = False
-        self.h11_max_incomplete_size = self.h2_max_header_list_size = MAX_HEADER_BYTES
-        self.websocket_max_message_size = 1024  # there is no WebSocket here
-        self.errorlog = logging.getLogger("hypercorn.error")
-
-    def create_sockets(self) -> Sockets:
-        copies = [socket.fromfd(one.fileno(), one.family, one.type) for one in self._listening]
-        return Sockets(secure_sockets=[], insecure_sockets=copies, quic_sockets=[])
+def _settings() -> HypercornConfig:
+    settings = HypercornConfig()
+    settings.include_server_header = False
+    settings.h11_max_incomplete_size = MAX_HEADER_BYTES
+    settings.errorlog = logging.getLogger("hypercorn.error")
+    return settings

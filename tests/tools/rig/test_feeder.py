@@ -120,3 +120,10 @@ async def test_repeats_of_a_producer_count_once(redis_url: str, client: redis.Re
     await Feeder(redis_url, calls(1, 0.5, Mode.TWICE)).run()
     assert client.xlen("audio_stream") == 50
     assert read(audio(client)["call-001"]) == [(1, 0, 4000)]
+
+
+def test_all_of_a_call_at_once() -> None:
+    made = entries(Mode.AT_ONCE)
+    assert {entry.due for entry in made} == {1.0}
+    assert made[-1].ends
+    assert runs(frames(made)) == [(3, 0, 32_000)]

@@ -95,3 +95,26 @@ async def test_cancelling_leaves_no_process(tmp_path: Path) -> None:
                 scope.cancel()
                 await trio.sleep_forever()
     assert not alive(pid)
+
+
+async def test_a_log_that_nobody_reads_holds_up_who_writes_it(tmp_path: Path) -> None:
+    one = program(tmp_path, "print('x' * 1_000_000)")
+    one.log_is_read = False
+    await one.start()
+    with pytest.raises(RigError, match="did not end"):
+        await one.ended(within=0.5)
+    await one.aclose()
+    assert one.output() == ""
+    one.log_is_read = True
+    await one.start()
+    assert await one.ended() == 0
+
+
+async def test_it_may_have_few_files(tmp_path: Path) -> None:
+    says = "print('may have', resource.getrlimit(resource.RLIMIT_NOFILE))"
+    code = f"import resource, signal; {says}; signal.pause()"
+    one = program(tmp_path, code)
+    one.most_files = 100
+    await one.start()
+    assert await one.said("may have", within=5) == "may have (100, 100)"
+    await one.aclose()

@@ -96,7 +96,7 @@ async def _empty(stage: Stage) -> None:
     stage.over()
 
 
-def _goes_on(finding: Finding) -> list[str]:
+def goes_on(finding: Finding) -> list[str]:
     """Lost is what Redis had when it was emptied; numbers and times go on from there."""
     broken = _alive(finding)
     for call in finding.account.calls.values():
@@ -129,6 +129,6 @@ ROWS = (
     Row("redis-scripts", "script cache flushed again and again", _flush_scripts, check=_alive),
     Row("redis-oom", "Redis out of memory for 6 s", _out_of_memory, check=_alive),
     Row("redis-readonly", "Redis read-only for 6 s", _read_only, check=_alive),
-    Row("redis-empty", "Redis emptied", _empty, trust_feeder=True, gaps=frozenset({GONE}), check=_goes_on),
+    Row("redis-empty", "Redis emptied", _empty, trust_feeder=True, gaps=frozenset({GONE}), check=goes_on),
     Row("redis-wrongtype", "a transcript key of the wrong type for 6 s", _wrong_type, check=_alive),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_asr.tools.chaos import daemon_rows, deepgram_rows, input_rows, redis_rows
+from trio_asr.tools.chaos import daemon_rows, deepgram_rows, hostile_rows, input_rows, redis_rows
 from trio_asr.tools.chaos.stage import Row, Stage
 
 
@@ -16,4 +16,5 @@ ROWS: tuple[Row, ...] = (
     *daemon_rows.ROWS,
     *redis_rows.ROWS,
     *input_rows.ROWS,
+    *hostile_rows.ROWS,
 )

@@ -113,6 +113,7 @@ async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
 
         async def deed(began: float) -> None:
             stage.began = began
+            stage.began_ms = time.time() * 1000 - (trio.current_time() - began) * 1000
             await row.deed(stage)
 
         account = await run.run(deed, within=row.within)

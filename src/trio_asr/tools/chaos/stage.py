@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ class Stage:
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.began = 0.0
+        self.began_ms = 0.0  # the same moment, epoch ms
         self.over_ms: float | None = None  # when the fault was over, epoch ms
         self.broken: list[str] = []
         self.notes: list[str] = []
@@ -78,6 +79,21 @@ class Stage:
             client = connect(self.rig.valkey.url)
             try:
                 client.execute_command(*words)  # type: ignore[no-untyped-call]
+            finally:
+                client.close()
+
+        await trio.to_thread.run_sync(send)
+
+    async def commands(self, many: Sequence[Sequence[Any]]) -> None:
+        """Send the server commands, in one go."""
+
+        def send() -> None:
+            client = connect(self.rig.valkey.url)
+            try:
+                pipeline: Any = client.pipeline(transaction=False)
+                for words in many:
+                    pipeline.execute_command(*words)
+                pipeline.execute()
             finally:
                 client.close()
 

@@ -46,6 +46,7 @@ class Mode(StrEnum):
     NO_END = "no_end"
     END_LATE = "end_late"  # `Feeder.late_end_s` after the last frame, when the call is long over
     ODD = "odd"  # frames of 577 bytes every 36 ms
+    AT_ONCE = "at_once"  # all of it is added when the call begins
 
 
 class Entry(NamedTuple):
@@ -79,7 +80,10 @@ class FedCall:
             yield from self._odd(epoch_ms)
             return
         frames = self._frames(self.number, epoch_ms)
-        if self.mode is Mode.INTERLEAVED:
+        if self.mode is Mode.AT_ONCE:
+            entries = self._with_end(frames, epoch_ms)
+            yield from (entry._replace(due=self.begin_s) for entry in entries)
+        elif self.mode is Mode.INTERLEAVED:
             yield from self._with_end(
                 heapq.merge(frames, self._frames(self.number + SECOND_SERIES, epoch_ms)), epoch_ms
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +25,11 @@ class RigError(Exception):
     """A program did not do what the rig needs of it; carries the last of what it said."""
 
 
+def limited(files: int) -> list[str]:
+    """What goes before a command that may have only so many files open; nothing for 0."""
+    return ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(files)] if files else []
+
+
 class Program:
     """One program: at most one process at a time, all of them with one log."""
 
@@ -35,6 +41,9 @@ class Program:
         self._process: trio.Process | None = None
         self._guardian: Guardian | None = None
         self._from = 0  # where in the log the present process begins
+        self.log_is_read = True  # else it writes into a pipe that fills up
+        self.most_files = 0  # that it may have open; 0: as many as we
+        self._unread: list[int] = []
 
     async def start(self) -> None:
         """Start it; it must not be running."""
@@ -42,15 +51,21 @@ class Program:
             raise RigError(f"{self.name} runs already")
         with self.log.open("ab") as output:
             self._from = output.tell()
+            where = output.fileno() if self.log_is_read else self._pipe()
             self._process = await trio.lowlevel.open_process(
-                self._command,
+                [*limited(self.most_files), *self._command],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=where,
+                stderr=where,
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C is for us
             )
         self._guardian = Guardian(self._process.pid)
+
+    def _pipe(self) -> int:
+        """Return the end of a new pipe to write to; nobody reads the other one."""
+        self._unread += os.pipe()
+        return self._unread[-1]
 
     @property
     def running(self) -> bool:
@@ -122,6 +137,8 @@ class Program:
         self._forget()
 
     def _forget(self) -> None:
+        while self._unread:
+            os.close(self._unread.pop())
         if self._guardian is not None:
             self._guardian.dismiss()
         self._process = self._guardian = None
