@@ -58,8 +58,7 @@ class CatchUp:
             hungry = [slot for slot in calls.slots.values() if calls.shares.is_hungry(slot, now)]
             if hungry:
                 await self._pass(min((slot.latest for slot in hungry), key=entries.key))
-            else:
-                await trio.sleep(LOOK_S)
+            await trio.sleep(LOOK_S)
 
     async def _pass(self, after: EntryId) -> None:
         """Go through the stream from `after` to the front, or as far as anybody takes what is there."""

@@ -55,4 +55,5 @@ class Shares:
         """Say whether to read for a call that is behind."""
         if not slot.behind or slot.over or self.taken >= self.total:
             return False
-        return slot.size < HUNGRY * self.limit(slot, now)
+        limit = self.limit(slot, now)
+        return slot.size < HUNGRY * limit and (slot.size + slot.next_size <= limit or not slot.size)

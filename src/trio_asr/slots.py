@@ -71,6 +71,7 @@ class Slot:
     next_tenant: str = ""  # who uses the id from here on
     behind: bool = False
     missed: bool = False  # and there is something to be read again
+    next_size: int = 0  # of the frame that comes next, where it had no room when last read, in bytes
     closing: bool = False
     failed: bool = False
     held: Held = field(default_factory=Held)
@@ -120,7 +121,9 @@ class Slot:
     def has_room(self, frame: Frame) -> bool:
         """Say whether the call may hold this frame, too; one that holds nothing always may."""
         held = self.held
-        return held.size + len(frame.pcm) <= held.limit or not self.size
+        fits = held.size + len(frame.pcm) <= held.limit or not self.size
+        self.next_size = 0 if fits else len(frame.pcm)
+        return fits
 
     def stands_still(self, now: float) -> bool:
         """Say whether nobody has spoken for a while, and the call is not about to end or to read again."""

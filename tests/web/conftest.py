@@ -15,6 +15,7 @@ class FakeView:
     role: Role = "active"
     provider: str = "deepgram"
     active_buffers: int = 0
+    lag_s: float = 0.0
     active_connections: int | None = 0
     refused: bool = False
     slots: dict[str, Slot] = field(default_factory=dict)

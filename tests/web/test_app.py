@@ -117,3 +117,14 @@ async def test_pages_only_read(view: Any) -> None:
     response = await create_app(view, Metrics(), Config()).test_client().post("/health")
     assert response.status_code == 405
     assert await response.get_json() == {"error": "Method Not Allowed"}
+
+
+async def test_ready_knows_of_the_call_that_is_furthest_behind(view: Any) -> None:
+    """It is read late, alone; health says nothing of it, for nothing is broken."""
+    view.lag_s = 10.0
+    assert (await get(view, "/ready"))[0] == 200
+    view.lag_s = 64.6
+    code, body = await get(view, "/ready")
+    assert code == 503
+    assert body["reasons"] == ["the call furthest behind is read 65 s late"]
+    assert (await get(view, "/health"))[0] == 200

@@ -23,6 +23,7 @@ from trio_asr.web.view import View
 SERVICE = "asr-worker"  # the name under which the old worker's monitoring knows this
 
 HOST = "localhost"
+LAG_S = 10.0  # what is read later than this is not read live
 MAX_REQUEST_BYTES = 4096  # no page takes a body
 
 
@@ -107,6 +108,8 @@ async def _refusal(error: HTTPException) -> ResponseReturnValue:
 def not_ready(view: View, now: float) -> list[str]:
     """Why no calls should be expected to be transcribed now; empty if they are."""
     reasons = [] if view.role == "active" else [f"role is {view.role}"]
+    if view.lag_s > LAG_S:
+        reasons.append(f"the call furthest behind is read {view.lag_s:.0f} s late")
     return reasons + [f"{name} for {seconds:.0f} s" for name, seconds in view.problems(now).items()]
 
 

@@ -39,6 +39,11 @@ class View(Protocol):
         ...
 
     @property
+    def lag_s(self) -> float:
+        """How late audio is read, for the call that is furthest behind, in seconds."""
+        ...
+
+    @property
     def history(self) -> History:
         """The last minutes."""
         ...
