@@ -10,18 +10,16 @@ from trio_asr import logs
 from trio_asr.bus.base import Bus
 from trio_asr.config import Config
 from trio_asr.core import entries
-from trio_asr.core.call import Bounds, Call
 from trio_asr.core.checkpoint import Stored, read_checkpoint
 from trio_asr.core.entries import EntryId
-from trio_asr.core.outbox import Item, Outbox
-from trio_asr.core.recent import Recent
+from trio_asr.core.outbox import Item
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.past import PastCalls
 from trio_asr.restarts import Anew, Restarts, replayed_from
 from trio_asr.services import Services
 from trio_asr.shares import Shares
 from trio_asr.slots import Held, Slot
-from trio_asr.stored import StoredCalls, topics
+from trio_asr.stored import StoredCalls
 from trio_asr.waiting import Waiting
 
 FRAMES = 256  # batches that a call may be behind; its reader never waits, so one or two is what happens
@@ -37,8 +35,7 @@ class Calls:
         self.past = PastCalls()
         self.shares = Shares(self.slots, services)
         self.stored = StoredCalls(bus, services)
-        self._nursery, self._services = nursery, services
-        self._metrics = services.metrics
+        self._nursery, self._services, self._metrics = nursery, services, services.metrics
         self._log = logs.get("calls")
         self._restarts = Restarts(self.stored, services)
         self._behind = trio.Event()
@@ -85,21 +82,14 @@ class Calls:
 
     def begin(self, interaction_id: str, stored: Stored, tenant: str = "", after: EntryId = "") -> Slot:
         """Start a call's tasks, from its checkpoint if it has one; with `after`, behind, from there on."""
-        limits = self._config.interaction
-        outbox = Outbox(interaction_id, topics(self._config.redis, interaction_id), stored, tenant)
-        past = self.past.recall(interaction_id)
-        bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s)
-        call = Call(outbox, bounds, None if outbox.fresh else past)
-        if (said := self.stored.said_of(interaction_id)) is not None:
-            outbox.put(Item(event=said))
-        if self._config.http.token is not None:  # else nobody may see them
-            outbox.recent = Recent()
+        call = self.stored.call(interaction_id, stored, tenant, self.past.recall(interaction_id))
         send, receive = trio.open_memory_channel[Frames](FRAMES)
         now = trio.current_time()
         slot = Slot(
-            Interaction(call, self._services), send, now, outbox.tenant_id or tenant,
+            Interaction(call, self._services), send, now, call.outbox.tenant_id or tenant,
             resume_at=call.resume_at, cursor_at=now, handed_at=now,
         )  # fmt: skip
+        slot.limit = self.shares.limit(slot, now)
         if after:
             slot.handed = after
             slot.fall_behind()
@@ -116,7 +106,7 @@ class Calls:
                 continue  # over before these, which are read again if it goes on; or they had left already
             size = slot.held.size
             try:
-                taken = slot.hand_over(now, self.shares.limit(slot, now))
+                taken = slot.hand_over(now)
             except Exception as error:  # noqa: BLE001 - a bug in one call's step is that call's
                 self._services.internal.caught("call", error, **slot.call.names)
                 taken = False
@@ -149,9 +139,7 @@ class Calls:
 
     def make_room(self, now: float) -> None:
         """Let calls end in which nobody has spoken for a while, where others wait to begin."""
-        ending = sum(slot.closing for slot in self.slots.values())
-        still = [slot for slot in self.slots.values() if slot.stands_still(now)]
-        for slot in sorted(still, key=lambda slot: slot.handed_at)[: max(0, len(self.waiting) - ending)]:
+        for slot in self.shares.to_make_room(len(self.waiting), now):
             self.close(slot, "idle")
 
     def caught_up(self, slot: Slot) -> None:
@@ -249,6 +237,13 @@ class Calls:
             fresh = self.begin(call.id, call.outbox.stored, slot.next_tenant, slot.latest)
             fresh.next_end = slot.next_end
         self._behind.set()  # there is room
+
+    def stale(self, interaction_id: str) -> None:
+        """What is stored of a call ("" is the reader) was changed by somebody else."""
+        if interaction_id:
+            self.restart(interaction_id, "its stored state was changed by somebody else")
+        else:
+            self._nursery.start_soon(self.stored.set_reader_aside)
 
     # -- restarting ------------------------------------------------------------------------------------
 

@@ -89,7 +89,8 @@ class CatchUp:
             if slot.behind and not slot.over and slot not in self._full and entries.key(slot.latest) >= here:
                 self._joined.add(slot)
                 elsewhere = slot.size - slot.held.size
-                slot.held.limit = self._calls.shares.limit(slot, trio.current_time()) - elsewhere
+                slot.limit = self._calls.shares.limit(slot, trio.current_time())
+                slot.held.limit = slot.limit - elsewhere
         self._joined = {slot for slot in self._joined if not slot.over}
 
     async def _take(self, page: Page) -> None:

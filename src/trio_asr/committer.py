@@ -15,7 +15,7 @@ from typing import Protocol
 import trio
 
 from trio_asr import logs
-from trio_asr.bus.base import Answer, Bus, BusFault, BusUnavailable, KeyMisused
+from trio_asr.bus.base import Answer, Bus, BusFault, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.checkpoint import Commit, Outcome
@@ -63,7 +63,7 @@ class Committer:
         self._refusals = logs.Rate(10.0)
         self._ready: dict[str, tuple[Source, float]] = {}  # bounded by the number of calls
         self._refused: dict[str, tuple[Source, float]] = {}  # and when to try again
-        self._blocked: dict[str, str] = {}  # owners whose commits a key is in the way of, and that key
+        self._blocked: set[str] = set()  # owners whose commits a key is in the way of that all need
         self._drains: dict[str, trio.Event] = {}
         self._wake = trio.Event()
         self._in_flight: set[str] = set()
@@ -83,7 +83,7 @@ class Committer:
 
     async def forget(self, source: Source) -> None:
         """Drop a source whose call is reloaded, and wait until none of its commits is on its way."""
-        self._blocked.pop(source.interaction_id, None)
+        self._blocked.discard(source.interaction_id)
         for waiting in (self._ready, self._refused):
             waiting.pop(source.interaction_id, None)
         while source.interaction_id in self._in_flight:
@@ -175,8 +175,7 @@ class Committer:
             if any(answer.outcome is Outcome.UNFENCED for answer in answers):
                 await self._restore_fence()
                 continue  # those that were applied answer that they were
-            if not self._blocked:
-                self._troubles.end(TROUBLE, trio.current_time())
+            self._troubles.end(TROUBLE, trio.current_time())
             return answers
 
     async def _restore_fence(self) -> None:
@@ -189,8 +188,7 @@ class Committer:
         if answer.outcome is Outcome.BLOCKED:
             self._block(source, answer.reason, now)
             return
-        if self._blocked.pop(source.interaction_id, None) is not None and not self._blocked:
-            self._troubles.end(TROUBLE, now)
+        self._blocked.discard(source.interaction_id)
         try:
             self._settle(source, since, answer, now)
         except Exception as error:  # noqa: BLE001 - a bug in what one call makes of an answer is that call's
@@ -199,10 +197,11 @@ class Committer:
 
     def _block(self, source: Source, key: str, now: float) -> None:
         """Keep a commit as it is until somebody has mended the key that is in its way."""
-        self._blocked[source.interaction_id] = key
+        self._blocked.add(source.interaction_id)
         self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
         self._ready.pop(source.interaction_id, None)
-        self._troubles.begin_key(key, TROUBLE, now, str(KeyMisused(key)))
+        if self._refusals.allow(now):
+            self._log.error("Commits wait for a key that is of another type", key=key)
 
     def _settle(self, source: Source, since: float, answer: Answer, now: float) -> None:
         if answer.outcome is Outcome.STALE:
@@ -210,6 +209,8 @@ class Committer:
                 "Stored state is not what this call builds on", interaction_id=source.interaction_id
             )
             self._on_stale(source.interaction_id)
+            if not source.interaction_id:  # the reader's, which is set aside and then written anew
+                self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
             return
         if answer.outcome is Outcome.REFUSED:
             source.settle(answer.outcome)

@@ -71,11 +71,13 @@ class Conversation:
         on_sent: Callable[[Chunk, float], None],
         on_bug: Callable[[Exception], None] = lambda _: None,
         leave_at: Callable[[], float] = lambda: math.inf,
+        watched: bool = False,
     ) -> None:
         self._link, self._hearing, self._timeline = link, hearing, hearing.timeline
         self.reload(config)
         self._on_heard, self._on_sent, self._on_bug = on_heard, on_sent, on_bug
         self._leave_at = leave_at  # when there is no use for the link any more, as things stand
+        self._watched = watched  # somebody may be waiting for this place: it is to be asked
         self._ending: Ending | None = None
         self._closing = False
         self._leaving: tuple[Awaitable[None], Chunk] | None = None  # what the socket did not take at once
@@ -115,7 +117,8 @@ class Conversation:
         self._soonest_s = min(PAUSE_S, config.keepalive_ms / 1000)
 
     def look(self) -> None:
-        """Ask again when to leave: something has changed."""
+        """Ask from now on when to leave: somebody waits for a place."""
+        self._watched = True
         self._limit.deadline = -math.inf
 
     def _over(self, why: Why, code: int, reason: str) -> None:
@@ -133,7 +136,7 @@ class Conversation:
                     return
             if self._leaving is not None:
                 await self._await_leaving(*self._leaving)
-            if trio.current_time() >= self._leave_at():
+            if self._watched and trio.current_time() >= self._leave_at():
                 return
             if self._wants_finalize():
                 await self._finalize()
@@ -160,7 +163,8 @@ class Conversation:
             self._left(chunk)
             if self._wants_finalize():
                 return True
-            renew(limit, min(self._last_sent + self._soonest_s, self._leave_at()), SLACK_S)
+            soonest = self._last_sent + self._soonest_s
+            renew(limit, min(soonest, self._leave_at()) if self._watched else soonest, SLACK_S)
 
     async def _await_leaving(self, rest: Awaitable[None], chunk: Chunk) -> None:
         with trio.fail_after(self._config.send_timeout_ms / 1000):
@@ -170,7 +174,9 @@ class Conversation:
 
     def _next_control(self) -> float:
         """Return when something is to be said if no audio comes."""
-        soonest = min(self._last_sent + self._config.keepalive_ms / 1000, self._leave_at())
+        soonest = self._last_sent + self._config.keepalive_ms / 1000
+        if self._watched:
+            soonest = min(soonest, self._leave_at())
         if self._open_segment() and self._finals_asked != self._hearing.finals:
             return min(soonest, self._last_audio + PAUSE_S)
         return soonest
@@ -189,7 +195,8 @@ class Conversation:
         self._sent_until = chunk.end
         if self._waiting_since is None:
             self._waiting_since = now
-        self._put_stall(min(self._stall_deadline(), self._finalize_deadline()))
+        deadline = self._stall_deadline()
+        self._put_stall(deadline if self._much_asked is None else min(deadline, self._finalize_deadline()))
         self._on_sent(chunk, now)
 
     def _wants_finalize(self) -> bool:

@@ -277,7 +277,7 @@ class Daemon:
 
     def _restart(self, interaction_id: str) -> None:
         if self.calls is not None:
-            self.calls.restart(interaction_id, "its stored state was changed by somebody else")
+            self.calls.stale(interaction_id)
 
     def _become(self, role: Role) -> None:
         if role != self._role:

@@ -36,7 +36,6 @@ from trio_asr.slots import Held, Slot
 MAX_ENDS = 10_000  # ends that wait for the audio before them
 STEP_S = 0.02  # of decoding at a stretch; others run in between
 JUNK_LOG_S = 10.0
-ENDS = "ends"  # what a stream of ends that is none keeps from working
 
 T = TypeVar("T")
 
@@ -159,7 +158,7 @@ class Dispatcher:
                 "Audio was trimmed before it could be read; see MAXLEN at the producers", until=until
             )
 
-    def _sort(  # noqa: C901 - once for every frame, so that a call more is felt
+    def _sort(  # noqa: C901, PLR0912 - for every frame, so that a call more is felt
         self, audio: Sequence[RawEntry], begin: int
     ) -> tuple[dict[str, Held], int]:
         """Decode entries and put each frame to its call; what cannot be used goes to the dead letters.
@@ -173,8 +172,6 @@ class Dispatcher:
         oldest_ms, clock = self._oldest_ms, time.perf_counter
         stop = clock() + STEP_S
         for taken in range(begin, len(audio)):
-            if clock() > stop:
-                return arrivals, taken
             raw_id, fields = audio[taken]
             entry = raw_id.decode()
             if oldest_ms and self._is_old(entry):
@@ -183,6 +180,8 @@ class Dispatcher:
                 frame = decode_frame(fields, default_rate)
             except Exception as error:  # noqa: BLE001 - whatever a decoder does not foresee costs its entry
                 self._dead_letter(entry, fields, error, ends=False)
+                if clock() > stop:
+                    return arrivals, taken + 1
                 continue
             frame.entry = entry
             slot = slots.get(frame.interaction_id)
@@ -190,17 +189,20 @@ class Dispatcher:
                 held = self._held_of(frame, arrivals)
                 if held is None:
                     continue
-                if not held.may_begin_with(frame):
+                if held.tenant != frame.tenant_id:
                     return arrivals, taken  # what is there begins the call; it is judged by that
             elif (slot.behind or overlap or frame.tenant_id != slot.tenant) and not self._is_for(slot, frame):
                 continue
             else:
                 held = slot.held
-                if held.size + len(frame.pcm) > held.limit and slot.size:
-                    self._calls.fall_behind(slot)
-                    continue
             if held.add(frame):
                 arrivals[frame.interaction_id] = held
+                if held.size > held.limit:
+                    if slot is None:
+                        return arrivals, taken + 1
+                    self._calls.fall_behind(slot)
+            if frame.odd and clock() > stop:
+                return arrivals, taken + 1
         return arrivals, len(audio)
 
     def _is_old(self, entry: EntryId) -> bool:
@@ -256,11 +258,6 @@ class Dispatcher:
     # -- ends ------------------------------------------------------------------------------------------
 
     def _take_ends(self, batch: Batch) -> None:
-        if batch.misused:
-            why = f"{batch.misused} is not a stream: calls end only when they are idle"
-            self._services.troubles.begin_key(batch.misused, ENDS, trio.current_time(), why)
-            return
-        self._services.troubles.end(ENDS, trio.current_time())
         for raw_id, fields in batch.ends:
             entry = raw_id.decode()
             try:

@@ -9,7 +9,7 @@ from functools import partial
 
 import trio
 
-from trio_asr.bus.base import Bus, BusUnavailable
+from trio_asr.bus.base import Bus, BusUnavailable, KeyMisused
 from trio_asr.calls import Calls
 from trio_asr.config import Config
 from trio_asr.core import entries
@@ -22,7 +22,7 @@ PERIOD_S = 1.0
 # Messages of one call that wait for a key which somebody has to mend: an hour of speech, 1 MB.
 MAX_WAITING_ITEMS = 2000
 CATCHUP_BYTES = 2_000_000  # room to make in a second for calls that get nowhere and are behind
-MAX_CALLS = "max_calls"  # a trouble
+MAX_CALLS, KEYS = "max_calls", "keys"  # troubles
 
 
 class Housekeeping:
@@ -31,6 +31,7 @@ class Housekeeping:
     def __init__(self, bus: Bus, calls: Calls, dispatcher: Dispatcher, services: Services) -> None:
         self._bus, self._calls, self._dispatcher = bus, calls, dispatcher
         self._services = services
+        self._misused: set[str] = set()
 
     @property
     def _config(self) -> Config:
@@ -52,7 +53,7 @@ class Housekeeping:
             ):
                 with self._net(job):
                     job()
-            for ask in (self._show_lag, self._trim):
+            for ask in (self._look_at_keys, self._show_lag, self._trim):
                 with self._net(ask), suppress(BusUnavailable):  # the reader notices, and says so
                     await ask()
 
@@ -64,6 +65,16 @@ class Housekeeping:
         except Exception as error:  # noqa: BLE001 - see above
             name = getattr(job, "func", job).__name__
             self._services.internal.caught("housekeeping", error, job=name)
+
+    async def _look_at_keys(self) -> None:
+        """Name the keys that somebody has put something else in place of: all that needs them waits."""
+        now, troubles = trio.current_time(), self._services.troubles
+        misused = set(await self._bus.misused())
+        for key in misused:
+            troubles.begin_key(key, KEYS, now, str(KeyMisused(key)))
+        for key in self._misused - misused:
+            troubles.end_key(key, now)
+        self._misused = misused
 
     async def _show_lag(self) -> None:
         if not self._config.redis.allow_foreign_consumers:  # else the group's position is theirs
@@ -118,10 +129,12 @@ class Housekeeping:
                 outbox.shed(before)
 
     def _bound(self) -> None:
-        """Hold the un-finalized audio of all calls within its bound: the largest give up their oldest."""
+        """Hold the un-finalized audio within its bounds: to each call its share; the largest give up."""
         shares, now = self._calls.shares, trio.current_time()
         slots = [slot for slot in self._calls.slots.values() if not slot.failed]
         shares.taken = sum(slot.size for slot in slots)
+        for slot in slots:
+            slot.limit = shares.limit(slot, now)
         excess = shares.taken - shares.total
         if any(slot.behind and not slot.over and shares.is_stuck(slot, now) for slot in slots):
             # What is newer waits for room on the stream.

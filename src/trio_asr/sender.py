@@ -213,6 +213,7 @@ class Sender:
             on_sent=self._account.sent,
             on_bug=self._account.bug,
             leave_at=partial(self._leave_at, hearing),
+            watched=self._services.connections.waiting > 0,
         )
         self._conversation, opened = conversation, trio.current_time()
         chunks_in, chunks_out = trio.open_memory_channel[Chunk](FEED)

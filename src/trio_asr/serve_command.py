@@ -160,6 +160,7 @@ def make_bus(config: Config) -> Bus:
         audio_stream=redis.audio_stream,
         end_stream=redis.call_end_stream,
         transcript_key=redis.transcript_key,
+        shared=(redis.events_stream, redis.dead_letter_stream),
     )
 
 

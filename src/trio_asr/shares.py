@@ -57,3 +57,9 @@ class Shares:
             return False
         limit = self.limit(slot, now)
         return slot.size < HUNGRY * limit and (slot.size + slot.next_size <= limit or not slot.size)
+
+    def to_make_room(self, waiting: int, now: float) -> list[Slot]:
+        """Return the calls to end for so many that wait: where nobody has spoken for longest."""
+        ending = sum(slot.closing for slot in self._slots.values())
+        still = [slot for slot in self._slots.values() if slot.stands_still(now)]
+        return sorted(still, key=lambda slot: slot.handed_at)[: max(0, waiting - ending)]

@@ -19,8 +19,8 @@ STILL_S = 2.0  # without a frame for so long, a call makes room for one that wai
 class Held:
     """What was read for a call and not handed to it yet: frames, their bytes, and how many may wait.
 
-    `room` is a number of bytes: less is not worth a wake-up. With 0 there is something to decide. More than
-    `limit` bytes are not taken at all.
+    `room` is a number of bytes: less is not worth a wake-up. With 0 there is something to decide. With more
+    than `limit` bytes it is enough.
     """
 
     __slots__ = ("frames", "limit", "room", "size", "tenant")
@@ -36,12 +36,6 @@ class Held:
         self.frames.append(frame)
         self.size += len(frame.pcm)
         return self.size >= self.room
-
-    def may_begin_with(self, frame: Frame) -> bool:
-        """Say whether a call can begin with this frame, too: of one tenant, and of so much audio."""
-        if not self.frames:
-            return True
-        return self.tenant == frame.tenant_id and self.size + len(frame.pcm) <= self.limit
 
     def take(self) -> Frames:
         """Return the frames and hold none."""
@@ -63,6 +57,7 @@ class Slot:
     frames: trio.MemorySendChannel[Frames]
     active_at: float  # when frames were handed over or the cursor moved, or the call was otherwise not idle
     tenant: str  # "" while it is not known
+    call: Call = field(init=False)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     end: tuple[EntryId, str] | None = None  # where and why it ends, once that is known
     next_end: EntryId = (
@@ -84,11 +79,8 @@ class Slot:
     cursor_at: float = 0.0  # and when it was seen to move
 
     def __post_init__(self) -> None:
+        self.call = self.interaction.call
         self.interaction.scheduler.ask = self.release
-
-    @property
-    def call(self) -> Call:
-        return self.interaction.call
 
     @property
     def over(self) -> bool:
@@ -129,11 +121,8 @@ class Slot:
         """Say whether nobody has spoken for a while, and the call is not about to end or to read again."""
         return now - self.handed_at >= STILL_S and not (self.behind or self.end or self.held.frames)
 
-    def hand_over(self, now: float, limit: float = math.inf) -> bool:
-        """Let the call have what is held, or decide to wait for more; False if it is hopelessly behind.
-
-        `limit` is how many bytes it may have in all.
-        """
+    def hand_over(self, now: float) -> bool:
+        """Let the call have what is held, or decide to wait for more; False if it is hopelessly behind."""
         held, scheduler = self.held, self.interaction.scheduler
         if self.first == entries.ORIGIN:
             self.first = held.frames[0].entry
@@ -142,7 +131,6 @@ class Slot:
         if held.size < held.room:
             return True
         scheduler.enough(now)
-        self.limit = limit
         return self.release()
 
     def release(self) -> bool:

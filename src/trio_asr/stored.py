@@ -1,4 +1,4 @@
-"""What Redis has of calls: loaded, and set aside where nothing can be made of it."""
+"""What Redis has of calls: loaded, made calls again, and set aside where nothing can be made of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 from trio_asr.bus.base import Bus
 from trio_asr.config import RedisConfig
+from trio_asr.core.call import Bounds, Call, Past
 from trio_asr.core.checkpoint import Stored, Unreadable, read_checkpoint
-from trio_asr.core.outbox import Topics
+from trio_asr.core.outbox import Item, Outbox, Topics
+from trio_asr.core.recent import Recent
 from trio_asr.services import Services
 
 EVENTS_MAXLEN = 100_000
@@ -35,9 +37,21 @@ class StoredCalls:
         """Say whether a call lost its checkpoint so and has not begun since."""
         return interaction_id in self._aside
 
-    def said_of(self, interaction_id: str) -> dict[str, Any] | None:
-        """Return the event that tells of it, once."""
-        return self._aside.pop(interaction_id, None)
+    def call(self, interaction_id: str, stored: Stored, tenant: str, past: Past | None) -> Call:
+        """Return a call as it goes on from what is stored, or begins; its first frame is of `tenant`."""
+        config = self._services.config
+        outbox = Outbox(interaction_id, topics(config.redis, interaction_id), stored, tenant)
+        if (event := self._aside.pop(interaction_id, None)) is not None:
+            outbox.put(Item(event=event))
+        if config.http.token is not None:  # else nobody may see them
+            outbox.recent = Recent()
+        bounds = Bounds(config.interaction.gap_fill_ms, config.interaction.max_unfinalized_s)
+        return Call(outbox, bounds, None if outbox.fresh else past)
+
+    async def set_reader_aside(self) -> None:
+        """Put what is stored of the reader out of the way; what is in memory takes its place."""
+        key = await self._services.patiently(partial(self._bus.set_aside, ""))
+        self._services.broken_state("reader", "it is not what the reader has stored", key)
 
     async def _set_aside(self, interaction_id: str, why: str) -> Stored:
         key = await self._services.patiently(partial(self._bus.set_aside, interaction_id))

@@ -25,6 +25,10 @@ class Troubles:
         self._of[name] = of
         self.begin(name, now, why)
 
+    def end_key(self, key: str, now: float) -> None:
+        """Note that a key is in nobody's way any more."""
+        self.end(f"key {key}", now)
+
     def end(self, name: str, now: float) -> None:
         """Note that `name` is well again, if it was not."""
         if self._of:

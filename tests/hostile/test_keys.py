@@ -183,7 +183,6 @@ SHARED = {
     f"{PREFIX}live": "string",
     f"{PREFIX}fence": "list",
     f"{PREFIX}lease": "hash",
-    f"{PREFIX}reader": "string",
     ENDS: "string",
     EVENTS: "list",
     DEAD: "hash",
@@ -222,13 +221,30 @@ async def test_a_key_that_all_need_of_another_type_at_the_start(key: str, redis_
     put(side.client, key, SHARED[key])
 
     async def mend() -> None:
-        await trio.sleep(2.0)
+        await trio.sleep(1.0)
         side.client.delete(key)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(mend)
         async with house(side) as one:
-            await one.three_good_calls(seconds=2.0)
+            await one.three_good_calls(seconds=4.0)
+
+
+async def test_the_readers_state_of_another_type_is_set_aside_in_mid_run(redis_url: str) -> None:
+    """What is in memory takes its place: nothing is lost, and nobody has to mend it."""
+    side = RedisSide(redis_url)
+    async with house(side) as one:
+
+        async def spoil() -> None:
+            await trio.sleep(1.0)
+            side.client.delete(f"{PREFIX}reader")
+            put(side.client, f"{PREFIX}reader", "string")
+            await trio.sleep(4.0)
+            assert side.client.type(f"{PREFIX}reader") == b"hash"
+            assert side.client.type(f"{PREFIX}broken:") == b"string"
+
+        await one.three_good_calls(spoil, seconds=5.0)
+        assert one.counted("asr_broken_states_total", kind="reader") == 1
 
 
 async def _named(one: House, key: str) -> bool:

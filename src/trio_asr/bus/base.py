@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 
     `audio_full`/`ends_full`: the limit was reached, so more may be there already. `trimmed`: the audio stream
     begins after the position now, so what there was up to this id is gone. `last_audio`/`last_end`: the last
-    id that each stream gave out, where that was looked at. `misused`: the stream of ends if it is no stream.
+    id that each stream gave out, where that was looked at.
     """
 
     audio: Sequence[RawEntry] = ()
@@ -64,7 +64,6 @@ class Batch(NamedTuple):
     trimmed: EntryId | None = None
     last_audio: EntryId | None = None
     last_end: EntryId | None = None
-    misused: str = ""
 
 
 class Page(NamedTuple):
@@ -159,6 +158,10 @@ class Bus(Protocol):
 
     async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
         """Apply each commit, or not, on its own; answers in the same order."""
+        ...
+
+    async def misused(self) -> list[str]:
+        """Return the keys that all calls need and that are of another type."""
         ...
 
     async def show_lag(self, audio: EntryId, ends: EntryId) -> None:

@@ -200,6 +200,10 @@ class MemoryBus:
             (store.live.add if commit.live else store.live.discard)(commit.owner)
         return Outcome.APPLIED
 
+    async def misused(self) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return []
+
     async def show_lag(self, audio: EntryId, ends: EntryId) -> None:
         await trio.lowlevel.checkpoint()
         self.floors = audio, ends

@@ -65,6 +65,7 @@ class RedisBus:
         audio_stream: str,
         end_stream: str,
         transcript_key: Callable[[str], str] = "transcript.{}".format,
+        shared: Sequence[str] = (),
     ) -> None:
         self._token = ""
         self._asked = ""  # a token whose acquiring was not answered yet
@@ -75,6 +76,9 @@ class RedisBus:
         self._live_key, self._state_prefix = prefix + "live", prefix + "call:"
         self._reader_key, self._broken_prefix = prefix + "reader", prefix + "broken:"
         self._transcript_key = transcript_key
+        # What all calls need, and what it is; `shared` are the streams that calls write to together.
+        self._kinds = {self._lease_key: b"string", self._fence_key: b"string", self._live_key: b"set"}
+        self._kinds |= dict.fromkeys((audio_stream, end_stream, *shared), b"stream")
         self._client = redis.Redis.from_url(url, **_options(SOCKET_TIMEOUT_S))
         blocking = _options(SOCKET_TIMEOUT_S + BLOCK_MS / 1000)
         self._lines = [Line(url, blocking, MOST_BYTES), Line(url, _options(SOCKET_TIMEOUT_S), MOST_BYTES)]
@@ -216,6 +220,14 @@ class RedisBus:
                 args += (maxlen, data)
             commands.append(_COMMIT.on(keys, *args))
         return self._writing.ask(*commands, raise_on_error=False)
+
+    async def misused(self) -> list[str]:
+        return await self._run(self._misused)
+
+    def _misused(self) -> list[str]:
+        found = self._writing.ask(*(("TYPE", key) for key in self._kinds))
+        kinds = zip(self._kinds.items(), found, strict=True)
+        return [key for (key, wanted), kind in kinds if kind not in (wanted, b"none")]
 
     async def show_lag(self, audio: EntryId, ends: EntryId) -> None:
         await self._run(functools.partial(self._show_lag, audio, ends))

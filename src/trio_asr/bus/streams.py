@@ -126,7 +126,7 @@ class StreamReader:
         )
         audio = cast("list[RawEntry]", reply[0][1]) if reply else []
         self._pages.took(audio)
-        return Batch(audio, (), len(audio) >= count, misused=self._ends)
+        return Batch(audio, (), len(audio) >= count)
 
     def _trimmed(self, position: EntryId, first: EntryId) -> EntryId | None:
         """Say how far the stream was cut past a position that is gone; `first` is what came after that."""

@@ -70,6 +70,7 @@ class Frame(msgspec.Struct, gc=False):
     encoding: _Encoding = "pcm16"
     # Not the producer's (if it has such fields, they are overwritten):
     digest: int = 0  # a hash of the envelope, by which a repeat is recognised
+    odd: bool = False  # it took the lenient path, which takes its time
     entry: EntryId = ""  # where it was read
 
 
@@ -194,6 +195,7 @@ def _lenient(data: bytes) -> Frame:
     encoding = document.get("encoding")
     if encoding is not None and not (isinstance(encoding, str) and encoding.lower() in PCM_ENCODINGS):
         raise Junk("encoding", f"encoding {entries.show(encoding)} is not 16-bit PCM")
+    frame.odd = True
     frame.seq = _number(document.get("seq"))
     frame.timestamp_ms = _number(document.get("timestamp_ms"))
     frame.tenant_id = _text(document.get("tenant_id")) or ""

@@ -6,7 +6,6 @@ import base64
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 import msgspec
 import trio
@@ -25,15 +24,13 @@ AT_ONCE_S = 150.0
 LARGE, LARGE_BYTES = 60, 1_800_000
 MOST_RSS = 400e6
 IDS = 1600
-FILES = 256
-CONNECTIONS = 300
 FUTURE_MS = 3_600_000
 
 
 # -- what all of them ask ----------------------------------------------------------------------------------
 
 
-def _late(finding: Finding, *names: str) -> list[str]:
+def finals_late(finding: Finding, *names: str) -> list[str]:
     """Calls whose finals came further apart than they may; all but the bad ones, which are named."""
     broken = []
     for name, said in finding.evidence.transcripts.items():
@@ -44,7 +41,7 @@ def _late(finding: Finding, *names: str) -> list[str]:
     return broken
 
 
-def _first_late(finding: Finding, call: FedCall) -> list[str]:
+def first_late(finding: Finding, call: FedCall) -> list[str]:
     """Whether a call's first final came too late, counted from its begin."""
     said = [one for one in finding.evidence.transcripts.get(call.id, ()) if one["type"] == "final"]
     began_ms = finding.stage.began_ms + call.begin_s * 1000
@@ -52,7 +49,7 @@ def _first_late(finding: Finding, call: FedCall) -> list[str]:
     return [f"{call.id} had its first final after {took:.1f} s"] if took > FIRST_S else []
 
 
-def _alive(finding: Finding) -> list[str]:
+def alive(finding: Finding) -> list[str]:
     return [f"{worker.name} has ended" for worker in finding.stage.rig.workers if not worker.running]
 
 
@@ -70,7 +67,7 @@ async def _break_checkpoint(stage: Stage) -> None:
 
 def _afresh(finding: Finding) -> list[str]:
     """The broken call begins afresh: what it said may come again, at times from there; nothing is lost."""
-    broken = _alive(finding)
+    broken = alive(finding)
     call = finding.account.calls["call-001"]
     call.doubled, call.shift_ms = 0, 0.0
     call.faults = [fault for fault in call.faults if "begins at" not in fault]
@@ -92,7 +89,7 @@ def _at_once() -> list[FedCall]:
 
 
 def _behind_alone(finding: Finding) -> list[str]:
-    return _alive(finding) + _late(finding, "at-once")
+    return alive(finding) + finals_late(finding, "at-once")
 
 
 async def _large(stage: Stage) -> None:
@@ -117,7 +114,7 @@ def _parts(line: str) -> tuple[str, str, str]:
 
 
 def _undisturbed(finding: Finding) -> list[str]:
-    return _alive(finding) + _late(finding)
+    return alive(finding) + finals_late(finding)
 
 
 GENUINE = FedCall("genuine", 77, 12.0, begin_s=12.0)
@@ -145,7 +142,7 @@ def _genuine_calls() -> list[FedCall]:
 
 
 def _heard(finding: Finding) -> list[str]:
-    return _alive(finding) + _first_late(finding, GENUINE)
+    return alive(finding) + first_late(finding, GENUINE)
 
 
 def _again() -> list[FedCall]:
@@ -160,79 +157,12 @@ def _two_calls(finding: Finding) -> list[str]:
     """Each tenant has its own, from its first sample at 0; `seq` of the stream goes on."""
     call = finding.account.calls["again"]
     call.faults = [fault for fault in call.faults if "begins at" not in fault]
-    broken = _alive(finding)
+    broken = alive(finding)
     for one in finding.evidence.transcripts.get("again", ()):
         number = one["text"].partition(":")[0].removeprefix("c")
         if one["tenant_id"] != f"tenant-{number}":
             broken.append(f"seq {one['seq']} of tenant-{number} is under {one['tenant_id']}")
     return broken[:3]
-
-
-# -- whoever reads the log, or asks for pages ----------------------------------------------------------------
-
-
-async def _unread_log(stage: Stage) -> None:
-    """Start the worker with a log that nobody reads: a pipe, full after 64 KB."""
-    await stage.worker.stop()
-    stage.worker.log_is_read = False
-    await stage.worker.start_and_wait()
-
-
-async def _stop_unread(stage: Stage) -> None:
-    await stage.at(SECONDS / 2)
-    if (code := await stage.worker.stop()) != 0:
-        stage.broken.append(f"exit code {code} after SIGTERM")
-    stage.over()
-    await stage.worker.start()
-
-
-async def _few_files(stage: Stage) -> None:
-    await stage.worker.stop()
-    stage.worker.most_files = FILES
-    await stage.worker.start_and_wait()
-
-
-FLOOD = (
-    b"",
-    b"GET /metr",
-    b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n" * 500,
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9) + (b"\0\0\x08\x06" + bytes(13)) * 1000,
-    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nConnection: Upgrade\r\n\r\n",
-)
-FLOODER = "127.0.0.2"
-NEW = FedCall("new", 78, 8.0, begin_s=8.0)
-
-
-async def _flood_pages(stage: Stage) -> None:
-    """Hold as many connections as there are, and more, from before a call begins until it is over."""
-    await stage.at(3)
-    async with trio.open_nursery() as nursery:
-        for i in range(CONNECTIONS):
-            nursery.start_soon(_hold, stage.worker.http_port, FLOOD[i % len(FLOOD)])
-        await stage.at(10)
-        if not await stage.worker.health():
-            stage.broken.append("no page is answered")
-        await stage.at(18)
-        nursery.cancel_scope.cancel()
-    stage.over()
-
-
-async def _hold(port: int, data: bytes) -> None:
-    while True:
-        with suppress(OSError, trio.BrokenResourceError):
-            async with await trio.open_tcp_stream("127.0.0.1", port, local_address=FLOODER) as stream:
-                await stream.send_all(data)
-                while await stream.receive_some():
-                    pass
-        await trio.sleep(0.1)
-
-
-def _with_new() -> list[FedCall]:
-    return [*default_calls(), NEW]
-
-
-def _new_heard(finding: Finding) -> list[str]:
-    return _alive(finding) + _late(finding) + _first_late(finding, NEW)
 
 
 # -- Redis emptied -----------------------------------------------------------------------------------------
@@ -276,23 +206,6 @@ ROWS = (
         settings={"interaction": {"max_calls": 60}},
         within=90,
         check=_heard,
-    ),
-    Row(
-        "log-unread",
-        "nobody reads the log; SIGTERM and a new start",
-        _stop_unread,
-        before=_unread_log,
-        settings={"log": {"level": "debug"}},
-        connections=2,
-        check=_alive,
-    ),
-    Row(
-        "http-flood",
-        "300 connections to the pages, with a limit of 256 files",
-        _flood_pages,
-        _with_new,
-        before=_few_files,
-        check=_new_heard,
     ),
     Row(
         "id-again", "an id used again by another tenant", _used_again, _again, connections=2, check=_two_calls

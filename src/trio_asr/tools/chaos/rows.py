@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_asr.tools.chaos import daemon_rows, deepgram_rows, hostile_rows, input_rows, redis_rows
+from trio_asr.tools.chaos import daemon_rows, deepgram_rows, hostile_rows, input_rows, peer_rows, redis_rows
 from trio_asr.tools.chaos.stage import Row, Stage
 
 
@@ -17,4 +17,5 @@ ROWS: tuple[Row, ...] = (
     *redis_rows.ROWS,
     *input_rows.ROWS,
     *hostile_rows.ROWS,
+    *peer_rows.ROWS,
 )
