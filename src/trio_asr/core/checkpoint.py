@@ -99,6 +99,7 @@ class Unreadable(Exception):
 
 class _Said(msgspec.Struct, gc=False):
     seq: int = 0
+    connection: int = 0
 
 
 _checkpoint = msgspec.json.Decoder(Checkpoint)
@@ -109,14 +110,14 @@ encode = msgspec.json.Encoder().encode
 
 
 def read_checkpoint(stored: Stored) -> Checkpoint:
-    """Read what is stored of a call; where there is nothing, a fresh state goes on with its stream's `seq`.
+    """Read what is stored of a call; where there is nothing, a fresh state goes on with its stream's numbers.
 
     Raises:
         Unreadable: there is something else.
     """
     if stored.fault:
         raise Unreadable(stored.fault)
-    return decode_checkpoint(stored.state) if stored.state else Checkpoint(seq=_seq_of(stored.said))
+    return decode_checkpoint(stored.state) if stored.state else _goes_on(stored.said)
 
 
 def read_reader(stored: Stored) -> ReaderState:
@@ -165,13 +166,14 @@ def decode_reader(state: bytes) -> ReaderState:
     return reader
 
 
-def _seq_of(said: bytes) -> int:
-    """Return the `seq` of a message of ours; 0 where there is none, or somebody else's."""
+def _goes_on(said: bytes) -> Checkpoint:
+    """Return a fresh state that goes on with the numbers of a message of ours, if it is one."""
     try:
-        seq = _said.decode(said).seq if said else 0
+        last = _said.decode(said) if said else _Said()
     except _UNDECODABLE:
-        return 0
-    return seq if 0 <= seq < _MOST_SEQ else 0
+        last = _Said()
+    seq, connection = (n if 0 <= n < _MOST_SEQ else 0 for n in (last.seq, last.connection))
+    return Checkpoint(seq=seq, connection=connection)
 
 
 def _wrong_with(checkpoint: Checkpoint) -> str:

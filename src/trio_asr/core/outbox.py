@@ -79,8 +79,8 @@ class Item(NamedTuple):
 class Outbox:
     """The queue of one call's items, the commit in flight, and the state that Redis has confirmed.
 
-    An id that another tenant had is used for a new call: its times begin at 0, and the `seq` of the stream,
-    which both have, goes on.
+    An id that another tenant had is used for a new call: its times begin at 0, and the numbers of the stream,
+    which both have, go on.
 
     Raises:
         Unreadable: what is stored is no state of ours.
@@ -94,7 +94,8 @@ class Outbox:
             self.fresh = True
             before = self.confirmed.place
             place = Place(entry=before.entry, offset=before.offset)
-            self.confirmed = Checkpoint(place, self.confirmed.seq, tenant_id=tenant_id)
+            last = self.confirmed
+            self.confirmed = Checkpoint(place, last.seq, last.connection, tenant_id)
         self._topics = topics
         self._rev = stored.rev
         self._state = self.confirmed  # what the commit in flight makes of it
