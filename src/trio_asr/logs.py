@@ -10,23 +10,20 @@ off costs one comparison.
 In a daemon `sys.stderr` does not wait for its reader (`background.py`): what it has no room for is dropped.
 """
 
-import base64
 import contextlib
 import json
 import logging
-import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partialmethod
 from typing import Any, Literal, TextIO
-from urllib.parse import quote, quote_plus
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
 from trio_asr.background import BackgroundStream
-from trio_asr.config.secret import MASK, Secret
+from trio_asr.config.secret import MASK, Secret, forms
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]
@@ -37,8 +34,6 @@ _NUMBERS: dict[str, int] = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-# A shorter secret is likely to be a word of the messages themselves.
-_SHORTEST_SECRET = 6
 
 
 class _Sink:
@@ -116,9 +111,9 @@ def configure(
     """
     set_level(level)
     _sink.stream = stream
-    forms = {form for secret in secrets for form in _forms(secret.reveal())}
+    needles = {form for secret in secrets for form in forms(secret.reveal())}
     # The longest first: a shorter one may be a part of it, and would leave the rest.
-    _sink.needles = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+    _sink.needles = tuple(sorted(needles, key=lambda form: (-len(form), form)))
     _processors[:] = _for_machines() if fmt == "json" else _for_people(stream or sys.stderr)
     root = logging.getLogger()
     root.handlers = [handler for handler in root.handlers if not isinstance(handler, _Bridge)]
@@ -231,21 +226,6 @@ def _dropped_line(lines: int) -> str:
     for processor in _processors:
         event = processor(None, "warning", event)
     return str(event)
-
-
-def _forms(secret: str) -> Iterator[str]:
-    """The forms in which a secret can stand in a line: as it is, quoted, in a URL, in base64."""
-    if len(secret) < _SHORTEST_SECRET:
-        return
-    yield from (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1])
-    for quoted in (quote(secret, safe=""), quote_plus(secret), quote(secret)):
-        yield from (quoted, re.sub("%..", lambda found: found[0].lower(), quoted))
-    # Base64 of a text that it is a part of, as in an Authorization header: what comes before it shifts the
-    # digits in one of three ways, and those that are of its own bits alone are always the same.
-    raw = secret.encode("utf-8", "surrogateescape")
-    for before, skipped in ((0, 0), (1, 2), (2, 3)):
-        digits = base64.b64encode(bytes(before) + raw).decode()[skipped : (before + len(raw)) * 8 // 6]
-        yield from (digits, digits.replace("+", "-").replace("/", "_"))
 
 
 _processors[:] = _for_machines()

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any
 
 import redis
+import redis.exceptions
 from redis.connection import DefaultParser
 
 Command = Sequence[str | bytes | int]

@@ -1,9 +1,14 @@
 """What must never be readable in a log, a traceback or on a screen."""
 
+import base64
+import html
+import json
 import re
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 MASK = "***"
+SHORTEST_SECRET = 6  # characters; a shorter one is not looked for
 
 # Greedy up to the last "@": a password may itself hold one, and so may a URL with a broken scheme.
 _USERINFO = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?.*@", re.DOTALL)
@@ -70,3 +75,23 @@ def mask_path(text: str) -> str:
     except (OSError, ValueError):  # too long, a NUL in it, not to be looked at
         known = False
     return text if known else MASK
+
+
+def forms(secret: str) -> set[str]:
+    """Return the forms in which others may quote a secret: as it is, in JSON, Python, HTML, a URL, base64.
+
+    None of a short one: it is likely to be a word of the messages themselves.
+    """
+    if len(secret) < SHORTEST_SECRET:
+        return set()
+    quoted = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    quoted |= {json.dumps(secret)[1:-1].replace("/", "\\/"), repr(secret)[1:-1], html.escape(secret)}
+    for url in (quote(secret, safe=""), quote_plus(secret), quote(secret)):
+        quoted |= {url, re.sub("%..", lambda found: found[0].lower(), url)}
+    # Base64 of a text that it is a part of, as in an Authorization header: what comes before it shifts the
+    # digits in one of three ways, and those that are of its own bits alone are always the same.
+    raw = secret.encode("utf-8", "surrogateescape")
+    for before, skipped in ((0, 0), (1, 2), (2, 3)):
+        digits = base64.b64encode(bytes(before) + raw).decode()[skipped : (before + len(raw)) * 8 // 6]
+        quoted |= {digits, digits.replace("+", "-").replace("/", "_")}
+    return quoted
