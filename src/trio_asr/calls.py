@@ -100,6 +100,8 @@ class Calls:
             Interaction(call, self._services), send, now, outbox.tenant_id or tenant,
             resume_at=call.resume_at, cursor_at=now, handed_at=now,
         )  # fmt: skip
+        # What one read brings of a call that goes on may be more than it may hold.
+        slot.held.limit = slot.limit = self.shares.limit(slot, now)
         if after:
             slot.handed = after
             slot.fall_behind()

@@ -78,7 +78,8 @@ class CatchUp:
             if entries.key(self._front.sorted) <= entries.key(reached):
                 self._front.overlap = max(self._front.overlap, entries.key(after))
                 for slot in self._joined:
-                    self._calls.caught_up(slot)
+                    if not slot.over:  # else it has taken nothing since that, and goes on from there
+                        self._calls.caught_up(slot)
                 return
             await trio.sleep(max(LEAST_REST_S, REST * (time.perf_counter() - began)))
 
