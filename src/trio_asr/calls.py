@@ -17,7 +17,7 @@ from trio_asr.core.outbox import Item, Outbox
 from trio_asr.core.recent import Recent
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.past import PastCalls
-from trio_asr.restarts import Anew, Restarts, replayed_from
+from trio_asr.restarts import Anew, Restarts, needed_after
 from trio_asr.services import Services
 from trio_asr.shares import Shares
 from trio_asr.slots import Held, Slot
@@ -77,8 +77,8 @@ class Calls:
             self._metrics.calls_refused.inc(self.waiting.add(interaction_id, news, now))
             self._behind.set()
             return
-        if stored.rev and not checkpoint.over:  # in progress, and somebody took it out of the live ones
-            self.begin(interaction_id, stored, news.tenant_id, replayed_from(checkpoint.place.entry))
+        if after := needed_after(stored):  # in progress, and somebody took it out of the live ones
+            self.begin(interaction_id, stored, news.tenant_id, after)
             return
         slot = self.begin(interaction_id, stored, news.tenant_id)
         slot.held, slot.first = held, held.frames[0].entry
@@ -100,8 +100,7 @@ class Calls:
             Interaction(call, self._services), send, now, outbox.tenant_id or tenant,
             resume_at=call.resume_at, cursor_at=now, handed_at=now,
         )  # fmt: skip
-        # What one read brings of a call that goes on may be more than it may hold.
-        slot.held.limit = slot.limit = self.shares.limit(slot, now)
+        slot.held.limit = slot.limit = self.shares.limit(slot, now)  # one read may bring more than that
         if after:
             slot.handed = after
             slot.fall_behind()
@@ -146,7 +145,8 @@ class Calls:
             (stored,) = await self.stored.load([interaction_id])
             waiter = self.waiting.take(interaction_id)
             if waiter is not None and interaction_id not in self.slots:
-                slot = self.begin(interaction_id, stored, waiter.tenant, waiter.after)
+                after = min(waiter.after, needed_after(stored) or waiter.after, key=entries.key)
+                slot = self.begin(interaction_id, stored, waiter.tenant, after)
                 slot.next_end = waiter.end
 
     def make_room(self, now: float) -> None:
@@ -295,8 +295,6 @@ class Calls:
             floor = slot.floor()
             if floor is not None:
                 audio = min(audio, floor, key=entries.key)
-            if slot.end is not None and slot.end[1] == "call_end":
-                ends = min(ends, slot.end[0], key=entries.key)
-            if slot.next_end:
-                ends = min(ends, slot.next_end, key=entries.key)
+            own_end = slot.end[0] if slot.end is not None and slot.end[1] == "call_end" else ""
+            ends = min(ends, own_end or ends, slot.next_end or ends, key=entries.key)
         return self.waiting.floors(audio, ends)
