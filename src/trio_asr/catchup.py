@@ -66,7 +66,7 @@ class CatchUp:
     def _begin(self, hungry: list[EntryId]) -> EntryId:
         """Return from where to go through the stream.
 
-        Who is least behind and who is most take turns: the one is soon at the front, however far the other is.
+        Who is least behind and who is most take turns: the one is soon at the front, wherever the other is.
         """
         self._far = not self._far
         if not self._far:
