@@ -33,6 +33,7 @@ class Calls:
     def __init__(self, nursery: trio.Nursery, bus: Bus, services: Services) -> None:
         self.slots: dict[str, Slot] = {}
         self.waiting = Waiting()
+        self.dealt_with = 0  # up to this key all was, that was of no call in progress at the start
         self.lag_s = 0.0  # how far the call that is furthest behind is read, when last looked at
         self.past = PastCalls()
         self.shares = Shares(self.slots, services)
@@ -67,8 +68,9 @@ class Calls:
         if interaction_id in self.slots:
             return  # begun meanwhile, for one that is behind: it reads these again
         checkpoint = read_checkpoint(stored)
-        until = entries.key(checkpoint.place.entry)
-        past = self.past.learn(interaction_id, until, held.frames, over=checkpoint.over)
+        place, after = checkpoint.place, needed_after(stored)
+        until = max(entries.key(place.entry), 0 if after else self.dealt_with)
+        past = self.past.learn(interaction_id, until, held.frames, place if checkpoint.over else None)
         news = next((frame for frame in held.frames if entries.key(frame.entry) > past.until), None)
         if news is None or not self.past.has_news(interaction_id, held.frames):
             return
@@ -77,7 +79,7 @@ class Calls:
             self._metrics.calls_refused.inc(self.waiting.add(interaction_id, news, now))
             self._behind.set()
             return
-        if after := needed_after(stored):  # in progress, and somebody took it out of the live ones
+        if after:  # in progress, and somebody took it out of the live ones
             self.begin(interaction_id, stored, news.tenant_id, after)
             return
         slot = self.begin(interaction_id, stored, news.tenant_id)
@@ -235,12 +237,9 @@ class Calls:
         timeline = call.timeline
         if call.begun:
             self._log.info(
-                "Call ended",
-                **call.names,
-                reason=slot.end[1] if slot.end else "",
-                audio_ms=timeline.ms(timeline.received),
-                connections=call.connection,
-            )
+                "Call ended", **call.names, reason=slot.end[1] if slot.end else "",
+                audio_ms=timeline.ms(timeline.received), connections=call.connection,
+            )  # fmt: skip
         self._restarts.well(call.id)
         if slot.failed:
             self._begin_again(slot, await self._restarts.reload(slot))
@@ -277,6 +276,7 @@ class Calls:
             if not slot.failed:
                 self._services.committer.submit(slot.call.outbox)
         self.past.forget_above(last)
+        self.dealt_with = min(self.dealt_with, entries.key(last))
         self.waiting.forget_above(last)
 
     def save(self) -> None:

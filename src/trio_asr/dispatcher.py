@@ -65,6 +65,7 @@ class Dispatcher:
             self._at.audio, self._needed = replayed_from(lowest), entries.key(lowest)
         elif self.box.first_start:
             await self._skip_old()
+        self._calls.dealt_with = max(0, self._needed - 1)
         self._front.sorted = self._at.audio
         self._log.info("Reading", after=self._at.audio, calls_restored=len(self._calls.slots))
         async with trio.open_nursery() as nursery:
