@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
-from tests.office import RoughBus
+from tests.office import RoughBus, office, settings
+from tests.test_dispatcher import complete
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_asr.bus.base import Tenure
+from trio_asr.bus.base import Answer, Tenure
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.committer import MAX_BATCH, Committer
@@ -245,3 +246,85 @@ async def test_flush_waits_for_all_but_the_refused(autojump_clock: MockClock) ->
         await at.committer.flush()
         assert trio.current_time() == 0
         assert at.written("good") == ["a", "b", "c"]
+
+
+# -- a key that all need is in the way -----------------------------------------------------------------------
+
+
+class BlockedBus(RoughBus):
+    """Somebody has put something else where all calls write."""
+
+    in_the_way = ""
+
+    async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
+        if not self.in_the_way:
+            return await super().commit(commits)
+        await trio.lowlevel.checkpoint()
+        self.batches.append(tuple(commits))
+        return [Answer(Outcome.BLOCKED, self.in_the_way)] * len(commits)
+
+
+async def test_a_key_in_the_way_is_named_and_nothing_is_shed(autojump_clock: MockClock) -> None:
+    """However long it lasts; each commit is tried once a second, and all is told once it is mended."""
+    store = MemoryStore()
+    bus = BlockedBus(store)
+    async with office(settings(max_unfinalized_s=10), store=store, bus=bus) as on:
+        calls = [on.producer(i) for i in (1, 2)]
+        async with trio.open_nursery() as nursery:
+            for call in calls:
+                nursery.start_soon(call.talk, 200)
+            await trio.sleep(5)
+            bus.in_the_way = "asr_events"
+            told = len(on.finals(calls[0]))
+            before = len(bus.batches)
+            await trio.sleep(100)
+            assert len(on.finals(calls[0])) == told
+            assert len(bus.batches) - before <= 320, "three sources, once a second"
+            assert any("asr_events" in name or name == "commits" for name in on.troubles.ages(0))
+            assert on.counted("asr_gap_seconds_total", reason="unpublished") == 0
+            bus.in_the_way = ""
+            await trio.sleep(3)
+            assert len(on.finals(calls[0])) > 95
+            assert not on.troubles.ages(trio.current_time())
+        for call in calls:
+            call.end()
+        await trio.sleep(1)
+        await on.over(*calls)
+        for call in calls:
+            assert complete(on, call)
+            assert on.happened(call) == ["started", "ended"]
+
+
+async def test_a_call_that_ends_while_a_key_is_in_the_way(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    bus = BlockedBus(store)
+    async with office(store=store, bus=bus) as on:
+        call = on.producer(1)
+        await call.talk(3)
+        bus.in_the_way = "trio_asr:{asr-worker}:live"
+        await call.talk(3)
+        call.end()
+        await trio.sleep(300)
+        assert call.id in on.calls.slots
+        on.calls.restart(call.id, "so the test says")
+        await trio.sleep(30)
+        bus.in_the_way = ""
+        await on.over(call)
+        assert complete(on, call)
+        assert on.happened(call) == ["started", "ended"]
+        await trio.sleep(2)
+        assert not on.troubles.ages(trio.current_time())
+
+
+async def test_a_kill_while_a_key_is_in_the_way(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    bus = BlockedBus(store)
+    async with office(store=store, bus=bus) as on:
+        call = on.producer(1)
+        await call.talk(3)
+        bus.in_the_way = "asr_events"
+        await call.talk(30)
+    async with office(store=store) as on:
+        call.end()
+        await on.over(call)
+        assert complete(on, call)

@@ -158,3 +158,60 @@ async def test_somebody_else_was_faster_where_data_was_lost(autojump_clock: Mock
         nursery.start_soon(renew)
         await trio.sleep(0.2)
         assert await RoughBus(store).acquire(TTL_MS) is Tenure.HELD
+
+
+# -- where the server was emptied ----------------------------------------------------------------------------
+
+
+async def test_a_standby_that_has_seen_an_owner_lets_it_set_the_fence_again(
+    autojump_clock: MockClock,
+) -> None:
+    """For the length of a lease from when it finds it missing; then the owner is dead."""
+    store = MemoryStore()
+    owner, standby = Lease(RoughBus(store), TTL_MS), Lease(RoughBus(store), TTL_MS)
+    assert await owner.acquire()
+    assert not await standby.acquire()
+    lose_data(store)
+    missing = trio.current_time()
+    while not await standby.acquire():  # noqa: ASYNC110 (the clock jumps)
+        await trio.sleep(standby.period_s)
+    assert trio.current_time() - missing == TTL_MS / 1000
+
+
+async def test_the_owner_is_back_before_that(autojump_clock: MockClock) -> None:
+    store, told = MemoryStore(), list[float]()
+    owner = Lease(RoughBus(store), TTL_MS, lambda: told.append(trio.current_time()))
+    standby = Lease(RoughBus(store), TTL_MS)
+    assert await owner.acquire()
+    assert not await standby.acquire()
+    lose_data(store)
+    for _ in range(8):
+        assert not await standby.acquire()
+        await trio.sleep(standby.period_s)
+    await owner.renew()
+    assert told == [4.0]
+    for _ in range(4):
+        assert not await standby.acquire()
+        await trio.sleep(standby.period_s)
+    lose_data(store)
+    lost = trio.current_time()
+    while not await standby.acquire():  # noqa: ASYNC110 (the clock jumps)
+        await trio.sleep(standby.period_s)
+    assert trio.current_time() - lost == TTL_MS / 1000, "it counts anew"
+
+
+async def test_who_has_seen_no_owner_does_not_wait(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    assert await Lease(RoughBus(store), TTL_MS).acquire()
+    lose_data(store)
+    assert await Lease(RoughBus(store), TTL_MS).acquire()
+
+
+async def test_an_owner_that_died_is_succeeded_at_once(autojump_clock: MockClock) -> None:
+    """Its fence is there: nothing was lost, and its lease has run out."""
+    store = MemoryStore()
+    owner, standby = Lease(RoughBus(store), TTL_MS), Lease(RoughBus(store), TTL_MS)
+    assert await owner.acquire()
+    assert not await standby.acquire()
+    await trio.sleep(TTL_MS / 1000)
+    assert await standby.acquire()

@@ -15,7 +15,7 @@ from trio_asr.core.entries import EntryId
 from trio_asr.core.outbox import Item
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.past import PastCalls
-from trio_asr.restarts import Anew, Restarts, replayed_from
+from trio_asr.restarts import Anew, Restarts, needed_after
 from trio_asr.services import Services
 from trio_asr.shares import Shares
 from trio_asr.slots import Held, Slot
@@ -31,6 +31,7 @@ class Calls:
     def __init__(self, nursery: trio.Nursery, bus: Bus, services: Services) -> None:
         self.slots: dict[str, Slot] = {}
         self.waiting = Waiting()
+        self.dealt_with = 0  # up to this key all was, that was of no call in progress at the start
         self.lag_s = 0.0  # how far the call that is furthest behind is read, when last looked at
         self.past = PastCalls()
         self.shares = Shares(self.slots, services)
@@ -64,8 +65,9 @@ class Calls:
         if interaction_id in self.slots:
             return  # begun meanwhile, for one that is behind: it reads these again
         checkpoint = read_checkpoint(stored)
-        until = entries.key(checkpoint.place.entry)
-        past = self.past.learn(interaction_id, until, held.frames, over=checkpoint.over)
+        place, after = checkpoint.place, needed_after(stored)
+        until = max(entries.key(place.entry), 0 if after else self.dealt_with)
+        past = self.past.learn(interaction_id, until, held.frames, place if checkpoint.over else None)
         news = next((frame for frame in held.frames if entries.key(frame.entry) > past.until), None)
         if news is None or not self.past.has_news(interaction_id, held.frames):
             return
@@ -74,8 +76,8 @@ class Calls:
             self._metrics.calls_refused.inc(self.waiting.add(interaction_id, news, now))
             self._behind.set()
             return
-        if stored.rev and not checkpoint.over:  # in progress, and somebody took it out of the live ones
-            self.begin(interaction_id, stored, news.tenant_id, replayed_from(checkpoint.place.entry))
+        if after:  # in progress, and somebody took it out of the live ones
+            self.begin(interaction_id, stored, news.tenant_id, after)
             return
         slot = self.begin(interaction_id, stored, news.tenant_id)
         slot.held, slot.first = held, held.frames[0].entry
@@ -89,7 +91,7 @@ class Calls:
             Interaction(call, self._services), send, now, call.outbox.tenant_id or tenant,
             resume_at=call.resume_at, cursor_at=now, handed_at=now,
         )  # fmt: skip
-        slot.limit = self.shares.limit(slot, now)
+        slot.held.limit = slot.limit = self.shares.limit(slot, now)  # one read may bring more than that
         if after:
             slot.handed = after
             slot.fall_behind()
@@ -134,7 +136,8 @@ class Calls:
             (stored,) = await self.stored.load([interaction_id])
             waiter = self.waiting.take(interaction_id)
             if waiter is not None and interaction_id not in self.slots:
-                slot = self.begin(interaction_id, stored, waiter.tenant, waiter.after)
+                after = min(waiter.after, needed_after(stored) or waiter.after, key=entries.key)
+                slot = self.begin(interaction_id, stored, waiter.tenant, after)
                 slot.next_end = waiter.end
 
     def make_room(self, now: float) -> None:
@@ -221,12 +224,9 @@ class Calls:
         timeline = call.timeline
         if call.begun:
             self._log.info(
-                "Call ended",
-                **call.names,
-                reason=slot.end[1] if slot.end else "",
-                audio_ms=timeline.ms(timeline.received),
-                connections=call.connection,
-            )
+                "Call ended", **call.names, reason=slot.end[1] if slot.end else "",
+                audio_ms=timeline.ms(timeline.received), connections=call.connection,
+            )  # fmt: skip
         self._restarts.well(call.id)
         if slot.failed:
             self._begin_again(slot, await self._restarts.reload(slot))
@@ -270,6 +270,7 @@ class Calls:
             if not slot.failed:
                 self._services.committer.submit(slot.call.outbox)
         self.past.forget_above(last)
+        self.dealt_with = min(self.dealt_with, entries.key(last))
         self.waiting.forget_above(last)
 
     def save(self) -> None:
@@ -288,8 +289,6 @@ class Calls:
             floor = slot.floor()
             if floor is not None:
                 audio = min(audio, floor, key=entries.key)
-            if slot.end is not None and slot.end[1] == "call_end":
-                ends = min(ends, slot.end[0], key=entries.key)
-            if slot.next_end:
-                ends = min(ends, slot.next_end, key=entries.key)
+            own_end = slot.end[0] if slot.end is not None and slot.end[1] == "call_end" else ""
+            ends = min(ends, own_end or ends, slot.next_end or ends, key=entries.key)
         return self.waiting.floors(audio, ends)

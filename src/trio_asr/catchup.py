@@ -24,6 +24,8 @@ LOOK_S = 0.1  # how often somebody who is behind may have got room: that comes w
 # So much of the time that a page took is left to the calls that are not behind, and at least so much.
 REST, LEAST_REST_S = 1.0, 0.002
 STEP_S = 0.01  # the loop is not kept from others for longer than this
+TURN_S = 1.0  # of a pass: then it is asked anew who is to be read for
+NEAR_MS = 10_000  # of the stream: who is no further behind the one least behind is read for with it
 
 
 class Front:
@@ -45,6 +47,7 @@ class CatchUp:
         self._joined: set[Slot] = set()  # who gets all that is theirs from this pass
         self._full: set[Slot] = set()  # who has had enough of it
         self._pending = 0  # bytes of audio held and not handed over
+        self._far = False  # who is furthest behind had the last turn
 
     async def run(self) -> None:
         """Read again for ever."""
@@ -55,30 +58,48 @@ class CatchUp:
             if calls.waiting:
                 calls.make_room(now)
                 await calls.admit()
-            hungry = [slot for slot in calls.slots.values() if calls.shares.is_hungry(slot, now)]
+            hungry = [slot.latest for slot in calls.slots.values() if calls.shares.is_hungry(slot, now)]
             if hungry:
-                await self._pass(min((slot.latest for slot in hungry), key=entries.key))
+                await self._pass(self._begin(hungry))
             await trio.sleep(LOOK_S)
 
+    def _begin(self, hungry: list[EntryId]) -> EntryId:
+        """Return from where to go through the stream.
+
+        Who is least behind and who is most take turns: the one is soon at the front, wherever the other is.
+        """
+        self._far = not self._far
+        if not self._far:
+            near = max(map(entries.milliseconds, hungry)) - NEAR_MS
+            hungry = [entry for entry in hungry if entries.milliseconds(entry) >= near]
+        return min(hungry, key=entries.key)
+
     async def _pass(self, after: EntryId) -> None:
-        """Go through the stream from `after` to the front, or as far as anybody takes what is there."""
+        """Go through the stream from `after` to the front, or for as long as anybody takes what is there."""
         self._joined, self._full = set(), set()
-        while True:
+        stop = trio.current_time() + TURN_S
+        while trio.current_time() < stop:
             self._join(after)
             if not self._joined:
                 return
+            # Who is left may need nothing for a while.
+            after = max(after, min((slot.latest for slot in self._joined), key=entries.key), key=entries.key)
             front = self._front.sorted
             began = time.perf_counter()
             page = await self._services.patiently(lambda: self._bus.read_again(after))  # noqa: B023 - called at once
             await self._take(page)
             if page.entries:
                 after = page.entries[-1][0].decode()
+                for slot in self._joined:
+                    if not slot.over:
+                        slot.passed = after
             # A page that is not full had all that there was, up to the front as it was when it was asked for.
             reached = after if page.full else max(after, front, key=entries.key)
             if entries.key(self._front.sorted) <= entries.key(reached):
                 self._front.overlap = max(self._front.overlap, entries.key(after))
                 for slot in self._joined:
-                    self._calls.caught_up(slot)
+                    if not slot.over:  # else it has taken nothing since that, and goes on from there
+                        self._calls.caught_up(slot)
                 return
             await trio.sleep(max(LEAST_REST_S, REST * (time.perf_counter() - began)))
 

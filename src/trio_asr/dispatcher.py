@@ -64,6 +64,7 @@ class Dispatcher:
             self._at.audio, self._needed = replayed_from(lowest), entries.key(lowest)
         elif self.box.first_start:
             await self._skip_old()
+        self._calls.dealt_with = max(0, self._needed - 1)
         self._front.sorted = self._at.audio
         self._log.info("Reading", after=self._at.audio, calls_restored=len(self._calls.slots))
         async with trio.open_nursery() as nursery:
@@ -123,7 +124,7 @@ class Dispatcher:
             for interaction_id, one in zip(unknown, stored, strict=True):
                 self._meet(interaction_id, partial(self._calls.meet, interaction_id, one), arrivals)
         self._calls.hand_over(arrivals, trio.current_time())
-        self._at.read_audio(self._front.sorted)
+        self._at.read_audio(audio[end - 1])
         if self._front.overlap and entries.key(self._front.sorted) >= self._front.overlap:
             self._front.overlap = 0
         return end
@@ -139,11 +140,11 @@ class Dispatcher:
     async def _look_at_positions(self, batch: Batch) -> None:
         """Where a stream has begun again, below what was read of it, go back with it."""
         audio = await self._at.begun_again(batch.last_audio, batch.last_end)
+        self.box.forget_above(self._at.audio, self._at.ends)
         if audio is None:
             return
         self._front.sorted, self._front.overlap = audio, 0
         self._calls.forget_above(audio)
-        self.box.forget_above(self._at.audio, self._at.ends)
         for interaction_id, entry in self._ends.items():
             self._ends[interaction_id] = min(entry, audio, key=entries.key)
         if audio == entries.ORIGIN:

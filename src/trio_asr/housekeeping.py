@@ -129,28 +129,31 @@ class Housekeeping:
                 outbox.shed(before)
 
     def _bound(self) -> None:
-        """Hold the un-finalized audio within its bounds: to each call its share; the largest give up."""
+        """Hold the un-finalized audio within its bounds: to each call its share; the largest give up.
+
+        Those that get nowhere do so first; what they hold is no fault of the others.
+        """
         shares, now = self._calls.shares, trio.current_time()
         slots = [slot for slot in self._calls.slots.values() if not slot.failed]
         shares.taken = sum(slot.size for slot in slots)
         for slot in slots:
             slot.limit = shares.limit(slot, now)
-        excess = shares.taken - shares.total
-        if any(slot.behind and not slot.over and shares.is_stuck(slot, now) for slot in slots):
+        excess = room = shares.taken - shares.total
+        stuck = {slot for slot in slots if shares.is_stuck(slot, now)}
+        if any(slot.behind and not slot.over for slot in stuck):
             # What is newer waits for room on the stream.
-            excess += max(shares.total // 10, min(CATCHUP_BYTES, shares.total // 2))
-        if excess <= 0:
-            return
-        for slot in sorted(slots, key=lambda slot: -slot.call.timeline.held_bytes):
+            room += max(shares.total // 10, min(CATCHUP_BYTES, shares.total // 2))
+        for slot in sorted(slots, key=lambda slot: (slot not in stuck, -slot.call.timeline.held_bytes)):
             timeline = slot.call.timeline
+            share = min(room if slot in stuck else excess, timeline.held_bytes // 2)
+            if share <= 0:
+                continue
             rate = timeline.rate_at(timeline.finalized) or 1
-            share = min(excess, timeline.held_bytes // 2)
             slot.call.give_up_oldest(share / 2 / rate, "memory")
             self._services.committer.submit(slot.call.outbox)
             excess -= share
+            room -= share
             shares.taken -= share
-            if excess <= 0:
-                return
 
     def _say_who_waits(self, now: float) -> None:
         if self._calls.waiting:

@@ -10,6 +10,7 @@ from trio_asr.core.call import Past
 from trio_asr.core.entries import EntryId
 from trio_asr.core.frames import Frame
 from trio_asr.core.series import Repeats
+from trio_asr.core.timeline import Place
 
 MAX_PAST = 20_000  # calls: no frame of a replay asks Redis for one of these
 MAX_TAUGHT = 2_000  # of them, the latest: with what tells their repeats, up to 4 KB each
@@ -35,15 +36,20 @@ class PastCalls:
         past.repeats.teach(frames)
         return False
 
-    def learn(self, interaction_id: str, until: int, frames: Sequence[Frame], *, over: bool) -> Past:
-        """Take note of a call as it is stored: dealt with up to the key `until`, unlike these frames."""
+    def learn(self, interaction_id: str, until: int, frames: Sequence[Frame], over: Place | None) -> Past:
+        """Take note of a call that is not in progress: dealt with up to the key `until`, unlike these frames.
+
+        With `over`, it has ended at that place: what follows there in its entry is half a sample, or nothing.
+        """
         past = self._calls.get(interaction_id)
         if past is None:
             past = Past(until)
             self.remember(interaction_id, past)
         past.until = max(past.until, until)
-        if over:
-            past.repeats.teach(frame for frame in frames if entries.key(frame.entry) < until)
+        if over is not None:
+            past.repeats.teach(frame for frame in frames if entries.key(frame.entry) <= until)
+            rest = next((frame.pcm[over.offset :] for frame in frames if frame.entry == over.entry), b"")
+            past.half = rest if len(rest) == 1 else past.half
         return past
 
     def remember(self, interaction_id: str, past: Past) -> None:

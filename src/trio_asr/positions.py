@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import partial
 
 from trio_asr import logs
-from trio_asr.bus.base import Bus
+from trio_asr.bus.base import Bus, RawEntry
 from trio_asr.core import entries
 from trio_asr.core.entries import EntryId
-from trio_asr.core.trail import Trail
+from trio_asr.core.trail import Noted, Trail
 from trio_asr.services import Services
 
 
@@ -25,10 +25,10 @@ class Positions:
         self._trail = Trail()
         self._log = logs.get("positions")
 
-    def read_audio(self, entry: EntryId) -> None:
+    def read_audio(self, raw: RawEntry) -> None:
         """Take note of the last entry read of the audio stream."""
-        self.audio = entry
-        self._trail.note(entry)
+        self.audio = raw[0].decode()
+        self._trail.note(self.audio, _content(raw))
 
     def read_ends(self, entry: EntryId) -> None:
         """Take note of the last entry read of the stream of ends."""
@@ -44,15 +44,36 @@ class Positions:
             self.ends = entries.ORIGIN  # an end that was applied before is known by its id
         if last_audio is None or entries.key(last_audio) >= entries.key(self.audio):
             return None
-        known = self._trail.last_up_to(last_audio)
-        if known != entries.ORIGIN:
-            page = await self._services.patiently(partial(self._bus.read_again, entries.before(known)))
-            if not page.entries or page.entries[0][0].decode() != known:
-                known = entries.ORIGIN
+        known = await self._known(last_audio)
         self._say("audio", self.audio, last_audio, known)
         self._trail.back_to(known)
         self.audio = known
         return known
+
+    async def _known(self, last: EntryId) -> EntryId:
+        """Return the newest entry up to `last` that is what it was; ``ORIGIN`` if none is.
+
+        What is newer may be gone, or have its id from what came after the failover. What is much older may be
+        gone, too: it was trimmed.
+        """
+        noted = self._trail.up_to(last)
+        gone, at, step = len(noted), len(noted) - 1, 1
+        while at >= 0 and not await self._is_there(noted[at]):
+            gone, at, step = at, at - step, 2 * step
+        if at < 0:
+            return entries.ORIGIN
+        while gone - at > 1:
+            middle = (at + gone) // 2
+            at, gone = (middle, gone) if await self._is_there(noted[middle]) else (at, middle)
+        return noted[at].entry
+
+    async def _is_there(self, noted: Noted) -> bool:
+        before = entries.before(noted.entry)
+        page = await self._services.patiently(partial(self._bus.read_again, before))
+        if not page.entries:
+            return False
+        first = page.entries[0]
+        return first[0].decode() == noted.entry and _content(first) == noted.content
 
     def _say(self, stream: str, position: EntryId, last: EntryId, to: EntryId) -> None:
         self._services.metrics.streams_begun_again.inc()
@@ -60,3 +81,7 @@ class Positions:
             "A stream has begun again below what was read of it; reading goes back with it",
             stream=stream, position=position, last=last, to=to,
         )  # fmt: skip
+
+
+def _content(raw: RawEntry) -> int:
+    return hash(tuple(raw[1]))

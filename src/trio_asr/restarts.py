@@ -9,7 +9,7 @@ import trio
 from trio_asr import logs
 from trio_asr.core import entries
 from trio_asr.core.backoff import Backoff
-from trio_asr.core.checkpoint import Stored
+from trio_asr.core.checkpoint import Stored, read_checkpoint
 from trio_asr.core.entries import EntryId
 from trio_asr.core.outbox import Item, Outbox
 from trio_asr.core.reading import REPLAY_MARGIN_MS
@@ -96,3 +96,9 @@ class _Strikes:
 def replayed_from(first: EntryId) -> EntryId:
     """Return after which entry to read for a call that needs `first`: some before it teach its repeats."""
     return entries.before(entries.earlier(first, REPLAY_MARGIN_MS))
+
+
+def needed_after(stored: Stored) -> EntryId:
+    """Return after which entry to read for a call that Redis has as in progress ("": it has none so)."""
+    checkpoint = read_checkpoint(stored)
+    return replayed_from(checkpoint.place.entry) if stored.rev and not checkpoint.over else ""

@@ -72,6 +72,7 @@ class Slot:
     held: Held = field(default_factory=Held)
     limit: float = math.inf  # of the bytes that it may have in all
     handed: EntryId = entries.ORIGIN  # the last entry handed over
+    passed: EntryId = entries.ORIGIN  # up to this one all was read again that it was behind with
     first: EntryId = entries.ORIGIN
     resume_at: int = 0  # up to this key entries are only looked at: it was begun from a checkpoint
     handed_at: float = 0.0
@@ -88,9 +89,14 @@ class Slot:
         return self.closing or self.failed
 
     @property
-    def latest(self) -> EntryId:
-        """The last entry read for this call."""
+    def taken(self) -> EntryId:
+        """The last entry of this call that was read for it."""
         return self.held.frames[-1].entry if self.held.frames else self.handed
+
+    @property
+    def latest(self) -> EntryId:
+        """Up to where the stream was read for this call."""
+        return max(self.taken, self.passed, key=entries.key)
 
     @property
     def size(self) -> int:
@@ -174,7 +180,7 @@ class Slot:
         """Return the first entry that a restart would need for this call (None: none read so far)."""
         call = self.call
         floor = self.begin() if self.failed else call.floor()
-        if floor is None and entries.key(self.latest) > entries.key(call.last_entry):
+        if floor is None and entries.key(self.taken) > entries.key(call.last_entry):
             floor = self.begin() if call.last_entry == entries.ORIGIN else call.last_entry
         if self.missed:
             floor = self.latest if floor is None else min(floor, self.latest, key=entries.key)
@@ -191,6 +197,7 @@ class Slot:
         self.release()
         self.call.forget_above(last)
         self.handed = min(self.handed, last, key=entries.key)
+        self.passed = min(self.passed, last, key=entries.key)
         self.first = min(self.first, last, key=entries.key)
         self.resume_at = min(self.resume_at, entries.key(last))
         if self.end is not None:

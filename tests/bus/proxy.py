@@ -32,6 +32,7 @@ class Proxy:
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         self.on_request: Hook = _pass_all
         self.on_answer: Hook = _pass_all
+        self.times = 1  # each answer is passed on so often
         self.connections = 0
         self._sockets: list[socket.socket] = [self._listener]
         self._threads = [threading.Thread(target=self._accept)]
@@ -55,8 +56,11 @@ class Proxy:
             server = socket.create_connection(("127.0.0.1", self._server_port))
             self.connections += 1
             self._sockets += [client, server]
-            for source, sink, hook in ((client, server, self._request), (server, client, self._answer)):
-                thread = threading.Thread(target=self._pump, args=(source, sink, hook))
+            for source, sink, hook, times in (
+                (client, server, self._request, lambda: 1),
+                (server, client, self._answer, lambda: self.times),
+            ):
+                thread = threading.Thread(target=self._pump, args=(source, sink, hook, times))
                 self._threads.append(thread)
                 thread.start()
 
@@ -67,11 +71,11 @@ class Proxy:
         return self.on_answer(data)
 
     @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket, hook: Hook) -> None:
+    def _pump(source: socket.socket, sink: socket.socket, hook: Hook, times: Callable[[], int]) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
                 passed = hook(data)
-                sink.sendall(data[:passed])
+                sink.sendall(data[:passed] * times())
                 if passed is not None:
                     for one in (source, sink):
                         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
+from tests.bus.proxy import proxy
 
-from trio_asr.bus.line import Line
+from trio_asr.bus.line import Line, ReplyTooLargeError
 from trio_asr.tools.embedded import EmbeddedValkey
 
 OPTIONS = {"socket_timeout": 0.25, "protocol": 2}
@@ -82,3 +83,29 @@ def test_no_server(new_valkey: Callable[..., EmbeddedValkey]) -> None:
     server.start()
     assert line.ask(("GET", "key")) in ([None], [b"a"])
     line.close()
+
+
+def test_a_reply_above_the_bound(redis_url: str, client: redis.Redis) -> None:
+    """It is given up about there, whatever its size; the next round has all of its own bound."""
+    line = Line(redis_url, OPTIONS | {"socket_timeout": 5}, 1_000_000)
+    client.set("small", bytes(900_000))
+    client.set("large", bytes(50_000_000))
+    for _ in range(3):
+        assert len(line.ask(("GET", "small"))[0]) == 900_000
+        with pytest.raises(ReplyTooLargeError):
+            line.ask(("GET", "large"))
+        assert -200_000 < line._left[0] < 0
+    with pytest.raises(ReplyTooLargeError):
+        line.ask(("GET", "small"), ("GET", "small"))
+    assert line.ask(("GET", "no key")) == [None]
+    line.close()
+
+
+def test_what_nobody_asked_for_is_no_answer(redis_url: str, valkey: EmbeddedValkey) -> None:
+    """A reply given twice, by a proxy that repeats, is left behind with its connection."""
+    with proxy(valkey.port) as between:
+        line = Line(between.url.removesuffix("/0") + redis_url[redis_url.rindex("/") :], OPTIONS)
+        for i in range(20):
+            between.times = 1 + i % 2
+            assert line.ask(("SET", "key", i), ("GET", "key")) == [b"OK", str(i).encode()]
+        line.close()

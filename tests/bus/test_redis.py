@@ -21,7 +21,7 @@ from tests.bus.worlds import AUDIO, ENDS, GROUP, LONG_MS, PREFIX, RedisWorld, co
 from trio_asr.bus import redis as redis_bus
 from trio_asr.bus import streams
 from trio_asr.bus.answers import judged
-from trio_asr.bus.base import Answer, Bus, BusUnavailable, Tenure
+from trio_asr.bus.base import Answer, Bus, BusUnavailable, KeyMisused, Tenure
 from trio_asr.bus.redis import RedisBus
 from trio_asr.core.checkpoint import Commit, Outcome, Stored, Write
 from trio_asr.core.entries import ORIGIN
@@ -491,3 +491,166 @@ async def test_show_lag_as_operators_see_it(redis_url: str) -> None:
 def group(world: RedisWorld, stream: str = AUDIO) -> tuple[object, object, object]:
     (one,) = cast("list[dict[str, object]]", world.client.xinfo_groups(stream))
     return one["name"], one["last-delivered-id"], one.get("lag", 0)  # no lag before 7.0
+
+
+# -- what cannot be written ----------------------------------------------------------------------------------
+
+TOP = f"{2**64 - 1}-{2**64 - 1}"
+
+
+@pytest.mark.parametrize("other", ["used up", "a list"])
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_write_that_fails_after_others_of_its_commit(redis_url: str, other: str, first: bool) -> None:
+    """What was added is taken back: the next attempt writes all of it, once."""
+    async with owned(redis_url) as (world, bus):
+        assert await bus.commit([commit(1, "before")]) == [APPLIED]
+        if other == "a list":
+            world.client.rpush("events", "x")
+        else:
+            world.client.xadd("events", {"data": "x"}, id=TOP)
+        says, tells = Write("out", b"text"), Write("events", b"event", 1000)
+        writes = (tells, says, says) if first else (says, says, tells)
+        one = Commit("c1", 2, b"state", writes)
+        for _ in range(3):
+            assert await bus.commit([one, commit(1, "x", owner="other")]) in (
+                [Answer(Outcome.BLOCKED, "events"), APPLIED],
+                [Answer(Outcome.BLOCKED, "events"), DONE],
+            )
+        assert data(world, "out") == [b"before", b"x"]
+        assert (await bus.load(["c1"]))[0].rev == 1
+        world.client.delete("events")
+        assert await bus.commit([one]) == [APPLIED]
+        assert await bus.commit([one]) == [DONE]
+        assert data(world, "out") == [b"before", b"x", b"text", b"text"]
+        assert data(world, "events") == [b"event"]
+
+
+async def test_a_transcript_stream_that_is_used_up_is_its_calls_trouble_alone(redis_url: str) -> None:
+    async with owned(redis_url) as (world, bus):
+        world.client.xadd("out", {"data": "x"}, id=TOP)
+        one = Commit("c1", 1, b"state", (Write("events", b"event", 1000), Write("out", b"text")))
+        refused, applied = await bus.commit([one, commit(1, "x", owner="other", stream="elsewhere")])
+        assert (refused.outcome, applied) == (Outcome.REFUSED, APPLIED)
+        assert "out" in refused.reason
+        assert world.client.xlen("events") == 0
+        world.client.delete("out")
+        assert await bus.commit([one]) == [APPLIED]
+        assert (data(world, "out"), data(world, "events")) == ([b"text"], [b"event"])
+
+
+@pytest.mark.parametrize("command", ["hset", "sadd", "xadd", "srem"])
+async def test_a_command_that_the_user_may_not_give(new_valkey: NewValkey, command: str) -> None:
+    """Whichever of a commit's own it is, nothing is published twice for it."""
+    server = new_valkey()
+    async with owned(server.url) as (world, bus):
+        world.client.execute_command("ACL", "SETUSER", "default", f"-{command}")
+        one = commit(1, "text", live=command != "srem")
+        for _ in range(3):
+            with suppress(BusUnavailable):
+                await bus.commit([one])
+        world.client.execute_command("ACL", "SETUSER", "default", f"+{command}")
+        assert await bus.commit([one]) in ([APPLIED], [DONE])
+        assert data(world, "out") == [b"text"]
+
+
+async def test_an_answer_that_comes_twice(redis_url: str, valkey: EmbeddedValkey) -> None:
+    """Of whichever command: no other one takes it for its own, and nothing is done twice."""
+    with proxy(valkey.port) as between:
+        url = between.url.removesuffix("/0") + redis_url[redis_url.rindex("/") :]
+        async with owned(redis_url, url) as (world, bus):
+            world.add(ENDS, b"end")
+            frames = [world.add(AUDIO, bytes([i])) for i in range(5)]
+            revs = {f"c{i}": 0 for i in range(4)}
+
+            async def commit_some() -> object:
+                commits = [
+                    commit(revs[f"c{i}"] + 1, f"{i}-{revs[f'c{i}'] + 1}", owner=f"c{i}") for i in range(4)
+                ]
+                answers = await bus.commit(commits)
+                assert all(answer in (APPLIED, DONE) for answer in answers)
+                for owner in revs:
+                    revs[owner] += 1
+                return None
+
+            async def load_some() -> object:
+                return [(one.rev, one.fault) for one in await bus.load(["c3", "", "c0", "nobody"])]
+
+            async def read_some() -> object:
+                batch = await bus.read(frames[1], ORIGIN)
+                read = [raw.decode() for raw, _ in batch.audio]  # fewer at a time after a failure
+                return read and read == frames[2 : 2 + len(read)], len(batch.ends)
+
+            async def read_again() -> object:
+                read = [raw.decode() for raw, _ in (await bus.read_again(frames[2])).entries]
+                return read and read == frames[3 : 3 + len(read)]
+
+            jobs: list[tuple[Callable[[], Awaitable[object]], Callable[[], object]]] = [
+                (commit_some, lambda: None),
+                (load_some, lambda: [(revs["c3"], ""), (0, ""), (revs["c0"], ""), (0, "")]),
+                (read_some, lambda: (True, 1)),
+                (read_again, lambda: True),
+                (lambda: bus.renew(LONG_MS), lambda: Tenure.HELD),
+                (bus.live_calls, lambda: [b"c0", b"c1", b"c2", b"c3"]),
+                (lambda: bus.forget_live([b"strange"]), lambda: None),
+                (bus.consumers, list),
+                (bus.neighbours, list),
+                (lambda: bus.show_lag(ORIGIN, ORIGIN), lambda: None),
+                (lambda: bus.trim(ORIGIN), lambda: None),
+                (lambda: bus.set_aside("nobody"), lambda: PREFIX + "broken:nobody"),
+            ]
+            await commit_some()
+            for doubled, _ in jobs:
+                for then, right in jobs:
+                    between.times = 2
+                    with suppress(BusUnavailable):
+                        await doubled()
+                    between.times = 1
+                    for _ in range(5):
+                        try:
+                            got = await then()
+                        except BusUnavailable:
+                            continue
+                        assert got == right()
+                        break
+                    else:
+                        raise AssertionError("no answer")
+            texts = [text.decode() for text in data(world, "out")]
+            assert len(texts) == len(set(texts))
+            expected = [f"{i}-{rev}" for i in range(4) for rev in range(1, revs[f"c{i}"] + 1)]
+            assert sorted(texts) == sorted(expected)
+
+
+@pytest.mark.parametrize("kind", ["list", "string", "stream", "zset"])
+@pytest.mark.parametrize("name", ["live", "fence", "lease"])
+async def test_a_key_of_another_type_is_named_and_nothing_written(
+    redis_url: str, name: str, kind: str
+) -> None:
+    """Once it is out of the way, all goes on, and nothing was lost or doubled."""
+    if (name, kind) in (("fence", "string"), ("lease", "string")):
+        return  # that is its type
+    async with owned(redis_url) as (world, bus):
+        assert await bus.commit([commit(1, "1")]) == [APPLIED]
+        key, client = PREFIX + name, world.client
+        client.rename(key, "kept")
+        {
+            "list": lambda: client.rpush(key, "x"),
+            "string": lambda: client.set(key, "x"),
+            "stream": lambda: client.xadd(key, {"x": "y"}),
+            "zset": lambda: client.zadd(key, {"x": 1}),
+        }[kind]()
+        if name != "live":
+            with pytest.raises(KeyMisused, match=name):
+                await bus.renew(LONG_MS)
+            with pytest.raises(KeyMisused, match=name):
+                await world.worker().acquire(LONG_MS)
+        else:
+            with pytest.raises(KeyMisused, match=name):
+                await bus.live_calls()
+        if name != "lease":
+            assert await bus.commit([commit(2, "2")]) == [Answer(Outcome.BLOCKED, key)]
+            assert data(world, "out") == [b"1"]
+        client.rename("kept", key)
+        assert await bus.renew(LONG_MS) is Tenure.HELD
+        assert await bus.commit([commit(2, "2")]) == [APPLIED]
+        assert await bus.live_calls() == [b"c1"]
+        assert data(world, "out") == [b"1", b"2"]

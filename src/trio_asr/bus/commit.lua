@@ -28,6 +28,8 @@ local live = redis.call('TYPE', KEYS[3]).ok
 if live ~= 'none' and live ~= 'set' then return answer('blocked', KEYS[3]) end
 
 local ids = {}
+-- Lua does not roll back, and what is written now would be written again with the next attempt.
+local function take_back() for i, id in pairs(ids) do redis.pcall('XDEL', KEYS[i], id) end end
 for i = 4, #KEYS do
   local maxlen, data = ARGV[2 * i - 2], ARGV[2 * i - 1]
   local id
@@ -37,15 +39,18 @@ for i = 4, #KEYS do
     id = redis.pcall('XADD', KEYS[i], 'MAXLEN', '~', maxlen, '*', 'data', data)
   end
   if failed(id) then
-    -- Lua does not roll back, and what is written now would be written again with the next attempt.
-    for j = 4, i - 1 do redis.pcall('XDEL', KEYS[j], ids[j]) end
+    take_back()
     if not misused(id) and not string.find(id.err, 'exhausted', 1, true) then return id end
     if maxlen == '0' then return answer('refused', KEYS[i] .. ': ' .. id.err) end
     return answer('blocked', KEYS[i])
   end
   ids[i] = id
 end
-redis.call('HSET', KEYS[2], 'rev', ARGV[2], 'state', ARGV[3])
+local set = redis.pcall('HSET', KEYS[2], 'rev', ARGV[2], 'state', ARGV[3])
+if failed(set) then
+  take_back()
+  return set
+end
 if ARGV[4] ~= '' then
   if ARGV[5] == '0' then
     redis.call('SADD', KEYS[3], ARGV[4])

@@ -35,6 +35,7 @@ class _Pages:
         self.line, self.stream = line, stream
         self.count = FIRST_COUNT
         self.careful = False
+        self.cut = False  # the last entry of the last page was too large to be sent whole
 
     def took(self, found: Sequence[RawEntry]) -> None:
         """Learn from what came how much to ask for next."""
@@ -49,12 +50,12 @@ class _Pages:
 
     def page(self, after: EntryId, stream: str = "") -> Page:
         """Read by size, for as long as entries are large."""
-        found, more = self.line.run(
+        found, more, cut = self.line.run(
             _READ, [stream or self.stream], after, READ_BYTES, CAREFUL_COUNT, MAX_ENTRY_BYTES
         )
         if not stream:
             largest = max((len(value) for _, fields in found for value in fields), default=0)
-            self.careful = largest >= LARGE_BYTES
+            self.careful, self.cut = largest >= LARGE_BYTES, bool(cut)
             self.count = FIRST_COUNT
         return Page([(raw_id, fields) for raw_id, fields in found], bool(more))
 
@@ -66,6 +67,7 @@ class StreamReader:
         self._line, self._audio, self._ends = line, audio, ends
         self._pages = _Pages(line, audio)
         self._next_look = 0.0
+        self._large: EntryId = ""  # the last entry read, if it is large
 
     def failed(self) -> None:
         """A read brought no answer."""
@@ -88,6 +90,9 @@ class StreamReader:
             if not str(error).startswith("WRONGTYPE"):
                 raise
             batch = self._read_without_ends(audio_after)
+        if batch.audio:
+            last, fields = batch.audio[-1]
+            self._large = last.decode() if self._pages.cut or sum(map(len, fields)) >= LARGE_BYTES else ""
         if (not batch.audio or not batch.ends) and time.monotonic() >= self._next_look:
             batch = self._look(batch)
         return batch
@@ -99,16 +104,19 @@ class StreamReader:
                 return batch
         count = self._pages.count
         # Sent together, they are served in one go: if the position is there still, nothing after it was cut
-        # off unread.
-        there, reply = self._line.ask(
-            ("XRANGE", self._audio, audio_after, audio_after),
+        # off unread. The answer has all of that entry: a large one would come again with every read.
+        look = () if audio_after == self._large else (("XRANGE", self._audio, audio_after, audio_after),)
+        *there, reply = self._line.ask(
+            *look,
             ("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS",
              self._audio, self._ends, audio_after, ends_after),
         )  # fmt: skip
         found = {bytes(name): cast("list[RawEntry]", found) for name, found in reply or ()}
         audio, ends = found.get(self._audio.encode(), []), found.get(self._ends.encode(), [])
-        trimmed = None if there or not audio else self._trimmed(audio_after, audio[0][0].decode())
+        gone = bool(audio) and there == [[]]
+        trimmed = self._trimmed(audio_after, audio[0][0].decode()) if gone else None
         self._pages.took(audio)
+        self._pages.cut = False
         return Batch(audio, ends, len(audio) >= count, len(ends) >= count, trimmed)
 
     def _read_by_size(self, audio_after: EntryId, ends_after: EntryId) -> Batch:

@@ -77,10 +77,11 @@ class Call:
         self._series = Series(bounds.gap_fill_ms)
         self.repeats = Repeats() if past is None else past.repeats
         self._border = outbox.confirmed.over  # what comes may go on in mid-sample, or begin anew
-        self.timeline.go_on_with(b"" if past is None else past.half)
+        half = b"" if past is None else past.half
+        self.timeline.go_on_with(half)
         self._resume_at = entries.key(place.entry)
         self._resuming = self._resume_at > 0
-        self._resume_offset = place.offset
+        self._resume_offset = place.offset + len(half)
         self.announced = False  # there was audio of it that is not behind its checkpoint
 
     @property

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
-from trio_asr.core.entries import ORIGIN, EntryId, key, milliseconds
+from trio_asr.core.entries import EntryId, key, milliseconds
 
 STEP_MS = 20
 KEPT = 1000  # 20 s and more; a failover forgets the last two
 
 
+class Noted(NamedTuple):
+    """An entry that was read, and a hash of what was in it: a failover may give its id out again."""
+
+    entry: EntryId
+    content: int
+
+
 class Trail:
-    """Ids of entries that were read, the newest last."""
+    """Some of the entries that were read, the newest last."""
 
     def __init__(self) -> None:
-        self._ids: deque[EntryId] = deque(maxlen=KEPT)
+        self._noted: deque[Noted] = deque(maxlen=KEPT)
 
-    def note(self, entry: EntryId) -> None:
+    def note(self, entry: EntryId, content: int) -> None:
         """Take note of an entry that was read, the last so far."""
-        if not self._ids or milliseconds(entry) - milliseconds(self._ids[-1]) >= STEP_MS:
-            self._ids.append(entry)
+        noted = self._noted
+        # Also where the clock stands: it was set back, or an id is of the future.
+        if not noted or milliseconds(entry) - milliseconds(noted[-1].entry) not in range(1, STEP_MS):
+            noted.append(Noted(entry, content))
 
-    def last_up_to(self, last: EntryId) -> EntryId:
-        """Return the newest id noted that is not above `last`; ``ORIGIN`` if there is none."""
-        return next((entry for entry in reversed(self._ids) if key(entry) <= key(last)), ORIGIN)
+    def up_to(self, last: EntryId) -> list[Noted]:
+        """Return what was noted that is not above `last`, the newest last."""
+        return [one for one in self._noted if key(one.entry) <= key(last)]
 
     def back_to(self, entry: EntryId) -> None:
         """Forget what is above `entry`: reading goes on from there."""
-        while self._ids and key(self._ids[-1]) > key(entry):
-            self._ids.pop()
+        while self._noted and key(self._noted[-1].entry) > key(entry):
+            self._noted.pop()

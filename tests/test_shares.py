@@ -1,0 +1,126 @@
+"""How much audio each call may hold. On the autojump clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from tests.office import RATE, EchoProvider, Producer, office, settings
+from tests.test_catchup import burst
+from tests.test_dispatcher import complete
+from trio.testing import MockClock
+
+from trio_asr.provider import ConnectFailed, Link
+from trio_asr.shares import STUCK_S
+
+
+async def test_a_share_is_half_of_the_bound(autojump_clock: MockClock) -> None:
+    async with office(settings(max_unfinalized_s=30, max_unfinalized_total_mb=1)) as on:
+        shares = on.calls.shares
+        assert shares.total == 1_000_000
+        assert shares.of(RATE) == 15 * 2 * RATE
+        shares.taken = 500_001  # more than half of all
+        assert shares.of(RATE) == 15 * 2 * RATE
+        for i in range(1, 11):
+            on.producer(i).speak(0.5)
+        await trio.sleep(0.01)
+        shares.taken = 500_001
+        assert shares.of(RATE) == 50_000
+        assert shares.of(2 * RATE) == 50_000
+        shares.taken = 499_999
+        assert shares.of(2 * RATE) == 15 * 4 * RATE
+
+
+async def test_who_gets_nowhere_takes_what_comes(autojump_clock: MockClock) -> None:
+    provider = EchoProvider()
+    async with office(provider=provider) as on:
+        call = on.producer(1)
+        await call.talk(3)
+        provider.mute = True
+        call.speak(0.5)
+        now = trio.current_time()
+        slot = on.calls.slots[call.id]
+        limit = 60 * 2 * RATE
+        assert on.calls.shares.limit(slot, now + STUCK_S - 1) == limit
+        assert on.calls.shares.limit(slot, slot.cursor_at + STUCK_S) == math.inf
+        assert not on.calls.shares.is_stuck(slot, slot.cursor_at + STUCK_S - 0.01)
+
+
+async def test_who_is_hungry(autojump_clock: MockClock) -> None:
+    """Who is behind, holds less than half of its share and has room for what comes next; never beyond all."""
+    async with office(settings(max_unfinalized_s=30)) as on:
+        call = on.producer(1)
+        burst(call, 16)
+        await trio.sleep(0.05)
+        slot, shares, now = on.calls.slots[call.id], on.calls.shares, trio.current_time()
+        assert slot.behind
+        assert not shares.is_hungry(slot, now)
+        limit = shares.limit(slot, now)
+        size = slot.size
+        shares._services.config = settings(max_unfinalized_s=5 * size / RATE)  # half of it is more than that
+        assert shares.is_hungry(slot, now)
+        slot.next_size = 10**9
+        assert not shares.is_hungry(slot, now)
+        slot.next_size = 0
+        shares.taken = shares.total
+        assert not shares.is_hungry(slot, now)
+        shares.taken, slot.behind = 0, False
+        assert not shares.is_hungry(slot, now)
+        assert limit == 15 * 2 * RATE
+
+
+async def test_a_frame_larger_than_a_share_is_taken_by_a_call_that_holds_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    """Else nobody would ever take it."""
+    async with office(settings(max_unfinalized_s=10)) as on:
+        call, other = on.producer(1), on.producer(2)
+        other.speak(0.5)
+        for _ in range(4):
+            call.speak(7.0)
+        call.speak(1.0)
+        call.end()
+        other.end()
+        await trio.sleep(1)
+        await on.over(call, other)
+        assert complete(on, call)
+        assert complete(on, other)
+        assert on.happened(call) == ["started", "ended"]
+
+
+class NarrowbandProvider(EchoProvider):
+    """Takes no other calls."""
+
+    @asynccontextmanager
+    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+        if sample_rate != RATE:
+            await trio.lowlevel.checkpoint()
+            raise ConnectFailed("so the test says")
+        async with super().connect(sample_rate) as link:
+            yield link
+
+
+async def test_what_stuck_calls_hold_too_much_others_do_not_give_up(autojump_clock: MockClock) -> None:
+    """At the bound of all those that get nowhere give up their oldest, not a larger one that catches up."""
+    provider = NarrowbandProvider()
+    async with office(settings(max_unfinalized_total_mb=1, max_unfinalized_s=60), provider=provider) as on:
+        well, stuck = on.producer(1), [on.producer(i) for i in range(2, 12)]
+
+        async def talk(seconds: int, call: Producer) -> None:
+            for _ in range(seconds):
+                call.speak(1.0, 2 * RATE)
+                await trio.sleep(1)
+
+        async with trio.open_nursery() as nursery:
+            for call in stuck:
+                nursery.start_soon(talk, 60, call)
+            await trio.sleep(25)
+            burst(well, 29)
+        assert on.counted("asr_gap_seconds_total", reason="memory") > 100
+        well.end()
+        await trio.sleep(1)
+        await on.over(well)
+        assert complete(on, well)
+        assert "gap" not in on.happened(well)
