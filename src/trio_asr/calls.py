@@ -88,7 +88,7 @@ class Calls:
         limits = self._config.interaction
         outbox = Outbox(interaction_id, topics(self._config.redis, interaction_id), stored, tenant)
         past = self.past.recall(interaction_id)
-        bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s)
+        bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms)
         call = Call(outbox, bounds, None if outbox.fresh else past)
         if (said := self.stored.said_of(interaction_id)) is not None:
             outbox.put(Item(event=said))

@@ -70,13 +70,13 @@ class Frame(msgspec.Struct, gc=False):
     pcm: bytes = msgspec.field(name="audio")
     sample_rate: _Rate = NO_RATE
     seq: _Int64 | None = None
-    timestamp_ms: _Int64 | float | None = None  # whole: a float is rounded
+    timestamp_ms: _Int64 | None = None
     tenant_id: _Short = ""
     trace_id: _Short | None = None
     encoding: _Encoding = "pcm16"
     channels: Literal[1] | None = None
     # Not the producer's (if it has such fields, they are overwritten):
-    digest: int = 0  # a hash of the audio, by which a repeat is recognised
+    digest: int = 0  # a hash of the audio, with the time laid over it: by these a repeat is recognised
     entry: EntryId = ""  # where it was read
 
 
@@ -112,11 +112,11 @@ def decode_frame(fields: list[bytes], default_sample_rate: int) -> Frame:
     if frame.sample_rate == NO_RATE:
         frame.sample_rate = default_sample_rate
     check_id(frame.interaction_id)
-    if type(frame.timestamp_ms) is float:
-        frame.timestamp_ms = rounded(frame.timestamp_ms)
-    if frame.pcm.startswith(b"{"):
-        frame.pcm = _unwrap(frame.pcm)
-    frame.digest = hash(frame.pcm)
+    pcm = frame.pcm
+    if pcm.startswith(b"{"):
+        pcm = frame.pcm = _unwrap(pcm)
+    at = frame.timestamp_ms
+    frame.digest = hash(pcm) if at is None else hash(pcm) ^ at
     return frame
 
 
