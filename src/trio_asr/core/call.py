@@ -157,6 +157,8 @@ class Call:
         tally.repeats += 1 - len(news)
         for one in news:
             self._append(self.order.take(one, now, void=self.repeats.void), tally)
+            if self.order:
+                self.timeline.out_of_order()
 
     def _append(self, placed: list[Placed], tally: Tally) -> None:
         """Append what has its turn, but for what the checkpoint has behind it."""
@@ -184,7 +186,6 @@ class Call:
     def _settle(self) -> None:
         """See what is different since frames were looked at one by one."""
         if self.order or self.timeline.waiting:
-            self.timeline.out_of_order()
             waiting = self.order.frames
             self.timeline.waiting = [one for one in waiting if self._resuming.counts_from(one) is not None]
         elif self._resuming and self.announced:

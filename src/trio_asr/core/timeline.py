@@ -257,7 +257,7 @@ class Timeline:
         if self._unread is not None:
             needed.append(self._unread)
         if not needed:
-            last = max(place.entry, *done, key=key)
+            last = max([place.entry, *done], key=key)
             return place if last == place.entry else msgspec.structs.replace(place, entry=last, offset=PAST_END)
         first = min(needed, key=key)
         done.difference_update(source.entry for source in sources if source.end > position)
@@ -274,6 +274,9 @@ class Timeline:
             self._done = list(place.ahead.entries)
             return
         self._done = []
+        if self._sources[-1].end <= 2 * place.finalized:  # all is: the last one to be named is the newest
+            end = self._sources[-1].end
+            self._sources[-1] = _Source(end, end, place.entry, place.offset)
         if not self.waiting and self._unread is None and self._is_in_order():
             self._done = None
 
