@@ -144,7 +144,9 @@ async def test_what_was_read_may_be_cut_off_without_an_alarm(clock: Clock | None
     assert (ids(batch), batch.trimmed) == ((added, []), None)
 
 
-async def test_what_was_added_and_cut_off_between_two_reads_is_told(clock: Clock | None, world: World) -> None:
+async def test_what_was_added_and_cut_off_between_two_reads_is_told(
+    clock: Clock | None, world: World
+) -> None:
     bus = world.worker()
     at = world.add(AUDIO, b"x")
     await bus.read(ORIGIN, ORIGIN)

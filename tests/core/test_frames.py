@@ -265,7 +265,8 @@ def test_several_channels_that_the_encoding_names() -> None:
 @pytest.mark.parametrize(
     ("given", "taken"),
     [(20.4, 20), (20.6, 21), ("20.6", 21), ("1700000000000.75", 1_700_000_000_001), (20.0, 20), ("20", 20),
-     (-0.6, -1), (1.7e12 + 0.3, 1_700_000_000_000), (1e300, None), ("20.6 ms", None), (True, None), ([20.6], None)],
+     (-0.6, -1), (1.7e12 + 0.3, 1_700_000_000_000), (1e300, None), ("20.6 ms", None), (True, None),
+     ([20.6], None)],
 )  # fmt: skip
 def test_a_time_with_a_fraction_is_rounded(given: Any, taken: int | None) -> None:
     timestamp = _decode(_envelope(timestamp_ms=given)).timestamp_ms

@@ -54,8 +54,8 @@ class Batch(NamedTuple):
 
     `audio_full`/`ends_full`: the limit was reached, so more may be there already. `trimmed`: the audio stream
     begins after the position now, so what there was up to this id is gone. `last_audio`/`last_end`: the last
-    id that each stream gave out, where that was looked at. `gone`: the audio stream has nothing now, but gave out
-    ids up to this one. `misused`: the stream of ends if it is no stream.
+    id that each stream gave out, where that was looked at. `gone`: the audio stream has nothing now, but
+    gave out ids up to this one. `misused`: the stream of ends if it is no stream.
     """
 
     audio: Sequence[RawEntry] = ()

@@ -27,7 +27,9 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.streams: dict[str, list[RawEntry]] = {}
-        self.counted: dict[str, tuple[int, EntryId]] = {}  # how many entries a stream ever had, and the last id
+        self.counted: dict[
+            str, tuple[int, EntryId]
+        ] = {}  # how many entries a stream ever had, and the last id
         self.states: dict[str, Stored] = {}
         self.aside: dict[str, Stored] = {}  # what was set aside of them
         self.live: set[str] = set()

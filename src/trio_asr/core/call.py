@@ -171,13 +171,12 @@ class Call:
                 self._border = False
                 if not self._follows:
                     self.timeline.pad()
-            if self._resuming.is_next(frame):
-                silence = 0  # it is there
+            before = 0 if self._resuming.is_next(frame) else silence  # there already
             if self._header is not None and (is_news or offset < len(frame.pcm)):
                 offset = max(offset, self._strip(self._header, frame, tally))
-            self.timeline.append(frame.entry, frame.pcm, frame.sample_rate, silence=silence, offset=offset)
+            self.timeline.append(frame.entry, frame.pcm, frame.sample_rate, silence=before, offset=offset)
             tally.accepted += 1
-            tally.filled_s += silence / 2 / frame.sample_rate
+            tally.filled_s += before / 2 / frame.sample_rate
             if late:
                 tally.late_s += len(frame.pcm) / 2 / frame.sample_rate
             if not self.announced:

@@ -181,8 +181,6 @@ def _wrong_with(checkpoint: Checkpoint) -> str:
     for name, entry in (("entry", place.entry), ("ended", checkpoint.ended or ORIGIN)):
         if not is_id(entry):
             return f"{name} {entry[:40]!r} is no entry id"
-    if wrong := _wrong_ahead(place):
-        return wrong
     if not 0 <= place.rate_from <= place.finalized <= _MOST_SAMPLES:
         return f"finalized {place.finalized} does not fit to rate_from {place.rate_from}"
     if not 0 <= place.at - 2 * place.finalized <= _MOST_SILENCE:
@@ -193,7 +191,8 @@ def _wrong_with(checkpoint: Checkpoint) -> str:
         return "there is audio without a rate"
     counts = {"offset": place.offset, "rate_us": place.rate_us, "seq": checkpoint.seq}
     counts["connection"] = checkpoint.connection
-    return next((f"{name} {n} is not possible" for name, n in counts.items() if not 0 <= n < 2**62), "")
+    impossible = (f"{name} {n} is not possible" for name, n in counts.items() if not 0 <= n < 2**62)
+    return next(impossible, "") or _wrong_ahead(place)
 
 
 def _wrong_ahead(place: Place) -> str:

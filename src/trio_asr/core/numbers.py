@@ -31,5 +31,5 @@ def rounded(value: Any) -> int | None:
     """Return the whole number of 64 bits next to one that may have a fraction, else None."""
     if (number := whole(value)) is not None:
         return number
-    number = decimal(value)
-    return round(number) if number is not None and abs(number) < 2**63 else None
+    near = decimal(value)
+    return round(near) if near is not None and abs(near) < 2**63 else None

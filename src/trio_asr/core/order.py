@@ -20,7 +20,7 @@ MOST_WAITING = 256  # frames; more of them come in so short a time only from a p
 
 
 class Placed(NamedTuple):
-    """A frame whose turn it is, the bytes of silence before it, and whether it came too late for its place."""
+    """A frame whose turn it is, the bytes of silence before it, and whether it is too late for its place."""
 
     frame: Frame
     silence: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trio_asr.core.entries import ORIGIN, EntryId
+from trio_asr.core.entries import ORIGIN, EntryId, key
 
 PAST_END = 2**40  # an offset behind any entry's audio: nothing of it is left to be read
 
@@ -42,4 +42,24 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     @property
     def next(self) -> tuple[EntryId, int]:
         """The entry, and the byte of its audio, that lie at `at`."""
-        return (self.entry, self.offset) if self.ahead is msgspec.UNSET else (self.ahead.entry, self.ahead.offset)
+        ahead = self.ahead
+        return (self.entry, self.offset) if ahead is msgspec.UNSET else (ahead.entry, ahead.offset)
+
+
+def without_order(place: Place, done: set[EntryId], needed: list[EntryId], *, placed: bool) -> Place:
+    """Complete a place where entries are not in the order of their ids.
+
+    `done` are finalized, `needed` are not, and `place` is that of the first on the timeline that is not; if
+    there is none there (`placed`), it is after the last.
+    """
+    if placed and (newest := max([place.entry, *done], key=key)) != place.entry:
+        place = msgspec.structs.replace(place, entry=newest, offset=PAST_END)
+    if not needed:
+        return place
+    first = min(needed, key=key)
+    above = tuple(sorted((entry for entry in done if key(entry) >= key(first)), key=key))
+    if not above and key(place.entry) <= key(first):
+        return place
+    ahead = Ahead(above, place.entry, place.offset)
+    offset = place.offset if first == place.entry else 0
+    return msgspec.structs.replace(place, entry=first, offset=offset, ahead=ahead)

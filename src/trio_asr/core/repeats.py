@@ -23,7 +23,8 @@ from trio_asr.core.frames import Frame
 
 REPEAT_WINDOW = 256
 LATE_WINDOW = 64  # a frame this far behind is late; further behind, the series has restarted
-MOST_ALIKE = 8  # repeats in a row of one and the same frame; of more, each is one of its own
+# Repeats in a row of one and the same frame: of more, each is one of its own. With its time it is surer.
+MOST_ALIKE, MOST_ALIKE_TIMED = 8, 32
 TWIN_SHOWN = 5  # repeats in a row, so far behind, show that all comes twice
 TWIN_JITTER = 2  # frames by which a twin may be nearer or further each time
 _SLACK = REPEAT_WINDOW  # frames noted beyond the window before it is cut
@@ -37,7 +38,7 @@ class Repeats:
     __slots__ = ("_alike", "_anew", "_digests", "_highest", "_lag", "_rising", "_runs", "_shown")
 
     def __init__(self) -> None:
-        # Of the frames noted last, some more than the window at times; objects would take five times the room.
+        # Of the frames noted last, at times more than the window; objects would take five times the room.
         self._digests = array("q")
         # Their numbers: each run begins there, with this one, and goes on by one up to the next.
         self._runs: list[tuple[int, int]] = []
@@ -58,7 +59,7 @@ class Repeats:
         return self._highest + 1
 
     def news(self, frame: Frame) -> list[Frame]:
-        """Note a frame; return what there is to take of it: itself, none, or those left out before it, too."""
+        """Note a frame; return what there is to take: itself, nothing, or those left out before it, too."""
         seq = frame.seq
         if seq is None:
             return [frame]
@@ -79,7 +80,7 @@ class Repeats:
             self._alike = []
             self._note(seq, frame)
             return [frame]
-        return self._repeated(seq, frame) if same else self._contradicted(seq, frame)
+        return self._repeated(seq, at, frame) if same else self._contradicted(seq, frame)
 
     def is_repeat(self, frame: Frame) -> bool:
         """Note a frame, and say whether it is left out."""
@@ -160,8 +161,9 @@ class Repeats:
     def _is_twin(self, frame: Frame) -> bool:
         return frame.seq is not None and abs(self._highest - frame.seq - self._lag) <= TWIN_JITTER
 
-    def _repeated(self, seq: int, frame: Frame) -> list[Frame]:
+    def _repeated(self, seq: int, at: int, frame: Frame) -> list[Frame]:
         """Leave a repeat out, unless it is one too many of the same."""
+        is_same = self._digests[at] == frame.digest
         is_twin = self._is_twin(frame)
         if not is_of_one_value(frame.pcm):
             self._shown = self._shown + 1 if is_twin else 1
@@ -173,7 +175,7 @@ class Repeats:
         if alike and (_audio(alike[-1]) != _audio(frame) or self._tells_apart(alike[-1], frame)):
             alike.clear()
         alike.append(frame)
-        if len(alike) <= MOST_ALIKE:
+        if len(alike) <= (MOST_ALIKE if frame.timestamp_ms is None or not is_same else MOST_ALIKE_TIMED):
             return []
         return self._nothing_said()
 
@@ -194,7 +196,7 @@ class Repeats:
 
     def _contradicted(self, seq: int, frame: Frame) -> list[Frame]:
         """Another frame has this number: it is of a series that has begun anew, or numbers say nothing."""
-        begun = seq < self._highest - LATE_WINDOW or seq in (0, 1) and seq < self._highest
+        begun = seq < self._highest - LATE_WINDOW or (seq in (0, 1) and seq < self._highest)
         known = self._anew and len(self._digests) < REPEAT_WINDOW
         before = self._alike[-1].seq if self._alike else None
         if before is None or not 0 <= seq - before <= 1:

@@ -1,9 +1,9 @@
 """What the producer's `seq` and `timestamp_ms` say about frames that are missing.
 
-A *hole* is a small forward jump of `seq`, in step with `timestamp_ms`. Silence in the place of that audio keeps
-the times of all that follows true; `order` waits for it before that. Everything else (a `seq` that restarts, two
-interleaved series, timestamps that make no sense) is a new series: its frames are appended as they come and
-nothing is filled.
+A *hole* is a small forward jump of `seq`, in step with `timestamp_ms`. Silence in the place of that audio
+keeps the times of all that follows true; `order` waits for it before that. Everything else (a `seq` that
+restarts, two interleaved series, timestamps that make no sense) is a new series: its frames are appended as
+they come and nothing is filled.
 
 Late frames take back the silence that was put in their place: `_owed` counts the bytes by which the call runs
 ahead of its series, and the next hole is filled by that much less. So reordering never adds up, and two

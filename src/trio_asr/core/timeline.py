@@ -27,7 +27,7 @@ import msgspec
 
 from trio_asr.core.entries import EntryId, key
 from trio_asr.core.frames import Frame
-from trio_asr.core.place import PAST_END, Ahead, Place
+from trio_asr.core.place import PAST_END, Place, without_order
 
 
 class _Source(msgspec.Struct, gc=False):
@@ -63,22 +63,30 @@ class Chunk(NamedTuple):
 class Timeline:
     """The cursors, the audio between them, and where it came from."""
 
-    __slots__ = ("_audio", "_base", "_done", "_segments", "_sources", "_unread", "finalized", "sent", "waiting")
+    __slots__ = (
+        "_audio",
+        "_base",
+        "_done",
+        "_segments",
+        "_sources",
+        "_unread",
+        "finalized",
+        "sent",
+        "waiting",
+    )
 
     def __init__(self, place: Place) -> None:
         self.finalized = self.sent = place.finalized
         self.waiting: Sequence[Frame] = ()  # what was received and waits for what comes before it
-        # Of entries that are not in the order of their ids: those finalized, and the first that may be needed
-        # and was not read again yet. None: all are in order.
+        # Entries finalized, and the first not read again yet, where they are not in the order of their ids.
         self._done: list[EntryId] | None = None
         self._unread: EntryId | None = None
-        entry, offset = place.next
         if place.ahead is not msgspec.UNSET:
             self._done, self._unread = list(place.ahead.entries), place.entry
         self._base = 2 * place.finalized  # the position of _audio[0]
         self._audio = bytearray(place.at - self._base)  # silence not finalized before the first entry
         # Never empty: the last one says after which byte of which entry all ends.
-        self._sources = deque([_Source(place.at, place.at, entry, offset)])
+        self._sources = deque([_Source(place.at, place.at, *place.next)])
         self._segments = [Segment(place.rate_from, place.rate, place.rate_us)] if place.rate else []
 
     # -- what there is ---------------------------------------------------------------------------------
@@ -256,17 +264,8 @@ class Timeline:
         needed += [frame.entry for frame in self.waiting]
         if self._unread is not None:
             needed.append(self._unread)
-        if not needed:
-            last = max([place.entry, *done], key=key)
-            return place if last == place.entry else msgspec.structs.replace(place, entry=last, offset=PAST_END)
-        first = min(needed, key=key)
         done.difference_update(source.entry for source in sources if source.end > position)
-        above = tuple(sorted((entry for entry in done if key(entry) >= key(first)), key=key))
-        if not above and key(place.entry) <= key(first):
-            return place
-        ahead = Ahead(above, place.entry, place.offset)
-        offset = place.offset if first == place.entry else 0
-        return msgspec.structs.replace(place, entry=first, offset=offset, ahead=ahead)
+        return without_order(place, done, needed, placed=self._unread is None and sources[-1].end <= position)
 
     def _settle_order(self, place: Place) -> None:
         """Remember no more of what is finalized than a restart must know."""
@@ -277,12 +276,9 @@ class Timeline:
         if self._sources[-1].end <= 2 * place.finalized:  # all is: the last one to be named is the newest
             end = self._sources[-1].end
             self._sources[-1] = _Source(end, end, place.entry, place.offset)
-        if not self.waiting and self._unread is None and self._is_in_order():
-            self._done = None
-
-    def _is_in_order(self) -> bool:
         ids = [key(source.entry) for source in self._sources]
-        return ids == sorted(ids)
+        if not self.waiting and self._unread is None and ids == sorted(ids):
+            self._done = None
 
     def _segment(self, sample: int) -> Segment:
         """Return the segment in force at `sample` (a sample at a border belongs to the later one)."""
