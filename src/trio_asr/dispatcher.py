@@ -108,7 +108,9 @@ class Dispatcher:
         if batch.trimmed is not None and entries.key(batch.trimmed) >= self._needed:
             self._warn_trimmed(batch.trimmed)
         if batch.gone is not None and entries.key(batch.gone) > entries.key(self._at.audio):
-            self._all_gone(batch.gone)
+            if entries.key(batch.gone) > self._needed:  # else it was dealt with before this start
+                self._warn_trimmed(batch.gone)
+            self._at.audio = self._front.sorted = batch.gone
         self.caught_up = not batch.audio_full
         self._take_ends(batch)
         if batch.last_audio is not None or batch.last_end is not None:
@@ -151,12 +153,6 @@ class Dispatcher:
             self._ends[interaction_id] = min(entry, audio, key=entries.key)
         if audio == entries.ORIGIN:
             await self._skip_old()
-
-    def _all_gone(self, last: EntryId) -> None:
-        """Go on after what was added and is there no more; it was dealt with if it is not above the floor."""
-        if entries.key(last) > self._needed:
-            self._warn_trimmed(last)
-        self._at.audio = self._front.sorted = last
 
     def _warn_trimmed(self, until: EntryId) -> None:
         """Say that a producer cut the stream under the reader: that audio is lost before anyone had it."""
