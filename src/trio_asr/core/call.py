@@ -137,15 +137,14 @@ class Call:
         return tally
 
     def _bound(self, tally: Tally) -> None:
-        over = self.unfinalized_s() - self.bounds.max_unfinalized_s
-        if self.order:
-            waiting = self.order.frames
+        most_s, waiting, waiting_s = self.bounds.max_unfinalized_s, self.order.frames, 0.0
+        if waiting:
             waiting_s = sum(len(frame.pcm) for frame in waiting) / 2 / waiting[0].sample_rate
-            if over + waiting_s > 0:
+            if waiting_s > most_s:
                 self._append(self.order.close(), tally)
                 self._settle()
-                over += waiting_s
-        if over > 0:
+                waiting_s = 0.0
+        if (over := self.unfinalized_s() + waiting_s - most_s) > 0:
             tally.given_up_s += self.give_up_oldest(over + GAP_STEP_S, "retention")
 
     def _receive(self, frame: Frame, now: float, tally: Tally) -> None:
