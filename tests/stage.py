@@ -148,7 +148,8 @@ async def ring(
     topics = Topics(f"transcript.{interaction_id}", "asr_events", 1000)
     stored = (await MemoryBus(on.store, audio_stream="", end_stream="").load([interaction_id]))[0]
     limits = on.services.config.interaction
-    call = Call(Outbox(interaction_id, topics, stored), Bounds(limits.gap_fill_ms, limits.max_unfinalized_s))
+    bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms)
+    call = Call(Outbox(interaction_id, topics, stored), bounds)
     send, receive = trio.open_memory_channel[Frames](10_000)
     interaction = Interaction(call, on.services)
     line = Line(on, call, send, interaction)

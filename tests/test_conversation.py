@@ -12,7 +12,8 @@ from trio_asr.core.checkpoint import Stored
 from trio_asr.core.hearing import Hearing
 from trio_asr.core.messages import Message
 from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.core.timeline import Chunk, Place, Timeline
+from trio_asr.core.place import Place
+from trio_asr.core.timeline import Chunk, Timeline
 from trio_asr.provider import LinkClosed
 
 CHUNK = 1600

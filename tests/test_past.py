@@ -15,7 +15,7 @@ from trio_asr import past as past_module
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.core import entries
 from trio_asr.core.frames import Frame
-from trio_asr.core.timeline import Place
+from trio_asr.core.place import Place
 from trio_asr.past import PastCalls
 from trio_asr.simulator.stamps import stamp
 
@@ -49,11 +49,11 @@ def test_repeats_after_the_end_are_no_news_and_move_it() -> None:
         one.entry = f"{8 + i}-0"
     assert not past.has_news("call", again)
     new = frames(2)
-    new[0].entry, new[0].digest = "10-0", 99
+    new[0].entry, new[0].digest = "10-0", 99 << 40
     assert past.has_news("call", new), "the same seq, and other audio"
-    one = past.recall("call")
-    assert one is not None
-    assert one.until == entries.key("9-0")
+    kept = past.recall("call")
+    assert kept is not None
+    assert kept.until == entries.key("9-0")
     assert past.recall("call") is None
 
 

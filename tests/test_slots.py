@@ -9,9 +9,10 @@ from tests.stage import RATE, Stage, stage, whole
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryBus
-from trio_asr.core.call import Bounds, Call, Tally
+from trio_asr.core.call import Bounds, Call
 from trio_asr.core.frames import Frame
 from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.tally import Tally
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.simulator.board import Board
 from trio_asr.simulator.faults import Faults
@@ -27,9 +28,9 @@ class CountedCall(Call):
 
     batches = 0
 
-    def receive(self, frames: Frames) -> Tally:
+    def receive(self, frames: Frames, now: float = 0.0) -> Tally:
         self.batches += 1
-        return super().receive(frames)
+        return super().receive(frames, now)
 
 
 class Desk:

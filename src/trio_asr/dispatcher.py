@@ -107,6 +107,10 @@ class Dispatcher:
             self.lag_s = 0.0
         if batch.trimmed is not None and entries.key(batch.trimmed) >= self._needed:
             self._warn_trimmed(batch.trimmed)
+        if batch.gone is not None and entries.key(batch.gone) > entries.key(self._at.audio):
+            if entries.key(batch.gone) > self._needed:  # else it was dealt with before this start
+                self._warn_trimmed(batch.gone)
+            self._at.audio = self._front.sorted = batch.gone
         self.caught_up = not batch.audio_full
         self._take_ends(batch)
         if batch.last_audio is not None or batch.last_end is not None:

@@ -121,6 +121,10 @@ class Families:
         self.holes_filled_seconds = self._counter(
             "asr_holes_filled_seconds", "Silence put where frames were missing."
         )
+        self.audio_late_seconds = self._counter(
+            "asr_audio_late_seconds",
+            "Audio that came after the silence in its place, and shifts what follows.",
+        )
         self.backlog_skipped = self._counter(
             "asr_backlog_skipped", "Audio entries skipped at start for their age."
         )

@@ -73,8 +73,8 @@ class FlushScheduler:
 
         It is asked for in time, whether or not more of it comes.
         """
-        if self._feed is None or rate != self._feed.rate:
-            return 0
+        if self._feed is None or rate != self._feed.rate or self._timeline.waiting:
+            return 0  # to what waits already, each frame may be the one that is missing
         room = 2 * (self.policy.enough(rate) - self._timeline.unsent(rate))
         if size >= room:
             return 0

@@ -21,8 +21,9 @@ import trio
 from trio_asr import logs
 from trio_asr.config import Config
 from trio_asr.conversation import Feed
-from trio_asr.core.call import Call, Tally
+from trio_asr.core.call import Call
 from trio_asr.core.frames import Frame
+from trio_asr.core.tally import Tally
 from trio_asr.flusher import FlushScheduler
 from trio_asr.sender import Sender
 from trio_asr.services import Services
@@ -46,6 +47,7 @@ class Interaction:
         """Go by other intervals and limits from now on."""
         limits = config.interaction
         self.call.bounds = self.call.bounds._replace(max_unfinalized_s=limits.max_unfinalized_s)
+        self.call.order.wait(limits.reorder_ms)
         self.scheduler.reload(config)
         self.sender.reload(config.deepgram)
 
@@ -60,30 +62,50 @@ class Interaction:
 
     async def _read(self, frames: trio.MemoryReceiveChannel[Frames]) -> None:
         """Append what the dispatcher hands over, a batch at a time."""
-        timeline, metrics = self.call.timeline, self._services.metrics
-        submit = self._services.committer.submit
+        call = self.call
         with frames, suppress(trio.EndOfChannel):
             while True:
-                tally = self.call.receive(await frames.receive())
-                metrics.frames_accepted.inc(tally.accepted)
-                if tally.unusual:
-                    self._say(tally)
-                if not self._named:
-                    self._log.add(**self.call.names)
-                    self._named = True
-                if self.sender.connecting:
-                    # What would have opened a second connection in the old worker waits on the timeline.
-                    metrics.duplicate_connection_attempts.inc()
-                submit(self.call.outbox)
-                if timeline.unfinalized:
-                    self.sender.arrived()
-                    self.scheduler.arrived()
+                batch = await (self._in_time(frames) if call.order else frames.receive())
+                now = trio.current_time()
+                self._took(call.receive(batch, now) if batch else call.expire(now))
+        if call.order:
+            self._took(call.close())
         self.scheduler.input_over()
         self.sender.input_over()
+
+    async def _in_time(self, frames: trio.MemoryReceiveChannel[Frames]) -> Frames:
+        """Return the next batch; none if it does not come while the call waits for what is missing."""
+        with trio.move_on_at(self.call.order.due):
+            return await frames.receive()
+        self.scheduler.ask()  # what was held back has come in time
+        try:
+            return frames.receive_nowait()
+        except trio.WouldBlock:
+            return []
+
+    def _took(self, tally: Tally) -> None:
+        """See to what has come of a batch."""
+        metrics = self._services.metrics
+        metrics.frames_accepted.inc(tally.accepted)
+        if tally.unusual:
+            self._say(tally)
+        if not self._named:
+            self._log.add(**self.call.names)
+            self._named = True
+        if self.sender.connecting:
+            # What would have opened a second connection in the old worker waits on the timeline.
+            metrics.duplicate_connection_attempts.inc()
+        self._services.committer.submit(self.call.outbox)
+        if self.call.timeline.unfinalized:
+            self.sender.arrived()
+            self.scheduler.arrived()
 
     def _say(self, tally: Tally) -> None:
         metrics = self._services.metrics
         metrics.duplicates_dropped.inc(tally.repeats)
         metrics.holes_filled_seconds.inc(tally.filled_s)
+        metrics.audio_late_seconds.inc(tally.late_s)
+        if tally.header:
+            self._log.info("The header of a WAVE file was left out", bytes=tally.header)
         if tally.given_up_s:
             self._log.warning("Audio given up", reason="retention", seconds=round(tally.given_up_s, 3))

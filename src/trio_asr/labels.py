@@ -9,7 +9,8 @@ ERRORS = (
 STATES = ("call", "reader", "live")  # kinds of stored state that can be found broken
 GAPS = ("retention", "memory", "rejected", "unanswered", "skipped", "unpublished", "internal")
 DEAD_LETTERS = (
-    "no_data", "too_large", "json", "interaction_id", "sample_rate", "encoding", "audio", "internal",
+    "no_data", "too_large", "json", "interaction_id", "sample_rate", "encoding", "channels", "audio",
+    "internal",
 )  # fmt: skip
 # Where a bug can be caught, so that it costs one entry, message, call or round.
 PLACES = ("entry", "message", "call", "commit", "bus", "housekeeping", "checkpoint", "reload", "page")

@@ -9,8 +9,8 @@ from trio_asr.core import entries
 from trio_asr.core.call import Past
 from trio_asr.core.entries import EntryId
 from trio_asr.core.frames import Frame
-from trio_asr.core.series import Repeats
-from trio_asr.core.timeline import Place
+from trio_asr.core.place import Place
+from trio_asr.core.repeats import Repeats
 
 MAX_PAST = 20_000  # calls: no frame of a replay asks Redis for one of these
 MAX_TAUGHT = 2_000  # of them, the latest: with what tells their repeats, up to 4 KB each

@@ -39,13 +39,13 @@ class StoredCalls:
 
     def call(self, interaction_id: str, stored: Stored, tenant: str, past: Past | None) -> Call:
         """Return a call as it goes on from what is stored, or begins; its first frame is of `tenant`."""
-        config = self._services.config
+        config, limits = self._services.config, self._services.config.interaction
         outbox = Outbox(interaction_id, topics(config.redis, interaction_id), stored, tenant)
         if (event := self._aside.pop(interaction_id, None)) is not None:
             outbox.put(Item(event=event))
         if config.http.token is not None:  # else nobody may see them
             outbox.recent = Recent()
-        bounds = Bounds(config.interaction.gap_fill_ms, config.interaction.max_unfinalized_s)
+        bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms)
         return Call(outbox, bounds, None if outbox.fresh else past)
 
     async def set_reader_aside(self) -> None:

@@ -120,6 +120,59 @@ async def test_a_stream_cut_under_the_reader_is_told(clock: Clock | None, world:
     assert not any(batch[:5]), "nothing new"
 
 
+async def test_what_was_read_may_be_cut_off_without_an_alarm(clock: Clock | None, world: World) -> None:
+    """A call pauses, and its producer or an operator cleans up meanwhile; then the next frame comes."""
+    bus = world.worker()
+    at = ORIGIN
+    for round_ in range(6):
+        added = [world.add(AUDIO, b"x") for _ in range(3)]
+        batch = await bus.read(at, ORIGIN)
+        assert (ids(batch), batch.trimmed) == ((added, []), None)
+        at = added[-1]
+        if round_ == 0:
+            assert not any((await bus.read(at, ORIGIN))[:5])
+        if round_ % 2:
+            world.cut(AUDIO, added)
+        else:
+            world.add(AUDIO, b"y", maxlen=1)
+            batch = await bus.read(at, ORIGIN)
+            assert (len(batch.audio), batch.trimmed) == (1, None)
+            at = ids(batch)[0][0]
+    world.drop(AUDIO)
+    added = [world.add(AUDIO, b"x")]
+    batch = await bus.read(at, ORIGIN)
+    assert (ids(batch), batch.trimmed) == ((added, []), None)
+
+
+async def test_what_was_added_and_cut_off_between_two_reads_is_told(
+    clock: Clock | None, world: World
+) -> None:
+    bus = world.worker()
+    at = world.add(AUDIO, b"x")
+    await bus.read(ORIGIN, ORIGIN)
+    assert not (await bus.read(at, ORIGIN)).audio
+    unread = [world.add(AUDIO, b"x") for _ in range(2)]
+    world.cut(AUDIO, [at, *unread])
+    after = [world.add(AUDIO, b"x") for _ in range(2)]
+    batch = await bus.read(at, ORIGIN)
+    assert (ids(batch)[0], batch.trimmed) == (after, entries.before(after[0]))
+    world.cut(AUDIO, after)
+    assert not (await bus.read(after[1], ORIGIN)).audio
+    after.append(world.add(AUDIO, b"x"))
+    batch = await bus.read(after[1], ORIGIN)
+    assert (ids(batch)[0], batch.trimmed) == (after[2:], None), "told once"
+
+
+async def test_a_stream_that_has_nothing_any_more_says_so(clock: Clock | None, world: World) -> None:
+    bus = world.worker()
+    added = [world.add(AUDIO, b"x") for _ in range(2)]
+    world.cut(AUDIO, added)
+    batch = await bus.read(added[0], ORIGIN)
+    assert (batch.audio, batch.gone) == ([], added[1])
+    added.append(world.add(AUDIO, b"x"))
+    assert (await bus.read(added[1], ORIGIN)).trimmed is None
+
+
 async def test_trimming_keeps_what_is_read_from_there_on(clock: Clock | None, world: World) -> None:
     bus = world.worker()
     added = [world.add(AUDIO, b"x") for _ in range(4)]

@@ -31,6 +31,14 @@ class World(Protocol):
         """Return all of a stream."""
         ...
 
+    def cut(self, stream: str, ids: list[str]) -> None:
+        """Delete entries of a stream."""
+        ...
+
+    def drop(self, stream: str) -> None:
+        """Delete a stream."""
+        ...
+
     def lose_all(self) -> None:
         """Let the server forget everything."""
         ...
@@ -62,6 +70,13 @@ class MemoryWorld:
     def entries(self, stream: str) -> list[RawEntry]:
         return self._store.streams.get(stream, [])
 
+    def cut(self, stream: str, ids: list[str]) -> None:
+        kept = self._store.streams[stream]
+        kept[:] = [entry for entry in kept if entry[0].decode() not in ids]
+
+    def drop(self, stream: str) -> None:
+        del self._store.streams[stream]
+
     def lose_all(self) -> None:
         self._store.streams.clear()
         self._store.states.clear()
@@ -88,6 +103,12 @@ class RedisWorld:
     def entries(self, stream: str) -> list[RawEntry]:
         found = cast("list[tuple[bytes, dict[bytes, bytes]]]", self.client.xrange(stream))
         return [(name, [part for pair in fields.items() for part in pair]) for name, fields in found]
+
+    def cut(self, stream: str, ids: list[str]) -> None:
+        self.client.xdel(stream, *ids)
+
+    def drop(self, stream: str) -> None:
+        self.client.delete(stream)
 
     def lose_all(self) -> None:
         self.client.flushdb()

@@ -56,7 +56,7 @@ def _encoded(pcm: bytes) -> str:
 def _decode(envelope: dict[str, Any] | bytes, default: int = RATE) -> Frame:
     data = envelope if isinstance(envelope, bytes) else json.dumps(envelope).encode()
     frame = decode_frame([b"data", data], default)
-    assert frame.digest == hash(data)
+    assert frame.digest == hash(frame.pcm) ^ (frame.timestamp_ms or 0)
     frame.digest = 0
     return frame
 
@@ -183,7 +183,7 @@ def test_audio_is_found_under_its_later_names(name: str) -> None:
 )
 def test_numbers_may_be_written_oddly(written: Any, read: int | None) -> None:
     frame = _decode(_envelope(seq=written, timestamp_ms=written))
-    assert (frame.seq, frame.timestamp_ms) == (read, read)
+    assert (frame.seq, frame.timestamp_ms) == (read, 8 if written == 7.5 else read)
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
@@ -212,9 +212,79 @@ def test_unknown_fields_are_ignored(more: dict[str, Any]) -> None:
     assert _decode(more | _envelope()) == _decode(_envelope())
 
 
-@pytest.mark.parametrize("encoding", [*sorted(PCM_ENCODINGS), "PCM16", "LINEAR16", None])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        *sorted(PCM_ENCODINGS), "PCM16", "LINEAR16", None, "L16", "SLIN", "audio/L16;rate=8000",
+        "Audio/X-L16",
+        "audio/l16; rate=8000; channels=1", " pcm_s16le ", "audio/L16 ;rate=8000",
+    ],
+)  # fmt: skip
 def test_names_of_16_bit_pcm(encoding: str | None) -> None:
     assert _decode(_envelope(encoding=encoding)).pcm == b"\1\2"
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["mulaw", "audio/basic", "PCMU", "pcm_s24le", "pcm_s16be", "opus", "audio/l24;rate=8000", ";", 16],
+)
+def test_names_of_anything_else(encoding: Any) -> None:
+    if encoding == ";":
+        assert _decode(_envelope(encoding=encoding)).pcm == b"\1\2"  # it says nothing
+        return
+    with pytest.raises(Junk) as junk:
+        _decode(_envelope(encoding=encoding))
+    assert junk.value.kind == "encoding"
+
+
+def test_a_rate_that_only_the_encoding_names() -> None:
+    envelope = _envelope(encoding="audio/L16;rate=16000", sample_rate=None)
+    assert _decode(envelope).sample_rate == 16_000
+    assert _decode(envelope | {"sample_rate": 8000}).sample_rate == 8000
+    assert _decode(envelope | {"encoding": "audio/L16"}, default=24_000).sample_rate == 24_000
+
+
+@pytest.mark.parametrize("channels", [1, "1", 1.0, None, "1.0", 0, True, "mono"])
+def test_one_channel_however_it_is_said(channels: Any) -> None:
+    assert _decode(_envelope(channels=channels)).pcm == b"\1\2"
+
+
+@pytest.mark.parametrize("channels", [2, "2", 2.0, "2.0", 10**400, 6])
+def test_several_channels_are_not_taken_for_one(channels: Any) -> None:
+    with pytest.raises(Junk) as junk:
+        _decode(_envelope(channels=channels))
+    assert (junk.value.kind, "channels; only one" in str(junk.value)) == ("channels", True)
+
+
+def test_several_channels_that_the_encoding_names() -> None:
+    with pytest.raises(Junk) as junk:
+        _decode(_envelope(encoding="audio/L16;rate=8000;channels=2"))
+    assert junk.value.kind == "channels"
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [(20.4, 20), (20.6, 21), ("20.6", 21), ("1700000000000.75", 1_700_000_000_001), (20.0, 20), ("20", 20),
+     (-0.6, -1), (1.7e12 + 0.3, 1_700_000_000_000), (1e300, None), ("20.6 ms", None), (True, None),
+     ([20.6], None)],
+)  # fmt: skip
+def test_a_time_with_a_fraction_is_rounded(given: Any, taken: int | None) -> None:
+    timestamp = _decode(_envelope(timestamp_ms=given)).timestamp_ms
+    assert (timestamp, type(timestamp)) == (taken, type(taken))
+
+
+@given(st.binary(max_size=99))
+def test_base64_as_node_takes_it(pcm: bytes) -> None:
+    text = _encoded(pcm)
+    for written in (
+        text.rstrip("="),
+        base64.urlsafe_b64encode(pcm).decode(),
+        base64.urlsafe_b64encode(pcm).decode().rstrip("="),
+        base64.encodebytes(pcm).decode(),
+        text + "\n",
+        "\r\n".join(text[at : at + 7] for at in range(0, len(text), 7)),
+    ):
+        assert _decode(_envelope() | {"audio": written}).pcm == pcm
 
 
 def test_a_long_tenant_or_trace_is_dropped_and_the_audio_kept() -> None:
@@ -370,7 +440,8 @@ def test_a_text_that_is_no_number_is_not_taken_for_one(name: str, value: str) ->
             decode_frame([b"data", json.dumps(document).encode()], 8000)
         assert junk.value.kind == "sample_rate"
     else:
-        assert getattr(decode_frame([b"data", json.dumps(document).encode()], 8000), name) is None
+        taken = 5 if (name, value) == ("timestamp_ms", "5.0") else None
+        assert getattr(decode_frame([b"data", json.dumps(document).encode()], 8000), name) == taken
 
 
 @pytest.mark.parametrize("name", ["interaction_id", "audio", "sample_rate", "encoding", "seq", "tenant_id"])

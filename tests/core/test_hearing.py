@@ -25,7 +25,8 @@ from trio_asr.core.messages import (
     decode,
 )
 from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.core.timeline import Place, Timeline
+from trio_asr.core.place import Place
+from trio_asr.core.timeline import Timeline
 
 RATE = 8000
 LENGTH_S = 60

@@ -28,6 +28,7 @@ from trio_asr.core.reading import REPLAY_MARGIN_MS
 RATES = (100, 200)  # samples of 10 and 5 ms: few enough to say each of them
 TOPICS = Topics("transcript", "events", 100)
 ENTRY_MS = 1000  # between two entries, so that a start's margin is five of them
+REORDER_MS = 2500  # two entries may come in between
 FIRST_ENTRY = 1_000_000
 PARTS = st.floats(0, 1)
 
@@ -44,7 +45,7 @@ def float32(value: float) -> float:
 
 
 def new_call(stored: Stored, max_unfinalized_s: float) -> Call:
-    return Call(Outbox("call", TOPICS, stored), Bounds(1000, max_unfinalized_s))
+    return Call(Outbox("call", TOPICS, stored), Bounds(1000, max_unfinalized_s, REORDER_MS))
 
 
 class Producer:
@@ -56,17 +57,27 @@ class Producer:
         self._source = b"".join(n.to_bytes(2, "little") for n in range(1, 20_000))
         self._at = self._seq = self._timestamp = 0
         self._frame_ms = self._anew_from = 0
+        self._series = 0
 
     def frame(self, size: int, lost: int) -> None:
         """Add a frame of so many bytes after so many that were lost."""
+        self._add(self._next(size, lost))
+
+    def late(self, order: list[int]) -> None:
+        """Add frames of 20 ms in this order."""
+        frames = [self._next(self.rate // 25, 0) for _ in order]
+        for n in order:
+            self._add(frames[n])
+
+    def _next(self, size: int, lost: int) -> Frame:
         self._seq += 1 + lost
         self._timestamp += self._frame_ms * (1 + lost)
         pcm = self._source[self._at : self._at + size]
         self._at += size
         self._frame_ms = size * 500 // self.rate
         frame = Frame("call", pcm, self.rate, self._seq, self._timestamp, "tenant", "trace")
-        frame.digest = hash((self._at, self._seq))
-        self._add(frame)
+        frame.digest = hash((self._at, self._seq)) ^ self._timestamp
+        return frame
 
     def repeat(self, back: int) -> None:
         """Add an entry once more; none from before the call's last end, which is past recognising."""
@@ -82,8 +93,9 @@ class Producer:
         self.rate = RATES[self.rate == RATES[0]]
 
     def start_anew(self) -> None:
-        """Count from 1 again, at some other time."""
-        self._seq = 0
+        """Count from somewhere below again, at some other time; no two frames have the same number."""
+        self._series += 1
+        self._seq = -1000 * self._series
         self._timestamp += 10_000
 
     def call_ended(self) -> None:
@@ -215,6 +227,12 @@ class Machine(RuleBasedStateMachine):
     def frames_of_twenty_ms(self, count: int) -> None:
         for _ in range(count):
             self.producer.frame(self.producer.rate // 25, 0)
+        self._tell()
+
+    @precondition(lambda self: not self.ending)
+    @rule(order=st.permutations(range(3)))
+    def frames_come_late(self, order: list[int]) -> None:
+        self.producer.late(order)
         self._tell()
 
     @precondition(lambda self: not self.ending)
@@ -401,9 +419,13 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let all that is left be read, sent, heard and committed: then nothing is missing."""
         self._commit_all()
+        self.truth.close()
         for _ in range(100):
             while self.read < len(self.producer.stream):
                 self.some_frames_are_read(9)
+                self._commit_all()
+            if self.call is not None:
+                self.call.close()
                 self._commit_all()
             if self.call is None or not self.call.timeline.unfinalized:
                 break

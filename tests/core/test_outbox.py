@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, decode_checkpoint, encode
 from trio_asr.core.outbox import MAX_WRITES, Item, Outbox, Topics, Transcript
-from trio_asr.core.timeline import Place
+from trio_asr.core.place import Place
 
 TOPICS = Topics("transcript.call", "asr_events", 1000)
 FAILURES = [Outcome.STALE, Outcome.FENCED, Outcome.UNFENCED]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_asr.core.frames import Frame
-from trio_asr.core.series import LATE_WINDOW, REPEAT_WINDOW, Repeats, Series
+from trio_asr.core.repeats import LATE_WINDOW
+from trio_asr.core.series import Series
 
 RATE = 8000
 FRAME_MS = 20
@@ -26,40 +27,6 @@ def frame(seq: int | None, timestamp: int | None = None, *, size: int = SIZE, ra
 def fills(frames: Iterable[Frame], max_fill_ms: int = MAX_FILL_MS) -> list[int]:
     series = Series(max_fill_ms)
     return [series.missing(one) for one in frames]
-
-
-# -- repeats -------------------------------------------------------------------------------------------
-
-
-def test_every_frame_twice_is_every_frame_once() -> None:
-    repeats = Repeats()
-    assert [repeats.is_repeat(seq, seq) for seq in (1, 1, 2, 2, 1)] == [
-        False,
-        True,
-        False,
-        True,
-        True,
-    ]
-
-
-@given(st.lists(st.integers(0, 400), max_size=1500))
-def test_a_repeat_is_one_of_the_last_entries_that_were_none(numbers: list[int]) -> None:
-    repeats, last = Repeats(), list[int]()
-    for number in numbers:
-        assert repeats.is_repeat(number, number) == (number in last)
-        if number not in last:
-            last = [*last, number][-REPEAT_WINDOW:]
-
-
-def test_the_window_is_bounded() -> None:
-    repeats = Repeats()
-    for number in range(10 * REPEAT_WINDOW):
-        assert not repeats.is_repeat(number, number)
-    assert len(repeats._seen) <= 2 * REPEAT_WINDOW
-    assert not repeats.is_repeat(0, 0)
-    last = 10 * REPEAT_WINDOW - REPEAT_WINDOW + 1
-    assert repeats.is_repeat(last, last)
-    assert not repeats.is_repeat(last - 1, last - 1)
 
 
 # -- holes ---------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trio_asr.core.timeline import Place, Timeline
+from trio_asr.core.place import Place
+from trio_asr.core.timeline import Timeline
 
 
 class Appended(NamedTuple):

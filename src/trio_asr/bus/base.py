@@ -54,7 +54,8 @@ class Batch(NamedTuple):
 
     `audio_full`/`ends_full`: the limit was reached, so more may be there already. `trimmed`: the audio stream
     begins after the position now, so what there was up to this id is gone. `last_audio`/`last_end`: the last
-    id that each stream gave out, where that was looked at.
+    id that each stream gave out, where that was looked at. `gone`: the audio stream has nothing now, but
+    gave out ids up to this one.
     """
 
     audio: Sequence[RawEntry] = ()
@@ -64,6 +65,7 @@ class Batch(NamedTuple):
     trimmed: EntryId | None = None
     last_audio: EntryId | None = None
     last_end: EntryId | None = None
+    gone: EntryId | None = None
 
 
 class Page(NamedTuple):

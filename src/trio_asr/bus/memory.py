@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import trio
 
@@ -26,6 +27,9 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.streams: dict[str, list[RawEntry]] = {}
+        self.counted: dict[
+            str, tuple[int, EntryId]
+        ] = {}  # how many entries a stream ever had, and the last id
         self.states: dict[str, Stored] = {}
         self.aside: dict[str, Stored] = {}  # what was set aside of them
         self.live: set[str] = set()
@@ -45,6 +49,8 @@ class MemoryStore:
         flat = [] if data is None else [b"data", data]
         for name, value in fields.items():
             flat += [name.encode(), value]
+        before = self.counted[stream][0] if stream in self.streams and stream in self.counted else 0
+        self.counted[stream] = before + 1, entry_id
         kept = self.streams.setdefault(stream, [])
         kept.append((entry_id.encode(), flat))
         if maxlen:
@@ -60,7 +66,9 @@ class MemoryStore:
     def last_of(self, stream: str) -> EntryId | None:
         """Return the last id that a stream gave out; None if there is no such stream."""
         kept = self.streams.get(stream)
-        return kept[-1][0].decode() if kept else None
+        if kept:
+            return kept[-1][0].decode()
+        return self.counted[stream][1] if kept is not None and stream in self.counted else None
 
     async def added(self) -> None:
         """Wait until anything is added."""
@@ -92,6 +100,8 @@ class MemoryBus:
         self._transcript_key = transcript_key
         self._audio, self._ends = audio_stream, end_stream
         self._token = ""
+        # How many entries were ever added up to one that was read, and which.
+        self._added: tuple[EntryId, int] | None = None
         self.floors: tuple[EntryId, EntryId] = entries.ORIGIN, entries.ORIGIN
 
     async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
@@ -165,7 +175,14 @@ class MemoryBus:
         trimmed = self._trimmed(audio_after, audio[0][0].decode()) if audio else None
         full = len(audio) >= READ_COUNT, len(ends) >= READ_COUNT
         last_audio = None if audio else store.last_of(self._audio)
-        return Batch(audio, ends, *full, trimmed, last_audio, None if ends else store.last_of(self._ends))
+        gone = last_audio if self._audio in store.streams and not store.streams[self._audio] else None
+        self._count(audio[-1][0].decode() if audio else gone or audio_after)
+        last_end = None if ends else store.last_of(self._ends)
+        return Batch(audio, ends, *full, trimmed, last_audio, last_end, gone=gone)
+
+    def _count(self, at: EntryId) -> None:
+        """Note how many entries were added up to this one."""
+        self._added = at, self._store.counted.get(self._audio, (0, at))[0] - self._left(at)
 
     async def read_again(self, after: EntryId) -> Page:
         await trio.lowlevel.checkpoint()
@@ -176,7 +193,16 @@ class MemoryBus:
         until = entries.before(first)
         oldest = self._store.streams[self._audio][0][0].decode()
         gone = entries.ORIGIN != position != until and entries.key(oldest) > entries.key(position)
-        return until if gone else None
+        if not gone:
+            return None
+        if self._added is None or self._added[0] != position:
+            return until
+        return until if self._store.counted[self._audio][0] > self._added[1] + self._left(position) else None
+
+    def _left(self, position: EntryId) -> int:
+        """Return how many entries there are after a position."""
+        kept, at = self._store.streams.get(self._audio, []), entries.key(position)
+        return sum(1 for _ in takewhile(lambda e: entries.key(e[0].decode()) > at, reversed(kept)))
 
     async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
         await trio.lowlevel.checkpoint()

@@ -25,6 +25,7 @@ READ_BYTES = 2 * 1024 * 1024  # what one read should bring at the most; large en
 MOST_BYTES = 4 * READ_BYTES  # what is taken of a reply
 LARGE_BYTES = 64 * 1024  # entries of this size are counted by the server, before it sends them
 CAREFUL_COUNT = 64
+MOST_AFTER = 1000  # entries behind those that were read, to be counted where some may have been cut off
 LOOK_S = 1.0  # how often a stream that brings nothing is asked for the last id that it gave out
 
 
@@ -68,6 +69,8 @@ class StreamReader:
         self._pages = _Pages(line, audio)
         self._next_look = 0.0
         self._large: EntryId = ""  # the last entry read, if it is large
+        # How many entries were ever added up to one that was read, and which: None where that is not known.
+        self._added: tuple[EntryId, int] | None = None
 
     def failed(self) -> None:
         """A read brought no answer."""
@@ -93,8 +96,9 @@ class StreamReader:
         if batch.audio:
             last, fields = batch.audio[-1]
             self._large = last.decode() if self._pages.cut or sum(map(len, fields)) >= LARGE_BYTES else ""
+        self._count(audio_after, batch)
         if (not batch.audio or not batch.ends) and time.monotonic() >= self._next_look:
-            batch = self._look(batch)
+            batch = self._look(audio_after, batch)
         return batch
 
     def _read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
@@ -114,7 +118,7 @@ class StreamReader:
         found = {bytes(name): cast("list[RawEntry]", found) for name, found in reply or ()}
         audio, ends = found.get(self._audio.encode(), []), found.get(self._ends.encode(), [])
         gone = bool(audio) and there == [[]]
-        trimmed = self._trimmed(audio_after, audio[0][0].decode()) if gone else None
+        trimmed = self._trimmed(audio_after, audio) if gone else None
         self._pages.took(audio)
         self._pages.cut = False
         return Batch(audio, ends, len(audio) >= count, len(ends) >= count, trimmed)
@@ -136,21 +140,51 @@ class StreamReader:
         self._pages.took(audio)
         return Batch(audio, (), len(audio) >= count)
 
-    def _trimmed(self, position: EntryId, first: EntryId) -> EntryId | None:
-        """Say how far the stream was cut past a position that is gone; `first` is what came after that."""
-        until = entries.before(first)
+    def _trimmed(self, position: EntryId, audio: Sequence[RawEntry]) -> EntryId | None:
+        """Say how far the stream was cut past a position that is gone; `audio` is what came after that."""
+        until = entries.before(audio[0][0].decode())
         if position in (entries.ORIGIN, until):
             return None
         (oldest,) = self._line.ask(("XRANGE", self._audio, "-", "+", "COUNT", 1))
         begin = oldest[0][0].decode() if oldest else entries.ORIGIN
-        return until if entries.key(begin) > entries.key(position) else None
+        if entries.key(begin) <= entries.key(position):
+            return None
+        return until if self._lost_some(position, audio) else None
 
-    def _look(self, batch: Batch) -> Batch:
+    def _lost_some(self, position: EntryId, audio: Sequence[RawEntry]) -> bool:
+        """Say whether more was added after a position than is there, or nobody knows.
+
+        A stream that was deleted counts from nothing again: then less was added, for all that is known.
+        """
+        last = audio[-1][0].decode()
+        counted = self._line.run(_ADDED, [self._audio], last, MOST_AFTER)
+        known, self._added = self._added, None
+        if not counted:
+            return True
+        added = counted[0] - counted[1]
+        self._added = position, added - len(audio)
+        return known is None or known[0] != position or added > known[1] + len(audio)
+
+    def _count(self, audio_after: EntryId, batch: Batch) -> None:
+        """Count what was read: as long as nothing is left out, it is all that was added."""
+        if self._added is None or self._added[0] != audio_after:
+            self._added = None
+        elif batch.audio:
+            self._added = batch.audio[-1][0].decode(), self._added[1] + len(batch.audio)
+
+    def _look(self, audio_after: EntryId, batch: Batch) -> Batch:
         """Add the last id of each stream that brought nothing: it may have begun again, lower."""
         self._next_look = time.monotonic() + LOOK_S
-        audio, ends = (bytes(last).decode() for last in self._line.run(_LAST, [self._audio, self._ends]))
+        found = self._line.run(_LAST, [self._audio, self._ends])
+        (audio, added, length), (ends, _, _) = [[bytes(part).decode() for part in one] for one in found]
+        at = batch.audio[-1][0].decode() if batch.audio else audio_after
+        gone = audio if audio and length == "0" and entries.key(audio) >= entries.key(at) else None
+        if added and (audio == at or gone):
+            self._added = audio, int(added)
         return batch._replace(
-            last_audio=None if batch.audio else audio or None, last_end=None if batch.ends else ends or None
+            last_audio=None if batch.audio else audio or None,
+            last_end=None if batch.ends else ends or None,
+            gone=None if batch.audio else gone,
         )
 
 
@@ -183,4 +217,4 @@ class AgainReader:
         return Page(cast("list[Any]", found), len(found) >= count)
 
 
-_READ, _LAST = Script("read.lua"), Script("last.lua")
+_READ, _LAST, _ADDED = Script("read.lua"), Script("last.lua"), Script("added.lua")

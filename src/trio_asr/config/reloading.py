@@ -29,6 +29,7 @@ RELOADABLE = frozenset(
         "interaction.max_calls",
         "interaction.max_unfinalized_s",
         "interaction.max_unfinalized_total_mb",
+        "interaction.reorder_ms",
         "shutdown.grace_ms",
         "log.level",
     }

@@ -94,6 +94,7 @@ class InteractionConfig(Section, frozen=True):
     idle_timeout_ms: Annotated[int, Meta(ge=1_000, le=3_600_000)] = 60_000
     end_grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 500
     gap_fill_ms: Annotated[int, Meta(ge=0, le=60_000)] = 1_000
+    reorder_ms: Annotated[int, Meta(ge=0, le=3_000)] = 600  # below what is read again before a restart, 5 s
     max_unfinalized_s: Annotated[float, Meta(ge=5, le=3_600)] = 120.0
     max_calls: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
     max_unfinalized_total_mb: Annotated[int, Meta(ge=1, le=1_048_576)] = 512

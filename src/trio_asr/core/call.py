@@ -17,9 +17,15 @@ from trio_asr.core import entries
 from trio_asr.core.entries import EntryId
 from trio_asr.core.frames import Frame
 from trio_asr.core.hearing import give_up
+from trio_asr.core.order import Order, Placed
 from trio_asr.core.outbox import Item, Outbox
-from trio_asr.core.series import Repeats, Series
-from trio_asr.core.timeline import PAST_END, Timeline
+from trio_asr.core.place import PAST_END
+from trio_asr.core.repeats import Repeats
+from trio_asr.core.resuming import Resuming
+from trio_asr.core.series import Series
+from trio_asr.core.tally import Tally
+from trio_asr.core.timeline import Timeline
+from trio_asr.core.wave import Header
 
 GAP_STEP_S = 1.0  # at the retention bound, give up this much at once instead of a frame at a time
 
@@ -29,21 +35,7 @@ class Bounds(NamedTuple):
 
     gap_fill_ms: int
     max_unfinalized_s: float
-
-
-class Tally:
-    """What became of a batch of frames, for the counters."""
-
-    __slots__ = ("accepted", "filled_s", "given_up_s", "repeats")
-
-    def __init__(self) -> None:
-        self.accepted = self.repeats = 0
-        self.filled_s = self.given_up_s = 0.0
-
-    @property
-    def unusual(self) -> bool:
-        """There is more to say than how many were accepted."""
-        return bool(self.repeats or self.filled_s or self.given_up_s)
+    reorder_ms: int = 0
 
 
 class Past:
@@ -75,13 +67,15 @@ class Call:
         self.coming: deque[int] = deque()  # sizes of the batches on their way here, in bytes of audio
         self.given_up = 0  # samples, for want of a connection that takes them
         self._series = Series(bounds.gap_fill_ms)
+        self.order = Order(self._series, bounds.reorder_ms)
         self.repeats = Repeats() if past is None else past.repeats
         self._border = outbox.confirmed.over  # what comes may go on in mid-sample, or begin anew
+        self._header = Header() if not place.finalized or self._border else None
         half = b"" if past is None else past.half
         self.timeline.go_on_with(half)
-        self._resume_at = entries.key(place.entry)
-        self._resuming = self._resume_at > 0
-        self._resume_offset = place.offset + len(half)
+        self._resuming = Resuming(place, len(half))
+        self._follows = False  # what comes goes on where a call that was over has ended
+        self._plain = False  # what comes next needs no look at anything but itself
         self.announced = False  # there was audio of it that is not behind its checkpoint
 
     @property
@@ -92,7 +86,7 @@ class Call:
     @property
     def resume_at(self) -> int:
         """The key up to which entries are only looked at, or counted from an offset on."""
-        return self._resume_at
+        return self._resuming.at
 
     @property
     def connection(self) -> int:
@@ -106,53 +100,111 @@ class Call:
         names = {"interaction_id": self.id}
         return names if trace_id is None else names | {"trace_id": trace_id}
 
-    def receive(self, frames: list[Frame]) -> Tally:
-        """Append a batch of frames, at least one."""
+    def receive(self, frames: list[Frame], now: float = 0.0) -> Tally:
+        """Append a batch of frames, at least one, or let those wait that come before others that are missing.
+
+        `now` is in seconds, for `order`.
+        """
         tally = Tally()
         if self.coming:
             self.coming.popleft()
         # Nearly always they are just what comes next; to look at each then costs four times as much.
-        if self.announced and self._series.goes_on(frames) and self.repeats.all_new(frames):
+        if self._plain and self._series.goes_on(frames) and self.repeats.all_new(frames):
             self._series.follow(frames[-1])
             self.timeline.extend(frames)
             tally.accepted = len(frames)
         else:
             for frame in frames:
-                self._receive(frame, tally)
+                self._receive(frame, now, tally)
+            self._settle()
         self.last_entry = frames[-1].entry
-        over = self.unfinalized_s() - self.bounds.max_unfinalized_s
-        if over > 0:
-            tally.given_up_s = self.give_up_oldest(over + GAP_STEP_S, "retention")
+        if self.unfinalized_s() > self.bounds.max_unfinalized_s or self.timeline.waiting:
+            self._bound(tally)
         return tally
 
-    def _receive(self, frame: Frame, tally: Tally) -> None:
-        follows = self._border and frame.seq == self.repeats.following
-        if frame.seq is not None and self.repeats.is_repeat(frame.seq, frame.digest):
-            tally.repeats += 1
-            return
-        silence, offset = self._series.missing(frame), 0
-        if self._resuming:
-            at = entries.key(frame.entry)
-            if at < self._resume_at:
-                return
-            if at == self._resume_at:
-                silence, offset = 0, self._resume_offset
-            self._resuming = at == self._resume_at
-        if self._border and not self._resuming:
-            self._border = False
-            if not follows:
-                self.timeline.pad()
-        self.timeline.append(frame.entry, frame.pcm, frame.sample_rate, silence=silence, offset=offset)
-        tally.accepted += 1
-        if silence:
-            tally.filled_s += silence / 2 / frame.sample_rate
-        if not self.announced:
-            self._begin(frame)
+    def expire(self, now: float) -> Tally:
+        """Wait no longer for what is missing by now."""
+        return self._placed(self.order.expire(now))
 
-    def _begin(self, frame: Frame) -> None:
+    def close(self) -> Tally:
+        """Wait for nothing that is missing: no more will come."""
+        return self._placed(self.order.close())
+
+    def _placed(self, placed: list[Placed]) -> Tally:
+        tally = Tally()
+        self._append(placed, tally)
+        self._settle()
+        self._bound(tally)
+        return tally
+
+    def _bound(self, tally: Tally) -> None:
+        most_s, waiting, waiting_s = self.bounds.max_unfinalized_s, self.order.frames, 0.0
+        if waiting:
+            waiting_s = sum(len(frame.pcm) for frame in waiting) / 2 / waiting[0].sample_rate
+            if waiting_s > most_s:
+                self._append(self.order.close(), tally)
+                self._settle()
+                waiting_s = 0.0
+        if (over := self.unfinalized_s() + waiting_s - most_s) > 0:
+            tally.given_up_s += self.give_up_oldest(over + GAP_STEP_S, "retention")
+
+    def _receive(self, frame: Frame, now: float, tally: Tally) -> None:
+        if self._border:
+            self._follows = frame.seq == self.repeats.following
+        if self._resuming and self._resuming.is_news(frame):
+            self.timeline.read_again()
+        news = self.repeats.news(frame)
+        tally.repeats += 1 - len(news)
+        for one in news:
+            self._append(self.order.take(one, now, void=self.repeats.void), tally)
+            if self.order:
+                self.timeline.out_of_order()
+
+    def _append(self, placed: list[Placed], tally: Tally) -> None:
+        """Append what has its turn, but for what the checkpoint has behind it."""
+        for frame, silence, late in placed:
+            offset = self._resuming.counts_from(frame)
+            if offset is None:
+                continue
+            is_news = self._resuming.is_news(frame)
+            if self._border and is_news:
+                self._border = False
+                if not self._follows:
+                    self.timeline.pad()
+            before = 0 if self._resuming.is_next(frame) else silence  # there already
+            if self._header is not None and (is_news or offset < len(frame.pcm)):
+                offset = max(offset, self._strip(self._header, frame, tally))
+            self.timeline.append(frame.entry, frame.pcm, frame.sample_rate, silence=before, offset=offset)
+            tally.accepted += 1
+            tally.filled_s += before / 2 / frame.sample_rate
+            if late:
+                tally.late_s += len(frame.pcm) / 2 / frame.sample_rate
+            if not self.announced:
+                self._begin(frame, is_news=is_news)
+
+    def _settle(self) -> None:
+        """See what is different since frames were looked at one by one."""
+        if self.order or self.timeline.waiting:
+            waiting = self.order.frames
+            self.timeline.waiting = [one for one in waiting if self._resuming.counts_from(one) is not None]
+        elif self._resuming and self.announced:
+            self._resuming.over()
+        self._plain = self.announced and not self.order and not self._resuming
+
+    def _strip(self, header: Header, frame: Frame, tally: Tally) -> int:
+        """Return how many bytes of a frame are the header of a file that is sent as it is."""
+        size = header.strip(frame.pcm)
+        if size:
+            self._series.shorten(frame, size)
+        if header.over:
+            tally.header = header.stripped
+            self._header = None
+        return size
+
+    def _begin(self, frame: Frame, *, is_news: bool) -> None:
         if self._first_entry is None:
             self._first_entry = frame.entry
-        if not self._resuming:  # the entry to resume at is no news
+        if is_news:  # the entry to resume at is none
             self.announced = True
             self._announce(frame)
 
@@ -170,13 +222,15 @@ class Call:
 
     def past(self) -> Past:
         """Return what is to be remembered of this call, which is over."""
+        self.repeats.let_go()
         return Past(entries.key(self.last_entry), self.repeats, self.timeline.half())
 
     def forget_above(self, last: EntryId) -> None:
         """Hold no entry id above `last` any more: the stream has begun again from there."""
+        self._placed(self.order.close())
         self.timeline.forget_above(last)
         self.last_entry = min(self.last_entry, last, key=entries.key)
-        self._resume_at = min(self._resume_at, entries.key(last))
+        self._resuming.forget_above(last)
         if self._first_entry is not None:
             self._first_entry = min(self._first_entry, last, key=entries.key)
         self.outbox.forget_above(last, self.timeline.place(self.timeline.finalized))
@@ -222,6 +276,7 @@ class Call:
             entry=max(last, self.last_entry, key=entries.key),
             offset=PAST_END,
             at=2 * end,
+            ahead=msgspec.UNSET,
         )
         return Item(place=place, event=event | {"samples": end - start})
 

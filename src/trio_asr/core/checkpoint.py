@@ -9,12 +9,13 @@ import msgspec
 
 from trio_asr.core.entries import ORIGIN, EntryId, is_id, key
 from trio_asr.core.frames import MAX_SAMPLE_RATE
-from trio_asr.core.timeline import Place
+from trio_asr.core.place import Place
 
 # What no checkpoint of ours can hold: anything else there may be costs memory, or time that never comes.
 _MOST_SAMPLES = 2**50
 _MOST_SILENCE = 61 * MAX_SAMPLE_RATE * 2  # bytes between `finalized` and `at`: the largest `gap_fill_ms`
 _MOST_SEQ = 2**31  # readers keep it in 32 bits
+_MOST_AHEAD = 1024  # entries
 
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
@@ -192,4 +193,17 @@ def _wrong_with(checkpoint: Checkpoint) -> str:
         return "there is audio without a rate"
     counts = {"offset": place.offset, "rate_us": place.rate_us, "seq": checkpoint.seq}
     counts["connection"] = checkpoint.connection
-    return next((f"{name} {n} is not possible" for name, n in counts.items() if not 0 <= n < 2**62), "")
+    impossible = (f"{name} {n} is not possible" for name, n in counts.items() if not 0 <= n < 2**62)
+    return next(impossible, "") or _wrong_ahead(place)
+
+
+def _wrong_ahead(place: Place) -> str:
+    """Say what cannot be in what a place says of entries out of order; "" if all of it can."""
+    ahead = place.ahead
+    if ahead is msgspec.UNSET:
+        return ""
+    if len(ahead.entries) > _MOST_AHEAD:
+        return f"{len(ahead.entries)} entries are ahead"
+    if wrong := next((entry for entry in (ahead.entry, *ahead.entries) if not is_id(entry)), None):
+        return f"ahead {wrong[:40]!r} is no entry id"
+    return "" if 0 <= ahead.offset < 2**62 else f"offset {ahead.offset} is not possible"

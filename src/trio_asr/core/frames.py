@@ -20,6 +20,7 @@ import msgspec
 
 from trio_asr.core import entries
 from trio_asr.core.entries import EntryId
+from trio_asr.core.numbers import decimal, rounded, whole
 
 MAX_ENTRY_BYTES = 2 * 1024 * 1024  # 40 s of 16 kHz audio in base64; the longest frames in use are of 5 s
 # What is odd is decoded into objects, which take a hundred times the room and time of its bytes. It may be as
@@ -28,9 +29,14 @@ MAX_ODD_BYTES = 256 * 1024
 MAX_ID_LENGTH = MAX_REASON_LENGTH = 256
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 96_000
 NO_RATE = MAX_SAMPLE_RATE + 1  # none was given
-_Encoding = Literal["pcm16", "linear16", "s16le", "pcm", "audio/x-raw", "raw/slin", "audio/l16"]
+_Encoding = Literal[
+    "pcm16", "linear16", "s16le", "pcm", "audio/x-raw", "raw/slin", "audio/l16",
+    "l16", "slin", "pcm_s16le", "audio/x-l16", "audio/pcm", "",
+]  # fmt: skip
 PCM_ENCODINGS = frozenset(get_args(_Encoding))
-_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
+_RATE_OF_TYPE = re.compile(r";\s*rate\s*=\s*\"?(\d{1,9})", re.ASCII)  # audio/L16;rate=8000
+_CHANNELS_OF_TYPE = re.compile(r";\s*channels\s*=\s*\"?(\d{1,9})", re.ASCII)
+_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _TELEPHONY_EVENTS = frozenset({"connected", "start", "media", "dtmf", "mark", "clear", "stop"})
 _AUDIO_NAMES = ("audio", "audio_data", "data", "payload")
 
@@ -68,8 +74,9 @@ class Frame(msgspec.Struct, gc=False):
     tenant_id: _Short = ""
     trace_id: _Short | None = None
     encoding: _Encoding = "pcm16"
+    channels: Literal[1] | None = None
     # Not the producer's (if it has such fields, they are overwritten):
-    digest: int = 0  # a hash of the envelope, by which a repeat is recognised
+    digest: int = 0  # a hash of the audio, with the time laid over it: by these a repeat is recognised
     odd: bool = False  # it took the lenient path, which takes its time
     entry: EntryId = ""  # where it was read
 
@@ -106,9 +113,11 @@ def decode_frame(fields: list[bytes], default_sample_rate: int) -> Frame:
     if frame.sample_rate == NO_RATE:
         frame.sample_rate = default_sample_rate
     check_id(frame.interaction_id)
-    if frame.pcm.startswith(b"{"):
-        frame.pcm = _unwrap(frame.pcm)
-    frame.digest = hash(data)
+    pcm = frame.pcm
+    if pcm.startswith(b"{"):
+        pcm = frame.pcm = _unwrap(pcm)
+    at = frame.timestamp_ms
+    frame.digest = hash(pcm) if at is None else hash(pcm) ^ at
     return frame
 
 
@@ -191,22 +200,41 @@ def _lenient(data: bytes) -> Frame:
     interaction_id = document.get("interaction_id")
     if not isinstance(interaction_id, str):
         raise Junk("interaction_id", f"interaction_id {entries.show(interaction_id)} is not a string")
-    frame = Frame(interaction_id, _base64(document), _sample_rate(document.get("sample_rate")))
-    encoding = document.get("encoding")
-    if encoding is not None and not (isinstance(encoding, str) and encoding.lower() in PCM_ENCODINGS):
-        raise Junk("encoding", f"encoding {entries.show(encoding)} is not 16-bit PCM")
+    encoding = _encoding_of(document.get("encoding"))
+    _check_channels(document.get("channels"), encoding)
+    frame = Frame(interaction_id, _base64(document), _sample_rate(document.get("sample_rate"), encoding))
     frame.odd = True
-    frame.seq = _number(document.get("seq"))
-    frame.timestamp_ms = _number(document.get("timestamp_ms"))
+    frame.seq = whole(document.get("seq"))
+    frame.timestamp_ms = rounded(document.get("timestamp_ms"))
     frame.tenant_id = _text(document.get("tenant_id")) or ""
     frame.trace_id = _text(document.get("trace_id"))
     return frame
 
 
-def _sample_rate(value: Any) -> int:
+def _encoding_of(value: Any) -> str:
+    """Return what was said of the encoding, in small letters, if it is a name of 16-bit PCM or nothing."""
+    if value is None:
+        return ""
+    encoding = value.strip().lower() if isinstance(value, str) else None
+    if encoding is None or encoding.partition(";")[0].rstrip() not in PCM_ENCODINGS:
+        raise Junk("encoding", f"encoding {entries.show(value)} is not 16-bit PCM")
+    return encoding
+
+
+def _check_channels(value: Any, encoding: str) -> None:
+    """Refuse audio of several channels: taken for one, it is noise at half the speed."""
+    said = _CHANNELS_OF_TYPE.search(encoding)
+    channels = decimal(value) or (int(said[1]) if said else 1)
+    if channels > 1:
+        raise Junk("channels", f"audio of {entries.show(channels)} channels; only one can be transcribed")
+
+
+def _sample_rate(value: Any, encoding: str) -> int:
+    if value is None and (said := _RATE_OF_TYPE.search(encoding)):
+        value = said[1]
     if value is None:
         return NO_RATE
-    rate = _number(value)
+    rate = whole(value)
     if rate is None:
         raise Junk("sample_rate", f"sample_rate {entries.show(value)} is not a whole number")
     if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
@@ -220,20 +248,11 @@ def _base64(document: dict[str, Any]) -> bytes:
     if not isinstance(value, str):
         raise Junk("audio", f"{name} {entries.show(value)} is not a base64 string")
     try:
-        return binascii.a2b_base64(value, strict_mode=True)
-    except ValueError as error:
+        # Without its padding, of the alphabet for addresses, in lines: it is the same audio.
+        text = value.strip().encode("ascii").translate(_FROM_URL_SAFE, b"\r\n").rstrip(b"=")
+        return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
+    except ValueError as error:  # bad characters, or so many that no bytes make them
         raise Junk("audio", f"{name} is not base64: {error}") from None
-
-
-def _number(value: Any) -> int | None:
-    """Return a whole number that may have been written as a float or a string, else None."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value if abs(value) < 2**63 else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 2**63 else None
-    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value) else None
 
 
 def _text(value: Any) -> str | None:

@@ -14,7 +14,7 @@ import msgspec
 
 from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, Write, encode, read_checkpoint
 from trio_asr.core.entries import EntryId, key
-from trio_asr.core.timeline import Place
+from trio_asr.core.place import Place
 
 if TYPE_CHECKING:
     from trio_asr.core.recent import Recent
@@ -93,7 +93,7 @@ class Outbox:
         if _is_other(tenant_id, self.confirmed.tenant_id):
             self.fresh = True
             before = self.confirmed.place
-            place = Place(entry=before.entry, offset=before.offset)
+            place = Place(entry=before.entry, offset=before.offset, ahead=before.ahead)
             last = self.confirmed
             self.confirmed = Checkpoint(place, last.seq, last.connection, tenant_id)
         self._topics = topics

@@ -1,91 +1,39 @@
-"""What the producer's `seq` and `timestamp_ms` say about frames that came twice or never.
+"""What the producer's `seq` and `timestamp_ms` say about frames that are missing.
 
-Redis keeps the order of what was added, so nothing is ever reordered here. Two things are recognised:
-
-* a *repeat* is an entry byte-identical to one of the call's last 256 (a producer's retried XADD);
-* a *hole* is a small forward jump of `seq`, in step with `timestamp_ms`: that audio is missing for good, and
-  silence in its place keeps the times of all that follows true.
-
-Everything else (a `seq` that restarts, two interleaved series, timestamps that make no sense) is a new
-series: its frames are appended as they come and nothing is filled.
+A *hole* is a small forward jump of `seq`, in step with `timestamp_ms`. Silence in the place of that audio
+keeps the times of all that follows true; `order` waits for it before that. Everything else (a `seq` that
+restarts, two interleaved series, timestamps that make no sense) is a new series: its frames are appended as
+they come and nothing is filled.
 
 Late frames take back the silence that was put in their place: `_owed` counts the bytes by which the call runs
 ahead of its series, and the next hole is filled by that much less. So reordering never adds up, and two
 interleaved series, whose frames all look late to each other, fill nothing.
 
-A short hole is not filled at once: the frame after it may turn out to be the one that is missing, and two
-frames swapped are then each a frame beside their place, instead of one of them two. Where it does not come,
-the silence goes before the next frame, and only the one between was early.
+Where nothing is waited for, a short hole is not filled at once: the frame after it may turn out to be the one
+that is missing, and two frames swapped are then each a frame beside their place, instead of one of them two.
+Where it does not come, the silence goes before the next frame, and only the one between was early.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+
+import msgspec
 
 from trio_asr.core.frames import Frame
+from trio_asr.core.repeats import LATE_WINDOW
 
-REPEAT_WINDOW = 256
 SHORT_HOLE_MS = 25  # one frame of 20 ms; a longer one would put the frame after it too far from its time
-LATE_WINDOW = 64  # a frame this far behind is late; further behind, the series has restarted
-
-
-class Repeats:
-    """Recognises entries that are byte-identical to one of the last `REPEAT_WINDOW`."""
-
-    __slots__ = ("_highest", "_seen")
-
-    def __init__(self) -> None:
-        self._seen = array("q")  # some more than the window at times; objects would take five times the room
-        self._highest = -(2**63)  # the highest seq so far: an entry with a higher one is no repeat
-
-    @property
-    def following(self) -> int:
-        """The `seq` that would come next."""
-        return self._highest + 1
-
-    def is_repeat(self, seq: int, digest: int) -> bool:
-        """Note an entry of this `seq` and 64-bit hash, and say whether it was there."""
-        if seq > self._highest:
-            self._highest = seq
-        elif digest in self._seen[-REPEAT_WINDOW:]:
-            return True
-        self._note([digest])
-        return False
-
-    def teach(self, frames: Iterable[Frame]) -> None:
-        """Note frames, whether they are repeats or not."""
-        for frame in frames:
-            if frame.seq is not None:
-                self.is_repeat(frame.seq, frame.digest)
-
-    def knows(self, frame: Frame) -> bool:
-        """Say whether a frame is a repeat of what was noted, and note nothing."""
-        if frame.seq is None or frame.seq > self._highest:
-            return False
-        return frame.digest in self._seen[-REPEAT_WINDOW:]
-
-    def all_new(self, frames: Sequence[Frame]) -> bool:
-        """Note frames of rising `seq` if none can be a repeat; if one can, note nothing and return False."""
-        first, last = frames[0].seq, frames[-1].seq
-        if first is None or last is None or first <= self._highest:
-            return False
-        self._highest = last
-        self._note([frame.digest for frame in frames])
-        return True
-
-    def _note(self, digests: list[int]) -> None:
-        self._seen.fromlist(digests)
-        if len(self._seen) > 2 * REPEAT_WINDOW:
-            del self._seen[:-REPEAT_WINDOW]
 
 
 class Series:
     """Follows one call's `seq` and says how much silence stands for what is missing before a frame."""
 
-    __slots__ = ("_due", "_last", "_max_fill_ms", "_owed")
+    __slots__ = ("_due", "_last", "_max_fill_ms", "_owed", "late", "patient")
 
     def __init__(self, max_fill_ms: int) -> None:
+        self.patient = False  # holes were waited for before they are filled
+        self.late = False  # the last frame came after the silence in its place
         self._max_fill_ms = max_fill_ms
         self._last: Frame | None = None  # the frame with the highest seq of the series
         self._owed = 0  # bytes by which the appended audio runs ahead of the series
@@ -107,12 +55,45 @@ class Series:
         """Note the last of the frames that go on."""
         self._last = frame
 
+    def shorten(self, frame: Frame, size: int) -> None:
+        """Take note that so many bytes at the beginning of the last frame are no audio."""
+        if self._last is frame:
+            self._last = msgspec.structs.replace(frame, pcm=frame.pcm[size:])
+
+    def opens_hole(self, frame: Frame) -> bool:
+        """Say whether frames are missing before this one that are worth waiting for."""
+        last = self._last
+        if not self.patient or last is None or last.seq is None or frame.seq is None:
+            return False
+        return frame.seq > last.seq + 1 and self._is_hole(last, frame)
+
+    def belongs(self, frame: Frame, before: Frame | None) -> bool:
+        """Say whether a frame is in step with this series.
+
+        It comes after `before`, which waits, or after the last one, next or behind a hole; or it is late.
+        """
+        last = self._last if before is None else before
+        if last is None or last.seq is None or frame.seq is None or frame.sample_rate != last.sample_rate:
+            return False
+        lost = frame.seq - last.seq - 1
+        if lost > 0:
+            return self._is_hole(last, frame)
+        return lost == 0 or (lost >= -LATE_WINDOW and self._in_step(last, frame))
+
+    def ahead(self, frame: Frame) -> int:
+        """Return how many numbers lie between the last frame and this one (-1: it is no later)."""
+        last = self._last
+        if last is None or last.seq is None or frame.seq is None:
+            return -1
+        return max(-1, frame.seq - last.seq - 1)
+
     def missing(self, frame: Frame) -> int:
         """Note the next frame and return the bytes of silence to append before it.
 
         Bytes, not samples: frames of odd length would otherwise shift every sample after the hole.
         """
         last, seq = self._last, frame.seq
+        self.late = False
         if last is None or seq is None or last.seq is None or frame.sample_rate != last.sample_rate:
             return self._restart(frame)
         lost = seq - last.seq - 1
@@ -125,6 +106,7 @@ class Series:
             found = min(self._due, len(frame.pcm))
             self._due -= found
             self._owed += len(frame.pcm) - found
+            self.late = found < len(frame.pcm)
             return 0
         hole = lost * len(last.pcm)
         if hole * 500 > self._max_fill_ms * frame.sample_rate:  # bytes -> ms: / 2 / rate * 1000
@@ -132,11 +114,21 @@ class Series:
         self._last = frame
         return self._fill(hole, frame.sample_rate)
 
+    def _is_hole(self, last: Frame, frame: Frame) -> bool:
+        """Say whether what lies between two frames is missing, for the moment or for good."""
+        lost = (frame.seq or 0) - (last.seq or 0) - 1
+        return (
+            lost <= LATE_WINDOW
+            and frame.sample_rate == last.sample_rate
+            and 0 < lost * len(last.pcm) * 500 <= self._max_fill_ms * frame.sample_rate
+            and self._in_step(last, frame)
+        )
+
     def _fill(self, hole: int, rate: int) -> int:
         """Return the silence that goes before the next frame, which comes after a hole (of none at all)."""
         due, fill = self._due, max(0, hole - self._owed)
         self._owed = max(0, self._owed - hole)
-        self._due = fill if fill * 500 <= SHORT_HOLE_MS * rate else 0
+        self._due = fill if not self.patient and fill * 500 <= SHORT_HOLE_MS * rate else 0
         return due + fill - self._due
 
     def _restart(self, frame: Frame) -> int:

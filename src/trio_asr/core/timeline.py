@@ -25,26 +25,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from trio_asr.core.entries import ORIGIN, EntryId, key
+from trio_asr.core.entries import EntryId, key
 from trio_asr.core.frames import Frame
-
-PAST_END = 2**40  # an offset behind any entry's audio: nothing of it is left to be read
-
-
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """Where in the audio stream the first sample not yet finalized lies: all that a restart needs.
-
-    `at` is the timeline position, in bytes, of byte `offset` of the audio of entry `entry`. It lies past
-    ``2 * finalized`` only where filled silence before that entry is not finalized yet.
-    """
-
-    finalized: int = 0
-    entry: EntryId = ORIGIN
-    offset: int = 0
-    at: int = 0
-    rate: int = 0
-    rate_from: int = 0  # the sample at which `rate` began
-    rate_us: int = 0  # the time of that sample
+from trio_asr.core.place import PAST_END, Place, without_order
 
 
 class _Source(msgspec.Struct, gc=False):
@@ -80,14 +63,30 @@ class Chunk(NamedTuple):
 class Timeline:
     """The cursors, the audio between them, and where it came from."""
 
-    __slots__ = ("_audio", "_base", "_segments", "_sources", "finalized", "sent")
+    __slots__ = (
+        "_audio",
+        "_base",
+        "_done",
+        "_segments",
+        "_sources",
+        "_unread",
+        "finalized",
+        "sent",
+        "waiting",
+    )
 
     def __init__(self, place: Place) -> None:
         self.finalized = self.sent = place.finalized
+        self.waiting: Sequence[Frame] = ()  # what was received and waits for what comes before it
+        # Entries finalized, and the first not read again yet, where they are not in the order of their ids.
+        self._done: list[EntryId] | None = None
+        self._unread: EntryId | None = None
+        if place.ahead is not msgspec.UNSET:
+            self._done, self._unread = list(place.ahead.entries), place.entry
         self._base = 2 * place.finalized  # the position of _audio[0]
         self._audio = bytearray(place.at - self._base)  # silence not finalized before the first entry
         # Never empty: the last one says after which byte of which entry all ends.
-        self._sources = deque([_Source(place.at, place.at, place.entry, place.offset)])
+        self._sources = deque([_Source(place.at, place.at, *place.next)])
         self._segments = [Segment(place.rate_from, place.rate, place.rate_us)] if place.rate else []
 
     # -- what there is ---------------------------------------------------------------------------------
@@ -112,7 +111,8 @@ class Timeline:
     @property
     def held_bytes(self) -> int:
         """Bytes of audio in memory."""
-        return len(self._audio)
+        held = len(self._audio)
+        return held + sum(len(frame.pcm) for frame in self.waiting) if self.waiting else held
 
     def rate(self) -> int:
         """Return the sample rate at `sent`, in Hz (0 before the first frame)."""
@@ -153,7 +153,8 @@ class Timeline:
             entry, offset, at = source.entry, source.offset + position - source.start, position
         else:
             entry, offset, at = source.entry, source.offset, source.start
-        return Place(sample, entry, offset, at, segment.rate, segment.start, segment.start_us)
+        place = Place(sample, entry, offset, at, segment.rate, segment.start, segment.start_us)
+        return place if self._done is None else self._without_order(place, position)
 
     # -- what happens to it ----------------------------------------------------------------------------
 
@@ -174,10 +175,10 @@ class Timeline:
 
     def extend(self, frames: Sequence[Frame]) -> None:
         """Append the audio of several entries, of the rate of the last one and none empty."""
-        end = self._base + len(self._audio)
+        end, append = self._base + len(self._audio), self._sources.append
         for frame in frames:
             start, end = end, end + len(frame.pcm)
-            self._sources.append(_Source(start, end, frame.entry, 0))
+            append(_Source(start, end, frame.entry, 0))
         self._audio += b"".join([frame.pcm for frame in frames])
 
     def half(self) -> bytes:
@@ -202,6 +203,19 @@ class Timeline:
         for source in self._sources:
             if key(source.entry) > key(last):
                 source.entry, source.offset = last, PAST_END
+        if self._done is not None:
+            self._done = [entry for entry in self._done if key(entry) <= key(last)]
+        if self._unread is not None:
+            self._unread = min(self._unread, last, key=key)
+
+    def out_of_order(self) -> None:
+        """Take note that entries come in another order than their audio from now on."""
+        if self._done is None:
+            self._done = []
+
+    def read_again(self) -> None:
+        """Take note that all entries were read that the place it began with names."""
+        self._unread = None
 
     def take(self, limit: int, due: float = 0.0) -> Chunk | None:
         """Take at most `limit` samples of the present segment to send, and move `sent` past them."""
@@ -230,11 +244,41 @@ class Timeline:
         self._base = position
         sources = self._sources
         while len(sources) > 1 and sources[0].end <= position:
-            sources.popleft()
+            gone = sources.popleft()
+            if self._done is not None and gone.start < gone.end:
+                self._done.append(gone.entry)
         place = self.place(sample)
+        if self._done is not None:
+            self._settle_order(place)
         while len(self._segments) > 2 and self._segments[2].start <= sample:
             del self._segments[0]  # the one before stays: an utterance may be told of after its audio
         return place
+
+    def _without_order(self, place: Place, position: int) -> Place:
+        """Complete a place of entries that are not in the order of their ids."""
+        sources = self._sources
+        # One of no length may be what is left of an entry that was not read again yet.
+        done = {source.entry for source in sources if source.start < source.end <= position}
+        done.update(self._done or ())
+        needed = [source.entry for source in sources if source.end > position]
+        needed += [frame.entry for frame in self.waiting]
+        if self._unread is not None:
+            needed.append(self._unread)
+        done.difference_update(source.entry for source in sources if source.end > position)
+        return without_order(place, done, needed, placed=self._unread is None and sources[-1].end <= position)
+
+    def _settle_order(self, place: Place) -> None:
+        """Remember no more of what is finalized than a restart must know."""
+        if place.ahead is not msgspec.UNSET:
+            self._done = list(place.ahead.entries)
+            return
+        self._done = []
+        if self._sources[-1].end <= 2 * place.finalized:  # all is: the last one to be named is the newest
+            end = self._sources[-1].end
+            self._sources[-1] = _Source(end, end, place.entry, place.offset)
+        ids = [key(source.entry) for source in self._sources]
+        if not self.waiting and self._unread is None and ids == sorted(ids):
+            self._done = None
 
     def _segment(self, sample: int) -> Segment:
         """Return the segment in force at `sample` (a sample at a border belongs to the later one)."""

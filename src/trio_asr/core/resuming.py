@@ -1,0 +1,56 @@
+"""What a call that restarts takes of the entries that it reads again."""
+
+from __future__ import annotations
+
+import msgspec
+
+from trio_asr.core import entries
+from trio_asr.core.entries import EntryId
+from trio_asr.core.frames import Frame
+from trio_asr.core.place import Place
+
+
+class Resuming:
+    """Tells by its id what of an entry counts, and what is only looked at. True until all that was read."""
+
+    __slots__ = ("_done", "_next", "_offset", "_on", "_until", "at")
+
+    def __init__(self, place: Place, taken: int = 0) -> None:
+        """Begin with a place, and how many bytes after it are on the timeline already."""
+        self.at = entries.key(place.entry)  # the first entry that may count
+        self._next, self._offset = place.next
+        self._offset += taken
+        self._done = frozenset[EntryId]() if place.ahead is msgspec.UNSET else frozenset(place.ahead.entries)
+        self._until = max(self.at, *map(entries.key, (self._next, *self._done)))
+        self._on = self.at > 0
+
+    def __bool__(self) -> bool:
+        return self._on
+
+    def counts_from(self, frame: Frame) -> int | None:
+        """Return the byte from which a frame counts; None if it is behind the checkpoint."""
+        if not self._on:
+            return 0
+        if frame.entry in self._done or entries.key(frame.entry) < self.at:
+            return None
+        return self._offset if frame.entry == self._next else 0
+
+    def is_next(self, frame: Frame) -> bool:
+        """Say whether it is the frame up to which silence is on the timeline already."""
+        return self._on and frame.entry == self._next
+
+    def is_news(self, frame: Frame) -> bool:
+        """Say whether nothing of a frame can be behind the checkpoint."""
+        return not self._on or entries.key(frame.entry) > self._until
+
+    def over(self) -> None:
+        """Take note that all frames to come, and those that wait, count."""
+        self._on = False
+
+    def forget_above(self, last: EntryId) -> None:
+        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        at = entries.key(last)
+        self.at, self._until = min(self.at, at), min(self._until, at)
+        self._done = frozenset(entry for entry in self._done if entries.key(entry) <= at)
+        if entries.key(self._next) > at:
+            self._next = ""  # no entry
