@@ -51,9 +51,9 @@ def test_repeats_after_the_end_are_no_news_and_move_it() -> None:
     new = frames(2)
     new[0].entry, new[0].digest = "10-0", 99
     assert past.has_news("call", new), "the same seq, and other audio"
-    one = past.recall("call")
-    assert one is not None
-    assert one.until == entries.key("9-0")
+    known = past.recall("call")
+    assert known is not None
+    assert known.until == entries.key("9-0")
     assert past.recall("call") is None
 
 

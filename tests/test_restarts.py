@@ -1,6 +1,8 @@
-"""Calls that fail and begin anew: how often, from where, and when they give audio up. On the autojump clock."""
+"""Calls that fail and begin anew: how often, from where, when they give audio up. On the autojump clock."""
 
 from __future__ import annotations
+
+import itertools
 
 import pytest
 import trio
@@ -70,7 +72,7 @@ async def test_audio_that_a_call_always_fails_on_is_given_up(
         covered = sorted([(one["start_ms"], one["end_ms"]) for one in (*finals, *gaps)])
         assert covered[0][0] == 0
         assert covered[-1][1] == 60_000
-        assert all(one[1] == two[0] for one, two in zip(covered, covered[1:], strict=False))
+        assert all(one[1] == two[0] for one, two in itertools.pairwise(covered))
         assert {gap["reason"] for gap in gaps} <= {"internal"}
         assert on.happened(call)[-1] == "ended"
 
