@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+import trio
 
 from trio_asr import logs
 from trio_asr.internal import InternalErrors, where
@@ -36,6 +37,7 @@ async def test_an_error_is_counted_and_logged_without_its_words(
     internal = InternalErrors(metrics)
     for _ in range(3):
         internal.caught("message", caught(), interaction_id="17")
+        await trio.sleep(1)
     assert metrics.internal_errors("message")._value.get() == 3
     assert metrics.last_error is not None
     assert metrics.last_error[0] == "internal"

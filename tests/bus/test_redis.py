@@ -543,12 +543,12 @@ async def test_a_command_that_the_user_may_not_give(new_valkey: NewValkey, comma
     """Whichever of a commit's own it is, nothing is published twice for it."""
     server = new_valkey()
     async with owned(server.url) as (world, bus):
-        world.client.execute_command("ACL", "SETUSER", "default", f"-{command}")
+        world.client.execute_command("ACL", "SETUSER", "default", f"-{command}")  # type: ignore[no-untyped-call]
         one = commit(1, "text", live=command != "srem")
         for _ in range(3):
             with suppress(BusUnavailable):
                 await bus.commit([one])
-        world.client.execute_command("ACL", "SETUSER", "default", f"+{command}")
+        world.client.execute_command("ACL", "SETUSER", "default", f"+{command}")  # type: ignore[no-untyped-call]
         assert await bus.commit([one]) in ([APPLIED], [DONE])
         assert data(world, "out") == [b"text"]
 
@@ -632,7 +632,7 @@ async def test_a_key_of_another_type_is_named_and_nothing_written(
         assert await bus.commit([commit(1, "1")]) == [APPLIED]
         key, client = PREFIX + name, world.client
         client.rename(key, "kept")
-        {
+        {  # type: ignore[no-untyped-call]
             "list": lambda: client.rpush(key, "x"),
             "string": lambda: client.set(key, "x"),
             "stream": lambda: client.xadd(key, {"x": "y"}),

@@ -22,7 +22,8 @@ from trio_asr.core.checkpoint import (
     read_reader,
 )
 from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.core.timeline import PAST_END, Place, Timeline
+from trio_asr.core.place import PAST_END, Place
+from trio_asr.core.timeline import Timeline
 
 IDS = st.builds(lambda a, b: f"{a}-{b}", st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 TEXT = st.text(max_size=20)

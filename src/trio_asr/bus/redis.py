@@ -273,11 +273,12 @@ class RedisBus:
             raise BusUnavailable(describe(error)) from error
         except (BusUnavailable, BusForbids):
             raise
-        except Exception as error:
-            # An answer of another shape than it can have: whatever is on the way belongs to something else.
-            on_failure()
-            await (thread or self._thread).run(self._hang_up_of(thread))
-            raise BusFault(f"an answer that makes no sense ({describe(error)[:200]})") from error
+        except Exception as error:  # noqa: BLE001 - an answer of another shape than it can have
+            fault = error
+        # Whatever is on its way on this connection belongs to something else.
+        on_failure()
+        await (thread or self._thread).run(self._hang_up_of(thread))
+        raise BusFault(f"an answer that makes no sense ({describe(fault)[:200]})") from fault
 
     def _hang_up_of(self, thread: WorkerThread | None) -> Callable[[], None]:
         """Return how to close the connection that a thread uses; nobody else may."""
