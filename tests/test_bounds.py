@@ -22,6 +22,8 @@ from trio_asr import conversation, housekeeping, past, stored
 from trio_asr.bus import memory
 from trio_asr.config import Config, DeepgramConfig, FlushConfig, InteractionConfig, PublishConfig, RedisConfig
 
+pytestmark = pytest.mark.soak
+
 EVENTS = 100
 
 figures: list[str] = []

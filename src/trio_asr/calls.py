@@ -33,7 +33,6 @@ class Calls:
     def __init__(self, nursery: trio.Nursery, bus: Bus, services: Services) -> None:
         self.slots: dict[str, Slot] = {}
         self.waiting = Waiting()
-        self.lag_s = 0.0  # how far the call that is furthest behind is read, when last looked at
         self.past = PastCalls()
         self.shares = Shares(self.slots, services)
         self.stored = StoredCalls(bus, services)

@@ -94,11 +94,6 @@ class Daemon:
     def slots(self) -> Mapping[str, Slot]:
         return {} if self.calls is None else self.calls.slots
 
-    @property
-    def lag_s(self) -> float:
-        """How far reading is behind for the call that is furthest behind, in seconds."""
-        return 0.0 if self.calls is None else self.calls.lag_s
-
     def problems(self, now: float) -> Mapping[str, float]:
         return self._troubles.ages(now)
 
@@ -176,7 +171,7 @@ class Daemon:
             with trio.move_on_after(RELEASE_S):
                 await self._release(lease)
         finally:
-            self.calls = None
+            self.calls = self._services = None
             self._metrics.no_calls()
             self._troubles.clear(trio.current_time())
 
