@@ -1,7 +1,7 @@
 """What every suite may use: a real Valkey server of this process' own, never one that happens to run.
 
-And what holds for all tests: those that take long are asked for by name, a failure is told in a screenful, and
-no verdict hangs on how fast an example was made.
+And what holds for all tests: those that take long are asked for by name, a failure is told in a screenful,
+and no verdict hangs on how fast an example was made.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from _pytest._code.code import ExceptionRepr, ReprEntry, ReprEntryNative, ReprTr
 from trio_asr.tools.embedded import EmbeddedValkey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
 LOG_LINES = 40  # of what a failing test wrote: the last ones
-MESSAGE_LINES = 80  # of what it raised: the first and the last ones
+MESSAGE_LINES = 40  # of what it raised: the first and the last ones
 
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -44,15 +44,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Iterator[None]:
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell of a failure what can be read: a daemon's log has thousands of lines."""
-    report: pytest.TestReport = yield
+    report = yield
     if report.failed:
         report.sections = _last(report.sections)
         if isinstance(report.longrepr, ExceptionRepr):
             for part, *_ in getattr(report.longrepr, "chain", ()):
                 _shorten(part)
-    return report  # type: ignore[return-value]  # a wrapper returns what it was given
+    return report
 
 
 def _last(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -71,12 +71,14 @@ def _last(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def _shorten(traceback: ReprTraceback) -> None:
     for entry in traceback.reprentries:
         if isinstance(entry, ReprEntry):
-            entry.lines = _ends(entry.lines, "")
+            first = next((n for n, line in enumerate(entry.lines) if line.startswith("E")), None)
+            if first is not None:  # before it, the test itself
+                entry.lines = [*entry.lines[:first], *_ends(entry.lines[first:], "")]
         elif isinstance(entry, ReprEntryNative):
             entry.lines = _ends("".join(entry.lines).splitlines(keepends=True), "\n")
 
 
-def _ends(lines: list[str], newline: str) -> list[str]:
+def _ends(lines: Sequence[str], newline: str) -> Sequence[str]:
     half, count = MESSAGE_LINES // 2, len(lines) - MESSAGE_LINES
     if count <= 0:
         return lines

@@ -17,7 +17,7 @@ from trio_asr.tools import demo as demo_module
 from trio_asr.tools.demo import Demo, Recording, choose
 from trio_asr.tools.demo_command import demo
 from trio_asr.tools.rig.programs import Program, RigError
-from trio_asr.tools.telephony import Call
+from trio_asr.tools.telephony import Call, IdRefused
 
 if TYPE_CHECKING:
     from trio_asr.tools.report import Report
@@ -95,6 +95,14 @@ def test_recordings_of_one_name_are_different_calls(tmp_path: Path) -> None:
             out.setframerate(8000)
             out.writeframes(bytes(320))
     assert [one.call.interaction_id for one in choose(paths)] == ["call", "call-2"]
+
+
+def test_a_name_that_is_no_id_is_refused_in_words(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "{call}.wav"), "wb") as out:
+        out.setparams((1, 2, 8000, 0, "NONE", ""))
+        out.writeframes(bytes(320))
+    with pytest.raises(IdRefused, match=r"takes no such call: .*unusable characters"):
+        choose([tmp_path / "{call}.wav"])
 
 
 def test_the_command_fails_with_one_reason(tmp_path: Path) -> None:
