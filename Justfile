@@ -19,6 +19,10 @@ demo *ARGS:
 test *ARGS:
     scripts/test.sh {{ARGS}}
 
+# Run the tests that take long: hours on a jumping clock, thousands of calls
+soak *ARGS:
+    scripts/test.sh --soak {{ARGS}}
+
 # Run the tests of one folder or file below tests/, e.g. `just suite core`
 suite NAME *ARGS:
     scripts/test.sh tests/{{NAME}} {{ARGS}}

@@ -1,4 +1,8 @@
-"""What every suite may use: a real Valkey server of this session's own, never one that happens to run."""
+"""What every suite may use: a real Valkey server of this process' own, never one that happens to run.
+
+And what holds for all tests: those that take long are asked for by name, a failure is told in a screenful,
+and no verdict hangs on how fast an example was made.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,81 @@ import itertools
 import signal
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import redis
+from _pytest._code.code import ExceptionRepr, ReprEntry, ReprEntryNative, ReprTraceback
 
 from trio_asr.tools.embedded import EmbeddedValkey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+LOG_LINES = 40  # of what a failing test wrote: the last ones
+MESSAGE_LINES = 40  # of what it raised: the first and the last ones
+
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 # A shell that starts the tests in the background has them, and all they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long, unless it is spoken of (`-m soak`, `-m "soak or not soak"`)."""
+    if "soak" in config.getoption("markexpr"):
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if item not in set(soak)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell of a failure what can be read: a daemon's log has thousands of lines."""
+    report = yield
+    if report.failed:
+        report.sections = _last(report.sections)
+        if isinstance(report.longrepr, ExceptionRepr):
+            for part, *_ in getattr(report.longrepr, "chain", ()):
+                _shorten(part)
+    return report
+
+
+def _last(sections: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The last lines of all that was captured, each under its heading."""
+    kept, room = [], LOG_LINES
+    for name, text in reversed(sections):
+        lines = text.splitlines()
+        if lines and room:
+            shown = lines[-room:]
+            room -= len(shown)
+            left_out = f", the last {len(shown)} of {len(lines)} lines" if len(shown) < len(lines) else ""
+            kept.append((name + left_out, "\n".join(shown) + "\n"))
+    return kept[::-1]
+
+
+def _shorten(traceback: ReprTraceback) -> None:
+    for entry in traceback.reprentries:
+        if isinstance(entry, ReprEntry):
+            first = next((n for n, line in enumerate(entry.lines) if line.startswith("E")), None)
+            if first is not None:  # before it, the test itself
+                entry.lines = [*entry.lines[:first], *_ends(entry.lines[first:], "")]
+        elif isinstance(entry, ReprEntryNative):
+            entry.lines = _ends("".join(entry.lines).splitlines(keepends=True), "\n")
+
+
+def _ends(lines: Sequence[str], newline: str) -> Sequence[str]:
+    half, count = MESSAGE_LINES // 2, len(lines) - MESSAGE_LINES
+    if count <= 0:
+        return lines
+    # pytest takes the colour of a line from its first letter.
+    return [*lines[:half], f"E   ... {count} lines left out ...{newline}", *lines[-half:]]
+
 
 DATABASES = 64
 _numbers = itertools.cycle(range(DATABASES))

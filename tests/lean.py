@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import gc
-import os
 import struct
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,21 +30,23 @@ def float32(seconds: float) -> float:
 
 
 class Scale(NamedTuple):
-    """What is in use: Python's small blocks, each (part of) an object, and the process' memory."""
+    """What is in use: Python's small blocks, each (part of) an object, and the bytes that were asked for.
+
+    Not what the process has got of the system: how much of it is free again is the allocator's business.
+    """
 
     blocks: int
-    rss: int
+    held: int
 
     def grew(self, before: Scale) -> bool:
-        """Say whether this is more than noise beyond `before`: a cache, a dict that doubles, a page."""
-        return self.blocks - before.blocks > 1500 or self.rss - before.rss > 8_000_000
+        """Say whether this is more than noise beyond `before`: a cache, a dict that doubles."""
+        return self.blocks - before.blocks > 1500 or self.held - before.held > 1_000_000
 
 
 def look() -> Scale:
-    """Look at the scale."""
+    """Look at the scale; `tracemalloc` counts bytes from its start on."""
     gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return Scale(sys.getallocatedblocks(), pages * os.sysconf("SC_PAGESIZE"))
+    return Scale(sys.getallocatedblocks(), tracemalloc.get_traced_memory()[0])
 
 
 # -- the provider --------------------------------------------------------------------------------------------

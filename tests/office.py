@@ -177,13 +177,14 @@ class EchoProvider:
         self.links: list[EchoLink] = []
         self.mute = False
         self.refuse = False
+        self.status: int | None = None  # what is refused with
         self.inspect: Callable[[EchoLink, bytes], None] = lambda link, pcm: None
 
     @asynccontextmanager
     async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
         await trio.lowlevel.checkpoint()
-        if self.refuse:
-            raise ConnectFailed("so the test says")
+        if self.refuse or self.status is not None:
+            raise ConnectFailed("so the test says", status=self.status)
         link = EchoLink(self, len(self.links) + 1, sample_rate)
         self.links.append(link)
         try:

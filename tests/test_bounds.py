@@ -1,7 +1,7 @@
 """Memory is flat and Redis bounded, whatever lasts for ever: hours, thousands of calls, on a jumping clock.
 
 Each test compares the memory in use early in a run with that at its end.
-`pytest -s` shows the figures of `docs/bounds.md`.
+`pytest -s -m soak` shows the figures of `docs/bounds.md`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+import tracemalloc
 from collections.abc import Iterator, Sized
 from typing import Any
 
@@ -22,6 +23,8 @@ from trio_asr import conversation, housekeeping, past, stored
 from trio_asr.bus import memory
 from trio_asr.config import Config, DeepgramConfig, FlushConfig, InteractionConfig, PublishConfig, RedisConfig
 
+pytestmark = pytest.mark.soak
+
 EVENTS = 100
 
 figures: list[str] = []
@@ -32,7 +35,9 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let no test runner gather the log, and the events stream be short."""
     monkeypatch.setattr(stored, "EVENTS_MAXLEN", EVENTS)
     logging.disable(logging.CRITICAL)
+    tracemalloc.start()
     yield
+    tracemalloc.stop()
     logging.disable(logging.NOTSET)
 
 
@@ -56,7 +61,7 @@ def note(what: str, before: Scale, after: Scale, **others: object) -> None:
     rest = ", ".join(f"{name} {value}" for name, value in others.items())
     figures.append(
         f"{what}: {before.blocks} -> {after.blocks} blocks, "
-        f"{before.rss / 1e6:.1f} -> {after.rss / 1e6:.1f} MB; {rest}"
+        f"{before.held / 1e6:.2f} -> {after.held / 1e6:.2f} MB; {rest}"
     )
 
 

@@ -86,6 +86,12 @@ class Worker:
     def kill(self) -> None:
         self.scope.cancel()
 
+    def value(self, name: str) -> float:
+        """Return what a scrape would give."""
+        found = self.daemon._metrics.registry.get_sample_value(name)
+        assert found is not None
+        return found
+
     def reasons(self) -> list[str]:
         return not_ready(self.daemon, trio.current_time())
 
@@ -242,6 +248,29 @@ async def test_a_worker_that_was_frozen_publishes_nothing_more(autojump_clock: M
         # And it can take over again.
         second.daemon.stop()
         assert await takes_over(first) <= 1.0
+
+
+async def test_what_a_standby_exports_is_a_standbys(autojump_clock: MockClock) -> None:
+    """Deepgram refused its key, which was mended elsewhere: it is no business of a standby's any more."""
+    gauges = ("deepgram_breaker_open", "asr_calls", "asr_unfinalized_seconds", "asr_unfinalized_bytes")
+    async with site() as here:
+        first = here.worker()
+        first.provider.status = 401
+        await takes_over(first)
+        second = here.worker()
+        call = Producer(here.store, "call-1", 1)
+        await call.talk(1.5)
+        assert all(first.value(name) > 0 for name in gauges)
+        first.bus.awake = trio.Event()
+        await takes_over(second)
+        first.bus.awake.set()
+        await trio.sleep(1)
+        assert first.daemon.role == "standby"
+        assert [
+            first.value(name) for name in (*gauges, "deepgram_connections", "asr_reader_lag_seconds")
+        ] == [0] * 6
+        assert not first.daemon.refused
+        assert second.value("asr_calls") == second.value("deepgram_connections") == 1
 
 
 async def test_a_lease_that_nobody_wanted_costs_nothing(autojump_clock: MockClock) -> None:
@@ -426,7 +455,7 @@ async def test_stop_while_a_real_redis_is_frozen(new_valkey: object) -> None:
     daemon = Daemon(settings, bus, MockProvider(), Metrics(), Notifier({}))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(daemon.run)
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while daemon.role != "active":  # noqa: ASYNC110 (it is another process that answers)
                 await trio.sleep(0.01)
         await trio.sleep(1.2)

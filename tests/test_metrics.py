@@ -102,12 +102,16 @@ def test_health_and_its_problems_are_series() -> None:
     assert value(metrics, "asr_problem_seconds", kind="something new") == 0
 
 
-def test_without_calls_the_gauges_of_calls_are_0() -> None:
+def test_the_gauges_of_calls_are_read_from_who_owns_them_now() -> None:
     metrics = Metrics()
-    metrics.calls.set(3)
-    metrics.unfinalized_seconds.set(10)
+    calls: list[str] = []
+    metrics.calls.read = lambda: len(calls)
+    metrics.breaker_open.read = lambda: True
+    calls += ["one", "other"]
+    assert value(metrics, "asr_calls") == 2
+    assert value(metrics, "deepgram_breaker_open") == 1
     metrics.no_calls()
-    assert value(metrics, "asr_calls") == value(metrics, "asr_unfinalized_seconds") == 0
+    assert value(metrics, "asr_calls") == value(metrics, "deepgram_breaker_open") == 0
 
 
 def test_two_daemons_in_one_process_do_not_share_counters() -> None:

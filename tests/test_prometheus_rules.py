@@ -23,7 +23,7 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool (De
 
 def promtool(*arguments: object) -> str:
     command = [str(PROMTOOL), *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout + result.stderr
 

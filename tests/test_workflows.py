@@ -44,7 +44,7 @@ def uploads(job: str) -> list[dict[str, Any]]:
 def test_it_runs_on_push_and_pull_request_and_for_others() -> None:
     assert set(CI["on"]) == {"push", "pull_request", "workflow_call"}
     assert set(AUDIT["on"]) >= {"schedule", "workflow_call"}
-    assert set(CI["jobs"]) == {"lint", "tests", "redis", "wheel", "mock", "audit"}
+    assert set(CI["jobs"]) == {"lint", "tests", "soak", "redis", "wheel", "mock", "audit"}
 
 
 def test_every_python_and_redis_in_use_is_tested() -> None:

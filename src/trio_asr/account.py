@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 import trio
 
@@ -17,6 +18,8 @@ from trio_asr.services import Services
 
 LOG_S = 10.0  # between two lines of a call on messages that could not be used, or that complain
 TIMEOUT = 1011
+MAX_UNANSWERED = 1000  # chunks whose result is waited for: minutes of audio
+TOLERANCE_S = 0.02  # a result that ends this much before a chunk does covers it: times are float32
 
 
 class Account:
@@ -28,6 +31,8 @@ class Account:
         self.last_error = ""
         self._call, self._services, self._log = call, services, log
         self._chunks_on_link = 0
+        # Ends of the chunks sent on this connection that no result has covered yet, and when each was sent.
+        self._unanswered: deque[tuple[int, float]] = deque(maxlen=MAX_UNANSWERED)
         self._answered = False
         self._unusable_log, self._complaint_log = logs.Rate(LOG_S), logs.Rate(LOG_S)
 
@@ -56,6 +61,7 @@ class Account:
     def opened(self, number: int, request_id: str) -> None:
         """Say that one did."""
         self._chunks_on_link = 0
+        self._unanswered.clear()
         self._log.info("Connection opened", connection=number, request_id=request_id)
 
     def closed(self, number: int, ending: Ending) -> None:
@@ -94,6 +100,7 @@ class Account:
         rate = self._call.timeline.rate_at(chunk.start)
         metrics.sent((chunk.end - chunk.start) / rate, now - chunk.due)
         self.chunks += 1
+        self._unanswered.append((chunk.end, now))
         self._chunks_on_link += 1
         if self._chunks_on_link > 1:
             metrics.connections_reused.inc()
@@ -108,10 +115,10 @@ class Account:
             say = self._log.info if self.chunks == 2 else self._log.debug
             say(f"Reusing existing connection for {self._call.id}")
 
-    def heard(self, message: Message, heard: Heard) -> None:
-        """Count a message, and what it turned out to be."""
+    def heard(self, message: Message, heard: Heard, answered: int) -> None:
+        """Count a message, and what it turned out to be; results cover the timeline up to `answered`."""
         if isinstance(message, Results):
-            self._results(heard)
+            self._results(heard, answered)
         elif isinstance(message, Error):
             self._services.metrics.failed("provider", time.time())
             if self._complaint_log.allow(trio.current_time()):
@@ -129,12 +136,15 @@ class Account:
         elif isinstance(message, Unknown):
             self._log.debug("Message not understood", type=message.type)
 
-    def _results(self, heard: Heard) -> None:
-        metrics = self._services.metrics
+    def _results(self, heard: Heard, answered: int) -> None:
+        metrics, unanswered, now = self._services.metrics, self._unanswered, trio.current_time()
         metrics.transcripts_received.inc()
+        covered = answered + TOLERANCE_S * self._call.timeline.rate_at(answered)
+        while unanswered and unanswered[0][0] <= covered:
+            metrics.result_latency.observe(now - unanswered.popleft()[1])
         if heard is Heard.REPEAT:
             metrics.duplicates_dropped.inc()
         elif not self._answered:  # also without words: callers may be silent
             self._answered = True
             if self.began is not None:
-                metrics.first_partial_latency.observe(trio.current_time() - self.began)
+                metrics.first_partial_latency.observe(now - self.began)

@@ -32,7 +32,6 @@ class Calls:
         self.slots: dict[str, Slot] = {}
         self.waiting = Waiting()
         self.dealt_with = 0  # up to this key all was, that was of no call in progress at the start
-        self.lag_s = 0.0  # how far the call that is furthest behind is read, when last looked at
         self.past = PastCalls()
         self.shares = Shares(self.slots, services)
         self.stored = StoredCalls(bus, services)

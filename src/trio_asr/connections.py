@@ -71,6 +71,9 @@ class Connections:
         self._queries: dict[int, Gate] = {}
         self._connected: set[str] = set()  # calls
         self._lease, self._metrics, self._troubles = lease, metrics, troubles
+        metrics.connections.read = lambda: self.open
+        metrics.waiting_for_slot.read = lambda: self.waiting
+        metrics.breaker_open.read = lambda: self.refused
         self._log = logs.get("connections")
 
     def limit(self, places: int) -> None:
@@ -107,19 +110,16 @@ class Connections:
             self._metrics.duplicate_connections.inc()
         self._connected.add(interaction_id)
         self.open += 1
-        self._metrics.connections.set(self.open)
         for gate in (self._account, self._queries.pop(rate, None)):
             if gate is not None and gate.breaker.succeeded():
                 self._log.info("Deepgram accepts connections again", sample_rate=rate)
                 gate.changed()
-        self._metrics.breaker_open.set(0)
         self._troubles.end(TROUBLE, trio.current_time())
 
     def closed(self, interaction_id: str) -> None:
         """Take note of a connection that closed."""
         self._connected.discard(interaction_id)
         self.open -= 1
-        self._metrics.connections.set(self.open)
 
     def failed(self, failure: ConnectFailed, rate: int) -> bool:
         """Take note of an attempt that failed; return whether trying again soon makes sense."""
@@ -133,10 +133,8 @@ class Connections:
         gate = self._account if whom is Concerns.ACCOUNT else self._query(rate)
         opened = gate.breaker.refused(failure.status, now)
         gate.changed()
-        if whom is Concerns.ACCOUNT and gate.breaker.open:
-            self._metrics.breaker_open.set(1)
-            self._troubles.begin(TROUBLE, now, str(failure))
-        elif whom is Concerns.QUERY and not self.open:  # beside calls that go well it is this one's trouble
+        # A refused query, beside calls that go well, is this one's trouble.
+        if gate.breaker.open if whom is Concerns.ACCOUNT else not self.open:
             self._troubles.begin(TROUBLE, now, str(failure))
         if opened:
             self._log.error(

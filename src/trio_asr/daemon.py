@@ -96,8 +96,8 @@ class Daemon:
 
     @property
     def lag_s(self) -> float:
-        """How far reading is behind for the call that is furthest behind, in seconds."""
-        return 0.0 if self.calls is None else self.calls.lag_s
+        """How late audio is read, for the call that is furthest behind, in seconds."""
+        return self._metrics.reader_lag_seconds.read()
 
     def problems(self, now: float) -> Mapping[str, float]:
         return self._troubles.ages(now)
@@ -176,7 +176,7 @@ class Daemon:
             with trio.move_on_after(RELEASE_S):
                 await self._release(lease)
         finally:
-            self.calls = None
+            self.calls = self._services = None
             self._metrics.no_calls()
             self._troubles.clear(trio.current_time())
 

@@ -244,8 +244,10 @@ class Dispatcher:
         if isinstance(error, NotAudio):
             return
         kind, reason = _reason(error)
+        dropped = self.box.dropped
         if not self.box.junk(dead_letter(stream, entry, fields, kind, reason), ends=ends):
             return
+        self._metrics.dead_letters_dropped.inc(self.box.dropped - dropped)
         if not isinstance(error, Junk):
             self._services.internal.caught("entry", error, stream=stream, entry=entry)
         self._metrics.dead_letters(kind).inc()

@@ -21,7 +21,7 @@ from trio_asr.labels import (
     WAITS,
 )
 from trio_asr.machine import Process, memory_limit_bytes
-from trio_asr.tallies import GapMeter, PlainCounter, PlainHistogram, ReadCounter, bound, kept
+from trio_asr.tallies import GapMeter, PlainCounter, PlainHistogram, ReadCounter, ReadGauge, bound, kept
 
 
 class Families:
@@ -115,6 +115,9 @@ class Families:
         self.gaps = kept(lambda reason: GapMeter(count(reason), samples(reason), seconds(reason)), GAPS)
         dead = self._family("asr_dead_letters", "Unusable entries, by reason.", "reason")
         self.dead_letters = bound(dead, DEAD_LETTERS)
+        self.dead_letters_dropped = self._counter(
+            "asr_dead_letters_dropped", "Unusable entries not told of, because too many waited to be."
+        )
         self.duplicates_dropped = self._counter(
             "asr_duplicates_dropped", "Audio entries and results that were repeats."
         )
@@ -168,23 +171,31 @@ class Families:
         )
 
     def _state(self) -> None:
-        self.calls = self._gauge("asr_calls", "Calls in progress.")
-        self.connections = self._gauge("deepgram_connections", "Connections open now.")
-        self.waiting_for_slot = self._gauge(
+        # Who owns the calls says how these are read; without an owner all are 0.
+        self.calls = self._read("asr_calls", "Calls in progress.")
+        self.connections = self._read("deepgram_connections", "Connections open now.")
+        self.waiting_for_slot = self._read(
             "deepgram_calls_waiting", "Calls waiting for deepgram.max_connections."
         )
-        self.calls_waiting = self._gauge("asr_calls_waiting", "Calls waiting for interaction.max_calls.")
-        self.calls_behind = self._gauge(
+        self.breaker_open = self._read(
+            "deepgram_breaker_open", "1 while Deepgram refuses the key or the account."
+        )
+        self.calls_waiting = self._read("asr_calls_waiting", "Calls waiting for interaction.max_calls.")
+        self.calls_behind = self._read(
             "asr_calls_behind", "Calls that are read again for, behind the others."
         )
-        self.unfinalized_seconds = self._gauge(
+        self.unfinalized_seconds = self._read(
             "asr_unfinalized_seconds", "Audio not yet inside a committed final, all calls."
         )
-        self.unfinalized_bytes = self._gauge("asr_unfinalized_bytes", "Memory that this audio takes.")
-        self.reader_lag_seconds = self._gauge(
+        self.unfinalized_bytes = self._read("asr_unfinalized_bytes", "Memory that this audio takes.")
+        self.reader_lag_seconds = self._read(
             "asr_reader_lag_seconds",
             "Age of the oldest audio entry not read yet, of the call that is furthest behind.",
         )
+        self._owned = (
+            self.calls, self.connections, self.waiting_for_slot, self.breaker_open, self.calls_waiting,
+            self.calls_behind, self.unfinalized_seconds, self.unfinalized_bytes, self.reader_lag_seconds,
+        )  # fmt: skip
         self.loop_lag_seconds = self._gauge(
             "asr_loop_lag_seconds", "Delay of the event loop when last measured."
         )
@@ -192,10 +203,6 @@ class Families:
             "asr_loop_delay_seconds", "Delay of the event loop, measured once a second.", DELAYS
         )
         self.redis_up = self._gauge("asr_redis_up", "1 while Redis answers.")
-        self.breaker_open = self._gauge(
-            "deepgram_breaker_open",
-            "1 while Deepgram refuses the key or the account.",
-        )
         self.ready = self._gauge("asr_ready", "1 while /ready answers 200.")
         self._health = self._gauge("asr_health_status", "The HTTP status that /health answers.")
         self._problems = self._gauge(
@@ -222,6 +229,9 @@ class Families:
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
+
+    def _read(self, name: str, text: str) -> ReadGauge:
+        return ReadGauge(name, text, self.registry)
 
     def _histogram(self, name: str, text: str, bounds: tuple[float, ...]) -> PlainHistogram:
         return PlainHistogram(name, text, bounds, self.registry)

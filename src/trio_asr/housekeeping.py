@@ -1,4 +1,4 @@
-"""What is looked at once a second, for all calls: idle ones, floors, bounds, gauges."""
+"""What is looked at once a second, for all calls: idle ones, floors, bounds. Gauges read here, too."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ class Housekeeping:
         self._bus, self._calls, self._dispatcher = bus, calls, dispatcher
         self._services = services
         self._misused: set[str] = set()
+        metrics = services.metrics
+        metrics.calls.read = lambda: len(calls.slots)
+        metrics.calls_waiting.read = lambda: len(calls.waiting)
+        metrics.calls_behind.read = lambda: len(self._behind())
+        metrics.unfinalized_seconds.read = lambda: sum(s.call.unfinalized_s() for s in calls.slots.values())
+        metrics.unfinalized_bytes.read = lambda: sum(s.call.timeline.held_bytes for s in calls.slots.values())
+        metrics.reader_lag_seconds.read = self._lag_s
 
     @property
     def _config(self) -> Config:
@@ -48,7 +55,6 @@ class Housekeeping:
                 self._bound,
                 self._services.connections.nobody_waits,
                 partial(self._say_who_waits, now),
-                self._gauges,
                 self.note_floors,
             ):
                 with self._net(job):
@@ -164,17 +170,12 @@ class Housekeeping:
         else:
             self._services.troubles.end(MAX_CALLS, now)
 
-    def _gauges(self) -> None:
-        metrics, slots = self._services.metrics, self._calls.slots.values()
-        behind = [slot for slot in slots if slot.missed and not slot.over]
-        self._calls.lag_s = max([self._dispatcher.lag_s, *map(_age_s, behind)])
-        metrics.reader_lag_seconds.set(self._calls.lag_s)
-        metrics.calls_behind.set(len(behind))
-        metrics.calls_waiting.set(len(self._calls.waiting))
-        metrics.calls.set(len(slots))
-        metrics.waiting_for_slot.set(self._services.connections.waiting)
-        metrics.unfinalized_seconds.set(sum(slot.call.unfinalized_s() for slot in slots))
-        metrics.unfinalized_bytes.set(sum(slot.call.timeline.held_bytes for slot in slots))
+    def _behind(self) -> list[Slot]:
+        return [slot for slot in self._calls.slots.values() if slot.missed and not slot.over]
+
+    def _lag_s(self) -> float:
+        """Return how far reading is behind for the call that is furthest behind, in seconds."""
+        return max([self._dispatcher.lag_s, *map(_age_s, self._behind())])
 
 
 def _age_s(slot: Slot) -> float:

@@ -9,6 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from trio_asr.families import Families
 from trio_asr.labels import CLOSE_CODES, ROLES
+from trio_asr.tallies import nothing
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _RECENT = 100  # how many samples each list of /health keeps
@@ -81,12 +82,9 @@ class Metrics(Families):
             self._problems.labels(kind).set(problems.get(kind, 0))
 
     def no_calls(self) -> None:
-        """The calls are nobody's, or another worker's: what was last seen of them is no state any more."""
-        for gauge in (
-            self.calls, self.waiting_for_slot, self.unfinalized_seconds, self.unfinalized_bytes,
-            self.reader_lag_seconds,
-        ):  # fmt: skip
-            gauge.set(0)
+        """The calls are nobody's, or another worker's: there is nothing to be read of them here."""
+        for gauge in self._owned:
+            gauge.read = nothing
 
     def set_role(self, role: str) -> None:
         for one in ROLES:

@@ -209,7 +209,7 @@ class Sender:
             link,
             hearing,
             config.deepgram,
-            on_heard=self._heard,
+            on_heard=partial(self._heard, hearing),
             on_sent=self._account.sent,
             on_bug=self._account.bug,
             leave_at=partial(self._leave_at, hearing),
@@ -254,6 +254,6 @@ class Sender:
         self._account.closed(number, ending)
         return Again.LATER if verdict.pause else Again.NOW
 
-    def _heard(self, message: Message, heard: Heard) -> None:
-        self._account.heard(message, heard)
+    def _heard(self, hearing: Hearing, message: Message, heard: Heard) -> None:
+        self._account.heard(message, heard, hearing.answered)
         self._services.committer.submit(self._call.outbox)

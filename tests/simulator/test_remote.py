@@ -169,5 +169,5 @@ async def test_it_is_served_beside_the_simulator() -> None:
             assert (await get(int(found.group(1)), "/nothing"))[0] == 404
         finally:
             process.kill()
-            with trio.CancelScope(shield=True), trio.fail_after(10):
+            with trio.CancelScope(shield=True), trio.fail_after(60):
                 await process.wait()

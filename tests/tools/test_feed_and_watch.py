@@ -36,7 +36,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
         env=os.environ | environment,
     )
 
@@ -71,6 +71,11 @@ def test_feed_can_break_off(redis_url: str, client: redis.Redis) -> None:
         ([str(shipped_samples()[0].audio), "--redis-url", "redis://127.0.0.1:1"], 1, "Connection refused"),
         ([str(shipped_samples()[0].audio), "--redis-url", "http://x"], 1, "http://x"),
         ([str(shipped_samples()[0].audio), "--speed", "0"], 2, "--speed"),
+        ([str(shipped_samples()[0].audio), "--rate", "3999"], 2, "--rate"),
+        ([str(shipped_samples()[0].audio), "--interaction", "{id}"], 1, "takes no such call"),
+        ([str(shipped_samples()[0].audio), "--interaction", ""], 1, "has 0 characters, not 1..256"),
+        ([str(shipped_samples()[0].audio), "--interaction", "x" * 257], 1, "has 257 characters"),
+        ([str(shipped_samples()[0].audio), "--interaction", "a\x07"], 1, "unusable characters"),
     ],
 )
 def test_feed_says_what_is_wrong(arguments: list[str], code: int, says: str) -> None:
@@ -113,7 +118,7 @@ def test_watch_follows_and_ctrl_c_is_a_good_end(
         assert process.stdout.readline().split() == ["1.2s", "c1", "final", "hello"]
         process.send_signal(signal.SIGINT)
         try:
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()  # leaving the block waits for it, without a bound
         assert process.stderr.read() == ""

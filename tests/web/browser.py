@@ -22,8 +22,8 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0",
 )  # fmt: skip
-START_S = 30  # the first start of a day, on a busy machine
-WAIT_S = 15
+START_S = 120  # the first start of a day, on a busy machine
+WAIT_S = 60
 
 
 class Page:

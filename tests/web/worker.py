@@ -86,7 +86,7 @@ class Worker:
     async def speak(self, interaction_id: str, seconds: float = 1.5) -> None:
         """Begin a call, and wait until its first line is committed."""
         Producer(self.store, interaction_id, 1).speak(seconds)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not (  # noqa: ASYNC110 (what is asked has no event for it)
                 (slot := self.daemon.slots.get(interaction_id)) and slot.call.outbox.confirmed.place.finalized
             ):
@@ -109,7 +109,7 @@ async def request(
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}{more}Connection: close\r\n\r\n"
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(head.encode())
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             answer = b"".join([chunk async for chunk in stream])
     first, _, body = answer.partition(b"\r\n\r\n")
     return int(first.split()[1]), first.lower(), body
@@ -131,7 +131,7 @@ async def worker(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)  # noqa: ASYNC113 (awaited below)
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while one.daemon.role != "active":  # noqa: ASYNC110 (it says so in its log only)
                 await trio.sleep(0.01)
         yield one

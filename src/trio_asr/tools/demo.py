@@ -25,7 +25,7 @@ from trio_asr.tools.embedded import EmbeddedValkey, free_port
 from trio_asr.tools.report import CallReport, Report, parse_metrics
 from trio_asr.tools.rig.programs import Program
 from trio_asr.tools.steps import step
-from trio_asr.tools.telephony import Call, Source, play
+from trio_asr.tools.telephony import Call, Source, play, usable_id
 from trio_asr.tools.transcripts import Message, TranscriptReader
 from trio_asr.tools.view import TranscriptView
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MODEL_TIMEOUT_S = 120.0
 """For the simulator to load its model; a slow disk may take its time."""
 READY_TIMEOUT_S = 20.0
-TAIL_TIMEOUT_S = 30.0
+TAIL_TIMEOUT_S = 120.0
 """From a call's last sample to its `ended`: the last words have to be recognised first."""
 POLL_S = 0.05
 
@@ -64,7 +64,7 @@ def choose(paths: Sequence[Path]) -> list[Recording]:
     for path in paths:
         taken[path.stem] = number = taken.get(path.stem, 0) + 1
         name = path.stem if number == 1 else f"{path.stem}-{number}"
-        chosen.append(Recording(Call(name, load(path))))
+        chosen.append(Recording(Call(usable_id(name), load(path))))
     return chosen
 
 
@@ -122,12 +122,13 @@ class Demo:
         return Program(name, command, environment, self._work / f"{name}.log")
 
     def _config(self, redis_url: str, deepgram_url: str) -> str:
-        """Production's defaults; only the addresses are the demo's own."""
+        """Production's defaults but for the addresses, and patience: a recogniser here may be slow."""
         deepgram = deepgram_url if deepgram_url.endswith("/v1/listen") else f"{deepgram_url}/v1/listen"
         # A JSON string is a TOML string.
         return (
             f"[redis]\nurl = {json.dumps(redis_url)}\n"
             f"[deepgram]\nurl = {json.dumps(deepgram)}\n"
+            "stall_timeout_ms = 60000\nclose_timeout_ms = 60000\n"
             f"[http]\nport = {self._http_port}\n"
         )
 

@@ -17,13 +17,14 @@ from trio_asr.tools.connection import RedisFailure
 from trio_asr.tools.demo import Demo, choose
 from trio_asr.tools.embedded import EmbeddedServerError
 from trio_asr.tools.rig.programs import RigError
+from trio_asr.tools.telephony import IdRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trio_asr.tools.report import Report
 
-_FAILURES = (AudioError, EmbeddedServerError, RedisFailure, RigError)
+_FAILURES = (AudioError, EmbeddedServerError, IdRefused, RedisFailure, RigError)
 
 
 @click.command()

@@ -9,9 +9,10 @@ import click
 import trio
 
 from trio_asr.config import RedisConfig, mask_url
+from trio_asr.core.frames import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from trio_asr.tools.audio import DEFAULT_RATE, AudioError, load, seconds
 from trio_asr.tools.connection import DEFAULT_REDIS_URL, RedisFailure
-from trio_asr.tools.telephony import DEFAULT_TENANT, FRAME_MS, Call, Source, play
+from trio_asr.tools.telephony import DEFAULT_TENANT, FRAME_MS, Call, IdRefused, Source, play, usable_id
 
 _STREAMS = RedisConfig()
 
@@ -30,7 +31,11 @@ _STREAMS = RedisConfig()
     help="Where to publish. Also taken from REDIS_URL.",
 )
 @click.option(
-    "--rate", type=click.IntRange(1000, 48000), default=DEFAULT_RATE, show_default=True, help="Sample rate."
+    "--rate",
+    type=click.IntRange(MIN_SAMPLE_RATE, MAX_SAMPLE_RATE),
+    default=DEFAULT_RATE,
+    show_default=True,
+    help="Sample rate.",
 )
 @click.option(
     "--frame-ms", type=click.IntRange(1, 5000), default=FRAME_MS, show_default=True, help="Audio per entry."
@@ -64,18 +69,19 @@ def feed(
 ) -> None:
     """Play a recording onto Redis, in real time, as a telephony ingest does.
 
-    AUDIO may be any WAV file; its rate, channels and width are converted. Other formats work too where PyAV
-    (the extra 'demo') knows them. `trio-asr watch ID` in another terminal shows what comes of it.
+    AUDIO is a WAV file of 16 bit, one channel and the rate of --rate. With PyAV (the extra 'demo') it may be
+    any recording, and is converted. `trio-asr watch ID` in another terminal shows what comes of it.
     """
     source = Source(redis_url, audio_stream, call_end_stream, frame_ms, speed, send_end=not no_end)
-    interaction_id = interaction or f"{audio.stem}-{secrets.token_hex(3)}"
+    interaction_id = f"{audio.stem}-{secrets.token_hex(3)}" if interaction is None else interaction
     try:
+        usable_id(interaction_id)
         call = Call(interaction_id, load(audio, rate), tenant, rate)
         length = f"{seconds(call.pcm, rate):.1f} s"
         where = f"{audio_stream} at {mask_url(redis_url)}"
         click.echo(f"Playing {audio} ({length}) as call {interaction_id} onto {where}")
         trio.run(play, source, [call])
-    except (AudioError, RedisFailure) as error:
+    except (AudioError, IdRefused, RedisFailure) as error:
         raise click.ClickException(str(error)) from error
     ending = "broken off without an end" if no_end else "ended"
     click.echo(f"Done: {call.frame_count(frame_ms)} frames, call {ending}.")

@@ -16,6 +16,7 @@ import msgspec
 import redis
 import trio
 
+from trio_asr.core.frames import Junk, check_id
 from trio_asr.tools.audio import DEFAULT_RATE, SAMPLE_BYTES
 from trio_asr.tools.connection import connect, redis_failure
 
@@ -24,6 +25,23 @@ if TYPE_CHECKING:
 
 DEFAULT_TENANT = "demo"
 FRAME_MS = 20
+
+
+class IdRefused(Exception):
+    """An id under which the daemon would take no call; the message says why."""
+
+
+def usable_id(interaction_id: str) -> str:
+    """Return an id that the daemon takes.
+
+    Raises:
+        IdRefused: it does not take this one, and every frame of it would be a dead letter.
+    """
+    try:
+        check_id(interaction_id)
+    except Junk as refused:
+        raise IdRefused(f"the daemon takes no such call: {refused}") from None
+    return interaction_id
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ def create_app(view: View, metrics: Metrics, config: Config) -> App:
         metrics.set_role(view.role)
         metrics.ready.set(not not_ready(view, now))
         problems = view.problems(now)
+        # Before the first answer nothing is known of it.
+        metrics.redis_up.set(view.role != "starting" and "redis" not in problems)
         metrics.health(_status(_lasting(problems, patience_s)), problems)
         return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 

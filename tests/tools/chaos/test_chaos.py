@@ -156,7 +156,7 @@ def test_exit_code_1_when_a_promise_breaks(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_what_cannot_be_started_is_an_outcome(tmp_path: Path) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(240):
         outcome = await play_row(replace(ROW, simulate=("--no-such-option",)), tmp_path, Terms())
     assert not outcome.ok
     assert "no-such-option" in outcome.broken[0]

@@ -101,7 +101,7 @@ async def test_it_feeds_in_real_time(redis_url: str, client: redis.Redis) -> Non
     feeder = Feeder(redis_url, calls(3, 0.5))
     began = trio.current_time()
     await feeder.run()
-    assert 1.0 < trio.current_time() - began < 2.5
+    assert trio.current_time() - began > 1.0
     assert (feeder.accepted, feeder.troubles) == (75, 0)
     assert {name: read(pcm) for name, pcm in audio(client).items()} == {
         f"call-00{number}": [(number, 0, 4000)] for number in (1, 2, 3)

@@ -38,13 +38,13 @@ def alive(pid: int) -> bool:
 async def test_it_is_waited_for_kept_and_ended_in_order(tmp_path: Path) -> None:
     one = program(tmp_path, OBEYS)
     await one.start()
-    assert await one.said("u", within=5) == "up"
+    assert await one.said("u", within=60) == "up"
     pid = one.pid
     async with one.kept():
         assert alive(pid)
     assert not alive(pid)
     await one.start()  # and again, in the same log
-    assert await one.said("u", within=5) == "up"
+    assert await one.said("u", within=60) == "up"
     assert await one.stop() == 0
     assert one.log.read_text() == "up\nup\n"
 
@@ -70,7 +70,7 @@ async def test_an_end_while_it_is_relied_on(tmp_path: Path) -> None:
 async def test_a_bad_exit_after_that_is_an_error_too(tmp_path: Path) -> None:
     async with aclosing(program(tmp_path, OBEYS + "sys.exit(4)")) as one:
         await one.start()
-        await one.said("up", within=5)
+        await one.said("up", within=60)
         with pytest.raises(RigError, match="ended with exit code 4"):
             async with one.kept():
                 pass

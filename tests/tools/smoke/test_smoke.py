@@ -31,7 +31,7 @@ async def smoke(r: Rig, port: int, *more: str, seconds: float = 4) -> tuple[int,
         "TRIO_ASR_VENV": str(Path(sys.executable).parents[1]),
     }
     command = [str(SCRIPT), "--json", "--seconds", str(seconds), *more]
-    with trio.fail_after(60):
+    with trio.fail_after(240):
         done = await trio.run_process(command, capture_stdout=True, check=False, env=environment)
     return done.returncode, msgspec.json.decode(done.stdout)
 
