@@ -22,14 +22,18 @@ READ_COUNT = 1000
 EPOCH_MS = 1_700_000_000_000  # when trio's clock is at 0
 
 
+class Kept(list[RawEntry]):
+    """What there is of a stream; how many entries it ever had, and the last id that it gave out."""
+
+    added = 0
+    last: EntryId | None = None
+
+
 class MemoryStore:
     """Streams, states, lease and fence."""
 
     def __init__(self) -> None:
-        self.streams: dict[str, list[RawEntry]] = {}
-        self.counted: dict[
-            str, tuple[int, EntryId]
-        ] = {}  # how many entries a stream ever had, and the last id
+        self.streams: dict[str, Kept] = {}
         self.states: dict[str, Stored] = {}
         self.aside: dict[str, Stored] = {}  # what was set aside of them
         self.live: set[str] = set()
@@ -49,9 +53,8 @@ class MemoryStore:
         flat = [] if data is None else [b"data", data]
         for name, value in fields.items():
             flat += [name.encode(), value]
-        before = self.counted[stream][0] if stream in self.streams and stream in self.counted else 0
-        self.counted[stream] = before + 1, entry_id
-        kept = self.streams.setdefault(stream, [])
+        kept = self.streams.setdefault(stream, Kept())
+        kept.added, kept.last = kept.added + 1, entry_id
         kept.append((entry_id.encode(), flat))
         if maxlen:
             del kept[:-maxlen]
@@ -61,14 +64,12 @@ class MemoryStore:
 
     def messages(self, stream: str) -> list[bytes]:
         """Return the ``data`` of every entry of a stream."""
-        return [entries.field(fields, b"data") or b"" for _, fields in self.streams.get(stream, [])]
+        return [entries.field(fields, b"data") or b"" for _, fields in self.streams.get(stream, Kept())]
 
     def last_of(self, stream: str) -> EntryId | None:
         """Return the last id that a stream gave out; None if there is no such stream."""
         kept = self.streams.get(stream)
-        if kept:
-            return kept[-1][0].decode()
-        return self.counted[stream][1] if kept is not None and stream in self.counted else None
+        return None if kept is None else kept.last
 
     async def added(self) -> None:
         """Wait until anything is added."""
@@ -76,7 +77,7 @@ class MemoryStore:
 
     def after(self, stream: str, position: EntryId) -> list[RawEntry]:
         """Return at most `READ_COUNT` entries past a position."""
-        kept, at = self.streams.get(stream, []), entries.key(position)
+        kept, at = self.streams.get(stream, Kept()), entries.key(position)
         first = len(kept)
         while first and entries.key(kept[first - 1][0].decode()) > at:
             first -= 1
@@ -182,7 +183,11 @@ class MemoryBus:
 
     def _count(self, at: EntryId) -> None:
         """Note how many entries were added up to this one."""
-        self._added = at, self._store.counted.get(self._audio, (0, at))[0] - self._left(at)
+        self._added = at, self._ever() - self._left(at)
+
+    def _ever(self) -> int:
+        """Return how many entries the audio stream ever had."""
+        return self._store.streams.get(self._audio, Kept()).added
 
     async def read_again(self, after: EntryId) -> Page:
         await trio.lowlevel.checkpoint()
@@ -197,11 +202,11 @@ class MemoryBus:
             return None
         if self._added is None or self._added[0] != position:
             return until
-        return until if self._store.counted[self._audio][0] > self._added[1] + self._left(position) else None
+        return until if self._ever() > self._added[1] + self._left(position) else None
 
     def _left(self, position: EntryId) -> int:
         """Return how many entries there are after a position."""
-        kept, at = self._store.streams.get(self._audio, []), entries.key(position)
+        kept, at = self._store.streams.get(self._audio, Kept()), entries.key(position)
         return sum(1 for _ in takewhile(lambda e: entries.key(e[0].decode()) > at, reversed(kept)))
 
     async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
@@ -236,7 +241,7 @@ class MemoryBus:
 
     async def trim(self, floor: EntryId) -> None:
         await trio.lowlevel.checkpoint()
-        kept = self._store.streams.get(self._audio, [])
+        kept = self._store.streams.get(self._audio, Kept())
         kept[:] = [entry for entry in kept if entries.key(entry[0].decode()) >= entries.key(floor)]
 
     async def aclose(self) -> None:
