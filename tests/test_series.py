@@ -262,6 +262,26 @@ async def stuck_call(run: Run) -> None:
             run.look(on.metrics)
 
 
+async def frames_too_late(run: Run) -> None:
+    """After their hole was filled: the call is that much longer than what was said."""
+    async with office() as on:
+        call = on.producer()
+        frames = [call.envelope(0.02) for _ in range(60)]
+        late = frames.pop(10)
+        for frame in frames:
+            on.store.add(AUDIO, frame)
+            await trio.sleep(0.02)
+        on.store.add(AUDIO, late)
+        await trio.sleep(1)
+        run.look(on.metrics)
+
+
+async def crowded_pages(run: Run) -> None:
+    run.look(metrics := Metrics())
+    metrics.http_turned_away.inc()  # as `tests/web/test_connection.py` shows
+    run.look(metrics)
+
+
 async def bugs(run: Run) -> None:
     store = MemoryStore()
     store.states["call-1"] = Stored(3, b"{")
@@ -304,6 +324,8 @@ UNHEALTHY: dict[Callable[[Run], Awaitable[None]], set[str]] = {
     many_ends: {"asr_ends_dropped"},
     too_many_calls: {"asr_calls_deferred", "asr_calls_refused", "asr_calls_waiting"},
     stuck_call: {"asr_overruns"},
+    frames_too_late: {"asr_audio_late_seconds"},
+    crowded_pages: {"asr_http_connections_turned_away"},
     bugs: {"asr_internal_errors", "asr_broken_states", "asr_log_lines_dropped"},
 }  # fmt: skip
 CONSTANT = {"asr_memory_limit_bytes"}

@@ -205,6 +205,8 @@ class Dispatcher:
                 if held.size > held.limit:
                     if slot is None:
                         return arrivals, taken + 1
+                    if slot.size > len(frame.pcm):  # it may be as large as what a call can keep at all
+                        held.drop_last()
                     self._calls.fall_behind(slot)
             if frame.odd and clock() > stop:
                 return arrivals, taken + 1

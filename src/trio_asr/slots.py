@@ -37,6 +37,10 @@ class Held:
         self.size += len(frame.pcm)
         return self.size >= self.room
 
+    def drop_last(self) -> None:
+        """Hold the last frame no more."""
+        self.size -= len(self.frames.pop().pcm)
+
     def take(self) -> Frames:
         """Return the frames and hold none."""
         frames = self.frames

@@ -23,11 +23,13 @@ from trio_asr.core.frames import Frame
 from trio_asr.core.hearing import TOLERANCE_S, Hearing
 from trio_asr.core.messages import Alternative, Channel, Metadata, Results, UtteranceEnd, Word
 from trio_asr.core.outbox import MAX_WRITES, Item, Outbox, Topics
-from trio_asr.core.reading import REPLAY_MARGIN_MS
 
 RATES = (100, 200)  # samples of 10 and 5 ms: few enough to say each of them
 TOPICS = Topics("transcript", "events", 100)
-ENTRY_MS = 1000  # between two entries, so that a start's margin is five of them
+ENTRY_MS = 1000  # between two entries
+# What a start reads before its floor, here forty entries. What lies before it can still be repeated within
+# it: then the repeat is taken for news, and a hole soon after it may not be filled. Real ones hold hundreds.
+MARGIN_MS = 40_000
 REORDER_MS = 2500  # two entries may come in between
 FIRST_ENTRY = 1_000_000
 PARTS = st.floats(0, 1)
@@ -395,7 +397,7 @@ class Machine(RuleBasedStateMachine):
     def the_worker_is_killed(self) -> None:
         self.line, self.ending = None, False
         self.call = new_call(self.redis.stored, 1.5) if self.redis.live else None
-        self.read = index_of(entries.before(entries.earlier(self.floor, REPLAY_MARGIN_MS)))
+        self.read = index_of(entries.before(entries.earlier(self.floor, MARGIN_MS)))
 
     # -- what is always true ---------------------------------------------------------------------------
 
