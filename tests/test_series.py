@@ -278,6 +278,7 @@ async def frames_too_late(run: Run) -> None:
 
 async def crowded_pages(run: Run) -> None:
     run.look(metrics := Metrics())
+    await trio.sleep(1)
     metrics.http_turned_away.inc()  # as `tests/web/test_connection.py` shows
     run.look(metrics)
 
