@@ -287,6 +287,12 @@ class Office:
     def counted(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
+    async def finish(self, *producers: Producer) -> None:
+        """Say that the calls are over, and wait until they are."""
+        for producer in producers:
+            producer.end()
+        await self.over(*producers)
+
     async def over(self, *producers: Producer) -> None:
         """Wait until the calls are over."""
         with trio.fail_after(600):

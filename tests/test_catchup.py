@@ -140,9 +140,7 @@ async def test_a_call_that_restarts_does_not_take_others_back(autojump_clock: Mo
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call.talk, 10)
             nursery.start_soon(other.talk, 10)
-        call.end()
-        other.end()
-        await on.over(call, other)
+        await on.finish(call, other)
         assert len(provider.links) == 3
         keys = [entries.key(position) for position in positions]
         assert keys == sorted(keys)
@@ -243,12 +241,10 @@ async def test_an_id_that_another_tenant_uses_after_the_end(autojump_clock: Mock
     async with office() as on:
         first, second = (TenantsProducer(on.store, "same", i, name) for i, name in ((1, "a"), (2, "b")))
         burst(first, 1.5)
-        first.end()
-        await on.over(first)
+        await on.finish(first)
         await trio.sleep(1)
         burst(second, 2.5)
-        second.end()
-        await on.over(second)
+        await on.finish(second)
         check_tenants(on, [first, second])
         assert on.happened(first) == ["started", "ended", "started", "ended"]
 
@@ -261,8 +257,7 @@ async def test_a_tenant_that_is_not_named_is_the_one_before(autojump_clock: Mock
         burst(call, 0.7)
         call.tenant = ""
         burst(call, 0.7)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended"]
         assert {final["tenant_id"] for final in on.finals(call)} <= {"a", ""}
@@ -278,8 +273,7 @@ async def test_two_tenants_that_use_one_id_at_once_cost_no_other(autojump_clock:
             nursery.start_soon(other.talk, 20)
             nursery.start_soon(a.talk, 5)
             nursery.start_soon(b.talk, 5)
-        other.end()
-        await on.over(other)
+        await on.finish(other)
         assert complete(on, other)
         assert max(b - a for (a, _), (b, _) in itertools.pairwise(told(on.store, other))) <= 1300
         await trio.sleep(300)
@@ -351,8 +345,6 @@ async def test_the_floor_waits_for_who_is_behind(autojump_clock: MockClock) -> N
         last = on.store.streams[AUDIO][-1][0].decode()
         await live.talk(10)
         assert entries.key(floor(on.store)) < entries.key(last)
-        big.end()
-        live.end()
-        await on.over(big, live)
+        await on.finish(big, live)
         await trio.sleep(1.1)
         assert floor(on.store) == on.store.streams[AUDIO][-1][0].decode()

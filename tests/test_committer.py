@@ -329,6 +329,5 @@ async def test_a_kill_while_a_key_is_in_the_way(autojump_clock: MockClock) -> No
         bus.in_the_way = "asr_events"
         await call.talk(30)
     async with office(store=store) as on:
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)

@@ -14,7 +14,7 @@ from tests.office import EchoProvider, Producer, RoughBus, read
 from tests.stage import whole
 from trio.testing import MockClock
 
-from trio_asr.bus.base import Answer, BusUnavailable, Tenure
+from trio_asr.bus.base import Answer, BusFault, BusUnavailable, Tenure
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.bus.redis import RedisBus
 from trio_asr.config import Config, FlushConfig, HttpConfig
@@ -47,10 +47,19 @@ class FreezableBus(RoughBus):
         self.awake.set()
         self.loads_hang = False
         self.read_only = False
+        self.absurd = False  # what is said about the lease makes no sense
 
     async def _arrive(self) -> None:
         await self.awake.wait()
         await super()._arrive()
+
+    async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
+        self._check()
+        return await super().acquire(ttl_ms, patient=patient)
+
+    def _check(self) -> None:
+        if self.absurd:
+            raise BusFault("so the test says") from ValueError("an answer to another question")
 
     async def load(self, owners: Sequence[str]) -> list[Stored]:
         if self.loads_hang:
@@ -58,6 +67,7 @@ class FreezableBus(RoughBus):
         return await super().load(owners)
 
     async def renew(self, ttl_ms: int) -> Tenure:
+        self._check()
         self._write()
         return await super().renew(ttl_ms)
 
@@ -86,9 +96,9 @@ class Worker:
     def kill(self) -> None:
         self.scope.cancel()
 
-    def value(self, name: str) -> float:
+    def value(self, name: str, **labels: str) -> float:
         """Return what a scrape would give."""
-        found = self.daemon._metrics.registry.get_sample_value(name)
+        found = self.daemon._metrics.registry.get_sample_value(name, labels)
         assert found is not None
         return found
 
@@ -313,6 +323,28 @@ async def test_readiness_says_redis_while_it_is_away(autojump_clock: MockClock) 
         assert 38 <= ages["redis"] <= 40
         worker.bus.away = False
         await trio.sleep(3)
+        assert worker.reasons() == []
+
+
+async def test_an_answer_about_the_lease_that_makes_no_sense_is_counted(autojump_clock: MockClock) -> None:
+    """At the start and at a renewal: it is a bug, of ours or the server's, and not just a Redis away."""
+    async with site() as here:
+        worker = here.worker()
+        worker.bus.absurd = True
+        await trio.sleep(3)
+        assert [reason.split()[0] for reason in worker.reasons()] == ["role", "redis"]
+        at_start = worker.value("asr_internal_errors_total", place="bus")
+        assert at_start >= 1
+        worker.bus.absurd = False
+        await takes_over(worker)
+        assert worker.reasons() == []
+        assert worker.value("asr_internal_errors_total", place="bus") == at_start
+        worker.bus.absurd = True
+        await trio.sleep(LEASE_S / 2)
+        assert [reason.split()[0] for reason in worker.reasons()] == ["lease"]
+        assert worker.value("asr_internal_errors_total", place="bus") > at_start
+        worker.bus.absurd = False
+        await trio.sleep(LEASE_S / 2)
         assert worker.reasons() == []
 
 

@@ -101,8 +101,7 @@ async def test_junk_is_dead_lettered_once(
             call.speak(0.5)
             entry = entry or store.add(AUDIO, data, other=b"field")
             call.speak(0.5)
-            call.end()
-            await on.over(call)
+            await on.finish(call)
             await trio.sleep(1)
             assert complete(on, call)
             (letter,) = on.dead_letters()
@@ -125,8 +124,7 @@ async def test_a_bad_end_is_dead_lettered_once(autojump_clock: MockClock, data: 
         entry = on.store.add(ENDS, data)
         await trio.sleep(3)
         assert [(letter["stream"], letter["entry"]) for letter in on.dead_letters()] == [(ENDS, entry)]
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
 
 
@@ -138,8 +136,7 @@ async def test_thousands_of_junk_entries(autojump_clock: MockClock) -> None:
             on.store.add(AUDIO, b"junk %d" % i)
             if i % 300 == 0:
                 call.speak(0.1)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         await trio.sleep(2)
         assert [letter["data"] for letter in on.dead_letters()] == [f"junk {i}" for i in range(3000)]
         assert complete(on, call)
@@ -169,8 +166,7 @@ async def test_an_end_read_together_with_the_last_frames(autojump_clock: MockClo
         call = on.producer()
         for _ in range(7):
             call.speak(0.1)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended"]
         assert on.events(call)[-1]["reason"] == "call_end"
@@ -213,11 +209,9 @@ async def test_frames_after_the_grace_get_a_new_connection(autojump_clock: MockC
     async with office() as on:
         call = on.producer()
         call.speak(1.5)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         call.speak(0.5)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
         assert [final["connection"] for final in on.finals(call)] == [1, 1, 2]
         assert on.happened(call) == ["started", "ended", "resumed", "ended"]
@@ -265,9 +259,7 @@ async def test_late_frames_read_together_with_a_call_that_is_unknown(autojump_cl
         await trio.sleep(40)
         bus.load_s = 0
         await trio.sleep(60)
-        call.end()
-        other.end()
-        await on.over(call, other)
+        await on.finish(call, other)
         assert complete(on, call)
         assert complete(on, other)
         assert on.happened(call) == ["started", "ended", "resumed", "ended"]
@@ -331,15 +323,13 @@ async def test_an_end_applied_before_a_restart_does_not_end_the_resumed_call(
         call, other = on.producer(1), on.producer(2)
         other.speak(0.5)
         call.speak(0.5)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         call.speak(0.5)
         await trio.sleep(0.3)
     async with office(store=store) as on:
         await trio.sleep(5)
         assert call.id in on.calls.slots
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended", "resumed", "ended"]
 
@@ -354,8 +344,7 @@ async def test_an_idle_call_ends_and_later_audio_resumes_it(autojump_clock: Mock
         assert 9 <= trio.current_time() - began <= 12
         assert on.events(call)[-1]["reason"] == "idle"
         await call.talk(0.5)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended", "resumed", "ended"]
 
@@ -420,9 +409,7 @@ async def test_a_failing_call_restarts_from_its_checkpoint(autojump_clock: MockC
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call.talk, 10)
             nursery.start_soon(other.talk, 10)
-        call.end()
-        other.end()
-        await on.over(call, other)
+        await on.finish(call, other)
         assert complete(on, call)
         assert complete(on, other)
         assert on.happened(call) == on.happened(other) == ["started", "ended"]
@@ -442,8 +429,7 @@ async def test_a_call_that_failed_before_its_end(autojump_clock: MockClock, quie
         await call.talk(1.2)
         call.speak(0.7)
         await trio.sleep(quiet_s)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended"]
         assert len(provider.links) == 2
@@ -469,9 +455,7 @@ async def test_a_call_that_fails_with_every_connection(autojump_clock: MockClock
         assert other.id in on.calls.slots or complete(on, other)
         provider.inspect = lambda link, pcm: None
         await trio.sleep(61)
-        call.end()
-        other.end()
-        await on.over(call, other)
+        await on.finish(call, other)
         assert complete(on, call)
         assert complete(on, other)
 
@@ -488,8 +472,7 @@ async def test_a_call_that_restarts_knows_its_repeats(autojump_clock: MockClock)
             await trio.sleep(0.1)
             earlier = on.store.messages(AUDIO)[-8:][0]
             on.store.add(AUDIO, earlier)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert len(provider.links) == 2
         assert complete(on, call)
 
@@ -507,9 +490,7 @@ async def test_a_kill_while_a_call_waits_to_restart(
         await call.talk(3)
         await other.talk(20)
     async with office(store=store) as on:
-        call.end()
-        other.end()
-        await on.over(call, other)
+        await on.finish(call, other)
         assert complete(on, call)
         assert complete(on, other)
 
@@ -534,9 +515,7 @@ async def test_a_full_channel_is_its_calls_failure_alone(
             nursery.start_soon(call.talk, 3)
             nursery.start_soon(other.talk, 3)
         assert on.counted("asr_overruns_total") == 1
-        call.end()
-        other.end()
-        await on.over(call, other)
+        await on.finish(call, other)
         assert complete(on, call)
         assert complete(on, other)
         assert len(on.provider.links) == 2
@@ -560,8 +539,7 @@ async def test_the_first_start_skips_what_is_old(autojump_clock: MockClock) -> N
                 assert on.counted("asr_backlog_skipped_total") == 2
                 continue
             # No later start skips anything: what it begins with is what was not finished.
-            call.end()
-            await on.over(call)
+            await on.finish(call)
             assert on.counted("asr_backlog_skipped_total") == 0
             words = " ".join(final["text"] for final in on.finals(call)).split()
             assert words[0].startswith("c1:8000-")
@@ -614,7 +592,6 @@ async def test_kills_at_many_instants(autojump_clock: MockClock) -> None:
             async with office(store=store):
                 await trio.sleep(instant)
     async with office(store=store) as on:
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended"]

@@ -29,9 +29,7 @@ async def test_the_floor_follows_what_is_finalized(autojump_clock: MockClock) ->
         first = slow.speak(0.5)  # half a segment: its final comes with the end of the call
         await quick.talk(1.2)
         assert floors(on.store)[0] == first
-        slow.end()
-        quick.end()
-        await on.over(slow, quick)
+        await on.finish(slow, quick)
         last = on.store.streams[AUDIO][-1][0].decode()
         await trio.sleep(1.1)
         assert floors(on.store)[0] == last
@@ -118,9 +116,7 @@ async def test_a_stuck_call_holds_up_no_other(autojump_clock: MockClock) -> None
                 assert on.calls.slots[call.id].call.unfinalized_s() <= 30
         assert on.counted("asr_gap_seconds_total", reason="retention") >= 130
         provider.refuse = False
-        stuck.end()
-        other.end()
-        await on.over(stuck, other)
+        await on.finish(stuck, other)
         for call in (stuck, other):
             gaps = [event for event in on.events(call) if event["event"] == "gap"]
             covered = [(gap["start_ms"], gap["end_ms"]) for gap in gaps]
@@ -146,9 +142,7 @@ async def test_the_memory_of_all_calls_is_bounded(autojump_clock: MockClock) -> 
         assert sum(held.values()) <= 1_000_000
         assert held[small.id] == 2 * small.samples, "the small one gave up nothing"
         provider.refuse = False
-        large.end()
-        small.end()
-        await on.over(large, small)
+        await on.finish(large, small)
         assert complete(on, small)
         gaps = [event for event in on.events(large) if event["event"] == "gap"]
         assert {gap["reason"] for gap in gaps} == {"memory"}
@@ -170,9 +164,7 @@ async def test_what_a_failed_call_held_is_not_taken_from_others(autojump_clock: 
         on.provider.refuse = False
         other.speak(0.5)
         await trio.sleep(5)
-        failed.end()
-        other.end()
-        await on.over(failed, other)
+        await on.finish(failed, other)
         assert complete(on, failed)
         assert complete(on, other)
 
@@ -188,7 +180,6 @@ async def test_what_is_counted(autojump_clock: MockClock) -> None:
         assert on.counted("asr_unfinalized_seconds") == 2.0
         assert on.counted("asr_unfinalized_bytes") == 32_000
         provider.refuse = False
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         await trio.sleep(1.1)
         assert on.counted("asr_calls") == on.counted("asr_unfinalized_seconds") == 0

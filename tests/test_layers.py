@@ -14,7 +14,7 @@ SOURCE = Path(trio_asr.__file__).parent
 LAYERS = [
     {"background", "core", "early", "labels", "tallies", "machine", "waiting", "past"},
     {"config", "deadlines", "families", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
-    {"border", "bus", "guard", "places", "provider", "internal"},
+    {"away", "border", "bus", "guard", "places", "provider", "internal"},
     {"deepgram", "mock", "committer", "connections", "migration"},
     {"services", "conversation"},
     {"account", "flusher", "sender"},

@@ -46,9 +46,7 @@ async def test_a_failover_that_lost_the_end_of_the_audio(
             nursery.start_soon(call.talk, 5)
             nursery.start_soon(other.talk, 5)
         assert on.counted("asr_streams_begun_again_total") == 1
-        call.end()
-        other.end()
-        await on.over(call, other)
+        await on.finish(call, other)
         assert complete(on, call)
         assert complete(on, other)
         assert on.happened(call) == on.happened(other) == ["started", "ended"]
@@ -60,8 +58,7 @@ async def test_a_failover_that_lost_the_end_of_the_ends(
     async with office() as on:
         call, other = on.producer(1), on.producer(2)
         other.speak(0.5)
-        other.end()
-        await on.over(other)
+        await on.finish(other)
         await call.talk(2)
         lose(on.store, ENDS, 1)
         monkeypatch.setattr(memory, "EPOCH_MS", EPOCH_MS - 60_000)
@@ -163,6 +160,5 @@ async def test_positions_of_streams_that_go_on_stay(autojump_clock: MockClock) -
         await trio.sleep(5)
         assert on.counted("asr_streams_begun_again_total") == 0
         await call.talk(2)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)

@@ -47,8 +47,7 @@ async def test_frames_that_come_after_newer_ones(autojump_clock: MockClock) -> N
         call = on.producer()
         await shuffled(call, [*range(9), 20, *range(9, 20), *range(21, 60), *range(70, 90), *range(60, 70)])
         await shuffled(call, [1, 0, 3, 2, 5, 4])
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert call.samples == 96 * FRAME
         assert complete(on, call)
         assert on.counted("asr_holes_filled_seconds_total") == on.counted("asr_audio_late_seconds_total") == 0
@@ -76,8 +75,7 @@ async def test_a_late_frame_that_is_held_back_for_a_chunk_has_come_in_time(autoj
         await call.talk(2, 0.02)  # a connection is up, and frames wait for what makes a chunk
         order = [0, 1, 2, *range(4, 33), 3, *range(33, 80)]
         await shuffled(call, order)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
 
 
@@ -89,8 +87,7 @@ async def test_the_end_of_a_call_waits_for_nothing(autojump_clock: MockClock) ->
         lost = 0.5
         call.samples += round(lost * RATE)
         call.speak(0.5)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         finals = on.finals(call)
         assert finals[-1]["end_ms"] == 1500
         assert trio.current_time() < 3
@@ -181,8 +178,7 @@ async def test_the_header_of_a_file_is_no_audio(
         assert received(on) == RATE
     async with office(store=store) as on:
         await trio.sleep(40)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
 
 

@@ -94,8 +94,7 @@ async def test_names_among_the_live_ones_that_are_no_calls(autojump_clock: MockC
         await trio.sleep(1)
         assert store.live == {call.id}
         assert on.counted("asr_broken_states_total", kind="live") == 1
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, call)
 
 
@@ -121,8 +120,7 @@ async def test_a_state_of_a_call_that_was_over_is_believed(autojump_clock: MockC
     call = Producer(store, "call-1", 1)
     async with office(store=store) as on:
         await call.talk(2)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
     assert msgspec.json.decode(store.states[call.id].state)["ended"]
     store.live.add(call.id)
     async with office(store=store) as on:

@@ -124,8 +124,7 @@ async def test_an_end_that_comes_while_a_call_waits(autojump_clock: MockClock) -
             second_frames = second.samples
             second.end()
         assert second.id not in on.calls.slots
-        first.end()
-        await on.over(first)
+        await on.finish(first)
         await trio.sleep(0.2)
         await on.over(second)
         assert second.samples == second_frames
@@ -212,11 +211,9 @@ async def test_a_call_that_was_in_progress_waits_from_its_checkpoint(autojump_cl
     async with office(settings(max_calls=1), store=store) as on:
         await call.talk(0.9, 0.3)
         assert len(on.calls.waiting) == 1
-        other.end()
-        await on.over(other)
+        await on.finish(other)
         await trio.sleep(1)
-        call.end()
-        await on.over(call)
+        await on.finish(call)
         assert complete(on, other)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended"]
@@ -232,8 +229,7 @@ async def test_another_tenant_while_an_id_waits(autojump_clock: MockClock) -> No
             for part in parts:
                 burst(part, 1.5)
             parts[-1].end()
-        first.end()
-        await on.over(first)
+        await on.finish(first)
         await trio.sleep(0.3)
         await on.over(parts[0])
         finals = on.finals(parts[0])

@@ -15,7 +15,8 @@ from typing import Protocol
 import trio
 
 from trio_asr import logs
-from trio_asr.bus.base import Answer, Bus, BusFault, BusUnavailable
+from trio_asr.away import away
+from trio_asr.bus.base import Answer, Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.checkpoint import Commit, Outcome
@@ -164,9 +165,7 @@ class Committer:
             try:
                 answers = await self._bus.commit(commits)
             except BusUnavailable as error:
-                if isinstance(error, BusFault):
-                    self._internal.caught("bus", error.__cause__ or error)
-                self._troubles.begin(TROUBLE, trio.current_time(), str(error))
+                away(TROUBLE, error, self._troubles, self._internal)
                 self._metrics.failed("redis", time.time())
                 await trio.sleep(backoff.next())
                 continue

@@ -18,7 +18,8 @@ from typing import TypeVar
 import trio
 
 from trio_asr import logs
-from trio_asr.bus.base import Bus, BusUnavailable, KeyMisused
+from trio_asr.away import away
+from trio_asr.bus.base import Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.calls import Calls
 from trio_asr.committer import Committer
@@ -205,7 +206,7 @@ class Daemon:
                 alone = await self._guard.alone(starting=self._role == "starting")
                 held = alone and await lease.acquire()
             except BusUnavailable as error:
-                self._away("redis", error)
+                away("redis", error, self._troubles, self._internal)
             else:
                 self._troubles.end("redis", now)
                 if held:
@@ -221,14 +222,7 @@ class Daemon:
                 await lease.renew()
                 self._troubles.end("lease", trio.current_time())
             except BusUnavailable as error:
-                self._away("lease", error)
-
-    def _away(self, trouble: str, error: BusUnavailable) -> None:
-        now = trio.current_time()
-        if isinstance(error, KeyMisused):
-            self._troubles.begin_key(error.key, trouble, now, str(error))
-        else:
-            self._troubles.begin(trouble, now, str(error))
+                away("lease", error, self._troubles, self._internal)
 
     async def _release(self, lease: Lease) -> None:
         try:

@@ -10,7 +10,8 @@ from typing import TypeVar
 import trio
 
 from trio_asr import logs
-from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
+from trio_asr.away import away
+from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.lease import Lease
 from trio_asr.committer import Committer
 from trio_asr.config import Config
@@ -49,16 +50,6 @@ class Services:
             "Stored state cannot be read; it was set aside", kind=kind, reason=why, kept_as=kept_as, **names
         )
 
-    def away(self, trouble: str, error: BusUnavailable) -> None:
-        """Take note that the bus does not do what `trouble` names, and why."""
-        now = trio.current_time()
-        if isinstance(error, KeyMisused):
-            self.troubles.begin_key(error.key, trouble, now, str(error))
-            return
-        if isinstance(error, BusFault):
-            self.internal.caught("bus", error.__cause__ or error)
-        self.troubles.begin(trouble, now, str(error))
-
     async def patiently(
         self, ask: Callable[[], Awaitable[T]], on_away: Callable[[], None] | None = None
     ) -> T:
@@ -70,7 +61,7 @@ class Services:
             except BusUnavailable as error:
                 if on_away is not None:
                     on_away()
-                self.away(TROUBLE, error)
+                away(TROUBLE, error, self.troubles, self.internal)
                 await trio.sleep(backoff.next())
             else:
                 self.troubles.end(TROUBLE, trio.current_time())

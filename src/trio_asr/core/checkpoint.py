@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from trio_asr.core.entries import ORIGIN, EntryId, is_id, key
 from trio_asr.core.frames import MAX_SAMPLE_RATE
 from trio_asr.core.place import Place
+
+T = TypeVar("T")
 
 # What no checkpoint of ours can hold: anything else there may be costs memory, or time that never comes.
 _MOST_SAMPLES = 2**50
@@ -138,15 +141,7 @@ def decode_checkpoint(state: bytes) -> Checkpoint:
     Raises:
         Unreadable: it is something else.
     """
-    if not state:
-        return Checkpoint()
-    try:
-        checkpoint = _checkpoint.decode(state)
-    except _UNDECODABLE as error:
-        raise Unreadable(f"state is not a checkpoint: {error}") from None
-    if wrong := _wrong_with(checkpoint):
-        raise Unreadable(f"state is not a checkpoint: {wrong}")
-    return checkpoint
+    return _decode(state, _checkpoint, "a checkpoint", _wrong_with) if state else Checkpoint()
 
 
 def decode_reader(state: bytes) -> ReaderState:
@@ -155,16 +150,17 @@ def decode_reader(state: bytes) -> ReaderState:
     Raises:
         Unreadable: it is something else.
     """
-    if not state:
-        return ReaderState()
+    return _decode(state, _reader, "the reader's", _wrong_with_reader) if state else ReaderState()
+
+
+def _decode(state: bytes, decoder: msgspec.json.Decoder[T], what: str, wrong_with: Callable[[T], str]) -> T:
     try:
-        reader = _reader.decode(state)
+        decoded = decoder.decode(state)
     except _UNDECODABLE as error:
-        raise Unreadable(f"state is not the reader's: {error}") from None
-    for name, entry in msgspec.structs.asdict(reader).items():
-        if not is_id(entry):
-            raise Unreadable(f"state is not the reader's: {name} {entry[:40]!r} is no entry id")
-    return reader
+        raise Unreadable(f"state is not {what}: {error}") from None
+    if wrong := wrong_with(decoded):
+        raise Unreadable(f"state is not {what}: {wrong}")
+    return decoded
 
 
 def _goes_on(said: bytes) -> Checkpoint:
@@ -207,3 +203,11 @@ def _wrong_ahead(place: Place) -> str:
     if wrong := next((entry for entry in (ahead.entry, *ahead.entries) if not is_id(entry)), None):
         return f"ahead {wrong[:40]!r} is no entry id"
     return "" if 0 <= ahead.offset < 2**62 else f"offset {ahead.offset} is not possible"
+
+
+def _wrong_with_reader(reader: ReaderState) -> str:
+    """Say what cannot be in a decoded state of the reader; "" if all of it can."""
+    for name, entry in msgspec.structs.asdict(reader).items():
+        if not is_id(entry):
+            return f"{name} {entry[:40]!r} is no entry id"
+    return ""

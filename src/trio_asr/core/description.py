@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from trio_asr.core.clock import ClockMap
-from trio_asr.core.messages import Alternative, Entity, Results, Search, Word
+from trio_asr.core.messages import Alternative, Entity, Results, Search, Word, middle
 from trio_asr.core.timeline import Timeline
 
 Described = dict[str, Any]
@@ -38,7 +38,7 @@ class Teller:
         best, words = message.best, message.best.words
         text = best.transcript.strip()
         if cut is not None and words:
-            kept = [self._since(word.middle, cut) for word in words]
+            kept = [self._since(middle(word.start, word.end), cut) for word in words]
             text = _cut_text(text, words, kept)
             words = [word for word, keep in zip(words, kept, strict=True) if keep]
         more: Described = {}
@@ -80,7 +80,7 @@ class Teller:
             start = end = None
             if first is not None and after is not None and first < after <= len(best.words):
                 start, end = best.words[first].start, best.words[after - 1].end
-            if self._since(_middle(start, end), cut):
+            if self._since(middle(start, end), cut):
                 one = _there(
                     label=entity.label,
                     value=entity.value,
@@ -96,7 +96,7 @@ class Teller:
             hits = [
                 _there(confidence=hit.confidence, snippet=hit.snippet) | self._times(hit.start, hit.end)
                 for hit in term.hits
-                if self._since(_middle(hit.start, hit.end), cut)
+                if self._since(middle(hit.start, hit.end), cut)
             ]
             if hits:
                 described.append({"query": term.query, "hits": hits})
@@ -110,10 +110,6 @@ class Teller:
         if end is not None:
             times["end_ms"] = timeline.ms(clock.sample(end))
         return times
-
-
-def _middle(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else (start + end) / 2
 
 
 def _some(**lists: list[Described]) -> Described:

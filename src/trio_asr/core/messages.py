@@ -48,11 +48,6 @@ class Word(msgspec.Struct, gc=False):
         """The word as it reads in the transcript."""
         return self.punctuated_word or self.word
 
-    @property
-    def middle(self) -> float | None:
-        """Where it was said."""
-        return None if self.start is None or self.end is None else (self.start + self.end) / 2
-
 
 class Entity(msgspec.Struct, gc=False):
     """A name, a number, a date...: what it is, and in which words (the first, and the one after the last)."""
@@ -164,6 +159,11 @@ _type = msgspec.json.Decoder(Unknown)
 _KINDS: Mapping[str, type[Results | UtteranceEnd | SpeechStarted | Metadata | Error]] = {
     kind.__name__: kind for kind in (Results, UtteranceEnd, SpeechStarted, Metadata, Error)
 }
+
+
+def middle(start: float | None, end: float | None) -> float | None:
+    """Return where something was said, from where to where it was; None if that is not known."""
+    return None if start is None or end is None else (start + end) / 2
 
 
 def decode(data: str | bytes) -> Message:
