@@ -22,18 +22,18 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 
 from trio_asr.config import ConfigError, DeepgramConfig, Secret, load
 from trio_asr.config_command import report
-from trio_asr.core import checkpoint as checkpoints
-from trio_asr.core import entries, frames, messages
-from trio_asr.core.answer import MAX_REASON, Answer, Refused
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.checkpoint import Outcome, Stored, encode
-from trio_asr.core.frames import Frame, Junk, decode_end, decode_frame
 from trio_asr.core.hearing import Hearing
-from trio_asr.core.messages import Unknown
-from trio_asr.core.meter import Meter, Offence
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.reading import dead_letter
 from trio_asr.deepgram import DeepgramProvider
+from trio_asr.wire import frames, ids, messages
+from trio_asr.wire import records as checkpoints
+from trio_asr.wire.answer import MAX_REASON, Answer, Refused
+from trio_asr.wire.frames import Frame, Junk, decode_end, decode_frame
+from trio_asr.wire.messages import Unknown
+from trio_asr.wire.meter import Meter, Offence
+from trio_asr.wire.records import Outcome, Stored, encode
 
 RATE = 8000
 SECONDS = 10
@@ -166,9 +166,9 @@ def entry_id_target(data: bytes) -> None:
     """An id's key orders as the id does, and leads back to it."""
     ms, seq = int.from_bytes(data[:6], "big"), int.from_bytes(data[6:14], "big")
     entry = f"{ms}-{seq}"
-    assert entries.id_of(entries.key(entry)) == entry
-    assert entries.key(entries.before(entry)) <= entries.key(entry)
-    assert entries.key(entries.earlier(entry, 5000)) <= entries.key(entry)
+    assert ids.id_of(ids.key(entry)) == entry
+    assert ids.key(ids.before(entry)) <= ids.key(entry)
+    assert ids.key(ids.earlier(entry, 5000)) <= ids.key(entry)
 
 
 PLANTED = "planted0123456789abcdefplanted0123456789"
@@ -244,9 +244,9 @@ def checkpoint_target(data: bytes) -> None:
     place = checkpoint.place
     assert 0 <= place.rate_from <= place.finalized
     assert 2 * place.finalized <= place.at
-    entries.key(place.entry)
+    ids.key(place.entry)
     call = Call(Outbox("c", Topics("transcript.c", "asr_events", 1000), Stored(1, data)), Bounds(1000, 120.0))
-    after = entries.id_of(entries.key(place.entry) + 1)
+    after = ids.id_of(ids.key(place.entry) + 1)
     call.receive([Frame("c", bytes(320), RATE, 1, 20, "tenant", entry=after)])
     assert place.finalized <= call.timeline.finalized <= call.timeline.received
     _drained(call.outbox)

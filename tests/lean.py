@@ -16,9 +16,9 @@ import trio
 from tests.office import AUDIO, ENDS, RATE, ChannelLink, EchoProvider, Office, read
 
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.core import messages
-from trio_asr.core.messages import Alternative, Channel, Metadata, Results, Word
 from trio_asr.provider import ConnectFailed, Link, LinkClosed
+from trio_asr.wire import messages
+from trio_asr.wire.messages import Alternative, Channel, Metadata, Results, Word
 
 TIMEOUT_S = 10.0
 

@@ -18,11 +18,6 @@ from trio_asr.calls import Calls
 from trio_asr.committer import Committer
 from trio_asr.config import Config, InteractionConfig
 from trio_asr.connections import Connections
-from trio_asr.core import messages
-from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, decode_checkpoint
-from trio_asr.core.entries import EntryId
-from trio_asr.core.messages import Alternative, Channel, Message, Metadata, Results
-from trio_asr.core.messages import Word as Said
 from trio_asr.core.reading import ReaderBox
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
@@ -34,6 +29,11 @@ from trio_asr.simulator.engines import SegmentEnds
 from trio_asr.simulator.query import check
 from trio_asr.simulator.stamps import stamp
 from trio_asr.troubles import Troubles
+from trio_asr.wire import messages
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results
+from trio_asr.wire.messages import Word as Said
+from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, decode_checkpoint
 
 RATE = 8000
 AUDIO, ENDS, DEAD_LETTERS = "audio_stream", "call_end", "asr_dead_letter"

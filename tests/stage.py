@@ -16,7 +16,6 @@ from trio_asr.committer import Committer
 from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
 from trio_asr.connections import Connections
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.frames import Frame
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.deepgram import DeepgramProvider
 from trio_asr.interaction import Frames, Interaction
@@ -27,6 +26,7 @@ from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.stamps import stamp
 from trio_asr.troubles import Troubles
+from trio_asr.wire.frames import Frame
 
 RATE = 8000
 

@@ -19,9 +19,9 @@ from trio.testing import MockClock
 from trio_asr.bus import memory
 from trio_asr.bus.base import Page
 from trio_asr.bus.memory import EPOCH_MS, MemoryStore
-from trio_asr.core import entries
-from trio_asr.core.checkpoint import Stored, decode_reader
-from trio_asr.core.entries import EntryId
+from trio_asr.wire import ids
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.records import Stored, decode_reader
 
 FRAME_S = 0.1
 BURST_S = 150
@@ -43,7 +43,7 @@ def burst(call: Producer, seconds: float, frame_s: float = FRAME_S) -> None:
 def told(store: MemoryStore, call: Producer) -> list[tuple[int, dict[str, Any]]]:
     """Return when each final of a call came, in ms of the clock, and what it says of itself."""
     stream = f"transcript.{call.id}"
-    came = [entries.milliseconds(raw.decode()) - EPOCH_MS for raw, _ in store.streams.get(stream, [])]
+    came = [ids.milliseconds(raw.decode()) - EPOCH_MS for raw, _ in store.streams.get(stream, [])]
     told = zip(came, read(store, stream), strict=True)
     return [
         (at, {name: said[name] for name in ("type", "text", "start_ms", "end_ms", "seq")})
@@ -142,7 +142,7 @@ async def test_a_call_that_restarts_does_not_take_others_back(autojump_clock: Mo
             nursery.start_soon(other.talk, 10)
         await on.finish(call, other)
         assert len(provider.links) == 3
-        keys = [entries.key(position) for position in positions]
+        keys = [ids.key(position) for position in positions]
         assert keys == sorted(keys)
         assert complete(on, call)
         assert complete(on, other)
@@ -344,7 +344,7 @@ async def test_the_floor_waits_for_who_is_behind(autojump_clock: MockClock) -> N
         burst(big, 60)
         last = on.store.streams[AUDIO][-1][0].decode()
         await live.talk(10)
-        assert entries.key(floor(on.store)) < entries.key(last)
+        assert ids.key(floor(on.store)) < ids.key(last)
         await on.finish(big, live)
         await trio.sleep(1.1)
         assert floor(on.store) == on.store.streams[AUDIO][-1][0].decode()

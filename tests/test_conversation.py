@@ -7,14 +7,14 @@ from trio.testing import MockClock
 
 from trio_asr.config import DeepgramConfig
 from trio_asr.conversation import Conversation, Ending, Why
-from trio_asr.core import messages
-from trio_asr.core.checkpoint import Stored
 from trio_asr.core.hearing import Hearing
-from trio_asr.core.messages import Message
 from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.core.place import Place
 from trio_asr.core.timeline import Chunk, Timeline
 from trio_asr.provider import LinkClosed
+from trio_asr.wire import messages
+from trio_asr.wire.messages import Message
+from trio_asr.wire.records import Stored
+from trio_asr.wire.resume_point import Place
 
 CHUNK = 1600
 

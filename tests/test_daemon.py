@@ -19,13 +19,13 @@ from trio_asr.bus.memory import MemoryStore
 from trio_asr.bus.redis import RedisBus
 from trio_asr.config import Config, FlushConfig, HttpConfig
 from trio_asr.config.sections import RedisConfig, ShutdownConfig
-from trio_asr.core.checkpoint import Commit, Stored, decode_checkpoint
 from trio_asr.daemon import Daemon
 from trio_asr.metrics import Metrics
 from trio_asr.mock import MockProvider
 from trio_asr.notify import Notifier
 from trio_asr.tools.embedded import EmbeddedValkey
 from trio_asr.web.app import not_ready
+from trio_asr.wire.records import Commit, Stored, decode_checkpoint
 
 LEASE_S = 5.0
 

@@ -22,13 +22,13 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_asr.border import Border
 from trio_asr.config import DeepgramConfig, Secret
-from trio_asr.core import messages
-from trio_asr.core.messages import Error, Metadata, Results, Unknown
 from trio_asr.deepgram import CLOSE_S, DeepgramProvider, Dial
 from trio_asr.provider import ConnectFailed, LinkClosed
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings, handle, serve
 from trio_asr.simulator.stamps import stamp
+from trio_asr.wire import messages
+from trio_asr.wire.messages import Error, Metadata, Results, Unknown
 
 KEY = Secret("a-secret-key")
 Serve = Callable[[trio.abc.Stream], Awaitable[None]]

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from trio_asr import shares
 from trio_asr.bus import memory
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.core.checkpoint import Stored, decode_reader
+from trio_asr.wire.records import Stored, decode_reader
 
 
 def floors(store: MemoryStore) -> tuple[str, str]:

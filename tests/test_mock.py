@@ -6,10 +6,10 @@ import pytest
 from tests.stage import sent
 from trio.testing import MockClock
 
-from trio_asr.core import messages
-from trio_asr.core.messages import Metadata, Results
 from trio_asr.mock import MockProvider
 from trio_asr.provider import Link, LinkClosed
+from trio_asr.wire import messages
+from trio_asr.wire.messages import Metadata, Results
 
 
 async def said(link: Link, count: int) -> list[tuple[float, float, bool]]:

@@ -13,11 +13,11 @@ from trio.testing import MockClock
 
 from trio_asr import past as past_module
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.core import entries
-from trio_asr.core.frames import Frame
-from trio_asr.core.place import Place
 from trio_asr.past import PastCalls
 from trio_asr.simulator.stamps import stamp
+from trio_asr.wire import ids
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.resume_point import Place
 
 
 def frames(*numbers: int) -> list[Frame]:
@@ -35,7 +35,7 @@ def frames(*numbers: int) -> list[Frame]:
 def test_what_was_dealt_with_is_no_news() -> None:
     past = PastCalls()
     assert past.has_news("call", frames(1)), "nothing is known of it"
-    past.learn("call", entries.key("5-0"), frames(1, 2, 5, 7), Place())
+    past.learn("call", ids.key("5-0"), frames(1, 2, 5, 7), Place())
     assert not past.has_news("call", frames(3, 5))
     assert past.has_news("call", frames(5, 6))
     assert past.has_news("other", frames(5))
@@ -43,7 +43,7 @@ def test_what_was_dealt_with_is_no_news() -> None:
 
 def test_repeats_after_the_end_are_no_news_and_move_it() -> None:
     past = PastCalls()
-    past.learn("call", entries.key("5-0"), frames(1, 2, 3, 4), Place())
+    past.learn("call", ids.key("5-0"), frames(1, 2, 3, 4), Place())
     again = frames(2, 4)
     for i, one in enumerate(again):
         one.entry = f"{8 + i}-0"
@@ -53,7 +53,7 @@ def test_repeats_after_the_end_are_no_news_and_move_it() -> None:
     assert past.has_news("call", new), "the same seq, and other audio"
     kept = past.recall("call")
     assert kept is not None
-    assert kept.until == entries.key("9-0")
+    assert kept.until == ids.key("9-0")
     assert past.recall("call") is None
 
 
@@ -62,7 +62,7 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(past_module, "MAX_TAUGHT", 2)
     past = PastCalls()
     for i in range(9):
-        past.learn(f"call-{i}", entries.key("5-0"), frames(1), Place())
+        past.learn(f"call-{i}", ids.key("5-0"), frames(1), Place())
     assert [i for i in range(9) if past.has_news(f"call-{i}", frames(4)) is False] == [4, 5, 6, 7, 8]
     late = frames(1)
     late[0].entry = "9-0"
@@ -71,7 +71,7 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stream_that_begins_again() -> None:
     past = PastCalls()
-    past.learn("call", entries.key("9-0"), [], Place())
+    past.learn("call", ids.key("9-0"), [], Place())
     past.forget_above("5-0")
     assert not past.has_news("call", frames(5))
     assert past.has_news("call", frames(6))

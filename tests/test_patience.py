@@ -13,12 +13,12 @@ from tests.lean import LeanLink, LeanProvider
 from tests.stage import config, ring, stage, whole
 from trio.testing import MockClock
 
-from trio_asr.core import messages
 from trio_asr.core.hearing import Hearing
-from trio_asr.core.messages import Metadata, Results
 from trio_asr.provider import Link
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.server import SimulatorSettings
+from trio_asr.wire import messages
+from trio_asr.wire.messages import Metadata, Results
 
 
 class Script(LeanProvider):

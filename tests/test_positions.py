@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from trio_asr.bus import memory
 from trio_asr.bus.memory import EPOCH_MS, MemoryStore
-from trio_asr.core import entries
+from trio_asr.wire import ids
 
 
 def lose(store: MemoryStore, stream: str, count: int) -> None:
@@ -22,10 +22,8 @@ def lose(store: MemoryStore, stream: str, count: int) -> None:
 def clock_back(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, seconds: float) -> None:
     """Let the server's clock be an earlier one, of which no id is known any more."""
     monkeypatch.setattr(memory, "EPOCH_MS", EPOCH_MS - round(seconds * 1000))
-    last = max(
-        (kept[-1][0].decode() for kept in store.streams.values() if kept), key=entries.key, default="0-0"
-    )
-    store.last_id = (entries.milliseconds(last), int(last.partition("-")[2]))
+    last = max((kept[-1][0].decode() for kept in store.streams.values() if kept), key=ids.key, default="0-0")
+    store.last_id = (ids.milliseconds(last), int(last.partition("-")[2]))
 
 
 @pytest.mark.parametrize(("lost", "back_s"), [(7, 3.0), (8, 3.0), (20, 3.0), (41, 3.0), (60, 2.0), (61, 1.5)])
@@ -41,7 +39,7 @@ async def test_a_failover_that_lost_the_end_of_the_audio(
         lose(on.store, AUDIO, lost)
         clock_back(monkeypatch, on.store, back_s)
         position = on.dispatcher._at.audio
-        assert entries.key(call.speak(0.1)) < entries.key(position)
+        assert ids.key(call.speak(0.1)) < ids.key(position)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call.talk, 5)
             nursery.start_soon(other.talk, 5)
@@ -64,7 +62,7 @@ async def test_a_failover_that_lost_the_end_of_the_ends(
         monkeypatch.setattr(memory, "EPOCH_MS", EPOCH_MS - 60_000)
         on.store.last_id = (0, 0)
         end = call.end()
-        assert entries.key(end) < entries.key(on.dispatcher._at.ends)
+        assert ids.key(end) < ids.key(on.dispatcher._at.ends)
         await trio.sleep(1)
         await on.over(call)
         assert complete(on, call)

@@ -13,9 +13,9 @@ from trio.testing import MockClock
 
 from trio_asr import restarts
 from trio_asr.core.call import Call
-from trio_asr.core.checkpoint import Checkpoint, Stored, encode
-from trio_asr.core.place import Place
 from trio_asr.restarts import _Strikes, needed_after, replayed_from
+from trio_asr.wire.records import Checkpoint, Stored, encode
+from trio_asr.wire.resume_point import Place
 
 
 def test_some_before_it_is_read_for_its_repeats() -> None:

@@ -10,9 +10,9 @@ from tests.test_dispatcher import complete
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.core.checkpoint import Stored
-from trio_asr.core.entries import ORIGIN
 from trio_asr.restoring import open_box
+from trio_asr.wire.ids import ORIGIN
+from trio_asr.wire.records import Stored
 
 BROKEN = {
     "cut": Stored(4, b'{"place":{"final'),

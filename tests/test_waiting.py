@@ -11,9 +11,9 @@ from trio.testing import MockClock
 
 from trio_asr import waiting
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.core.checkpoint import Stored, decode_reader
-from trio_asr.core.frames import Frame
 from trio_asr.waiting import FLOWING_S, Waiting
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.records import Stored, decode_reader
 
 
 def frame(name: str, entry: str, size: int = 320) -> Frame:

@@ -11,10 +11,10 @@ from trio_asr import logs
 from trio_asr.conversation import Ending, Why
 from trio_asr.core.call import Call
 from trio_asr.core.hearing import Heard
-from trio_asr.core.messages import Error, Message, Results, Unknown
 from trio_asr.core.timeline import Chunk
 from trio_asr.provider import ConnectFailed
 from trio_asr.services import Services
+from trio_asr.wire.messages import Error, Message, Results, Unknown
 
 LOG_S = 10.0  # between two lines of a call on messages that could not be used, or that complain
 TIMEOUT = 1011

@@ -9,9 +9,6 @@ import trio
 from trio_asr import logs
 from trio_asr.bus.base import Bus
 from trio_asr.config import Config
-from trio_asr.core import entries
-from trio_asr.core.checkpoint import Stored, read_checkpoint
-from trio_asr.core.entries import EntryId
 from trio_asr.core.outbox import Item
 from trio_asr.interaction import Frames, Interaction
 from trio_asr.past import PastCalls
@@ -21,6 +18,9 @@ from trio_asr.shares import Shares
 from trio_asr.slots import Held, Slot
 from trio_asr.stored import StoredCalls
 from trio_asr.waiting import Waiting
+from trio_asr.wire import ids
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.records import Stored, read_checkpoint
 
 FRAMES = 256  # batches that a call may be behind; its reader never waits, so one or two is what happens
 
@@ -65,9 +65,9 @@ class Calls:
             return  # begun meanwhile, for one that is behind: it reads these again
         checkpoint = read_checkpoint(stored)
         place, after = checkpoint.place, needed_after(stored)
-        until = max(entries.key(place.entry), 0 if after else self.dealt_with)
+        until = max(ids.key(place.entry), 0 if after else self.dealt_with)
         past = self.past.learn(interaction_id, until, held.frames, place if checkpoint.over else None)
-        news = next((frame for frame in held.frames if entries.key(frame.entry) > past.until), None)
+        news = next((frame for frame in held.frames if ids.key(frame.entry) > past.until), None)
         if news is None or not self.past.has_news(interaction_id, held.frames):
             return
         if self.full or self.waiting:  # whoever comes now has no right before those who wait
@@ -135,7 +135,7 @@ class Calls:
             (stored,) = await self.stored.load([interaction_id])
             waiter = self.waiting.take(interaction_id)
             if waiter is not None and interaction_id not in self.slots:
-                after = min(waiter.after, needed_after(stored) or waiter.after, key=entries.key)
+                after = min(waiter.after, needed_after(stored) or waiter.after, key=ids.key)
                 slot = self.begin(interaction_id, stored, waiter.tenant, after)
                 slot.next_end = waiter.end
 
@@ -166,7 +166,7 @@ class Calls:
             self.waiting.end(interaction_id, at)
             return
         ended = slot.call.outbox.confirmed.ended
-        if ended and entries.key(at) <= entries.key(ended):
+        if ended and ids.key(at) <= ids.key(ended):
             return
         if slot.behind:
             slot.next_end = at
@@ -269,7 +269,7 @@ class Calls:
             if not slot.failed:
                 self._services.committer.submit(slot.call.outbox)
         self.past.forget_above(last)
-        self.dealt_with = min(self.dealt_with, entries.key(last))
+        self.dealt_with = min(self.dealt_with, ids.key(last))
         self.waiting.forget_above(last)
 
     def save(self) -> None:
@@ -287,7 +287,7 @@ class Calls:
         for slot in self.slots.values():
             floor = slot.floor()
             if floor is not None:
-                audio = min(audio, floor, key=entries.key)
+                audio = min(audio, floor, key=ids.key)
             own_end = slot.end[0] if slot.end is not None and slot.end[1] == "call_end" else ""
-            ends = min(ends, own_end or ends, slot.next_end or ends, key=entries.key)
+            ends = min(ends, own_end or ends, slot.next_end or ends, key=ids.key)
         return self.waiting.floors(audio, ends)

@@ -14,11 +14,11 @@ import trio
 
 from trio_asr.bus.base import Bus, Page
 from trio_asr.calls import Calls
-from trio_asr.core import entries
-from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import decode_frame, peek_id
 from trio_asr.services import Services
 from trio_asr.slots import Held, Slot
+from trio_asr.wire import ids
+from trio_asr.wire.frames import decode_frame, peek_id
+from trio_asr.wire.ids import EntryId
 
 LOOK_S = 0.1  # how often somebody who is behind may have got room: that comes with every final, of any call
 # So much of the time that a page took is left to the calls that are not behind, and at least so much.
@@ -70,9 +70,9 @@ class CatchUp:
         """
         self._far = not self._far
         if not self._far:
-            near = max(map(entries.milliseconds, hungry)) - NEAR_MS
-            hungry = [entry for entry in hungry if entries.milliseconds(entry) >= near]
-        return min(hungry, key=entries.key)
+            near = max(map(ids.milliseconds, hungry)) - NEAR_MS
+            hungry = [entry for entry in hungry if ids.milliseconds(entry) >= near]
+        return min(hungry, key=ids.key)
 
     async def _pass(self, after: EntryId) -> None:
         """Go through the stream from `after` to the front, or for as long as anybody takes what is there."""
@@ -83,7 +83,7 @@ class CatchUp:
             if not self._joined:
                 return
             # Who is left may need nothing for a while.
-            after = max(after, min((slot.latest for slot in self._joined), key=entries.key), key=entries.key)
+            after = max(after, min((slot.latest for slot in self._joined), key=ids.key), key=ids.key)
             front = self._front.sorted
             began = time.perf_counter()
             page = await self._services.patiently(lambda: self._bus.read_again(after))  # noqa: B023 - called at once
@@ -94,9 +94,9 @@ class CatchUp:
                     if not slot.over:
                         slot.passed = after
             # A page that is not full had all that there was, up to the front as it was when it was asked for.
-            reached = after if page.full else max(after, front, key=entries.key)
-            if entries.key(self._front.sorted) <= entries.key(reached):
-                self._front.overlap = max(self._front.overlap, entries.key(after))
+            reached = after if page.full else max(after, front, key=ids.key)
+            if ids.key(self._front.sorted) <= ids.key(reached):
+                self._front.overlap = max(self._front.overlap, ids.key(after))
                 for slot in self._joined:
                     if not slot.over:  # else it has taken nothing since that, and goes on from there
                         self._calls.caught_up(slot)
@@ -105,9 +105,9 @@ class CatchUp:
 
     def _join(self, after: EntryId) -> None:
         """Let those join who have all that is theirs before `after`."""
-        here = entries.key(after)
+        here = ids.key(after)
         for slot in self._calls.slots.values():
-            if slot.behind and not slot.over and slot not in self._full and entries.key(slot.latest) >= here:
+            if slot.behind and not slot.over and slot not in self._full and ids.key(slot.latest) >= here:
                 self._joined.add(slot)
                 elsewhere = slot.size - slot.held.size
                 slot.limit = self._calls.shares.limit(slot, trio.current_time())
@@ -138,7 +138,7 @@ class CatchUp:
         return shares.taken + self._pending < shares.total
 
     def _give(self, slot: Slot, entry: EntryId, fields: list[bytes], arrivals: dict[str, Held]) -> None:
-        if slot.over or entries.key(entry) <= entries.key(slot.latest):
+        if slot.over or ids.key(entry) <= ids.key(slot.latest):
             return
         try:
             frame = decode_frame(fields, self._services.config.interaction.default_sample_rate)

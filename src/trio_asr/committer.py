@@ -19,11 +19,11 @@ from trio_asr.away import away
 from trio_asr.bus.base import Answer, Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.core.backoff import Backoff
-from trio_asr.core.checkpoint import Commit, Outcome
 from trio_asr.core.outbox import Item
 from trio_asr.internal import InternalErrors
 from trio_asr.metrics import Metrics
 from trio_asr.troubles import Troubles
+from trio_asr.wire.records import Commit, Outcome
 
 MAX_BATCH = 500  # commits per round trip: some milliseconds of Redis' time
 ROUND = 4  # commits that are worth a round trip: where more come, rounds come sooner, up to thrice as often

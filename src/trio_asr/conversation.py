@@ -15,12 +15,12 @@ from typing import NamedTuple
 import trio
 
 from trio_asr.config import DeepgramConfig
-from trio_asr.core import messages
 from trio_asr.core.hearing import Heard, Hearing
-from trio_asr.core.messages import Message, Unknown
 from trio_asr.core.timeline import Chunk
 from trio_asr.deadlines import renew
 from trio_asr.provider import Link, LinkClosed
+from trio_asr.wire import messages
+from trio_asr.wire.messages import Message, Unknown
 
 STALL_AUDIO_S = 3.0  # less unanswered audio than this is no stall: interims come about once a second
 STALL_AUDIO_WITHOUT_INTERIMS_S = 20.0  # only finals answer then; an open segment is finalized before this

@@ -21,14 +21,14 @@ from websockets.frames import Frame, Opcode
 
 from trio_asr.border import MAX_NAME, Border
 from trio_asr.config import DeepgramConfig, Secret, query_items
-from trio_asr.core import messages
-from trio_asr.core.answer import CLOSED_EARLY, Refused, header
-from trio_asr.core.messages import Error, Message, Unknown
-from trio_asr.core.meter import ABNORMAL, Offence
 from trio_asr.guard import GuardedStream
 from trio_asr.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.stream import WatchedStream
 from trio_asr.tls import Tls, context
+from trio_asr.wire import messages
+from trio_asr.wire.answer import CLOSED_EARLY, Refused, header
+from trio_asr.wire.messages import Error, Message, Unknown
+from trio_asr.wire.meter import ABNORMAL, Offence
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 QUEUE = 16  # messages between the socket and the receiver: a burst of finals, not more

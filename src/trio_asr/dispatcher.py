@@ -23,15 +23,15 @@ from trio_asr import logs
 from trio_asr.bus.base import Batch, Bus, RawEntry
 from trio_asr.calls import Calls
 from trio_asr.catchup import CatchUp, Front
-from trio_asr.core import entries
-from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame
 from trio_asr.core.reading import REPLAY_MARGIN_MS, ReaderBox, dead_letter
 from trio_asr.positions import Positions
 from trio_asr.restarts import replayed_from
 from trio_asr.restoring import restore
 from trio_asr.services import Services
 from trio_asr.slots import Held, Slot
+from trio_asr.wire import ids
+from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame
+from trio_asr.wire.ids import EntryId
 
 MAX_ENDS = 10_000  # ends that wait for the audio before them
 STEP_S = 0.02  # of decoding at a stretch; others run in between
@@ -53,7 +53,7 @@ class Dispatcher:
         self._junk_log = logs.Rate(JUNK_LOG_S)
         self._at = Positions(bus, services, *box.start())
         self._front = Front(self._at.audio)
-        self._needed = entries.key(box.confirmed.audio_floor)  # what is before it is read for its repeats
+        self._needed = ids.key(box.confirmed.audio_floor)  # what is before it is read for its repeats
         self._oldest_ms = 0  # at the first start ever, entries before this moment are skipped
         self._ends: OrderedDict[str, EntryId] = OrderedDict()
 
@@ -61,7 +61,7 @@ class Dispatcher:
         """Restore the calls in progress, then read and dispatch for ever."""
         lowest = await restore(self._bus, self._calls, self._services)
         if self.box.broken and lowest is not None:
-            self._at.audio, self._needed = replayed_from(lowest), entries.key(lowest)
+            self._at.audio, self._needed = replayed_from(lowest), ids.key(lowest)
         elif self.box.first_start:
             await self._skip_old()
         self._calls.dealt_with = max(0, self._needed - 1)
@@ -77,7 +77,7 @@ class Dispatcher:
         """Return what a restart must read from: audio and ends."""
         audio, ends = self._calls.floors(self._at.audio, self._at.ends)
         if self._ends:
-            ends = min(ends, *self._ends.values(), key=entries.key)
+            ends = min(ends, *self._ends.values(), key=ids.key)
         return audio, ends
 
     # -- reading ---------------------------------------------------------------------------------------
@@ -99,16 +99,16 @@ class Dispatcher:
             taken = await self._take_some(batch.audio, taken)
         if batch.audio:
             self._metrics.reads.inc()
-            read_ms = entries.milliseconds(self._at.audio)
+            read_ms = ids.milliseconds(self._at.audio)
             if read_ms > self._oldest_ms + REPLAY_MARGIN_MS:
                 self._oldest_ms = 0  # nothing so old will be read any more
             self.lag_s = max(0.0, time.time() - read_ms / 1000)
         else:
             self.lag_s = 0.0
-        if batch.trimmed is not None and entries.key(batch.trimmed) >= self._needed:
+        if batch.trimmed is not None and ids.key(batch.trimmed) >= self._needed:
             self._warn_trimmed(batch.trimmed)
-        if batch.gone is not None and entries.key(batch.gone) > entries.key(self._at.audio):
-            if entries.key(batch.gone) > self._needed:  # else it was dealt with before this start
+        if batch.gone is not None and ids.key(batch.gone) > ids.key(self._at.audio):
+            if ids.key(batch.gone) > self._needed:  # else it was dealt with before this start
                 self._warn_trimmed(batch.gone)
             self._at.audio = self._front.sorted = batch.gone
         self.caught_up = not batch.audio_full
@@ -129,7 +129,7 @@ class Dispatcher:
                 self._meet(interaction_id, partial(self._calls.meet, interaction_id, one), arrivals)
         self._calls.hand_over(arrivals, trio.current_time())
         self._at.read_audio(audio[end - 1])
-        if self._front.overlap and entries.key(self._front.sorted) >= self._front.overlap:
+        if self._front.overlap and ids.key(self._front.sorted) >= self._front.overlap:
             self._front.overlap = 0
         return end
 
@@ -150,8 +150,8 @@ class Dispatcher:
         self._front.sorted, self._front.overlap = audio, 0
         self._calls.forget_above(audio)
         for interaction_id, entry in self._ends.items():
-            self._ends[interaction_id] = min(entry, audio, key=entries.key)
-        if audio == entries.ORIGIN:
+            self._ends[interaction_id] = min(entry, audio, key=ids.key)
+        if audio == ids.ORIGIN:
             await self._skip_old()
 
     def _warn_trimmed(self, until: EntryId) -> None:
@@ -213,7 +213,7 @@ class Dispatcher:
         return arrivals, len(audio)
 
     def _is_old(self, entry: EntryId) -> bool:
-        old = entries.milliseconds(entry) < self._oldest_ms
+        old = ids.milliseconds(entry) < self._oldest_ms
         self._metrics.backlog_skipped.inc(old)
         return old
 
@@ -224,7 +224,7 @@ class Dispatcher:
             if slot.closing:
                 self._metrics.late_frames.inc()
             return False
-        if self._front.overlap and entries.key(frame.entry) <= entries.key(slot.latest):
+        if self._front.overlap and ids.key(frame.entry) <= ids.key(slot.latest):
             return False
         if slot.is_other(frame):
             self._calls.other_tenant(slot, frame.tenant_id)
@@ -281,12 +281,12 @@ class Dispatcher:
             self._ends.popitem(last=False)
             self._metrics.ends_dropped.inc()
         if self._ends:
-            self._settle_ends(entries.key(self._at.audio))
+            self._settle_ends(ids.key(self._at.audio))
 
     def _settle_ends(self, audio_at: int) -> None:
         """Let calls end whose audio before the end was all read."""
         for interaction_id, entry in list(self._ends.items()):
-            if self.caught_up or entries.key(entry) < audio_at:
+            if self.caught_up or ids.key(entry) < audio_at:
                 del self._ends[interaction_id]
                 self._calls.end(interaction_id, entry, "call_end")
 

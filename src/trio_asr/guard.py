@@ -11,9 +11,9 @@ import math
 
 import trio
 
-from trio_asr.core.answer import Answer, Headers, switching
-from trio_asr.core.meter import Meter, Offence
 from trio_asr.stream import WatchedStream
+from trio_asr.wire.answer import Answer, Headers, switching
+from trio_asr.wire.meter import Meter, Offence
 
 REFUSAL_S = 1.0  # a refusal is known by its head; so long is waited for what its body says of the reason
 _KEY = b"Sec-WebSocket-Key: "

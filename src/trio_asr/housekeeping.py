@@ -12,11 +12,11 @@ import trio
 from trio_asr.bus.base import Bus, BusUnavailable, KeyMisused
 from trio_asr.calls import Calls
 from trio_asr.config import Config
-from trio_asr.core import entries
 from trio_asr.core.reading import REPLAY_MARGIN_MS
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.services import Services
 from trio_asr.slots import Slot
+from trio_asr.wire import ids
 
 PERIOD_S = 1.0
 # Messages of one call that wait for a key which somebody has to mend: an hour of speech, 1 MB.
@@ -89,7 +89,7 @@ class Housekeeping:
     async def _trim(self) -> None:
         if self._config.redis.trim:
             confirmed = self._dispatcher.box.confirmed.audio_floor
-            await self._bus.trim(entries.earlier(confirmed, REPLAY_MARGIN_MS))
+            await self._bus.trim(ids.earlier(confirmed, REPLAY_MARGIN_MS))
 
     def note_floors(self) -> None:
         """Commit how far a restart need not go back."""
@@ -180,4 +180,4 @@ class Housekeeping:
 
 def _age_s(slot: Slot) -> float:
     """Return how long ago what a call that is behind has not read was added, or a bit more."""
-    return max(0.0, time.time() - entries.milliseconds(slot.latest) / 1000)
+    return max(0.0, time.time() - ids.milliseconds(slot.latest) / 1000)

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from trio_asr.core import messages
-from trio_asr.core.messages import Alternative, Channel, Message, Metadata, Results, Word
 from trio_asr.provider import Link, LinkClosed
+from trio_asr.wire import messages
+from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results, Word
 
 SEGMENT_S = 1.0
 QUEUE = 64  # a chunk of the largest size gives a handful of messages

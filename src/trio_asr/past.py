@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
-from trio_asr.core import entries
 from trio_asr.core.call import Past
-from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import Frame
-from trio_asr.core.place import Place
 from trio_asr.core.repeats import Repeats
+from trio_asr.wire import ids
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.resume_point import Place
 
 MAX_PAST = 20_000  # calls: no frame of a replay asks Redis for one of these
 MAX_TAUGHT = 2_000  # of them, the latest: with what tells their repeats, up to 4 KB each
@@ -28,9 +28,9 @@ class PastCalls:
         past = self._calls.get(interaction_id)
         if past is None:
             return True
-        last = entries.key(frames[-1].entry)
+        last = ids.key(frames[-1].entry)
         if last > past.until:
-            if not all(past.repeats.knows(f) for f in frames if entries.key(f.entry) > past.until):
+            if not all(past.repeats.knows(f) for f in frames if ids.key(f.entry) > past.until):
                 return True
             past.until = last
         past.repeats.teach(frames)
@@ -47,7 +47,7 @@ class PastCalls:
             self.remember(interaction_id, past)
         past.until = max(past.until, until)
         if over is not None:
-            past.repeats.teach(frame for frame in frames if entries.key(frame.entry) <= until)
+            past.repeats.teach(frame for frame in frames if ids.key(frame.entry) <= until)
             rest = next((frame.pcm[over.offset :] for frame in frames if frame.entry == over.entry), b"")
             past.half = rest if len(rest) == 1 else past.half
         return past
@@ -69,4 +69,4 @@ class PastCalls:
     def forget_above(self, last: EntryId) -> None:
         """Hold no entry id above `last` any more: the stream has begun again from there."""
         for past in self._calls.values():
-            past.until = min(past.until, entries.key(last))
+            past.until = min(past.until, ids.key(last))

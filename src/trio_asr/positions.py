@@ -10,10 +10,10 @@ from functools import partial
 
 from trio_asr import logs
 from trio_asr.bus.base import Bus, RawEntry
-from trio_asr.core import entries
-from trio_asr.core.entries import EntryId
 from trio_asr.core.trail import Noted, Trail
 from trio_asr.services import Services
+from trio_asr.wire import ids
+from trio_asr.wire.ids import EntryId
 
 
 class Positions:
@@ -39,10 +39,10 @@ class Positions:
 
         `last_audio` and `last_end` are the last ids that the streams gave out (None: not known).
         """
-        if last_end is not None and entries.key(last_end) < entries.key(self.ends):
-            self._say("call_end", self.ends, last_end, entries.ORIGIN)
-            self.ends = entries.ORIGIN  # an end that was applied before is known by its id
-        if last_audio is None or entries.key(last_audio) >= entries.key(self.audio):
+        if last_end is not None and ids.key(last_end) < ids.key(self.ends):
+            self._say("call_end", self.ends, last_end, ids.ORIGIN)
+            self.ends = ids.ORIGIN  # an end that was applied before is known by its id
+        if last_audio is None or ids.key(last_audio) >= ids.key(self.audio):
             return None
         known = await self._known(last_audio)
         self._say("audio", self.audio, last_audio, known)
@@ -61,14 +61,14 @@ class Positions:
         while at >= 0 and not await self._is_there(noted[at]):
             gone, at, step = at, at - step, 2 * step
         if at < 0:
-            return entries.ORIGIN
+            return ids.ORIGIN
         while gone - at > 1:
             middle = (at + gone) // 2
             at, gone = (middle, gone) if await self._is_there(noted[middle]) else (at, middle)
         return noted[at].entry
 
     async def _is_there(self, noted: Noted) -> bool:
-        before = entries.before(noted.entry)
+        before = ids.before(noted.entry)
         page = await self._services.patiently(partial(self._bus.read_again, before))
         if not page.entries:
             return False

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from trio_asr.core.messages import Message
+from trio_asr.wire.messages import Message
 
 
 class ConnectFailed(Exception):
@@ -48,7 +48,7 @@ class Link(Protocol):
         ...
 
     async def send_control(self, text: str) -> None:
-        """Send a control message (`trio_asr.core.messages`)."""
+        """Send a control message (`trio_asr.wire.messages`)."""
         ...
 
     async def receive(self) -> Message:

@@ -7,15 +7,15 @@ from typing import NamedTuple
 import trio
 
 from trio_asr import logs
-from trio_asr.core import entries
 from trio_asr.core.backoff import Backoff
-from trio_asr.core.checkpoint import Stored, read_checkpoint
-from trio_asr.core.entries import EntryId
 from trio_asr.core.outbox import Item, Outbox
 from trio_asr.core.reading import REPLAY_MARGIN_MS
 from trio_asr.services import Services
 from trio_asr.slots import Slot
 from trio_asr.stored import StoredCalls, topics
+from trio_asr.wire import ids
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.records import Stored, read_checkpoint
 
 RESTART_BASE_S, RESTART_CAP_S = 1.0, 60.0
 STRIKES = 30  # for some fifteen minutes; what a call fails on for so long it is not given again
@@ -95,7 +95,7 @@ class _Strikes:
 
 def replayed_from(first: EntryId) -> EntryId:
     """Return after which entry to read for a call that needs `first`: some before it teach its repeats."""
-    return entries.before(entries.earlier(first, REPLAY_MARGIN_MS))
+    return ids.before(ids.earlier(first, REPLAY_MARGIN_MS))
 
 
 def needed_after(stored: Stored) -> EntryId:

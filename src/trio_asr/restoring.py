@@ -6,12 +6,12 @@ from functools import partial
 
 from trio_asr.bus.base import Bus
 from trio_asr.calls import Calls
-from trio_asr.core import entries
-from trio_asr.core.checkpoint import Stored, Unreadable
-from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import Junk, check_id
 from trio_asr.core.reading import ReaderBox
 from trio_asr.services import Services
+from trio_asr.wire import ids
+from trio_asr.wire.frames import Junk, check_id
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.records import Stored, Unreadable
 
 
 async def open_box(bus: Bus, services: Services, dead_letter_stream: str, maxlen: int) -> ReaderBox:
@@ -42,11 +42,11 @@ async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:
         else:
             strange.append(interaction_id.encode())
     if strange:
-        shown = ", ".join(entries.show(member.decode("utf-8", "replace")) for member in strange[:5])
+        shown = ", ".join(ids.show(member.decode("utf-8", "replace")) for member in strange[:5])
         services.broken_state("live", f"{len(strange)} names are of no call in progress: {shown}", "")
     if strange or gone:
         await services.patiently(partial(bus.forget_live, strange + gone))
-    return min(needed, key=entries.key, default=None)
+    return min(needed, key=ids.key, default=None)
 
 
 def _members(raw: list[bytes]) -> tuple[list[str], list[bytes]]:

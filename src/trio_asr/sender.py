@@ -22,11 +22,11 @@ from trio_asr.conversation import Conversation, Ending, Feed, Why
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Call
 from trio_asr.core.hearing import Heard, Hearing
-from trio_asr.core.messages import Message
 from trio_asr.core.timeline import Chunk
 from trio_asr.core.verdict import End, Judge
 from trio_asr.provider import ConnectFailed, Link
 from trio_asr.services import Services
+from trio_asr.wire.messages import Message
 
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 10.0
 FLOWING_S = 1.5  # audio that came so lately is flowing: frames may hold a second of it

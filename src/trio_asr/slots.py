@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import trio
 
-from trio_asr.core import entries
 from trio_asr.core.call import Call
-from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import Frame
 from trio_asr.interaction import Frames, Interaction
+from trio_asr.wire import ids
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.ids import EntryId
 
 STILL_S = 2.0  # without a frame for so long, a call makes room for one that waits
 
@@ -75,9 +75,9 @@ class Slot:
     failed: bool = False
     held: Held = field(default_factory=Held)
     limit: float = math.inf  # of the bytes that it may have in all
-    handed: EntryId = entries.ORIGIN  # the last entry handed over
-    passed: EntryId = entries.ORIGIN  # up to this one all was read again that it was behind with
-    first: EntryId = entries.ORIGIN
+    handed: EntryId = ids.ORIGIN  # the last entry handed over
+    passed: EntryId = ids.ORIGIN  # up to this one all was read again that it was behind with
+    first: EntryId = ids.ORIGIN
     resume_at: int = 0  # up to this key entries are only looked at: it was begun from a checkpoint
     handed_at: float = 0.0
     cursor: int = -1  # `finalized` when last looked at
@@ -100,7 +100,7 @@ class Slot:
     @property
     def latest(self) -> EntryId:
         """Up to where the stream was read for this call."""
-        return max(self.taken, self.passed, key=entries.key)
+        return max(self.taken, self.passed, key=ids.key)
 
     @property
     def size(self) -> int:
@@ -109,11 +109,7 @@ class Slot:
 
     def is_other(self, frame: Frame) -> bool:
         """Say whether a frame is of another tenant's call of the same id."""
-        if (
-            not frame.tenant_id
-            or frame.tenant_id == self.tenant
-            or entries.key(frame.entry) <= self.resume_at
-        ):
+        if not frame.tenant_id or frame.tenant_id == self.tenant or ids.key(frame.entry) <= self.resume_at:
             return False
         if self.tenant:
             return True
@@ -134,7 +130,7 @@ class Slot:
     def hand_over(self, now: float) -> bool:
         """Let the call have what is held, or decide to wait for more; False if it is hopelessly behind."""
         held, scheduler = self.held, self.interaction.scheduler
-        if self.first == entries.ORIGIN:
+        if self.first == ids.ORIGIN:
             self.first = held.frames[0].entry
         if not held.room:
             held.room = scheduler.may_wait(held.size, held.frames[0].sample_rate, now)
@@ -184,25 +180,25 @@ class Slot:
         """Return the first entry that a restart would need for this call (None: none read so far)."""
         call = self.call
         floor = self.begin() if self.failed else call.floor()
-        if floor is None and entries.key(self.taken) > entries.key(call.last_entry):
-            floor = self.begin() if call.last_entry == entries.ORIGIN else call.last_entry
+        if floor is None and ids.key(self.taken) > ids.key(call.last_entry):
+            floor = self.begin() if call.last_entry == ids.ORIGIN else call.last_entry
         if self.missed:
-            floor = self.latest if floor is None else min(floor, self.latest, key=entries.key)
+            floor = self.latest if floor is None else min(floor, self.latest, key=ids.key)
         return floor
 
     def begin(self) -> EntryId | None:
         """Return the first entry that is not behind the checkpoint (None: none read so far)."""
         confirmed = self.call.outbox.confirmed.place.entry
-        begin = self.first if confirmed == entries.ORIGIN else confirmed
-        return None if begin == entries.ORIGIN else begin
+        begin = self.first if confirmed == ids.ORIGIN else confirmed
+        return None if begin == ids.ORIGIN else begin
 
     def forget_above(self, last: EntryId) -> None:
         """Hold no entry id above `last` any more: the stream has begun again from there."""
         self.release()
         self.call.forget_above(last)
-        self.handed = min(self.handed, last, key=entries.key)
-        self.passed = min(self.passed, last, key=entries.key)
-        self.first = min(self.first, last, key=entries.key)
-        self.resume_at = min(self.resume_at, entries.key(last))
+        self.handed = min(self.handed, last, key=ids.key)
+        self.passed = min(self.passed, last, key=ids.key)
+        self.first = min(self.first, last, key=ids.key)
+        self.resume_at = min(self.resume_at, ids.key(last))
         if self.end is not None:
-            self.end = min(self.end[0], last, key=entries.key), self.end[1]
+            self.end = min(self.end[0], last, key=ids.key), self.end[1]

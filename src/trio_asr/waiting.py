@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from trio_asr.core import entries
-from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import Frame
+from trio_asr.wire import ids
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.ids import EntryId
 
 MAX_WAITING = 1000  # beyond, who has been silent for longest is refused
 FLOWING_S = 1.0  # a call whose last frame is no older is being spoken in
@@ -39,9 +39,7 @@ class Waiting:
 
     def add(self, interaction_id: str, frame: Frame, now: float) -> int:
         """Let a call wait that begins with this frame; return how many others are refused for it."""
-        self._calls[interaction_id] = Waiter(
-            entries.before(frame.entry), len(frame.pcm), now, frame.tenant_id
-        )
+        self._calls[interaction_id] = Waiter(ids.before(frame.entry), len(frame.pcm), now, frame.tenant_id)
         refused = 0
         while len(self._calls) > MAX_WAITING:
             self._calls.popitem(last=False)
@@ -79,12 +77,12 @@ class Waiting:
     def floors(self, audio: EntryId, ends: EntryId) -> tuple[EntryId, EntryId]:
         """Return the first entries that a restart would need, given those of all others."""
         for waiter in self._calls.values():
-            audio = min(audio, waiter.after, key=entries.key)
+            audio = min(audio, waiter.after, key=ids.key)
             if waiter.end:
-                ends = min(ends, waiter.end, key=entries.key)
+                ends = min(ends, waiter.end, key=ids.key)
         return audio, ends
 
     def forget_above(self, last: EntryId) -> None:
         """Hold no entry id above `last` any more: the stream has begun again from there."""
         for waiter in self._calls.values():
-            waiter.after = min(waiter.after, last, key=entries.key)
+            waiter.after = min(waiter.after, last, key=ids.key)

@@ -11,9 +11,9 @@ from tests.bus.worlds import AUDIO, ENDS, LONG_MS, World, commit, data
 from trio.abc import Clock
 
 from trio_asr.bus.base import Answer, Batch, Bus, Tenure
-from trio_asr.core import entries
-from trio_asr.core.checkpoint import Commit, Outcome, Stored, Write
-from trio_asr.core.entries import ORIGIN
+from trio_asr.wire import ids
+from trio_asr.wire.ids import ORIGIN
+from trio_asr.wire.records import Commit, Outcome, Stored, Write
 
 APPLIED, DONE, STALE = Answer(Outcome.APPLIED), Answer(Outcome.DONE), Answer(Outcome.STALE)
 LEASE_MS = 200
@@ -39,7 +39,7 @@ async def test_reads_what_lies_after_the_positions(clock: Clock | None, world: W
         assert ids(batch) == ([one, two], [end])
     assert ids(await bus.read(one, end)) == ([two], [])
     assert ids(await bus.read(two, ORIGIN)) == ([], [end])
-    assert ids(await bus.read(entries.before(two), end)) == ([two], [])
+    assert ids(await bus.read(ids.before(two), end)) == ([two], [])
 
 
 async def test_reading_needs_no_ownership(clock: Clock | None, world: World) -> None:
@@ -54,10 +54,10 @@ async def test_ids_are_of_one_clock(clock: Clock | None, world: World) -> None:
     bus = world.worker()
     before = await bus.now_ms()
     added = [world.add(AUDIO, b"a"), world.add(AUDIO, b"b")]
-    assert entries.key(added[0]) < entries.key(added[1])
-    assert before <= entries.milliseconds(added[0]) <= before + 5000
+    assert ids.key(added[0]) < ids.key(added[1])
+    assert before <= ids.milliseconds(added[0]) <= before + 5000
     await trio.sleep(0.01)
-    assert entries.key(world.add(ENDS, b"e")) > entries.key(added[1])
+    assert ids.key(world.add(ENDS, b"e")) > ids.key(added[1])
 
 
 async def test_an_empty_read_comes_back(clock: Clock | None, world: World) -> None:
@@ -107,15 +107,15 @@ async def test_a_stream_cut_under_the_reader_is_told(clock: Clock | None, world:
     added += [world.add(AUDIO, b"x", maxlen=3) for _ in range(2)]
     batch = await bus.read(added[2], ORIGIN)
     assert ids(batch) == (added[3:], [])
-    is_next = entries.key(added[3]) == entries.key(added[2]) + 1  # of the same millisecond
-    assert batch.trimmed == (None if is_next else entries.before(added[3])), "else there may have been more"
+    is_next = ids.key(added[3]) == ids.key(added[2]) + 1  # of the same millisecond
+    assert batch.trimmed == (None if is_next else ids.before(added[3])), "else there may have been more"
     batch = await bus.read(added[1], ORIGIN)
     assert ids(batch) == (added[3:], [])
-    assert batch.trimmed == entries.before(added[3])
-    assert (await bus.read(entries.before(added[3]), ORIGIN)).trimmed is None, "nothing can be in between"
+    assert batch.trimmed == ids.before(added[3])
+    assert (await bus.read(ids.before(added[3]), ORIGIN)).trimmed is None, "nothing can be in between"
     assert (await bus.read(ORIGIN, ORIGIN)).trimmed is None, "who begins with what there is misses nothing"
     added.append(world.add(AUDIO, b"x", maxlen=1))
-    assert (await bus.read(added[4], ORIGIN)).trimmed == entries.before(added[6])
+    assert (await bus.read(added[4], ORIGIN)).trimmed == ids.before(added[6])
     batch = await bus.read(added[6], ORIGIN)
     assert not any(batch[:5]), "nothing new"
 
@@ -155,7 +155,7 @@ async def test_what_was_added_and_cut_off_between_two_reads_is_told(
     world.cut(AUDIO, [at, *unread])
     after = [world.add(AUDIO, b"x") for _ in range(2)]
     batch = await bus.read(at, ORIGIN)
-    assert (ids(batch)[0], batch.trimmed) == (after, entries.before(after[0]))
+    assert (ids(batch)[0], batch.trimmed) == (after, ids.before(after[0]))
     world.cut(AUDIO, after)
     assert not (await bus.read(after[1], ORIGIN)).audio
     after.append(world.add(AUDIO, b"x"))
@@ -178,7 +178,7 @@ async def test_trimming_keeps_what_is_read_from_there_on(clock: Clock | None, wo
     added = [world.add(AUDIO, b"x") for _ in range(4)]
     for floor in (added[2], added[0]):
         await bus.trim(floor)
-        assert ids(await bus.read(entries.before(added[2]), ORIGIN)) == (added[2:], [])
+        assert ids(await bus.read(ids.before(added[2]), ORIGIN)) == (added[2:], [])
 
 
 # -- committing ----------------------------------------------------------------------------------------------

@@ -22,9 +22,9 @@ from trio_asr.bus import streams
 from trio_asr.bus.answers import judged
 from trio_asr.bus.base import Answer, Bus, BusUnavailable, KeyMisused, Tenure
 from trio_asr.bus.redis import RedisBus
-from trio_asr.core.checkpoint import Commit, Outcome, Stored, Write
-from trio_asr.core.entries import ORIGIN
 from trio_asr.tools.embedded import EmbeddedValkey
+from trio_asr.wire.ids import ORIGIN
+from trio_asr.wire.records import Commit, Outcome, Stored, Write
 
 APPLIED, DONE, STALE = Answer(Outcome.APPLIED), Answer(Outcome.DONE), Answer(Outcome.STALE)
 TIMEOUT_S = 1.0

@@ -15,9 +15,9 @@ from trio_asr.bus import redis as redis_bus
 from trio_asr.bus import streams
 from trio_asr.bus.base import BusUnavailable, KeyMisused, Tenure
 from trio_asr.bus.redis import RedisBus
-from trio_asr.core import entries
-from trio_asr.core.entries import ORIGIN
-from trio_asr.core.frames import MAX_ENTRY_BYTES
+from trio_asr.wire import ids
+from trio_asr.wire.frames import MAX_ENTRY_BYTES
+from trio_asr.wire.ids import ORIGIN
 
 HUGE = 60_000_000
 
@@ -44,9 +44,7 @@ async def read_all(bus: RedisBus, count: int, after: str = ORIGIN) -> list[tuple
     for _ in range(10 * count):
         with suppress(BusUnavailable):
             batch = await bus.read(found[-1][0] if found else after, ORIGIN)
-            found += [
-                (raw.decode(), len(entries.field(fields, b"data") or b"")) for raw, fields in batch.audio
-            ]
+            found += [(raw.decode(), len(ids.field(fields, b"data") or b"")) for raw, fields in batch.audio]
         if len(found) >= count:
             break
     return found
@@ -57,7 +55,7 @@ async def read_again_all(bus: RedisBus, after: str = ORIGIN) -> list[tuple[str, 
     full = True
     while full:
         page = await bus.read_again(found[-1][0] if found else after)
-        found += [(raw.decode(), len(entries.field(fields, b"data") or b"")) for raw, fields in page.entries]
+        found += [(raw.decode(), len(ids.field(fields, b"data") or b"")) for raw, fields in page.entries]
         full = page.full
     return found
 
@@ -95,7 +93,7 @@ async def test_small_entries_after_large_ones_come_many_at_a_time(redis_url: str
         last = world.add(AUDIO, bytes(HUGE))
         added = [world.add(AUDIO, bytes(400)) for _ in range(3000)]
         reads = 0
-        read, position = list[str](), entries.before(last)
+        read, position = list[str](), ids.before(last)
         while len(read) < 3001 and reads < 200:
             batch = await bus.read(position, ORIGIN)
             read += [raw.decode() for raw, _ in batch.audio]
@@ -199,7 +197,7 @@ async def test_what_was_cut_off_unread_is_told(redis_url: str) -> None:
         assert len(await read_all(bus, 6)) == 6
         world.client.xtrim(AUDIO, minid=added[4], approximate=False)
         batch = await bus.read(added[2], ORIGIN)
-        assert batch.trimmed == entries.before(added[4])
+        assert batch.trimmed == ids.before(added[4])
         assert [raw.decode() for raw, _ in batch.audio] == added[4:]
 
 

@@ -9,7 +9,7 @@ import redis
 from trio_asr.bus.base import Bus, RawEntry
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.bus.redis import RedisBus
-from trio_asr.core.checkpoint import Commit, Write
+from trio_asr.wire.records import Commit, Write
 
 GROUP, AUDIO, ENDS = "the-group", "audio_stream", "call_end"
 LONG_MS = 60_000

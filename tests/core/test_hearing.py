@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core.checkpoint import Outcome, Stored
 from trio_asr.core.hearing import DEFAULT_CONFIDENCE, Heard, Hearing, give_up
-from trio_asr.core.messages import (
+from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.timeline import Timeline
+from trio_asr.wire.messages import (
     Alternative,
     Channel,
     Error,
@@ -24,9 +25,8 @@ from trio_asr.core.messages import (
     Word,
     decode,
 )
-from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.core.place import Place
-from trio_asr.core.timeline import Timeline
+from trio_asr.wire.records import Outcome, Stored
+from trio_asr.wire.resume_point import Place
 
 RATE = 8000
 LENGTH_S = 60

@@ -16,13 +16,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trio_asr.core import entries
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.checkpoint import Commit, Outcome, Stored, decode_checkpoint
-from trio_asr.core.frames import Frame
 from trio_asr.core.hearing import TOLERANCE_S, Hearing
-from trio_asr.core.messages import Alternative, Channel, Metadata, Results, UtteranceEnd, Word
 from trio_asr.core.outbox import MAX_WRITES, Item, Outbox, Topics
+from trio_asr.wire import ids
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.messages import Alternative, Channel, Metadata, Results, UtteranceEnd, Word
+from trio_asr.wire.records import Commit, Outcome, Stored, decode_checkpoint
 
 RATES = (100, 200)  # samples of 10 and 5 ms: few enough to say each of them
 TOPICS = Topics("transcript", "events", 100)
@@ -37,7 +37,7 @@ PARTS = st.floats(0, 1)
 
 def index_of(entry: str) -> int:
     """The number of the first entry that an exclusive read after `entry` gives."""
-    return max(0, (entries.milliseconds(entry) - FIRST_ENTRY) // ENTRY_MS + 1)
+    return max(0, (ids.milliseconds(entry) - FIRST_ENTRY) // ENTRY_MS + 1)
 
 
 def float32(value: float) -> float:
@@ -214,7 +214,7 @@ class Machine(RuleBasedStateMachine):
         self.line: Line | None = None
         self.ending = False
         self.read = self.told = 0  # entries read, and told to the truth
-        self.floor = entries.ORIGIN
+        self.floor = ids.ORIGIN
 
     # -- the producer ----------------------------------------------------------------------------------
 
@@ -266,7 +266,7 @@ class Machine(RuleBasedStateMachine):
         self.read += len(batch)
         if self.call is None:
             until = decode_checkpoint(self.redis.stored.state).place.entry
-            if entries.key(batch[-1].entry) <= entries.key(until):
+            if ids.key(batch[-1].entry) <= ids.key(until):
                 return  # all of it was dealt with before the call ended
             self.call = new_call(self.redis.stored, 1.5)
         self.call.receive(batch)
@@ -274,8 +274,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def the_floor_is_noted(self) -> None:
         floor = None if self.call is None else self.call.floor()
-        at = self.producer.stream[self.read - 1].entry if self.read else entries.ORIGIN
-        self.floor = at if floor is None else min(at, floor, key=entries.key)
+        at = self.producer.stream[self.read - 1].entry if self.read else ids.ORIGIN
+        self.floor = at if floor is None else min(at, floor, key=ids.key)
 
     # -- connections -----------------------------------------------------------------------------------
 
@@ -397,7 +397,7 @@ class Machine(RuleBasedStateMachine):
     def the_worker_is_killed(self) -> None:
         self.line, self.ending = None, False
         self.call = new_call(self.redis.stored, 1.5) if self.redis.live else None
-        self.read = index_of(entries.before(entries.earlier(self.floor, MARGIN_MS)))
+        self.read = index_of(ids.before(ids.earlier(self.floor, MARGIN_MS)))
 
     # -- what is always true ---------------------------------------------------------------------------
 

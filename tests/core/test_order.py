@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core import entries
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.checkpoint import Outcome, Stored, decode_checkpoint
-from trio_asr.core.frames import Frame
 from trio_asr.core.order import MOST_WAITING
 from trio_asr.core.outbox import Item, Outbox, Topics
-from trio_asr.core.place import Ahead
 from trio_asr.core.reading import REPLAY_MARGIN_MS
 from trio_asr.core.repeats import LATE_WINDOW
 from trio_asr.core.tally import Tally
+from trio_asr.wire import ids
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.records import Outcome, Stored, decode_checkpoint
+from trio_asr.wire.resume_point import Ahead
 
 FRAME_MS, RATE = 20, 100  # two samples a frame
 REORDER_MS = 600
@@ -43,9 +43,9 @@ def frame(n: int, added_ms: int, *, seq: int | None = None) -> Frame:
 
 def in_order(frames: list[Frame]) -> list[Frame]:
     """Give entry ids that are those of a stream: rising."""
-    frames = sorted(frames, key=lambda one: entries.milliseconds(one.entry))
+    frames = sorted(frames, key=lambda one: ids.milliseconds(one.entry))
     for at, one in enumerate(frames):
-        one.entry = f"{entries.milliseconds(one.entry)}-{at}"
+        one.entry = f"{ids.milliseconds(one.entry)}-{at}"
     return frames
 
 
@@ -68,7 +68,7 @@ def received(frames: list[Frame], bounds: Bounds = BOUNDS) -> tuple[list[int], T
     """What a call makes of frames, one at a time, and of their end."""
     call, total = begun(bounds=bounds), Tally()
     for one in frames:
-        _add(total, call.receive([one], entries.milliseconds(one.entry) / 1000))
+        _add(total, call.receive([one], ids.milliseconds(one.entry) / 1000))
     _add(total, call.close())
     return heard(call), total
 
@@ -273,7 +273,7 @@ def published(run: Run) -> list[Frame]:
         if n < len(run.delays) and (n not in run.lost or n == 0):
             first = next(one for one in frames if one.seq == n + 1)
             repeat = copy(first)
-            repeat.entry = f"{entries.milliseconds(first.entry) + later}-{n}"
+            repeat.entry = f"{ids.milliseconds(first.entry) + later}-{n}"
             if other_time and repeat.timestamp_ms is not None:
                 repeat.timestamp_ms += 3
                 repeat.digest = first.digest ^ (first.timestamp_ms or 0) ^ repeat.timestamp_ms
@@ -290,7 +290,7 @@ def test_in_any_order_with_any_repeats_and_kills_anywhere_nothing_is_lost_double
         batch = stream[at : at + count]
         if batch:
             at += len(batch)
-            now = max(now, entries.milliseconds(batch[-1].entry) / 1000)
+            now = max(now, ids.milliseconds(batch[-1].entry) / 1000)
             call.receive(batch, now)
         elif fate == "commit":
             call.close()
@@ -309,8 +309,8 @@ def test_in_any_order_with_any_repeats_and_kills_anywhere_nothing_is_lost_double
             state = decode_checkpoint(call.outbox.stored.state)
             assert state.place.ahead is msgspec.UNSET or len(state.place.ahead.entries) <= LATE_WINDOW
             assert state.place.finalized == len(done)
-            begin = entries.key(entries.earlier(state.place.entry, REPLAY_MARGIN_MS))
-            at = sum(entries.key(one.entry) < begin for one in stream)
+            begin = ids.key(ids.earlier(state.place.entry, REPLAY_MARGIN_MS))
+            at = sum(ids.key(one.entry) < begin for one in stream)
     there = {(one.seq or 0) - 1 for one in stream}
     expected = samples(*[n if n in there else -1 for n in range(max(there) + 1)])
     assert done == expected

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, decode_checkpoint, encode
 from trio_asr.core.outbox import MAX_WRITES, Item, Outbox, Topics, Transcript
-from trio_asr.core.place import Place
+from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, decode_checkpoint, encode
+from trio_asr.wire.resume_point import Place
 
 TOPICS = Topics("transcript.call", "asr_events", 1000)
 FAILURES = [Outcome.STALE, Outcome.FENCED, Outcome.UNFENCED]

@@ -5,8 +5,6 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core import entries
-from trio_asr.core.checkpoint import Commit, Outcome, ReaderState, Stored, decode_reader
 from trio_asr.core.reading import (
     MAX_JUNK_QUEUED,
     MAX_JUNK_SHOWN,
@@ -15,6 +13,8 @@ from trio_asr.core.reading import (
     ReaderBox,
     dead_letter,
 )
+from trio_asr.wire import ids
+from trio_asr.wire.records import Commit, Outcome, ReaderState, Stored, decode_reader
 
 STREAM = "audio_stream.dead"
 
@@ -49,7 +49,7 @@ def test_a_start_reads_audio_from_a_margin_before_the_floor_and_ends_from_theirs
     assert (commit.owner, commit.rev, commit.writes, commit.live) == ("", 1, (), True)
     again = box_of(Stored(commit.rev, commit.state))
     assert not again.first_start
-    assert again.start() == (entries.before("1700000004000-0"), "1700000008000-0")
+    assert again.start() == (ids.before("1700000004000-0"), "1700000008000-0")
     assert again.idle
 
 
@@ -112,7 +112,7 @@ def test_no_floor_is_committed_past_a_dead_letter_that_still_waits() -> None:
     box.floor("9999-0", "9999-0")
     first = committed(box)
     assert len(first.writes) == MAX_WRITES
-    assert entries.key(decode_reader(first.state).audio_floor) <= entries.key(f"{MAX_WRITES + 1}-0")
+    assert ids.key(decode_reader(first.state).audio_floor) <= ids.key(f"{MAX_WRITES + 1}-0")
     second = committed(box)
     assert len(second.writes) == MAX_WRITES
     assert decode_reader(second.state).audio_floor == "9999-0"
@@ -157,13 +157,13 @@ class World:
         if commit is not None and commit.rev == self.stored.rev + 1:
             self.stored = Stored(commit.rev, commit.state)
             letters = (json.loads(write.data) for write in commit.writes)
-            self.written += [entries.milliseconds(one["entry"]) // 1000 for one in letters]
+            self.written += [ids.milliseconds(one["entry"]) // 1000 for one in letters]
         if answered:
             self.box.settle(Outcome.APPLIED)
 
     def kill(self) -> None:
         self.box = box_of(self.stored)
-        self.at = entries.milliseconds(self.box.start()[0]) // 1000
+        self.at = ids.milliseconds(self.box.start()[0]) // 1000
 
 
 @given(st.lists(st.sampled_from(["read", "read many", "floor", "commit", "lost", "kill"]), max_size=60))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.core.frames import Frame
 from trio_asr.core.repeats import MOST_ALIKE, REPEAT_WINDOW, TWIN_SHOWN, Repeats, is_of_one_value
+from trio_asr.wire.frames import Frame
 
 SIZE = 320
 QUIET = bytes(SIZE)

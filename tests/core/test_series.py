@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.core.frames import Frame
 from trio_asr.core.repeats import LATE_WINDOW
 from trio_asr.core.series import Series
+from trio_asr.wire.frames import Frame
 
 RATE = 8000
 FRAME_MS = 20

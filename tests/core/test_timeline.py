@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trio_asr.core.place import Place
 from trio_asr.core.timeline import Timeline
+from trio_asr.wire.resume_point import Place
 
 
 class Appended(NamedTuple):

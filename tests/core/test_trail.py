@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.core.entries import ORIGIN, id_of, key
 from trio_asr.core.trail import KEPT, STEP_MS, Trail
+from trio_asr.wire.ids import ORIGIN, id_of, key
 
 
 def noted(*ids: str) -> Trail:

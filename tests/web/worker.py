@@ -14,12 +14,12 @@ from tests.office import ChannelLink, Producer
 
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, HttpConfig, Secret
-from trio_asr.core import messages
-from trio_asr.core.messages import Alternative, Channel, Metadata, Results
 from trio_asr.daemon import Daemon
 from trio_asr.metrics import Metrics
 from trio_asr.notify import Notifier
 from trio_asr.provider import Link
+from trio_asr.wire import messages
+from trio_asr.wire.messages import Alternative, Channel, Metadata, Results
 
 TOKEN = "correct-horse-battery"
 SEGMENT_S = 1.0

@@ -9,7 +9,7 @@ import redis
 import redis.exceptions
 
 from trio_asr.bus.base import Answer
-from trio_asr.core.checkpoint import Commit, Outcome, Stored
+from trio_asr.wire.records import Commit, Outcome, Stored
 
 MOST_STATE_BYTES = 64 * 1024  # ours have less than one
 # Refusals that are the server's and no commit's: a replica, one that is starting or without memory, one that

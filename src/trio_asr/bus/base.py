@@ -15,8 +15,8 @@ import enum
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from trio_asr.core.checkpoint import Commit, Outcome, Stored
-from trio_asr.core.entries import EntryId
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.records import Commit, Outcome, Stored
 
 RawEntry = tuple[bytes, list[bytes]]  # id, [field, value, ...]
 

@@ -13,8 +13,8 @@ import redis
 import redis.exceptions
 
 from trio_asr.bus.base import BusForbids, Consumer
-from trio_asr.core import entries
-from trio_asr.core.entries import EntryId
+from trio_asr.wire import ids
+from trio_asr.wire.ids import EntryId
 
 
 def consumers_of(client: redis.Redis, group: str, streams: Sequence[str]) -> list[Consumer]:
@@ -50,17 +50,17 @@ def move(client: redis.Redis, stream: str, group: str, to: EntryId) -> None:
 
 def needed_by_others(client: redis.Redis, group: str, stream: str, floor: EntryId) -> EntryId:
     """Return the first entry that the stream must keep: the floor, or before it what another group needs."""
-    keep = entries.key(floor)
+    keep = ids.key(floor)
     for one in client.xinfo_groups(stream):
         name = _text(one["name"])
         if name == group:
             continue
-        keep = min(keep, entries.key(one["last-delivered-id"].decode()))
+        keep = min(keep, ids.key(one["last-delivered-id"].decode()))
         # Asked whatever XINFO says of it: that was a moment ago, and its consumers go on reading.
         oldest = client.xpending(stream, name)["min"]
         if oldest is not None:
-            keep = min(keep, entries.key(oldest.decode()))
-    return entries.id_of(keep)
+            keep = min(keep, ids.key(oldest.decode()))
+    return ids.id_of(keep)
 
 
 def _there(ask: Callable[[], Any]) -> list[dict[str, Any]]:

@@ -13,9 +13,9 @@ from itertools import takewhile
 import trio
 
 from trio_asr.bus.base import Answer, Batch, Consumer, Page, RawEntry, Tenure
-from trio_asr.core import entries
-from trio_asr.core.checkpoint import Commit, Outcome, Stored
-from trio_asr.core.entries import EntryId
+from trio_asr.wire import ids
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.records import Commit, Outcome, Stored
 
 BLOCK_S = 1.0
 READ_COUNT = 1000
@@ -64,7 +64,7 @@ class MemoryStore:
 
     def messages(self, stream: str) -> list[bytes]:
         """Return the ``data`` of every entry of a stream."""
-        return [entries.field(fields, b"data") or b"" for _, fields in self.streams.get(stream, Kept())]
+        return [ids.field(fields, b"data") or b"" for _, fields in self.streams.get(stream, Kept())]
 
     def last_of(self, stream: str) -> EntryId | None:
         """Return the last id that a stream gave out; None if there is no such stream."""
@@ -77,9 +77,9 @@ class MemoryStore:
 
     def after(self, stream: str, position: EntryId) -> list[RawEntry]:
         """Return at most `READ_COUNT` entries past a position."""
-        kept, at = self.streams.get(stream, Kept()), entries.key(position)
+        kept, at = self.streams.get(stream, Kept()), ids.key(position)
         first = len(kept)
-        while first and entries.key(kept[first - 1][0].decode()) > at:
+        while first and ids.key(kept[first - 1][0].decode()) > at:
             first -= 1
         return kept[first : first + READ_COUNT]
 
@@ -103,7 +103,7 @@ class MemoryBus:
         self._token = ""
         # How many entries were ever added up to one that was read, and which.
         self._added: tuple[EntryId, int] | None = None
-        self.floors: tuple[EntryId, EntryId] = entries.ORIGIN, entries.ORIGIN
+        self.floors: tuple[EntryId, EntryId] = ids.ORIGIN, ids.ORIGIN
 
     async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
         await trio.lowlevel.checkpoint()
@@ -195,9 +195,9 @@ class MemoryBus:
         return Page(found, len(found) >= READ_COUNT)
 
     def _trimmed(self, position: EntryId, first: EntryId) -> EntryId | None:
-        until = entries.before(first)
+        until = ids.before(first)
         oldest = self._store.streams[self._audio][0][0].decode()
-        gone = entries.ORIGIN != position != until and entries.key(oldest) > entries.key(position)
+        gone = ids.ORIGIN != position != until and ids.key(oldest) > ids.key(position)
         if not gone:
             return None
         if self._added is None or self._added[0] != position:
@@ -206,8 +206,8 @@ class MemoryBus:
 
     def _left(self, position: EntryId) -> int:
         """Return how many entries there are after a position."""
-        kept, at = self._store.streams.get(self._audio, Kept()), entries.key(position)
-        return sum(1 for _ in takewhile(lambda e: entries.key(e[0].decode()) > at, reversed(kept)))
+        kept, at = self._store.streams.get(self._audio, Kept()), ids.key(position)
+        return sum(1 for _ in takewhile(lambda e: ids.key(e[0].decode()) > at, reversed(kept)))
 
     async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
         await trio.lowlevel.checkpoint()
@@ -242,7 +242,7 @@ class MemoryBus:
     async def trim(self, floor: EntryId) -> None:
         await trio.lowlevel.checkpoint()
         kept = self._store.streams.get(self._audio, Kept())
-        kept[:] = [entry for entry in kept if entries.key(entry[0].decode()) >= entries.key(floor)]
+        kept[:] = [entry for entry in kept if ids.key(entry[0].decode()) >= ids.key(floor)]
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -34,9 +34,9 @@ from trio_asr.bus.base import (
 from trio_asr.bus.line import Command, Line, Script
 from trio_asr.bus.streams import BLOCK_MS, MOST_BYTES, AgainReader, StreamReader
 from trio_asr.bus.thread import WorkerThread
-from trio_asr.core import entries
-from trio_asr.core.checkpoint import Commit, Stored
-from trio_asr.core.entries import EntryId
+from trio_asr.wire import ids
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.records import Commit, Stored
 
 # Reads are as far apart as brings about `BATCH` entries, within bounds: few cost nearly as much as many, but
 # many make many calls due at once, and the last of them wait for the first.
@@ -178,7 +178,7 @@ class RedisBus:
             commands = [("XREVRANGE", self._transcript_key(owners[i]), "+", "-", "COUNT", 1) for i in new]
             for i, last in zip(new, self._writing.ask(*commands, raise_on_error=False), strict=True):
                 if isinstance(last, list) and last:  # else it is new, or no stream, or not for us to read
-                    stored[i] = Stored(said=entries.field(last[0][1], b"data") or b"")
+                    stored[i] = Stored(said=ids.field(last[0][1], b"data") or b"")
         return stored
 
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:

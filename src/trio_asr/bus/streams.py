@@ -14,9 +14,9 @@ import redis
 
 from trio_asr.bus.base import Batch, KeyMisused, Page, RawEntry
 from trio_asr.bus.line import Line, ReplyTooLargeError, Script
-from trio_asr.core import entries
-from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import MAX_ENTRY_BYTES
+from trio_asr.wire import ids
+from trio_asr.wire.frames import MAX_ENTRY_BYTES
+from trio_asr.wire.ids import EntryId
 
 BLOCK_MS = 1000
 READ_COUNT = 1000
@@ -142,12 +142,12 @@ class StreamReader:
 
     def _trimmed(self, position: EntryId, audio: Sequence[RawEntry]) -> EntryId | None:
         """Say how far the stream was cut past a position that is gone; `audio` is what came after that."""
-        until = entries.before(audio[0][0].decode())
-        if position in (entries.ORIGIN, until):
+        until = ids.before(audio[0][0].decode())
+        if position in (ids.ORIGIN, until):
             return None
         (oldest,) = self._line.ask(("XRANGE", self._audio, "-", "+", "COUNT", 1))
-        begin = oldest[0][0].decode() if oldest else entries.ORIGIN
-        if entries.key(begin) <= entries.key(position):
+        begin = oldest[0][0].decode() if oldest else ids.ORIGIN
+        if ids.key(begin) <= ids.key(position):
             return None
         return until if self._lost_some(position, audio) else None
 
@@ -178,7 +178,7 @@ class StreamReader:
         found = self._line.run(_LAST, [self._audio, self._ends])
         (audio, added, length), (ends, _, _) = [[bytes(part).decode() for part in one] for one in found]
         at = batch.audio[-1][0].decode() if batch.audio else audio_after
-        gone = audio if audio and length == "0" and entries.key(audio) >= entries.key(at) else None
+        gone = audio if audio and length == "0" and ids.key(audio) >= ids.key(at) else None
         if added and (audio == at or gone):
             self._added = audio, int(added)
         return batch._replace(

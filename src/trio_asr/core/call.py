@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trio_asr.core import entries
-from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import Frame
 from trio_asr.core.hearing import give_up
 from trio_asr.core.order import Order, Placed
 from trio_asr.core.outbox import Item, Outbox
-from trio_asr.core.place import PAST_END
 from trio_asr.core.repeats import Repeats
 from trio_asr.core.resuming import Resuming
 from trio_asr.core.series import Series
 from trio_asr.core.tally import Tally
 from trio_asr.core.timeline import Timeline
-from trio_asr.core.wave import Header
+from trio_asr.wire import ids
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.resume_point import PAST_END
+from trio_asr.wire.wave import Header
 
 GAP_STEP_S = 1.0  # at the retention bound, give up this much at once instead of a frame at a time
 
@@ -223,16 +223,16 @@ class Call:
     def past(self) -> Past:
         """Return what is to be remembered of this call, which is over."""
         self.repeats.let_go()
-        return Past(entries.key(self.last_entry), self.repeats, self.timeline.half())
+        return Past(ids.key(self.last_entry), self.repeats, self.timeline.half())
 
     def forget_above(self, last: EntryId) -> None:
         """Hold no entry id above `last` any more: the stream has begun again from there."""
         self._placed(self.order.close())
         self.timeline.forget_above(last)
-        self.last_entry = min(self.last_entry, last, key=entries.key)
+        self.last_entry = min(self.last_entry, last, key=ids.key)
         self._resuming.forget_above(last)
         if self._first_entry is not None:
-            self._first_entry = min(self._first_entry, last, key=entries.key)
+            self._first_entry = min(self._first_entry, last, key=ids.key)
         self.outbox.forget_above(last, self.timeline.place(self.timeline.finalized))
 
     def floor(self) -> EntryId | None:
@@ -240,7 +240,7 @@ class Call:
         if self.outbox.idle and not self.timeline.held_bytes:
             return None
         confirmed = self.outbox.confirmed.place.entry
-        return self._first_entry if confirmed == entries.ORIGIN else confirmed
+        return self._first_entry if confirmed == ids.ORIGIN else confirmed
 
     def unfinalized_s(self) -> float:
         """Return the seconds of audio received and not finalized."""
@@ -273,7 +273,7 @@ class Call:
         }
         place = msgspec.structs.replace(
             timeline.place(end),
-            entry=max(last, self.last_entry, key=entries.key),
+            entry=max(last, self.last_entry, key=ids.key),
             offset=PAST_END,
             at=2 * end,
             ahead=msgspec.UNSET,
@@ -296,5 +296,5 @@ class Call:
         timeline = self.timeline
         fields = {"event": "ended", "reason": reason, "duration_ms": timeline.ms(timeline.received)}
         fields["connections"] = self.outbox.connection
-        ended = max(at, self.last_entry, key=entries.key)  # frames may have come after the end that named it
+        ended = max(at, self.last_entry, key=ids.key)  # frames may have come after the end that named it
         self.outbox.put(Item(place=timeline.place(timeline.finalized), event=fields, ended=ended))

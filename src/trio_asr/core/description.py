@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from trio_asr.core.clock import ClockMap
-from trio_asr.core.messages import Alternative, Entity, Results, Search, Word, middle
 from trio_asr.core.timeline import Timeline
+from trio_asr.wire.messages import Alternative, Entity, Results, Search, Word, middle
 
 Described = dict[str, Any]
 

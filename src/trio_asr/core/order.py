@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from trio_asr.core import entries
-from trio_asr.core.frames import Frame
 from trio_asr.core.repeats import LATE_WINDOW
 from trio_asr.core.series import Series
+from trio_asr.wire import ids
+from trio_asr.wire.frames import Frame
 
 MOST_WAITING = 256  # frames; more of them come in so short a time only from a producer that catches up
 
@@ -73,9 +73,9 @@ class Order:
         if not self._waiting:
             if void or not self.series.opens_hole(frame):
                 return [self._place(frame)]
-            self._waiting.append(_Waiting(frame, now, entries.milliseconds(frame.entry)))
+            self._waiting.append(_Waiting(frame, now, ids.milliseconds(frame.entry)))
             return []
-        added_ms = entries.milliseconds(frame.entry)
+        added_ms = ids.milliseconds(frame.entry)
         placed = self._expire(added_ms)
         at = self._index(frame)
         before = self._waiting[at - 1].frame if at else None

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from trio_asr.core.checkpoint import Checkpoint, Commit, Outcome, Stored, Write, encode, read_checkpoint
-from trio_asr.core.entries import EntryId, key
-from trio_asr.core.place import Place
+from trio_asr.wire.ids import EntryId, key
+from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, Write, encode, read_checkpoint
+from trio_asr.wire.resume_point import Place
 
 if TYPE_CHECKING:
     from trio_asr.core.recent import Recent

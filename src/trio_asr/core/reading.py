@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from trio_asr.core import entries
-from trio_asr.core.checkpoint import Commit, Outcome, Stored, Write, decode_reader, encode, read_reader
-from trio_asr.core.entries import EntryId
 from trio_asr.core.outbox import Item
+from trio_asr.wire import ids
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.records import Commit, Outcome, Stored, Write, decode_reader, encode, read_reader
 
 REPLAY_MARGIN_MS = 5000  # a start reads this much before the floor: repeats and holes across it are seen
 MAX_JUNK_SHOWN = 4096
@@ -57,12 +57,12 @@ class ReaderBox:
     def start(self) -> tuple[EntryId, EntryId]:
         """Return the positions to read after: audio and ends."""
         state = self.confirmed
-        audio = entries.earlier(state.audio_floor, REPLAY_MARGIN_MS)
-        return entries.before(audio), entries.before(state.end_floor)
+        audio = ids.earlier(state.audio_floor, REPLAY_MARGIN_MS)
+        return ids.before(audio), ids.before(state.end_floor)
 
     def junk(self, letter: DeadLetter, *, ends: bool) -> bool:
         """Queue a dead letter; False if a start before this one has written it."""
-        if entries.key(letter.entry) <= entries.key(self._seen[ends]):
+        if ids.key(letter.entry) <= ids.key(self._seen[ends]):
             return False
         self._seen[ends] = letter.entry
         if len(self._queue) >= MAX_JUNK_QUEUED:
@@ -78,7 +78,7 @@ class ReaderBox:
     def forget_above(self, audio: EntryId, ends: EntryId) -> None:
         """Hold no mark above these positions: the streams have begun again from there."""
         for is_end, last in ((False, audio), (True, ends)):
-            self._seen[is_end] = min(self._seen[is_end], last, key=entries.key)
+            self._seen[is_end] = min(self._seen[is_end], last, key=ids.key)
 
     @property
     def idle(self) -> bool:
@@ -119,6 +119,6 @@ class ReaderBox:
 
 def dead_letter(stream: str, entry: EntryId, fields: list[bytes], kind: str, reason: str) -> DeadLetter:
     """Describe an entry that could not be used."""
-    data = entries.field(fields, b"data")
+    data = ids.field(fields, b"data")
     shown = data if data is not None else b" ".join(fields)
     return DeadLetter(stream, entry, kind, reason, shown[:MAX_JUNK_SHOWN].decode("utf-8", "replace"))

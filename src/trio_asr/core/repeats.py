@@ -19,7 +19,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 
-from trio_asr.core.frames import Frame
+from trio_asr.wire.frames import Frame
 
 REPEAT_WINDOW = 256
 LATE_WINDOW = 64  # a frame this far behind is late; further behind, the series has restarted

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from trio_asr.core import entries
-from trio_asr.core.entries import EntryId
-from trio_asr.core.frames import Frame
-from trio_asr.core.place import Place
+from trio_asr.wire import ids
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.resume_point import Place
 
 
 class Resuming:
@@ -17,11 +17,11 @@ class Resuming:
 
     def __init__(self, place: Place, taken: int = 0) -> None:
         """Begin with a place, and how many bytes after it are on the timeline already."""
-        self.at = entries.key(place.entry)  # the first entry that may count
+        self.at = ids.key(place.entry)  # the first entry that may count
         self._next, self._offset = place.next
         self._offset += taken
         self._done = frozenset[EntryId]() if place.ahead is msgspec.UNSET else frozenset(place.ahead.entries)
-        self._until = max(self.at, *map(entries.key, (self._next, *self._done)))
+        self._until = max(self.at, *map(ids.key, (self._next, *self._done)))
         self._on = self.at > 0
 
     def __bool__(self) -> bool:
@@ -31,7 +31,7 @@ class Resuming:
         """Return the byte from which a frame counts; None if it is behind the checkpoint."""
         if not self._on:
             return 0
-        if frame.entry in self._done or entries.key(frame.entry) < self.at:
+        if frame.entry in self._done or ids.key(frame.entry) < self.at:
             return None
         return self._offset if frame.entry == self._next else 0
 
@@ -41,7 +41,7 @@ class Resuming:
 
     def is_news(self, frame: Frame) -> bool:
         """Say whether nothing of a frame can be behind the checkpoint."""
-        return not self._on or entries.key(frame.entry) > self._until
+        return not self._on or ids.key(frame.entry) > self._until
 
     def over(self) -> None:
         """Take note that all frames to come, and those that wait, count."""
@@ -49,8 +49,8 @@ class Resuming:
 
     def forget_above(self, last: EntryId) -> None:
         """Hold no entry id above `last` any more: the stream has begun again from there."""
-        at = entries.key(last)
+        at = ids.key(last)
         self.at, self._until = min(self.at, at), min(self._until, at)
-        self._done = frozenset(entry for entry in self._done if entries.key(entry) <= at)
-        if entries.key(self._next) > at:
+        self._done = frozenset(entry for entry in self._done if ids.key(entry) <= at)
+        if ids.key(self._next) > at:
             self._next = ""  # no entry

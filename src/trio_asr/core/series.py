@@ -20,8 +20,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from trio_asr.core.frames import Frame
 from trio_asr.core.repeats import LATE_WINDOW
+from trio_asr.wire.frames import Frame
 
 SHORT_HOLE_MS = 25  # one frame of 20 ms; a longer one would put the frame after it too far from its time
 

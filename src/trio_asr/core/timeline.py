@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from trio_asr.core.entries import EntryId, key
-from trio_asr.core.frames import Frame
-from trio_asr.core.place import PAST_END, Place, without_order
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.ids import EntryId, key
+from trio_asr.wire.resume_point import PAST_END, Place, without_order
 
 
 class _Source(msgspec.Struct, gc=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from trio_asr.core.entries import EntryId, key, milliseconds
+from trio_asr.wire.ids import EntryId, key, milliseconds
 
 STEP_MS = 20
 KEPT = 1000  # 20 s and more; a failover forgets the last two

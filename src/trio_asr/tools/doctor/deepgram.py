@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import trio
 
 from trio_asr.config import Config, DeepgramConfig
-from trio_asr.core import messages
 from trio_asr.deepgram import DeepgramProvider
 from trio_asr.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.tls import context
 from trio_asr.tools.doctor.findings import Report
+from trio_asr.wire import messages
 
 STEP_S = 5.0
 CLOSE_S = 3.0

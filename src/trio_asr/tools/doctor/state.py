@@ -9,11 +9,11 @@ import redis
 from trio_asr.bus.base import BusForbids
 from trio_asr.bus.groups import consumers_of
 from trio_asr.config import RedisConfig
-from trio_asr.core import entries
-from trio_asr.core.checkpoint import ReaderState, decode_reader
 from trio_asr.migration import ACTIVE_MS, advice
 from trio_asr.tools.doctor.findings import Report
 from trio_asr.tools.doctor.server import Server
+from trio_asr.wire import ids
+from trio_asr.wire.records import ReaderState, decode_reader
 
 BEHIND_S = 60.0  # un-finalized audio keeps the floor some seconds back; this is more than that
 KEPT_S = 60.0  # less than this in the stream, and a restart loses audio
@@ -74,23 +74,21 @@ class State:
     def _behind(self, report: Report, client: redis.Redis, stream: str, floor: str, *, started: bool) -> None:
         info: dict[str, Any] = client.xinfo_stream(stream)
         last = info["last-generated-id"].decode()
-        missing = (
-            client.xrange(stream, min=f"({floor}" if floor != entries.ORIGIN else "-", count=COUNTED) or []
-        )
+        missing = client.xrange(stream, min=f"({floor}" if floor != ids.ORIGIN else "-", count=COUNTED) or []
         count = f"{len(missing)} entries" if len(missing) < COUNTED else f"{COUNTED} or more entries"
         if not started:
             report.ok("progress", f"{stream}: {count}, never read as group {self._config.consumer_group}")
         elif not missing:
             report.ok("progress", f"{stream}: all of it was read, up to {last}")
         else:
-            behind_s = (entries.milliseconds(last) - entries.milliseconds(floor)) / 1000
+            behind_s = (ids.milliseconds(last) - ids.milliseconds(floor)) / 1000
             says = f"{stream}: the floor {floor} is {behind_s:.1f} s behind the end, {count}"
             if behind_s > BEHIND_S:
                 report.warn("progress", says, "no worker reads, or a call finds no connection: see /ready")
             else:
                 report.ok("progress", says)
         if stream == self._config.audio_stream:
-            self._cut(report, info, floor if started else entries.ORIGIN)
+            self._cut(report, info, floor if started else ids.ORIGIN)
 
     def _cut(self, report: Report, info: dict[str, Any], floor: str) -> None:
         """Whether producers cut the audio stream too short (MAXLEN)."""
@@ -98,9 +96,9 @@ class State:
         if not first or added == info["length"]:
             return
         last, begin = info["last-generated-id"].decode(), first[0].decode()
-        kept_s = (entries.milliseconds(last) - entries.milliseconds(begin)) / 1000
+        kept_s = (ids.milliseconds(last) - ids.milliseconds(begin)) / 1000
         remedy = "raise MAXLEN at the producers, or let redis.trim do the cutting"
-        if floor != entries.ORIGIN and entries.key(begin) > entries.key(floor):
+        if floor != ids.ORIGIN and ids.key(begin) > ids.key(floor):
             report.warn("cut", f"audio before {begin} was cut away past the floor {floor}", remedy)
         elif added is None:
             report.ok("cut", "up to the floor nothing is missing; more can be told since Redis 7.0")

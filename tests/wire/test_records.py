@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.core import entries
-from trio_asr.core.checkpoint import (
+from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.timeline import Timeline
+from trio_asr.wire import ids
+from trio_asr.wire.records import (
     Checkpoint,
     ReaderState,
     Stored,
@@ -21,9 +23,7 @@ from trio_asr.core.checkpoint import (
     read_checkpoint,
     read_reader,
 )
-from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.core.place import PAST_END, Place
-from trio_asr.core.timeline import Timeline
+from trio_asr.wire.resume_point import PAST_END, Place
 
 IDS = st.builds(lambda a, b: f"{a}-{b}", st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 TEXT = st.text(max_size=20)
@@ -83,7 +83,7 @@ def read_well(read: Checkpoint | ReaderState, state: bytes) -> None:
         timeline.place(timeline.finalized)
         timeline.ms(timeline.received)
     else:
-        assert all(entries.is_id(entry) for entry in msgspec.structs.astuple(read))
+        assert all(ids.is_id(entry) for entry in msgspec.structs.astuple(read))
 
 
 @given(
@@ -154,5 +154,5 @@ def test_a_fresh_call_goes_on_with_the_seq_of_its_stream(said: bytes, seq: int) 
 
 @given(checkpoints())
 def test_over_is_until_something_is_committed_after_the_end(checkpoint: Checkpoint) -> None:
-    over = bool(checkpoint.ended) and entries.key(checkpoint.place.entry) <= entries.key(checkpoint.ended)
+    over = bool(checkpoint.ended) and ids.key(checkpoint.place.entry) <= ids.key(checkpoint.ended)
     assert checkpoint.over is over

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trio_asr.core.entries import ORIGIN, EntryId, key
+from trio_asr.wire.ids import ORIGIN, EntryId, key
 
 PAST_END = 2**40  # an offset behind any entry's audio: nothing of it is left to be read
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trio_asr.core import messages, salvage
-from trio_asr.core.messages import (
+from trio_asr.wire import messages, salvage
+from trio_asr.wire.messages import (
     Alternative,
     Channel,
     Error,

@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
-from trio_asr.core import entries
-from trio_asr.core.entries import EntryId
-from trio_asr.core.numbers import decimal, rounded, whole
+from trio_asr.wire import ids
+from trio_asr.wire.ids import EntryId
+from trio_asr.wire.numbers import decimal, rounded, whole
 
 MAX_ENTRY_BYTES = 2 * 1024 * 1024  # 40 s of 16 kHz audio in base64; the longest frames in use are of 5 s
 # What is odd is decoded into objects, which take a hundred times the room and time of its bytes. It may be as
@@ -141,7 +141,7 @@ def _lenient_end(data: bytes) -> CallEnd:
     document = _document(data)
     interaction_id, reason = document.get("interaction_id"), document.get("reason")
     if not isinstance(interaction_id, str):
-        raise Junk("interaction_id", f"interaction_id {entries.show(interaction_id)} is not a string")
+        raise Junk("interaction_id", f"interaction_id {ids.show(interaction_id)} is not a string")
     return CallEnd(interaction_id, reason if isinstance(reason, str) else "")
 
 
@@ -170,11 +170,11 @@ def check_id(interaction_id: str) -> None:
     if not 1 <= len(interaction_id) <= MAX_ID_LENGTH:
         raise Junk("interaction_id", f"interaction_id has {len(interaction_id)} characters, not 1..256")
     if not interaction_id.isprintable() or "{" in interaction_id or "}" in interaction_id:
-        raise Junk("interaction_id", f"interaction_id {entries.show(interaction_id)} has unusable characters")
+        raise Junk("interaction_id", f"interaction_id {ids.show(interaction_id)} has unusable characters")
 
 
 def _data(fields: list[bytes]) -> bytes:
-    data = fields[1] if len(fields) > 1 and fields[0] == b"data" else entries.field(fields, b"data")
+    data = fields[1] if len(fields) > 1 and fields[0] == b"data" else ids.field(fields, b"data")
     if data is None:
         raise Junk("no_data", "the entry has no field 'data'")
     if len(data) > MAX_ENTRY_BYTES:
@@ -199,7 +199,7 @@ def _lenient(data: bytes) -> Frame:
     document = _document(data)
     interaction_id = document.get("interaction_id")
     if not isinstance(interaction_id, str):
-        raise Junk("interaction_id", f"interaction_id {entries.show(interaction_id)} is not a string")
+        raise Junk("interaction_id", f"interaction_id {ids.show(interaction_id)} is not a string")
     encoding = _encoding_of(document.get("encoding"))
     _check_channels(document.get("channels"), encoding)
     frame = Frame(interaction_id, _base64(document), _sample_rate(document.get("sample_rate"), encoding))
@@ -217,7 +217,7 @@ def _encoding_of(value: Any) -> str:
         return ""
     encoding = value.strip().lower() if isinstance(value, str) else None
     if encoding is None or encoding.partition(";")[0].rstrip() not in PCM_ENCODINGS:
-        raise Junk("encoding", f"encoding {entries.show(value)} is not 16-bit PCM")
+        raise Junk("encoding", f"encoding {ids.show(value)} is not 16-bit PCM")
     return encoding
 
 
@@ -226,7 +226,7 @@ def _check_channels(value: Any, encoding: str) -> None:
     said = _CHANNELS_OF_TYPE.search(encoding)
     channels = decimal(value) or (int(said[1]) if said else 1)
     if channels > 1:
-        raise Junk("channels", f"audio of {entries.show(channels)} channels; only one can be transcribed")
+        raise Junk("channels", f"audio of {ids.show(channels)} channels; only one can be transcribed")
 
 
 def _sample_rate(value: Any, encoding: str) -> int:
@@ -236,7 +236,7 @@ def _sample_rate(value: Any, encoding: str) -> int:
         return NO_RATE
     rate = whole(value)
     if rate is None:
-        raise Junk("sample_rate", f"sample_rate {entries.show(value)} is not a whole number")
+        raise Junk("sample_rate", f"sample_rate {ids.show(value)} is not a whole number")
     if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise Junk("sample_rate", f"sample_rate {rate} is not within {MIN_SAMPLE_RATE}..{MAX_SAMPLE_RATE} Hz")
     return rate
@@ -246,7 +246,7 @@ def _base64(document: dict[str, Any]) -> bytes:
     name = next((name for name in _AUDIO_NAMES if document.get(name) is not None), "audio")
     value = document.get(name)
     if not isinstance(value, str):
-        raise Junk("audio", f"{name} {entries.show(value)} is not a base64 string")
+        raise Junk("audio", f"{name} {ids.show(value)} is not a base64 string")
     try:
         # Without its padding, of the alphabet for addresses, in lines: it is the same audio.
         text = value.strip().encode("ascii").translate(_FROM_URL_SAFE, b"\r\n").rstrip(b"=")
@@ -270,5 +270,5 @@ def _unwrap(pcm: bytes) -> bytes:
     if event.event not in _TELEPHONY_EVENTS:
         return pcm
     if event.event != "media":
-        raise NotAudio("not_audio", f"a telephony event {entries.show(event.event)}, not audio")
+        raise NotAudio("not_audio", f"a telephony event {ids.show(event.event)}, not audio")
     return _base64(event.media if isinstance(event.media, dict) else {})

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from trio_asr.core.salvage import UNREADABLE, Unusable, document, salvage
+from trio_asr.wire.salvage import UNREADABLE, Unusable, document, salvage
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
 FINALIZE = '{"type":"Finalize"}'

@@ -8,9 +8,9 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from trio_asr.core.entries import ORIGIN, EntryId, is_id, key
-from trio_asr.core.frames import MAX_SAMPLE_RATE
-from trio_asr.core.place import Place
+from trio_asr.wire.frames import MAX_SAMPLE_RATE
+from trio_asr.wire.ids import ORIGIN, EntryId, is_id, key
+from trio_asr.wire.resume_point import Place
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trio_asr.core.frames import (
+from trio_asr.wire.frames import (
     MAX_ENTRY_BYTES,
     MAX_ID_LENGTH,
     PCM_ENCODINGS,
