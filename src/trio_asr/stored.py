@@ -23,14 +23,14 @@ class StoredCalls:
         self._bus, self._services = bus, services
         self._aside: dict[str, dict[str, Any]] = {}  # what to say of calls whose checkpoint was set aside
 
-    async def load(self, ids: list[str]) -> list[Stored]:
+    async def load(self, calls: list[str]) -> list[Stored]:
         """Return what is stored of some calls; what cannot be read is set aside, as if there was nothing."""
-        found = await self._services.patiently(partial(self._bus.load, ids))
+        found = await self._services.patiently(partial(self._bus.load, calls))
         for i, stored in enumerate(found):
             try:
                 read_checkpoint(stored)
             except Unreadable as error:
-                found[i] = await self._set_aside(ids[i], str(error))
+                found[i] = await self._set_aside(calls[i], str(error))
         return found
 
     def was_set_aside(self, interaction_id: str) -> bool:

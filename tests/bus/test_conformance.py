@@ -19,7 +19,7 @@ APPLIED, DONE, STALE = Answer(Outcome.APPLIED), Answer(Outcome.DONE), Answer(Out
 LEASE_MS = 200
 
 
-def ids(batch: Batch) -> tuple[list[str], list[str]]:
+def read_ids(batch: Batch) -> tuple[list[str], list[str]]:
     return [name.decode() for name, _ in batch.audio], [name.decode() for name, _ in batch.ends]
 
 
@@ -36,17 +36,17 @@ async def test_reads_what_lies_after_the_positions(clock: Clock | None, world: W
         first, second = batch.audio
         assert (first[0], first[1]) == (one.encode(), [b"data", b"one"])
         assert (second[0], second[1]) == (two.encode(), [b"data", b"t\x00wo"])
-        assert ids(batch) == ([one, two], [end])
-    assert ids(await bus.read(one, end)) == ([two], [])
-    assert ids(await bus.read(two, ORIGIN)) == ([], [end])
-    assert ids(await bus.read(ids.before(two), end)) == ([two], [])
+        assert read_ids(batch) == ([one, two], [end])
+    assert read_ids(await bus.read(one, end)) == ([two], [])
+    assert read_ids(await bus.read(two, ORIGIN)) == ([], [end])
+    assert read_ids(await bus.read(ids.before(two), end)) == ([two], [])
 
 
 async def test_reading_needs_no_ownership(clock: Clock | None, world: World) -> None:
     owner = world.worker()
     assert await owner.acquire(LONG_MS) is Tenure.HELD
     added = world.add(AUDIO, b"x")
-    assert ids(await world.worker().read(ORIGIN, ORIGIN)) == ([added], [])
+    assert read_ids(await world.worker().read(ORIGIN, ORIGIN)) == ([added], [])
 
 
 async def test_ids_are_of_one_clock(clock: Clock | None, world: World) -> None:
@@ -79,7 +79,7 @@ async def test_a_waiting_read_wakes_for_either_stream(clock: Clock | None, world
             nursery.start_soon(read)
             await trio.sleep(0.02)
             added = world.add(stream, b"x")
-    assert ids(batches[-1]) == (([added], []) if stream == AUDIO else ([], [added]))
+    assert read_ids(batches[-1]) == (([added], []) if stream == AUDIO else ([], [added]))
 
 
 async def test_a_full_read_says_so(clock: Clock | None, world: World) -> None:
@@ -87,15 +87,15 @@ async def test_a_full_read_says_so(clock: Clock | None, world: World) -> None:
     bus = world.worker()
     added = [world.add(AUDIO, b"x") for _ in range(7)]
     batch = await bus.read(ORIGIN, ORIGIN)
-    assert ids(batch) == (added[:5], [])
+    assert read_ids(batch) == (added[:5], [])
     assert (batch.audio_full, batch.ends_full) == (True, False)
     batch = await bus.read(added[4], ORIGIN)
-    assert ids(batch) == (added[5:], [])
+    assert read_ids(batch) == (added[5:], [])
     assert not batch.audio_full
     assert (await bus.read(added[1], ORIGIN)).audio_full
     ends = [world.add(ENDS, b"x") for _ in range(5)]
     batch = await bus.read(added[6], ORIGIN)
-    assert ids(batch) == ([], ends)
+    assert read_ids(batch) == ([], ends)
     assert (batch.audio_full, batch.ends_full) == (False, True)
 
 
@@ -106,11 +106,11 @@ async def test_a_stream_cut_under_the_reader_is_told(clock: Clock | None, world:
     assert (await bus.read(ORIGIN, ORIGIN)).trimmed is None
     added += [world.add(AUDIO, b"x", maxlen=3) for _ in range(2)]
     batch = await bus.read(added[2], ORIGIN)
-    assert ids(batch) == (added[3:], [])
+    assert read_ids(batch) == (added[3:], [])
     is_next = ids.key(added[3]) == ids.key(added[2]) + 1  # of the same millisecond
     assert batch.trimmed == (None if is_next else ids.before(added[3])), "else there may have been more"
     batch = await bus.read(added[1], ORIGIN)
-    assert ids(batch) == (added[3:], [])
+    assert read_ids(batch) == (added[3:], [])
     assert batch.trimmed == ids.before(added[3])
     assert (await bus.read(ids.before(added[3]), ORIGIN)).trimmed is None, "nothing can be in between"
     assert (await bus.read(ORIGIN, ORIGIN)).trimmed is None, "who begins with what there is misses nothing"
@@ -127,7 +127,7 @@ async def test_what_was_read_may_be_cut_off_without_an_alarm(clock: Clock | None
     for round_ in range(6):
         added = [world.add(AUDIO, b"x") for _ in range(3)]
         batch = await bus.read(at, ORIGIN)
-        assert (ids(batch), batch.trimmed) == ((added, []), None)
+        assert (read_ids(batch), batch.trimmed) == ((added, []), None)
         at = added[-1]
         if round_ == 0:
             assert not any((await bus.read(at, ORIGIN))[:5])
@@ -137,11 +137,11 @@ async def test_what_was_read_may_be_cut_off_without_an_alarm(clock: Clock | None
             world.add(AUDIO, b"y", maxlen=1)
             batch = await bus.read(at, ORIGIN)
             assert (len(batch.audio), batch.trimmed) == (1, None)
-            at = ids(batch)[0][0]
+            at = read_ids(batch)[0][0]
     world.drop(AUDIO)
     added = [world.add(AUDIO, b"x")]
     batch = await bus.read(at, ORIGIN)
-    assert (ids(batch), batch.trimmed) == ((added, []), None)
+    assert (read_ids(batch), batch.trimmed) == ((added, []), None)
 
 
 async def test_what_was_added_and_cut_off_between_two_reads_is_told(
@@ -155,12 +155,12 @@ async def test_what_was_added_and_cut_off_between_two_reads_is_told(
     world.cut(AUDIO, [at, *unread])
     after = [world.add(AUDIO, b"x") for _ in range(2)]
     batch = await bus.read(at, ORIGIN)
-    assert (ids(batch)[0], batch.trimmed) == (after, ids.before(after[0]))
+    assert (read_ids(batch)[0], batch.trimmed) == (after, ids.before(after[0]))
     world.cut(AUDIO, after)
     assert not (await bus.read(after[1], ORIGIN)).audio
     after.append(world.add(AUDIO, b"x"))
     batch = await bus.read(after[1], ORIGIN)
-    assert (ids(batch)[0], batch.trimmed) == (after[2:], None), "told once"
+    assert (read_ids(batch)[0], batch.trimmed) == (after[2:], None), "told once"
 
 
 async def test_a_stream_that_has_nothing_any_more_says_so(clock: Clock | None, world: World) -> None:
@@ -178,7 +178,7 @@ async def test_trimming_keeps_what_is_read_from_there_on(clock: Clock | None, wo
     added = [world.add(AUDIO, b"x") for _ in range(4)]
     for floor in (added[2], added[0]):
         await bus.trim(floor)
-        assert ids(await bus.read(ids.before(added[2]), ORIGIN)) == (added[2:], [])
+        assert read_ids(await bus.read(ids.before(added[2]), ORIGIN)) == (added[2:], [])
 
 
 # -- committing ----------------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ async def test_show_lag(clock: Clock | None, world: World, bus: Bus) -> None:
     await bus.show_lag(ORIGIN, ORIGIN)
     added = world.add(AUDIO, b"x")
     await bus.show_lag(added, ORIGIN)
-    assert ids(await bus.read(ORIGIN, ORIGIN)) == ([added], [])
+    assert read_ids(await bus.read(ORIGIN, ORIGIN)) == ([added], [])
 
 
 # -- ownership -----------------------------------------------------------------------------------------------

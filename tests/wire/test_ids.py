@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from trio_asr.wire import ids
 
-ids = st.builds("{}-{}".format, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+ENTRY_IDS = st.builds("{}-{}".format, st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 
 
 def _pair(entry: str) -> tuple[int, int]:
@@ -14,20 +14,20 @@ def _pair(entry: str) -> tuple[int, int]:
     return int(ms), int(seq)
 
 
-@given(ids, ids)
+@given(ENTRY_IDS, ENTRY_IDS)
 def test_keys_are_ordered_as_redis_orders_ids(one: str, other: str) -> None:
     assert (ids.key(one) < ids.key(other)) == (_pair(one) < _pair(other))
     assert (ids.key(one) == ids.key(other)) == (one == other)
 
 
-@given(ids)
+@given(ENTRY_IDS)
 def test_nothing_lies_between_an_id_and_the_one_before_it(entry: str) -> None:
     before = ids.before(entry)
     assert ids.key(before) == max(0, ids.key(entry) - 1)
     assert all(0 <= part < 2**64 for part in _pair(before))
 
 
-@given(ids, st.integers(0, 10_000))
+@given(ENTRY_IDS, st.integers(0, 10_000))
 def test_earlier_is_the_first_id_of_its_millisecond(entry: str, by_ms: int) -> None:
     ms = ids.milliseconds(entry)
     assert ids.earlier(entry, by_ms) == f"{max(0, ms - by_ms)}-0"
