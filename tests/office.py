@@ -21,14 +21,14 @@ from trio_asr.connections import Connections
 from trio_asr.core.reading import ReaderBox
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
-from trio_asr.metrics import Metrics
 from trio_asr.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.services import Services
 from trio_asr.simulator.echo import EchoEar, EchoEngine
 from trio_asr.simulator.engines import SegmentEnds
 from trio_asr.simulator.query import check
 from trio_asr.simulator.stamps import stamp
-from trio_asr.troubles import Troubles
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.problems import Troubles
 from trio_asr.wire import messages
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results

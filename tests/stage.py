@@ -19,13 +19,13 @@ from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.deepgram import DeepgramProvider
 from trio_asr.interaction import Frames, Interaction
-from trio_asr.metrics import Metrics
 from trio_asr.provider import Link, Provider
 from trio_asr.services import Services
 from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.stamps import stamp
-from trio_asr.troubles import Troubles
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.problems import Troubles
 from trio_asr.wire.frames import Frame
 
 RATE = 8000

@@ -17,8 +17,8 @@ from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.committer import MAX_BATCH, Committer
 from trio_asr.core.outbox import Item
-from trio_asr.metrics import Metrics
-from trio_asr.troubles import Troubles
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.problems import Troubles
 from trio_asr.wire.records import Commit, Outcome, Stored, Write
 
 

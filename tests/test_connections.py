@@ -7,10 +7,10 @@ import trio
 
 from trio_asr.bus.lease import Lease
 from trio_asr.connections import Connections
-from trio_asr.metrics import Metrics
 from trio_asr.mock import MockProvider
 from trio_asr.provider import ConnectFailed
-from trio_asr.troubles import Troubles
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.problems import Troubles
 
 
 def made() -> tuple[Connections, Metrics, Troubles]:

@@ -21,10 +21,10 @@ from trio_asr.bus.redis import RedisBus
 from trio_asr.config import Config, HttpConfig
 from trio_asr.config.sections import RedisConfig
 from trio_asr.daemon import Daemon
-from trio_asr.metrics import Metrics
 from trio_asr.migration import ACTIVE_MS, ForeignConsumerError, advice, latest
 from trio_asr.mock import MockProvider
-from trio_asr.notify import Notifier
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.systemd import Notifier
 from trio_asr.tools.rig.processes import rig
 from trio_asr.web.app import not_ready
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from trio_asr.metrics import Metrics
+from trio_asr.telemetry.metrics import Metrics
 
 FOLDER = Path(__file__).parents[1] / "ops" / "prometheus"
 RULES = FOLDER / "rules.yml"

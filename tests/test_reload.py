@@ -15,10 +15,10 @@ import trio
 from tests.stage import config, ring, stage
 from trio.testing import MockClock
 
-from trio_asr import logs
 from trio_asr.config import RELOADABLE, Config, DeepgramConfig, FlushConfig, Secret, merge
 from trio_asr.config.sections import HttpConfig, LogConfig
 from trio_asr.config.tree import keys
+from trio_asr.telemetry import logs
 
 
 def test_only_what_can_change_in_a_running_daemon_is_taken_over() -> None:

@@ -16,16 +16,16 @@ from trio.testing import MockClock
 
 from trio_asr import calls as calls_module
 from trio_asr import dispatcher as dispatcher_module
-from trio_asr import logs
 from trio_asr import waiting as waiting_module
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.config import Config, DeepgramConfig, HttpConfig, RedisConfig
 from trio_asr.core import reading
 from trio_asr.daemon import Daemon
 from trio_asr.interaction import Frames, Interaction
-from trio_asr.metrics import Metrics
-from trio_asr.notify import Notifier
 from trio_asr.provider import ConnectFailed, Link, LinkClosed
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import create_app
 from trio_asr.wire.messages import Unknown
 from trio_asr.wire.records import Stored

@@ -13,9 +13,9 @@ import trio
 from trio_asr import serve_command
 from trio_asr.config import Config, ConfigError, Loaded
 from trio_asr.daemon import Daemon
-from trio_asr.internal import InternalErrors
-from trio_asr.metrics import Metrics
 from trio_asr.serve_command import Reload
+from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.telemetry.metrics import Metrics
 
 
 class Told:

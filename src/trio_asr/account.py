@@ -7,13 +7,13 @@ from collections import deque
 
 import trio
 
-from trio_asr import logs
 from trio_asr.conversation import Ending, Why
 from trio_asr.core.call import Call
 from trio_asr.core.hearing import Heard
 from trio_asr.core.timeline import Chunk
 from trio_asr.provider import ConnectFailed
 from trio_asr.services import Services
+from trio_asr.telemetry import logs
 from trio_asr.wire.messages import Error, Message, Results, Unknown
 
 LOG_S = 10.0  # between two lines of a call on messages that could not be used, or that complain

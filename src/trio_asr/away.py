@@ -5,8 +5,8 @@ from __future__ import annotations
 import trio
 
 from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
-from trio_asr.internal import InternalErrors
-from trio_asr.troubles import Troubles
+from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.telemetry.problems import Troubles
 
 
 def away(trouble: str, error: BusUnavailable, troubles: Troubles, internal: InternalErrors) -> None:

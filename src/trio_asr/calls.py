@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 import trio
 
-from trio_asr import logs
 from trio_asr.bus.base import Bus
 from trio_asr.config import Config
 from trio_asr.core.outbox import Item
@@ -17,6 +16,7 @@ from trio_asr.services import Services
 from trio_asr.shares import Shares
 from trio_asr.slots import Held, Slot
 from trio_asr.stored import StoredCalls
+from trio_asr.telemetry import logs
 from trio_asr.waiting import Waiting
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId

@@ -14,15 +14,15 @@ from typing import Protocol
 
 import trio
 
-from trio_asr import logs
 from trio_asr.away import away
 from trio_asr.bus.base import Answer, Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.outbox import Item
-from trio_asr.internal import InternalErrors
-from trio_asr.metrics import Metrics
-from trio_asr.troubles import Troubles
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.problems import Troubles
 from trio_asr.wire.records import Commit, Outcome
 
 MAX_BATCH = 500  # commits per round trip: some milliseconds of Redis' time

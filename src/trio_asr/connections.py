@@ -13,13 +13,13 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
-from trio_asr import logs
 from trio_asr.bus.lease import Lease
 from trio_asr.core.breaker import Breaker, Concerns, concerns
-from trio_asr.metrics import Metrics
 from trio_asr.places import Holder, Places
 from trio_asr.provider import ConnectFailed, Provider
-from trio_asr.troubles import Troubles
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.problems import Troubles
 
 TROUBLE = "deepgram"
 

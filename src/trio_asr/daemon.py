@@ -17,7 +17,6 @@ from typing import TypeVar
 
 import trio
 
-from trio_asr import logs
 from trio_asr.away import away
 from trio_asr.bus.base import Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
@@ -27,15 +26,16 @@ from trio_asr.config import Config, merge
 from trio_asr.connections import Connections
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
-from trio_asr.internal import InternalErrors
-from trio_asr.metrics import Metrics
 from trio_asr.migration import Guard
-from trio_asr.notify import Notifier
 from trio_asr.provider import Provider
 from trio_asr.restoring import open_box
 from trio_asr.services import Services
 from trio_asr.slots import Slot
-from trio_asr.troubles import Troubles
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import create_app
 from trio_asr.web.history import History
 from trio_asr.web.server import serve as serve_web

@@ -19,7 +19,6 @@ from typing import TypeVar
 
 import trio
 
-from trio_asr import logs
 from trio_asr.bus.base import Batch, Bus, RawEntry
 from trio_asr.calls import Calls
 from trio_asr.catchup import CatchUp, Front
@@ -29,6 +28,7 @@ from trio_asr.restarts import replayed_from
 from trio_asr.restoring import restore
 from trio_asr.services import Services
 from trio_asr.slots import Held, Slot
+from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame
 from trio_asr.wire.ids import EntryId

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from trio_asr import background
+from trio_asr.telemetry import background
 
 STANDARD = (0, 1, 2)
 

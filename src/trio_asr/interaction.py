@@ -18,7 +18,6 @@ from contextlib import suppress
 
 import trio
 
-from trio_asr import logs
 from trio_asr.config import Config
 from trio_asr.conversation import Feed
 from trio_asr.core.call import Call
@@ -26,6 +25,7 @@ from trio_asr.core.tally import Tally
 from trio_asr.flusher import FlushScheduler
 from trio_asr.sender import Sender
 from trio_asr.services import Services
+from trio_asr.telemetry import logs
 from trio_asr.wire.frames import Frame
 
 Frames = list[Frame]

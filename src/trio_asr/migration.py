@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import trio
 
-from trio_asr import logs
 from trio_asr.bus.base import Bus, BusForbids, Consumer
 from trio_asr.config import RedisConfig
-from trio_asr.troubles import Troubles
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.problems import Troubles
 
 # The old worker asks again at least every second or two, blocked or not. (Before 7.2, Redis counts from when
 # a consumer was last given an entry.)

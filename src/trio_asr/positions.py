@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from trio_asr import logs
 from trio_asr.bus.base import Bus, RawEntry
 from trio_asr.core.trail import Noted, Trail
 from trio_asr.services import Services
+from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 

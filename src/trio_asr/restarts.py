@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import trio
 
-from trio_asr import logs
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.outbox import Item, Outbox
 from trio_asr.core.reading import REPLAY_MARGIN_MS
 from trio_asr.services import Services
 from trio_asr.slots import Slot
 from trio_asr.stored import StoredCalls, topics
+from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, read_checkpoint

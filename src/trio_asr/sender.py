@@ -15,7 +15,6 @@ from functools import partial
 
 import trio
 
-from trio_asr import logs
 from trio_asr.account import Account
 from trio_asr.config import DeepgramConfig
 from trio_asr.conversation import Conversation, Ending, Feed, Why
@@ -26,6 +25,7 @@ from trio_asr.core.timeline import Chunk
 from trio_asr.core.verdict import End, Judge
 from trio_asr.provider import ConnectFailed, Link
 from trio_asr.services import Services
+from trio_asr.telemetry import logs
 from trio_asr.wire.messages import Message
 
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 10.0

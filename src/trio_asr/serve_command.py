@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import trio
 
-from trio_asr import early, logs
+from trio_asr import early
 from trio_asr.bus.base import Bus
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.bus.redis import RedisBus
@@ -20,12 +20,13 @@ from trio_asr.config import Config, ConfigError, load
 from trio_asr.config_command import Refused, config_option
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram import DeepgramProvider
-from trio_asr.internal import InternalErrors
-from trio_asr.metrics import Metrics
 from trio_asr.migration import ForeignConsumerError
 from trio_asr.mock import MockProvider
-from trio_asr.notify import Notifier
 from trio_asr.provider import Provider
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.server import CannotListenError
 
 # By default a collection comes with every 700 new objects and, with some hundred calls, the larger ones look

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import trio
 
-from trio_asr import logs
 from trio_asr.away import away
 from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.lease import Lease
@@ -17,9 +16,10 @@ from trio_asr.committer import Committer
 from trio_asr.config import Config
 from trio_asr.connections import Connections
 from trio_asr.core.backoff import Backoff
-from trio_asr.internal import InternalErrors
-from trio_asr.metrics import Metrics
-from trio_asr.troubles import Troubles
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.problems import Troubles
 
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
 TROUBLE = "redis"

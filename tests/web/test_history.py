@@ -2,7 +2,7 @@
 
 import pytest
 
-from trio_asr.metrics import Metrics
+from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.history import KEPT, STEP_S, History, quantile
 
 

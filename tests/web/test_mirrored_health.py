@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock
 
 from trio_asr.config import Config
-from trio_asr.metrics import Metrics
+from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.app import create_app
 
 

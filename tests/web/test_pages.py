@@ -14,9 +14,9 @@ import pytest
 import trio
 from tests.web.worker import TOKEN, Worker, request, worker
 
-from trio_asr import logs
 from trio_asr.config import Config, HttpConfig, Secret
-from trio_asr.metrics import Metrics
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web import live, server
 from trio_asr.web.app import create_app
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import trio
 
-from trio_asr import logs
 from trio_asr.config import Config, HttpConfig
-from trio_asr.metrics import Metrics
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web import server
 from trio_asr.web.app import create_app
 

@@ -15,9 +15,9 @@ from tests.office import ChannelLink, Producer
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, HttpConfig, Secret
 from trio_asr.daemon import Daemon
-from trio_asr.metrics import Metrics
-from trio_asr.notify import Notifier
 from trio_asr.provider import Link
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.systemd import Notifier
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Alternative, Channel, Metadata, Results
 

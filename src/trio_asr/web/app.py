@@ -13,8 +13,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from trio_asr.config import Config
-from trio_asr.internal import InternalErrors
-from trio_asr.metrics import CONTENT_TYPE, Metrics
+from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.telemetry.metrics import CONTENT_TYPE, Metrics
 from trio_asr.web.access import Guard
 from trio_asr.web.live import Live
 from trio_asr.web.pages import SECURITY_HEADERS, Pages

@@ -21,7 +21,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, ConnectionState, Scope
 from hypercorn.utils import parse_socket_addr
 
-from trio_asr.internal import InternalErrors
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.web.places import Pace, Place
 
 # Within so long a request must be there as a whole, counted from the connection's begin or the last answer.

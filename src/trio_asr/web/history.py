@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from trio_asr.metrics import Metrics
+from trio_asr.telemetry.metrics import Metrics
 
 STEP_S = 5.0
 KEPT = 120  # samples: ten minutes

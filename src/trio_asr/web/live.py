@@ -17,8 +17,8 @@ import msgspec
 import trio
 
 from trio_asr.config import Config
-from trio_asr.metrics import Metrics
 from trio_asr.slots import Slot
+from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.portraits import portray, portray_closely, state
 from trio_asr.web.view import View
 

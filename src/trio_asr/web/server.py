@@ -20,8 +20,8 @@ from hypercorn.typing import (
     Scope,
 )
 
-from trio_asr import logs
 from trio_asr.config import HttpConfig
+from trio_asr.telemetry import logs
 from trio_asr.web.app import App
 from trio_asr.web.connection import Connection
 from trio_asr.web.places import Pace, Place, Places

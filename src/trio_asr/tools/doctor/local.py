@@ -15,7 +15,7 @@ import trio
 from trio_asr.config import Config, ConfigError, Loaded, credentials, load
 from trio_asr.config.secret import mask_path
 from trio_asr.config.tree import keys, value_at
-from trio_asr.notify import Notifier
+from trio_asr.telemetry.systemd import Notifier
 from trio_asr.tools.children import get
 from trio_asr.tools.doctor.findings import Report, threaded
 

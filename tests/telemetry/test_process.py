@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from trio_asr.machine import Process, memory_limit_bytes
+from trio_asr.telemetry.process import Process, memory_limit_bytes
 
 THERE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

@@ -13,8 +13,8 @@ from collections import deque
 
 import trio
 
-from trio_asr import logs
-from trio_asr.metrics import Metrics
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.metrics import Metrics
 
 LOG_S = 10.0  # between two lines of one place
 FRAMES = 6  # of the traceback: the innermost ones

@@ -7,7 +7,7 @@ Loggers may be made before ``configure()`` and bound for the length of a call: l
 looked up when a line is written, so that a reload of the configuration reaches all of them. A level that is
 off costs one comparison.
 
-In a daemon `sys.stderr` does not wait for its reader (`background.py`): what it has no room for is dropped.
+In a daemon `sys.stderr` does not wait for its reader (`telemetry/background.py`): what it has no room for is dropped.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
-from trio_asr.background import BackgroundStream
 from trio_asr.config.secret import MASK, Secret, forms
+from trio_asr.telemetry.background import BackgroundStream
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "console"]

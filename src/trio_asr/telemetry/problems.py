@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_asr import logs
+from trio_asr.telemetry import logs
 
 
 class Troubles:

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr import background, logs
-from trio_asr.background import BackgroundStream, LineQueue
 from trio_asr.config import Secret
-from trio_asr.metrics import Metrics
+from trio_asr.telemetry import background, logs
+from trio_asr.telemetry.background import BackgroundStream, LineQueue
+from trio_asr.telemetry.metrics import Metrics
 
 DEBUG, INFO, WARNING, ERROR = range(4)
 

@@ -7,9 +7,9 @@ from typing import Any
 from prometheus_client import Counter
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from trio_asr.families import Families
-from trio_asr.labels import CLOSE_CODES, ROLES
-from trio_asr.tallies import nothing
+from trio_asr.telemetry.counters import nothing
+from trio_asr.telemetry.families import Families
+from trio_asr.telemetry.labels import CLOSE_CODES, ROLES
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _RECENT = 100  # how many samples each list of /health keeps

@@ -10,8 +10,8 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
-from trio_asr import logs
 from trio_asr.config import Secret
+from trio_asr.telemetry import logs
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ import json
 import pytest
 import trio
 
-from trio_asr import logs
-from trio_asr.internal import InternalErrors, where
-from trio_asr.metrics import Metrics
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors, where
+from trio_asr.telemetry.metrics import Metrics
 
 
 def fail() -> None:

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import trio_asr
-from trio_asr.labels import DEAD_LETTERS, ERRORS, GAPS, PROBLEMS, ROLES
-from trio_asr.metrics import Metrics
+from trio_asr.telemetry.labels import DEAD_LETTERS, ERRORS, GAPS, PROBLEMS, ROLES
+from trio_asr.telemetry.metrics import Metrics
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from trio_asr.notify import Notifier
+from trio_asr.telemetry.systemd import Notifier
 
 Manager = tuple[socket.socket, str]
 

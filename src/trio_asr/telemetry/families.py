@@ -7,8 +7,17 @@ What is used per frame or chunk is an attribute, or a child bound once and kept.
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector
 
-from trio_asr import logs
-from trio_asr.labels import (
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.counters import (
+    GapMeter,
+    PlainCounter,
+    PlainHistogram,
+    ReadCounter,
+    ReadGauge,
+    bound,
+    kept,
+)
+from trio_asr.telemetry.labels import (
     CLOSE_CODES,
     DEAD_LETTERS,
     DELAYS,
@@ -20,8 +29,7 @@ from trio_asr.labels import (
     STATES,
     WAITS,
 )
-from trio_asr.machine import Process, memory_limit_bytes
-from trio_asr.tallies import GapMeter, PlainCounter, PlainHistogram, ReadCounter, ReadGauge, bound, kept
+from trio_asr.telemetry.process import Process, memory_limit_bytes
 
 
 class Families:
