@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from trio_asr.client.producer import Call, IdRefused
 from trio_asr.tools import demo as demo_module
 from trio_asr.tools.demo import Demo, Recording, choose
 from trio_asr.tools.demo_command import demo
 from trio_asr.tools.rig.programs import Program, RigError
-from trio_asr.tools.telephony import Call, IdRefused
 
 if TYPE_CHECKING:
     from trio_asr.tools.report import Report

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
+from trio_asr.client.consumer import Event, Message
 from trio_asr.tools.report import CallReport, Report, parse_metrics
-from trio_asr.tools.transcripts import Event, Message
 
 
 def message(text: str, kind: str, end_ms: int | None) -> Message:

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_asr.client.audio import load, seconds
+from trio_asr.client.consumer import Message, TranscriptReader
+from trio_asr.client.producer import Call, Source, play, usable_id
+from trio_asr.client.redis import connect, redis_failure
+from trio_asr.client.view import TranscriptView
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.samples import shipped_samples
-from trio_asr.tools.audio import load, seconds
 from trio_asr.tools.children import clean_environment, get
-from trio_asr.tools.connection import connect, redis_failure
 from trio_asr.tools.embedded import EmbeddedValkey, free_port
 from trio_asr.tools.report import CallReport, Report, parse_metrics
 from trio_asr.tools.rig.programs import Program
 from trio_asr.tools.steps import step
-from trio_asr.tools.telephony import Call, Source, play, usable_id
-from trio_asr.tools.transcripts import Message, TranscriptReader
-from trio_asr.tools.view import TranscriptView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,12 +12,12 @@ import click
 import trio
 from rich.console import Console
 
-from trio_asr.tools.audio import INSTALL_DEMO, AudioError
-from trio_asr.tools.connection import RedisFailure
+from trio_asr.client.audio import INSTALL_DEMO, AudioError
+from trio_asr.client.producer import IdRefused
+from trio_asr.client.redis import RedisFailure
 from trio_asr.tools.demo import Demo, choose
 from trio_asr.tools.embedded import EmbeddedServerError
 from trio_asr.tools.rig.programs import RigError
-from trio_asr.tools.telephony import IdRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import trio
 
+from trio_asr.client.audio import DEFAULT_RATE, AudioError, load, seconds
+from trio_asr.client.producer import DEFAULT_TENANT, FRAME_MS, Call, IdRefused, Source, play, usable_id
+from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure
 from trio_asr.config import RedisConfig, mask_url
-from trio_asr.tools.audio import DEFAULT_RATE, AudioError, load, seconds
-from trio_asr.tools.connection import DEFAULT_REDIS_URL, RedisFailure
-from trio_asr.tools.telephony import DEFAULT_TENANT, FRAME_MS, Call, IdRefused, Source, play, usable_id
 from trio_asr.wire.frames import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 
 _STREAMS = RedisConfig()

@@ -16,7 +16,7 @@ import trio
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trio_asr.tools.connection import RedisFailure
+from trio_asr.client.redis import RedisFailure
 from trio_asr.tools.embedded import EmbeddedServerError
 from trio_asr.tools.load.chart import page
 from trio_asr.tools.load.plan import Plan

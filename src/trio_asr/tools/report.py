@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from trio_asr.tools.transcripts import Event, Message
+from trio_asr.client.consumer import Event, Message
 from trio_asr.tools.wer import error_rate, words
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ import click
 import redis
 from rich.console import Console
 
-from trio_asr.config import mask_url
-from trio_asr.tools.connection import DEFAULT_REDIS_URL, RedisFailure, connect, redis_failure
-from trio_asr.tools.transcripts import (
+from trio_asr.client.consumer import (
     DEFAULT_EVENTS,
     DEFAULT_TEMPLATE,
     PLACEHOLDER,
     Message,
     TranscriptReader,
 )
-from trio_asr.tools.view import TranscriptView
+from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure, connect, redis_failure
+from trio_asr.client.view import TranscriptView
+from trio_asr.config import mask_url
 
 
 @click.command()

@@ -14,11 +14,11 @@ import pytest
 import redis
 import trio
 
+from trio_asr.client.consumer import Event, Message
 from trio_asr.tools.children import clean_environment
 from trio_asr.tools.embedded import free_port
 from trio_asr.tools.rig.processes import Rig, Worker, rig
 from trio_asr.tools.smoke import judge
-from trio_asr.tools.transcripts import Event, Message
 
 SCRIPT = Path(__file__).parents[3] / "scripts/smoke.sh"
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import msgspec
 import trio
 
+from trio_asr.client.producer import Call
 from trio_asr.simulator.stamps import stamp
 from trio_asr.tools.chaos.redis_rows import GONE, goes_on
 from trio_asr.tools.chaos.stage import SECONDS, Finding, Row, Stage, default_calls
 from trio_asr.tools.rig.feeder import FedCall, Mode, calls
-from trio_asr.tools.telephony import Call
 
 STATE = "trio_asr:{asr-worker}:call:"
 START_S = 5.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from trio_asr.tools.connection import connect
+from trio_asr.client.redis import connect
 from trio_asr.tools.rig.account import Account
 from trio_asr.tools.rig.evidence import Evidence
 from trio_asr.tools.rig.feeder import FedCall, Mode, calls

@@ -9,8 +9,8 @@ from typing import Any
 import redis
 import redis.exceptions
 
+from trio_asr.client.redis import RedisFailure, connect
 from trio_asr.config import RedisConfig, mask_url
-from trio_asr.tools.connection import RedisFailure, connect
 from trio_asr.tools.doctor.findings import Report
 
 OLDEST = (6, 2)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import redis
 
-from trio_asr.tools.connection import connect
+from trio_asr.client.redis import connect
 from trio_asr.tools.load.frames import Frames
 from trio_asr.tools.load.plan import TICKS, Plan
 

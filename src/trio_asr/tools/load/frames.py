@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import binascii
 
+from trio_asr.client.producer import Call
 from trio_asr.simulator.stamps import stamp
 from trio_asr.tools.load.plan import Plan
-from trio_asr.tools.telephony import Call
 
 TENANT = "load"
 

@@ -19,9 +19,9 @@ import msgspec
 import redis
 import trio
 
+from trio_asr.client.redis import connect
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.tools.children import clean_environment
-from trio_asr.tools.connection import connect
 from trio_asr.tools.embedded import EmbeddedValkey, free_port
 from trio_asr.tools.load.account import Published, account, delays_s
 from trio_asr.tools.load.feeder import Fed, Order

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import redis
 
-from trio_asr.tools.connection import connect
+from trio_asr.client.redis import connect
 
 PAGE = 5000
 REPEAT_WINDOW = 256  # an entry byte-identical to one of so many before it is a producer's repeat

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import redis
 import trio
 
+from trio_asr.client.producer import Call
+from trio_asr.client.redis import connect
 from trio_asr.simulator.stamps import stamp
-from trio_asr.tools.connection import connect
-from trio_asr.tools.telephony import Call
 
 RATE = 8000
 FRAME_MS = 20

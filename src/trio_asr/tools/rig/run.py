@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from trio_asr.tools.connection import connect
+from trio_asr.client.redis import connect
 from trio_asr.tools.rig.account import Account, account
 from trio_asr.tools.rig.evidence import Evidence, collect, events
 from trio_asr.tools.rig.feeder import Feeder

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from trio_asr.tools.transcripts import Event, Message
+from trio_asr.client.consumer import Event, Message
 
 SLACK_MS = 100  # that a final may end past the audio: the provider rounds
 SERIES = re.compile(r"^(?:asr_|deepgram_)\w+(?:\{.*\})? \S+$")

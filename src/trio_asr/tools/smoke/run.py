@@ -16,11 +16,11 @@ import msgspec
 import redis
 import trio
 
-from trio_asr.tools.connection import RedisFailure, connect, redis_failure
+from trio_asr.client.consumer import PLACEHOLDER, Event, Message
+from trio_asr.client.producer import Call, Source, play
+from trio_asr.client.redis import RedisFailure, connect, redis_failure
 from trio_asr.tools.doctor.findings import Report
 from trio_asr.tools.smoke import judge
-from trio_asr.tools.telephony import Call, Source, play
-from trio_asr.tools.transcripts import PLACEHOLDER, Event, Message
 
 HTTP_S = 5.0
 POLL_S = 0.25

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from trio_asr.tools import transcripts
-from trio_asr.tools.transcripts import Event, Message, TranscriptReader
+from trio_asr.client import consumer
+from trio_asr.client.consumer import Event, Message, TranscriptReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def test_all_calls_from_now_on_and_a_new_one_by_its_event(client: redis.Redis) -
 def test_a_new_call_is_found_by_scan_where_nobody_writes_events(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcripts, "SCAN_EVERY_S", 0.0)
+    monkeypatch.setattr(consumer, "SCAN_EVERY_S", 0.0)
     reader = TranscriptReader(client)
     reader.discover()
     say(client, "new", "from the first word")

@@ -16,8 +16,8 @@ import msgspec
 import redis
 import trio
 
-from trio_asr.tools.audio import DEFAULT_RATE, SAMPLE_BYTES
-from trio_asr.tools.connection import connect, redis_failure
+from trio_asr.client.audio import DEFAULT_RATE, SAMPLE_BYTES
+from trio_asr.client.redis import connect, redis_failure
 from trio_asr.wire.frames import Junk, check_id
 
 if TYPE_CHECKING:

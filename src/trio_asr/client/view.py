@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from trio_asr.tools.transcripts import Message
+    from trio_asr.client.consumer import Message
 
 COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
 REFRESH_PER_S = 12

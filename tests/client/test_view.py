@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from trio_asr.tools.transcripts import Message
-from trio_asr.tools.view import TranscriptView
+from trio_asr.client.consumer import Message
+from trio_asr.client.view import TranscriptView
 
 
 def message(text: str, kind: str = "final", call: str = "a", start_ms: int | None = 1500) -> Message:

@@ -11,9 +11,9 @@ import redis
 import trio
 from trio.testing import MockClock
 
-from trio_asr.tools import telephony
-from trio_asr.tools.connection import RedisFailure
-from trio_asr.tools.telephony import Call, Source, play
+from trio_asr.client import producer
+from trio_asr.client.producer import Call, Source, play
+from trio_asr.client.redis import RedisFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,7 @@ async def test_frames_come_in_real_time(autojump_clock: MockClock, monkeypatch: 
 
     async def run_sync(job: Any, *args: object) -> None:
         await trio.sleep(0.007)
-        if job is telephony._publish:
+        if job is producer._publish:
             came.append(round(trio.current_time() - 0.007, 6))
 
     monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)

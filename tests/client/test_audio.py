@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from trio_asr.client.audio import AudioError, load, seconds
 from trio_asr.samples import shipped_samples
-from trio_asr.tools.audio import AudioError, load, seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
