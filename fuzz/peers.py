@@ -11,8 +11,8 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from trio_asr.config import DeepgramConfig, Secret
-from trio_asr.deepgram import DeepgramProvider
-from trio_asr.provider import ConnectFailed, LinkClosed
+from trio_asr.deepgram.provider import ConnectFailed, LinkClosed
+from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.app import App
 from trio_asr.web.server import answer_one

@@ -19,7 +19,7 @@ def main() -> None:
     except ImportError:
         sys.exit("fuzz: atheris is not installed: pip install atheris")
     sys.path[:0] = [str(HERE.parent), str(HERE.parent / "src")]
-    targets = ["trio_asr.core", "trio_asr.config", "trio_asr.web", "trio_asr.deepgram", "tomllib"]
+    targets = ["trio_asr.core", "trio_asr.config", "trio_asr.web", "trio_asr.deepgram.websocket", "tomllib"]
     with atheris.instrument_imports(include=targets):
         from fuzz.targets import TARGETS  # noqa: PLC0415
 

@@ -26,7 +26,7 @@ from trio_asr.core.call import Bounds, Call
 from trio_asr.core.hearing import Hearing
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.reading import dead_letter
-from trio_asr.deepgram import DeepgramProvider
+from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.wire import frames, ids, messages
 from trio_asr.wire import records as checkpoints
 from trio_asr.wire.answer import MAX_REASON, Answer, Refused

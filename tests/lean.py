@@ -16,7 +16,7 @@ import trio
 from tests.office import AUDIO, ENDS, RATE, ChannelLink, EchoProvider, Office, read
 
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.provider import ConnectFailed, Link, LinkClosed
+from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Alternative, Channel, Metadata, Results, Word
 

@@ -17,11 +17,11 @@ from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.calls import Calls
 from trio_asr.committer import Committer
 from trio_asr.config import Config, InteractionConfig
-from trio_asr.connections import Connections
 from trio_asr.core.reading import ReaderBox
+from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
-from trio_asr.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.services import Services
 from trio_asr.simulator.echo import EchoEar, EchoEngine
 from trio_asr.simulator.engines import SegmentEnds

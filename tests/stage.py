@@ -14,12 +14,12 @@ from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.committer import Committer
 from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
-from trio_asr.connections import Connections
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.deepgram import DeepgramProvider
+from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.provider import Link, Provider
+from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.interaction import Frames, Interaction
-from trio_asr.provider import Link, Provider
 from trio_asr.services import Services
 from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.server import SimulatorSettings, handle

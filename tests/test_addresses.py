@@ -12,7 +12,7 @@ from tests.test_config import KEY, NOWHERE, load_text, refusal
 from trio_asr.config import DeepgramConfig, Loaded, Secret, load, mask_url, query_items
 from trio_asr.config.addresses import deepgram_problem, host_problem
 from trio_asr.config.redis_url import cleaned, problem
-from trio_asr.deepgram import DeepgramProvider
+from trio_asr.deepgram.websocket import DeepgramProvider
 
 LONG = "a" * 300
 

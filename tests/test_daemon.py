@@ -20,7 +20,7 @@ from trio_asr.bus.redis import RedisBus
 from trio_asr.config import Config, FlushConfig, HttpConfig
 from trio_asr.config.sections import RedisConfig, ShutdownConfig
 from trio_asr.daemon import Daemon
-from trio_asr.mock import MockProvider
+from trio_asr.deepgram.mock import MockProvider
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.tools.embedded import EmbeddedValkey

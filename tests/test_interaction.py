@@ -9,7 +9,7 @@ import trio
 from tests.stage import Stage, config, ring, stage, whole
 from trio.testing import MockClock
 
-from trio_asr.deepgram import MAX_MESSAGE_BYTES
+from trio_asr.deepgram.websocket import MAX_MESSAGE_BYTES
 from trio_asr.simulator import faulty
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.faults import Faults

@@ -21,8 +21,8 @@ from trio_asr.bus.redis import RedisBus
 from trio_asr.config import Config, HttpConfig
 from trio_asr.config.sections import RedisConfig
 from trio_asr.daemon import Daemon
+from trio_asr.deepgram.mock import MockProvider
 from trio_asr.migration import ACTIVE_MS, ForeignConsumerError, advice, latest
-from trio_asr.mock import MockProvider
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.tools.rig.processes import rig

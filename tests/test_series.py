@@ -21,8 +21,8 @@ from trio_asr.bus.memory import MemoryStore
 from trio_asr.config import Config, DeepgramConfig, HttpConfig, RedisConfig
 from trio_asr.core import reading
 from trio_asr.daemon import Daemon
+from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.interaction import Frames, Interaction
-from trio_asr.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier

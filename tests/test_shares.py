@@ -12,7 +12,7 @@ from tests.test_catchup import burst
 from tests.test_dispatcher import complete
 from trio.testing import MockClock
 
-from trio_asr.provider import ConnectFailed, Link
+from trio_asr.deepgram.provider import ConnectFailed, Link
 from trio_asr.shares import STUCK_S
 
 

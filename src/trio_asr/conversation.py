@@ -18,7 +18,7 @@ from trio_asr.config import DeepgramConfig
 from trio_asr.core.hearing import Heard, Hearing
 from trio_asr.core.timeline import Chunk
 from trio_asr.deadlines import renew
-from trio_asr.provider import Link, LinkClosed
+from trio_asr.deepgram.provider import Link, LinkClosed
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message, Unknown
 

@@ -23,11 +23,11 @@ from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.calls import Calls
 from trio_asr.committer import Committer
 from trio_asr.config import Config, merge
-from trio_asr.connections import Connections
+from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.provider import Provider
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
 from trio_asr.migration import Guard
-from trio_asr.provider import Provider
 from trio_asr.restoring import open_box
 from trio_asr.services import Services
 from trio_asr.slots import Slot

@@ -23,7 +23,7 @@ from trio_asr.core.call import Call
 from trio_asr.core.hearing import Heard, Hearing
 from trio_asr.core.timeline import Chunk
 from trio_asr.core.verdict import End, Judge
-from trio_asr.provider import ConnectFailed, Link
+from trio_asr.deepgram.provider import ConnectFailed, Link
 from trio_asr.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire.messages import Message

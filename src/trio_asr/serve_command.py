@@ -19,10 +19,10 @@ from trio_asr.bus.redis import RedisBus
 from trio_asr.config import Config, ConfigError, load
 from trio_asr.config_command import Refused, config_option
 from trio_asr.daemon import Daemon
-from trio_asr.deepgram import DeepgramProvider
+from trio_asr.deepgram.mock import MockProvider
+from trio_asr.deepgram.provider import Provider
+from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.migration import ForeignConsumerError
-from trio_asr.mock import MockProvider
-from trio_asr.provider import Provider
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics

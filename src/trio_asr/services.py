@@ -14,8 +14,8 @@ from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.lease import Lease
 from trio_asr.committer import Committer
 from trio_asr.config import Config
-from trio_asr.connections import Connections
 from trio_asr.core.backoff import Backoff
+from trio_asr.deepgram.admission import Connections
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics

@@ -14,7 +14,7 @@ from tests.e2e.helpers import seed_frame
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config
 from trio_asr.daemon import Daemon
-from trio_asr.mock import MockProvider
+from trio_asr.deepgram.mock import MockProvider
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.tools.children import get

@@ -35,7 +35,7 @@ from trio_asr.config import (
     Secret,
 )
 from trio_asr.daemon import Daemon
-from trio_asr.deepgram import DeepgramProvider
+from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.serve_command import make_bus
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.server import SimulatorSettings, handle

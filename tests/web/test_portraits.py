@@ -10,7 +10,7 @@ from tests.office import EchoProvider, office
 from trio.testing import MockClock
 
 from trio_asr.config import Config, DeepgramConfig
-from trio_asr.provider import ConnectFailed
+from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.web.portraits import portray, portray_closely, state
 
 

@@ -15,7 +15,7 @@ from tests.office import ChannelLink, Producer
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, HttpConfig, Secret
 from trio_asr.daemon import Daemon
-from trio_asr.provider import Link
+from trio_asr.deepgram.provider import Link
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.wire import messages

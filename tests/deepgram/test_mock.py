@@ -6,8 +6,8 @@ import pytest
 from tests.stage import sent
 from trio.testing import MockClock
 
-from trio_asr.mock import MockProvider
-from trio_asr.provider import Link, LinkClosed
+from trio_asr.deepgram.mock import MockProvider
+from trio_asr.deepgram.provider import Link, LinkClosed
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Metadata, Results
 

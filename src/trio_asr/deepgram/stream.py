@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 
 import trio
 
-from trio_asr.tls import READ, Tls
+from trio_asr.deepgram.tls import READ, Tls
 
 
 class WatchedStream(trio.abc.Stream):

@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from trio_asr.bus.lease import Lease
-from trio_asr.connections import Connections
-from trio_asr.mock import MockProvider
-from trio_asr.provider import ConnectFailed
+from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.mock import MockProvider
+from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Troubles
 

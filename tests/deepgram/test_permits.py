@@ -7,7 +7,7 @@ import trio
 from tests.stage import Line, config, ring, stage, whole
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_asr.places import Places
+from trio_asr.deepgram.permits import Places
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings

@@ -19,12 +19,12 @@ import wsproto.utilities
 from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, wrap_client_stream
 from websockets.frames import Frame, Opcode
 
-from trio_asr.border import MAX_NAME, Border
 from trio_asr.config import DeepgramConfig, Secret, query_items
-from trio_asr.guard import GuardedStream
-from trio_asr.provider import ConnectFailed, Link, LinkClosed
-from trio_asr.stream import WatchedStream
-from trio_asr.tls import Tls, context
+from trio_asr.deepgram.border import MAX_NAME, Border
+from trio_asr.deepgram.guard import GuardedStream
+from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
+from trio_asr.deepgram.stream import WatchedStream
+from trio_asr.deepgram.tls import Tls, context
 from trio_asr.wire import messages
 from trio_asr.wire.answer import CLOSED_EARLY, Refused, header
 from trio_asr.wire.messages import Error, Message, Unknown

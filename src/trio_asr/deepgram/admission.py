@@ -15,8 +15,8 @@ import trio
 
 from trio_asr.bus.lease import Lease
 from trio_asr.core.breaker import Breaker, Concerns, concerns
-from trio_asr.places import Holder, Places
-from trio_asr.provider import ConnectFailed, Provider
+from trio_asr.deepgram.permits import Holder, Places
+from trio_asr.deepgram.provider import ConnectFailed, Provider
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Troubles

@@ -11,7 +11,7 @@ import math
 
 import trio
 
-from trio_asr.stream import WatchedStream
+from trio_asr.deepgram.stream import WatchedStream
 from trio_asr.wire.answer import Answer, Headers, switching
 from trio_asr.wire.meter import Meter, Offence
 

@@ -20,10 +20,10 @@ import trustme
 from tests.stage import sent
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from trio_asr.border import Border
 from trio_asr.config import DeepgramConfig, Secret
-from trio_asr.deepgram import CLOSE_S, DeepgramProvider, Dial
-from trio_asr.provider import ConnectFailed, LinkClosed
+from trio_asr.deepgram.border import Border
+from trio_asr.deepgram.provider import ConnectFailed, LinkClosed
+from trio_asr.deepgram.websocket import CLOSE_S, DeepgramProvider, Dial
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings, handle, serve
 from trio_asr.simulator.stamps import stamp

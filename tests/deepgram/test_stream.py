@@ -13,8 +13,8 @@ import trio
 import trustme
 from trio.testing import memory_stream_pair
 
-from trio_asr.stream import WatchedStream
-from trio_asr.tls import Tls
+from trio_asr.deepgram.stream import WatchedStream
+from trio_asr.deepgram.tls import Tls
 
 PIECE = 3208  # a chunk of 200 ms and its frame's header
 MUCH = 4_000_000  # more than a socket's buffers hold

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from trio_asr.provider import Link, LinkClosed
+from trio_asr.deepgram.provider import Link, LinkClosed
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results, Word
 
