@@ -12,10 +12,10 @@ import msgspec
 import trio
 
 from trio_asr.bus.base import Answer, Batch, Bus, BusUnavailable, Tenure
+from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.calls import Calls
-from trio_asr.committer import Committer
 from trio_asr.config import Config, InteractionConfig
 from trio_asr.core.reading import ReaderBox
 from trio_asr.deepgram.admission import Connections

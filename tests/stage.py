@@ -10,9 +10,9 @@ import msgspec
 import trio
 from trio.testing import memory_stream_pair
 
+from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
-from trio_asr.committer import Committer
 from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics

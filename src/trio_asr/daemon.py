@@ -17,11 +17,11 @@ from typing import TypeVar
 
 import trio
 
-from trio_asr.away import away
+from trio_asr.bus.away import away
 from trio_asr.bus.base import Bus, BusUnavailable
+from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.calls import Calls
-from trio_asr.committer import Committer
 from trio_asr.config import Config, merge
 from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import Provider

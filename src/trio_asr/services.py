@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import trio
 
-from trio_asr.away import away
+from trio_asr.bus.away import away
 from trio_asr.bus.base import BusUnavailable
+from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
-from trio_asr.committer import Committer
 from trio_asr.config import Config
 from trio_asr.core.backoff import Backoff
 from trio_asr.deepgram.admission import Connections

@@ -31,7 +31,7 @@ from trio_asr.bus.base import (
     Page,
     Tenure,
 )
-from trio_asr.bus.line import Command, Line, Script
+from trio_asr.bus.connection import Command, Line, Script
 from trio_asr.bus.streams import BLOCK_MS, MOST_BYTES, AgainReader, StreamReader
 from trio_asr.bus.thread import WorkerThread
 from trio_asr.wire import ids

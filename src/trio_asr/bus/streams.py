@@ -13,7 +13,7 @@ from typing import Any, cast
 import redis
 
 from trio_asr.bus.base import Batch, KeyMisused, Page, RawEntry
-from trio_asr.bus.line import Line, ReplyTooLargeError, Script
+from trio_asr.bus.connection import Line, ReplyTooLargeError, Script
 from trio_asr.wire import ids
 from trio_asr.wire.frames import MAX_ENTRY_BYTES
 from trio_asr.wire.ids import EntryId

@@ -13,9 +13,9 @@ from tests.test_dispatcher import complete
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_asr.bus.base import Answer, Tenure
+from trio_asr.bus.committer import MAX_BATCH, Committer
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.bus.memory import MemoryBus, MemoryStore
-from trio_asr.committer import MAX_BATCH, Committer
 from trio_asr.core.outbox import Item
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Troubles

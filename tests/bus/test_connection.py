@@ -8,7 +8,7 @@ import pytest
 import redis
 from tests.bus.proxy import proxy
 
-from trio_asr.bus.line import Line, ReplyTooLargeError
+from trio_asr.bus.connection import Line, ReplyTooLargeError
 from trio_asr.tools.embedded import EmbeddedValkey
 
 OPTIONS = {"socket_timeout": 0.25, "protocol": 2}

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import trio
 
-from trio_asr.away import away
+from trio_asr.bus.away import away
 from trio_asr.bus.base import Answer, Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.core.backoff import Backoff
