@@ -23,9 +23,9 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from trio_asr.config import ConfigError, DeepgramConfig, Secret, load
 from trio_asr.config_command import report
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.hearing import Hearing
 from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.core.reading import dead_letter
+from trio_asr.core.reader_state import dead_letter
+from trio_asr.core.results import Hearing
 from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.wire import frames, ids, messages
 from trio_asr.wire import records as checkpoints

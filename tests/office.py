@@ -17,7 +17,7 @@ from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.calls import Calls
 from trio_asr.config import Config, InteractionConfig
-from trio_asr.core.reading import ReaderBox
+from trio_asr.core.reader_state import ReaderBox
 from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.dispatcher import Dispatcher

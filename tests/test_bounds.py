@@ -19,9 +19,10 @@ from tests.lean import LeanCall, LeanProvider, Scale, consume, look
 from tests.office import AUDIO, DEAD_LETTERS, ENDS, RATE, Office, office, read
 from trio.testing import MockClock
 
-from trio_asr import conversation, housekeeping, past, stored
+from trio_asr import conversation, housekeeping, stored
 from trio_asr.bus import memory
 from trio_asr.config import Config, DeepgramConfig, FlushConfig, InteractionConfig, PublishConfig, RedisConfig
+from trio_asr.core import past
 from trio_asr.wire.frames import check_id
 
 pytestmark = pytest.mark.soak

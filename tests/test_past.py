@@ -11,9 +11,9 @@ from tests.test_catchup import TenantsProducer, burst, check_tenants
 from tests.test_dispatcher import complete
 from trio.testing import MockClock
 
-from trio_asr import past as past_module
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.past import PastCalls
+from trio_asr.core import past as past_module
+from trio_asr.core.past import PastCalls
 from trio_asr.simulator.stamps import stamp
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame

@@ -13,7 +13,7 @@ from tests.lean import LeanLink, LeanProvider
 from tests.stage import config, ring, stage, whole
 from trio.testing import MockClock
 
-from trio_asr.core.hearing import Hearing
+from trio_asr.core.results import Hearing
 from trio_asr.deepgram.provider import Link
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.server import SimulatorSettings

@@ -16,10 +16,10 @@ from trio.testing import MockClock
 
 from trio_asr import calls as calls_module
 from trio_asr import dispatcher as dispatcher_module
-from trio_asr import waiting as waiting_module
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.config import Config, DeepgramConfig, HttpConfig, RedisConfig
-from trio_asr.core import reading
+from trio_asr.core import reader_state
+from trio_asr.core import waiting as waiting_module
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.interaction import Frames, Interaction
@@ -177,7 +177,7 @@ async def nobody_answers(run: Run) -> None:
 
 
 async def junk(run: Run) -> None:
-    run.patch.setattr(reading, "MAX_JUNK_QUEUED", 1)
+    run.patch.setattr(reader_state, "MAX_JUNK_QUEUED", 1)
     async with office() as on:
         for _ in range(3):
             on.store.add(AUDIO, b"{")

@@ -9,9 +9,9 @@ from tests.test_catchup import TenantsProducer, burst, until
 from tests.test_dispatcher import complete
 from trio.testing import MockClock
 
-from trio_asr import waiting
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.waiting import FLOWING_S, Waiting
+from trio_asr.core import waiting
+from trio_asr.core.waiting import FLOWING_S, Waiting
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.records import Stored, decode_reader
 

@@ -9,7 +9,7 @@ import trio
 
 from trio_asr.conversation import Ending, Why
 from trio_asr.core.call import Call
-from trio_asr.core.hearing import Heard
+from trio_asr.core.results import Heard
 from trio_asr.core.timeline import Chunk
 from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.services import Services

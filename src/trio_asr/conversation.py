@@ -15,7 +15,7 @@ from typing import NamedTuple
 import trio
 
 from trio_asr.config import DeepgramConfig
-from trio_asr.core.hearing import Heard, Hearing
+from trio_asr.core.results import Heard, Hearing
 from trio_asr.core.timeline import Chunk
 from trio_asr.deadlines import renew
 from trio_asr.deepgram.provider import Link, LinkClosed

@@ -22,7 +22,7 @@ import trio
 from trio_asr.bus.base import Batch, Bus, RawEntry
 from trio_asr.calls import Calls
 from trio_asr.catchup import CatchUp, Front
-from trio_asr.core.reading import REPLAY_MARGIN_MS, ReaderBox, dead_letter
+from trio_asr.core.reader_state import REPLAY_MARGIN_MS, ReaderBox, dead_letter
 from trio_asr.positions import Positions
 from trio_asr.restarts import replayed_from
 from trio_asr.restoring import restore

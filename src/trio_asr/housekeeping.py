@@ -12,7 +12,7 @@ import trio
 from trio_asr.bus.base import Bus, BusUnavailable, KeyMisused
 from trio_asr.calls import Calls
 from trio_asr.config import Config
-from trio_asr.core.reading import REPLAY_MARGIN_MS
+from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.services import Services
 from trio_asr.slots import Slot

@@ -20,7 +20,7 @@ from trio_asr.config import DeepgramConfig
 from trio_asr.conversation import Conversation, Ending, Feed, Why
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Call
-from trio_asr.core.hearing import Heard, Hearing
+from trio_asr.core.results import Heard, Hearing
 from trio_asr.core.timeline import Chunk
 from trio_asr.core.verdict import End, Judge
 from trio_asr.deepgram.provider import ConnectFailed, Link

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.hearing import TOLERANCE_S, Hearing
 from trio_asr.core.outbox import MAX_WRITES, Item, Outbox, Topics
+from trio_asr.core.results import TOLERANCE_S, Hearing
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.messages import Alternative, Channel, Metadata, Results, UtteranceEnd, Word

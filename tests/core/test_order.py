@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.order import MOST_WAITING
 from trio_asr.core.outbox import Item, Outbox, Topics
-from trio_asr.core.reading import REPLAY_MARGIN_MS
+from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.core.repeats import LATE_WINDOW
 from trio_asr.core.tally import Tally
 from trio_asr.wire import ids

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trio_asr.core.hearing import give_up
 from trio_asr.core.order import Order, Placed
 from trio_asr.core.outbox import Item, Outbox
 from trio_asr.core.repeats import Repeats
+from trio_asr.core.results import give_up
 from trio_asr.core.resuming import Resuming
-from trio_asr.core.series import Series
+from trio_asr.core.sequence import Series
 from trio_asr.core.tally import Tally
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire import ids

@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 from trio_asr.core.repeats import LATE_WINDOW
-from trio_asr.core.series import Series
+from trio_asr.core.sequence import Series
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
 

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 import trio
 
 from trio_asr.bus.lease import Lease
-from trio_asr.core.breaker import Breaker, Concerns, concerns
+from trio_asr.core.refusals import Breaker, Concerns, concerns
 from trio_asr.deepgram.permits import Holder, Places
 from trio_asr.deepgram.provider import ConnectFailed, Provider
 from trio_asr.telemetry import logs

@@ -7,7 +7,8 @@ Loggers may be made before ``configure()`` and bound for the length of a call: l
 looked up when a line is written, so that a reload of the configuration reaches all of them. A level that is
 off costs one comparison.
 
-In a daemon `sys.stderr` does not wait for its reader (`telemetry/background.py`): what it has no room for is dropped.
+In a daemon `sys.stderr` does not wait for its reader (`telemetry/background.py`): what it has no room for is
+dropped.
 """
 
 import contextlib

@@ -5,7 +5,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core.reading import (
+from trio_asr.core.reader_state import (
     MAX_JUNK_QUEUED,
     MAX_JUNK_SHOWN,
     MAX_WRITES,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trio_asr.core.breaker import PAYMENT_REFUSALS, Breaker, Concerns, concerns
+from trio_asr.core.refusals import PAYMENT_REFUSALS, Breaker, Concerns, concerns
 
 
 @pytest.mark.parametrize(

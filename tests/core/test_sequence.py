@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_asr.core.repeats import LATE_WINDOW
-from trio_asr.core.series import Series
+from trio_asr.core.sequence import Series
 from trio_asr.wire.frames import Frame
 
 RATE = 8000

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core.hearing import DEFAULT_CONFIDENCE, Heard, Hearing, give_up
 from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.results import DEFAULT_CONFIDENCE, Heard, Hearing, give_up
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.messages import (
     Alternative,
