@@ -22,7 +22,7 @@ from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
-from trio_asr.services import Services
+from trio_asr.interaction.services import Services
 from trio_asr.simulator.echo import EchoEar, EchoEngine
 from trio_asr.simulator.engines import SegmentEnds
 from trio_asr.simulator.query import check

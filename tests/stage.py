@@ -19,8 +19,8 @@ from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import Link, Provider
 from trio_asr.deepgram.websocket import DeepgramProvider
-from trio_asr.interaction import Frames, Interaction
-from trio_asr.services import Services
+from trio_asr.interaction.interaction import Frames, Interaction
+from trio_asr.interaction.services import Services
 from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.stamps import stamp

@@ -19,10 +19,11 @@ from tests.lean import LeanCall, LeanProvider, Scale, consume, look
 from tests.office import AUDIO, DEAD_LETTERS, ENDS, RATE, Office, office, read
 from trio.testing import MockClock
 
-from trio_asr import conversation, housekeeping, stored
+from trio_asr import housekeeping, stored
 from trio_asr.bus import memory
 from trio_asr.config import Config, DeepgramConfig, FlushConfig, InteractionConfig, PublishConfig, RedisConfig
 from trio_asr.core import past
+from trio_asr.interaction.interaction import connection
 from trio_asr.wire.frames import check_id
 
 pytestmark = pytest.mark.soak
@@ -48,7 +49,7 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let simulated hours cost less: frames of 5 s are no pause, and nobody looks every second."""
-    monkeypatch.setattr(conversation, "PAUSE_S", 20.0)
+    monkeypatch.setattr(connection, "PAUSE_S", 20.0)
     monkeypatch.setattr(memory, "BLOCK_S", 10.0)
     monkeypatch.setattr(housekeeping, "PERIOD_S", 10.0)
 

@@ -28,7 +28,7 @@ from trio_asr.bus import memory
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.config import Config, InteractionConfig
 from trio_asr.config.sections import FlushConfig, RedisConfig
-from trio_asr.interaction import Frames, Interaction
+from trio_asr.interaction.interaction import Frames, Interaction
 from trio_asr.simulator.stamps import stamp
 from trio_asr.wire.records import Stored
 

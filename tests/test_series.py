@@ -22,7 +22,7 @@ from trio_asr.core import reader_state
 from trio_asr.core import waiting as waiting_module
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
-from trio_asr.interaction import Frames, Interaction
+from trio_asr.interaction.interaction import Frames, Interaction
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier

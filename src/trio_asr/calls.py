@@ -11,11 +11,11 @@ from trio_asr.config import Config
 from trio_asr.core.outbox import Item
 from trio_asr.core.past import PastCalls
 from trio_asr.core.waiting import Waiting
-from trio_asr.interaction import Frames, Interaction
+from trio_asr.interaction.interaction import Frames, Interaction
+from trio_asr.interaction.services import Services
+from trio_asr.interaction.slots import Held, Slot
 from trio_asr.restarts import Anew, Restarts, needed_after
-from trio_asr.services import Services
 from trio_asr.shares import Shares
-from trio_asr.slots import Held, Slot
 from trio_asr.stored import StoredCalls
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids

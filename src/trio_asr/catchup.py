@@ -14,8 +14,8 @@ import trio
 
 from trio_asr.bus.base import Bus, Page
 from trio_asr.calls import Calls
-from trio_asr.services import Services
-from trio_asr.slots import Held, Slot
+from trio_asr.interaction.services import Services
+from trio_asr.interaction.slots import Held, Slot
 from trio_asr.wire import ids
 from trio_asr.wire.frames import decode_frame, peek_id
 from trio_asr.wire.ids import EntryId

@@ -27,10 +27,10 @@ from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import Provider
 from trio_asr.dispatcher import Dispatcher
 from trio_asr.housekeeping import Housekeeping
+from trio_asr.interaction.services import Services
+from trio_asr.interaction.slots import Slot
 from trio_asr.migration import Guard
 from trio_asr.restoring import open_box
-from trio_asr.services import Services
-from trio_asr.slots import Slot
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics

@@ -23,11 +23,11 @@ from trio_asr.bus.base import Batch, Bus, RawEntry
 from trio_asr.calls import Calls
 from trio_asr.catchup import CatchUp, Front
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS, ReaderBox, dead_letter
+from trio_asr.interaction.services import Services
+from trio_asr.interaction.slots import Held, Slot
 from trio_asr.positions import Positions
 from trio_asr.restarts import replayed_from
 from trio_asr.restoring import restore
-from trio_asr.services import Services
-from trio_asr.slots import Held, Slot
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame

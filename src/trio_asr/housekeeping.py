@@ -14,8 +14,8 @@ from trio_asr.calls import Calls
 from trio_asr.config import Config
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.dispatcher import Dispatcher
-from trio_asr.services import Services
-from trio_asr.slots import Slot
+from trio_asr.interaction.services import Services
+from trio_asr.interaction.slots import Slot
 from trio_asr.wire import ids
 
 PERIOD_S = 1.0

@@ -10,7 +10,7 @@ from functools import partial
 
 from trio_asr.bus.base import Bus, RawEntry
 from trio_asr.core.trail import Noted, Trail
-from trio_asr.services import Services
+from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId

@@ -9,8 +9,8 @@ import trio
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.outbox import Item, Outbox
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
-from trio_asr.services import Services
-from trio_asr.slots import Slot
+from trio_asr.interaction.services import Services
+from trio_asr.interaction.slots import Slot
 from trio_asr.stored import StoredCalls, topics
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids

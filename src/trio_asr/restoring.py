@@ -7,7 +7,7 @@ from functools import partial
 from trio_asr.bus.base import Bus
 from trio_asr.calls import Calls
 from trio_asr.core.reader_state import ReaderBox
-from trio_asr.services import Services
+from trio_asr.interaction.services import Services
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Junk, check_id
 from trio_asr.wire.ids import EntryId

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from trio_asr.services import Services
-from trio_asr.slots import Slot
+from trio_asr.interaction.services import Services
+from trio_asr.interaction.slots import Slot
 
 STUCK_S = (
     20.0  # a connection attempt and a stall fit in; a call without progress for longer is not catching up

@@ -10,7 +10,7 @@ from trio_asr.config import RedisConfig
 from trio_asr.core.call import Bounds, Call, Past
 from trio_asr.core.outbox import Item, Outbox, Topics
 from trio_asr.core.recent import Recent
-from trio_asr.services import Services
+from trio_asr.interaction.services import Services
 from trio_asr.wire.records import Stored, Unreadable, read_checkpoint
 
 EVENTS_MAXLEN = 100_000

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from trio_asr.slots import Slot
+from trio_asr.interaction.slots import Slot
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.history import History
 from trio_asr.web.view import Role, View

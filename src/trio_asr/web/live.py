@@ -17,9 +17,9 @@ import msgspec
 import trio
 
 from trio_asr.config import Config
-from trio_asr.slots import Slot
+from trio_asr.interaction.portrait import portray, portray_closely, state
+from trio_asr.interaction.slots import Slot
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.web.portraits import portray, portray_closely, state
 from trio_asr.web.view import View
 
 PERIOD_S = 1.0

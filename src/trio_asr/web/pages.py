@@ -14,10 +14,10 @@ from quart.typing import ResponseReturnValue
 from quart_trio import QuartTrio
 from werkzeug.routing import BaseConverter
 
+from trio_asr.interaction.portrait import portray, portray_closely
 from trio_asr.telemetry import logs
 from trio_asr.web.access import Access, Guard, is_cross_site
 from trio_asr.web.live import Live
-from trio_asr.web.portraits import portray, portray_closely
 from trio_asr.web.view import View
 
 SCRIPTS = ("page.js", "calls.js", "charts.js", "stream.js")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-from trio_asr.slots import Slot
+from trio_asr.interaction.slots import Slot
 from trio_asr.web.history import History
 
 Role = Literal["starting", "standby", "active", "stopping"]

@@ -9,7 +9,7 @@ import trio
 from msgspec import UNSET, UnsetType
 
 from trio_asr.core.recent import Line
-from trio_asr.slots import Slot
+from trio_asr.interaction.slots import Slot
 
 
 class Portrait(msgspec.Struct, gc=False, kw_only=True):

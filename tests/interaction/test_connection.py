@@ -6,11 +6,11 @@ import trio
 from trio.testing import MockClock
 
 from trio_asr.config import DeepgramConfig
-from trio_asr.conversation import Conversation, Ending, Why
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.results import Hearing
 from trio_asr.core.timeline import Chunk, Timeline
 from trio_asr.deepgram.provider import LinkClosed
+from trio_asr.interaction.connection import Conversation, Ending, Why
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message
 from trio_asr.wire.records import Stored

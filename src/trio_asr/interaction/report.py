@@ -7,12 +7,12 @@ from collections import deque
 
 import trio
 
-from trio_asr.conversation import Ending, Why
 from trio_asr.core.call import Call
 from trio_asr.core.results import Heard
 from trio_asr.core.timeline import Chunk
 from trio_asr.deepgram.provider import ConnectFailed
-from trio_asr.services import Services
+from trio_asr.interaction.connection import Ending, Why
+from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire.messages import Error, Message, Results, Unknown
 

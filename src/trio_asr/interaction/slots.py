@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import trio
 
 from trio_asr.core.call import Call
-from trio_asr.interaction import Frames, Interaction
+from trio_asr.interaction.interaction import Frames, Interaction
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId

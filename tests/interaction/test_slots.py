@@ -12,12 +12,12 @@ from trio_asr.bus.memory import MemoryBus
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.tally import Tally
-from trio_asr.interaction import Frames, Interaction
+from trio_asr.interaction.interaction import Frames, Interaction
+from trio_asr.interaction.slots import Slot
 from trio_asr.simulator.board import Board
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings
 from trio_asr.simulator.stamps import stamp
-from trio_asr.slots import Slot
 from trio_asr.wire.frames import Frame
 
 FRAME_S = 0.02

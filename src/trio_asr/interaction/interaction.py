@@ -19,12 +19,12 @@ from contextlib import suppress
 import trio
 
 from trio_asr.config import Config
-from trio_asr.conversation import Feed
 from trio_asr.core.call import Call
 from trio_asr.core.tally import Tally
-from trio_asr.flusher import FlushScheduler
-from trio_asr.sender import Sender
-from trio_asr.services import Services
+from trio_asr.interaction.connection import Feed
+from trio_asr.interaction.flush_scheduler import FlushScheduler
+from trio_asr.interaction.sender import Sender
+from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire.frames import Frame
 

@@ -17,8 +17,8 @@ import trio
 from trio_asr.config import DeepgramConfig
 from trio_asr.core.results import Heard, Hearing
 from trio_asr.core.timeline import Chunk
-from trio_asr.deadlines import renew
 from trio_asr.deepgram.provider import Link, LinkClosed
+from trio_asr.interaction.deadlines import renew
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message, Unknown
 

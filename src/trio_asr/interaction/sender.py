@@ -15,16 +15,16 @@ from functools import partial
 
 import trio
 
-from trio_asr.account import Account
 from trio_asr.config import DeepgramConfig
-from trio_asr.conversation import Conversation, Ending, Feed, Why
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Call
 from trio_asr.core.results import Heard, Hearing
 from trio_asr.core.timeline import Chunk
 from trio_asr.core.verdict import End, Judge
 from trio_asr.deepgram.provider import ConnectFailed, Link
-from trio_asr.services import Services
+from trio_asr.interaction.connection import Conversation, Ending, Feed, Why
+from trio_asr.interaction.report import Account
+from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire.messages import Message
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from trio_asr.config import Config, DeepgramConfig
 from trio_asr.deepgram.provider import ConnectFailed
-from trio_asr.web.portraits import portray, portray_closely, state
+from trio_asr.interaction.portrait import portray, portray_closely, state
 
 
 class Refusing(EchoProvider):

@@ -17,12 +17,12 @@ from contextlib import suppress
 import trio
 
 from trio_asr.config import Config
-from trio_asr.conversation import Feed
 from trio_asr.core.call import Call
 from trio_asr.core.flush import FlushPolicy, Pacer
 from trio_asr.core.timeline import Chunk
-from trio_asr.deadlines import renew
-from trio_asr.services import Services
+from trio_asr.interaction.connection import Feed
+from trio_asr.interaction.deadlines import renew
+from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 
 LEASE_CHECK_S = 0.25
