@@ -15,13 +15,10 @@ from trio_asr.bus.base import Answer, Batch, Bus, BusUnavailable, Tenure
 from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
-from trio_asr.calls import Calls
 from trio_asr.config import Config, InteractionConfig
 from trio_asr.core.reader_state import ReaderBox
 from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
-from trio_asr.dispatcher import Dispatcher
-from trio_asr.housekeeping import Housekeeping
 from trio_asr.interaction.services import Services
 from trio_asr.simulator.echo import EchoEar, EchoEngine
 from trio_asr.simulator.engines import SegmentEnds
@@ -34,6 +31,9 @@ from trio_asr.wire.ids import EntryId
 from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results
 from trio_asr.wire.messages import Word as Said
 from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, decode_checkpoint
+from trio_asr.worker.calls import Calls
+from trio_asr.worker.dispatcher import Dispatcher
+from trio_asr.worker.housekeeping import Housekeeping
 
 RATE = 8000
 AUDIO, ENDS, DEAD_LETTERS = "audio_stream", "call_end", "asr_dead_letter"

@@ -19,12 +19,12 @@ from tests.lean import LeanCall, LeanProvider, Scale, consume, look
 from tests.office import AUDIO, DEAD_LETTERS, ENDS, RATE, Office, office, read
 from trio.testing import MockClock
 
-from trio_asr import housekeeping, stored
 from trio_asr.bus import memory
 from trio_asr.config import Config, DeepgramConfig, FlushConfig, InteractionConfig, PublishConfig, RedisConfig
 from trio_asr.core import past
 from trio_asr.interaction.interaction import connection
 from trio_asr.wire.frames import check_id
+from trio_asr.worker import housekeeping, stored
 
 pytestmark = pytest.mark.soak
 

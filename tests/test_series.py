@@ -14,8 +14,6 @@ from prometheus_client.metrics_core import Metric
 from tests.office import AUDIO, EchoLink, EchoProvider, Producer, RoughBus, office, settings
 from trio.testing import MockClock
 
-from trio_asr import calls as calls_module
-from trio_asr import dispatcher as dispatcher_module
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.config import Config, DeepgramConfig, HttpConfig, RedisConfig
 from trio_asr.core import reader_state
@@ -29,6 +27,8 @@ from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import create_app
 from trio_asr.wire.messages import Unknown
 from trio_asr.wire.records import Stored
+from trio_asr.worker import calls as calls_module
+from trio_asr.worker import dispatcher as dispatcher_module
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -21,16 +21,11 @@ from trio_asr.bus.away import away
 from trio_asr.bus.base import Bus, BusUnavailable
 from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease, OwnershipLost
-from trio_asr.calls import Calls
 from trio_asr.config import Config, merge
 from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import Provider
-from trio_asr.dispatcher import Dispatcher
-from trio_asr.housekeeping import Housekeeping
 from trio_asr.interaction.services import Services
 from trio_asr.interaction.slots import Slot
-from trio_asr.migration import Guard
-from trio_asr.restoring import open_box
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
@@ -40,6 +35,11 @@ from trio_asr.web.app import create_app
 from trio_asr.web.history import History
 from trio_asr.web.server import serve as serve_web
 from trio_asr.web.view import Role
+from trio_asr.worker.calls import Calls
+from trio_asr.worker.dispatcher import Dispatcher
+from trio_asr.worker.foreign_readers import Guard
+from trio_asr.worker.housekeeping import Housekeeping
+from trio_asr.worker.restoring import open_box
 
 DEAD_LETTERS_MAXLEN = 10_000
 RELEASE_S = 1.0

@@ -22,12 +22,12 @@ from trio_asr.daemon import Daemon
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import Provider
 from trio_asr.deepgram.websocket import DeepgramProvider
-from trio_asr.migration import ForeignConsumerError
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.server import CannotListenError
+from trio_asr.worker.foreign_readers import ForeignConsumerError
 
 # By default a collection comes with every 700 new objects and, with some hundred calls, the larger ones look
 # through hundreds of thousands that live. Hardly a cycle is made here, so they may wait longer; but all calls

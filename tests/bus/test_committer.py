@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 from tests.office import RoughBus, office, settings
-from tests.test_dispatcher import complete
+from tests.worker.test_dispatcher import complete
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_asr.bus.base import Answer, Tenure

@@ -9,11 +9,11 @@ import redis
 from trio_asr.bus.base import BusForbids
 from trio_asr.bus.groups import consumers_of
 from trio_asr.config import RedisConfig
-from trio_asr.migration import ACTIVE_MS, advice
 from trio_asr.tools.doctor.findings import Report
 from trio_asr.tools.doctor.server import Server
 from trio_asr.wire import ids
 from trio_asr.wire.records import ReaderState, decode_reader
+from trio_asr.worker.foreign_readers import ACTIVE_MS, advice
 
 BEHIND_S = 60.0  # un-finalized audio keeps the floor some seconds back; this is more than that
 KEPT_S = 60.0  # less than this in the stream, and a restart loses audio

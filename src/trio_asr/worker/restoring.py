@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from trio_asr.bus.base import Bus
-from trio_asr.calls import Calls
 from trio_asr.core.reader_state import ReaderBox
 from trio_asr.interaction.services import Services
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Junk, check_id
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, Unreadable
+from trio_asr.worker.calls import Calls
 
 
 async def open_box(bus: Bus, services: Services, dead_letter_stream: str, maxlen: int) -> ReaderBox:

@@ -10,13 +10,13 @@ from functools import partial
 import trio
 
 from trio_asr.bus.base import Bus, BusUnavailable, KeyMisused
-from trio_asr.calls import Calls
 from trio_asr.config import Config
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
-from trio_asr.dispatcher import Dispatcher
 from trio_asr.interaction.services import Services
 from trio_asr.interaction.slots import Slot
 from trio_asr.wire import ids
+from trio_asr.worker.calls import Calls
+from trio_asr.worker.dispatcher import Dispatcher
 
 PERIOD_S = 1.0
 # Messages of one call that wait for a key which somebody has to mend: an hour of speech, 1 MB.

@@ -7,13 +7,13 @@ import itertools
 import pytest
 import trio
 from tests.office import AUDIO, EchoProvider, Producer, office, settings
-from tests.test_dispatcher import complete
+from tests.worker.test_dispatcher import complete
 from trio.testing import MockClock
 
-from trio_asr import shares
 from trio_asr.bus import memory
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.wire.records import Stored, decode_reader
+from trio_asr.worker import shares
 
 
 def floors(store: MemoryStore) -> tuple[str, str]:

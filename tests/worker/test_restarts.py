@@ -7,15 +7,15 @@ import itertools
 import pytest
 import trio
 from tests.office import EchoLink, EchoProvider, office
-from tests.test_catchup import until
-from tests.test_dispatcher import complete
+from tests.worker.test_catchup import until
+from tests.worker.test_dispatcher import complete
 from trio.testing import MockClock
 
-from trio_asr import restarts
 from trio_asr.core.call import Call
-from trio_asr.restarts import _Strikes, needed_after, replayed_from
 from trio_asr.wire.records import Checkpoint, Stored, encode
 from trio_asr.wire.resume_point import Place
+from trio_asr.worker import restarts
+from trio_asr.worker.restarts import _Strikes, needed_after, replayed_from
 
 
 def test_some_before_it_is_read_for_its_repeats() -> None:

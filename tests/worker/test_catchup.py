@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.office import AUDIO, EchoLink, EchoProvider, Office, Producer, RoughBus, office, read, settings
 from tests.stage import whole
-from tests.test_dispatcher import complete, fail_once
+from tests.worker.test_dispatcher import complete, fail_once
 from trio.testing import MockClock
 
 from trio_asr.bus import memory

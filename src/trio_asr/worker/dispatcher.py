@@ -20,18 +20,18 @@ from typing import TypeVar
 import trio
 
 from trio_asr.bus.base import Batch, Bus, RawEntry
-from trio_asr.calls import Calls
-from trio_asr.catchup import CatchUp, Front
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS, ReaderBox, dead_letter
 from trio_asr.interaction.services import Services
 from trio_asr.interaction.slots import Held, Slot
-from trio_asr.positions import Positions
-from trio_asr.restarts import replayed_from
-from trio_asr.restoring import restore
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame
 from trio_asr.wire.ids import EntryId
+from trio_asr.worker.calls import Calls
+from trio_asr.worker.catchup import CatchUp, Front
+from trio_asr.worker.positions import Positions
+from trio_asr.worker.restarts import replayed_from
+from trio_asr.worker.restoring import restore
 
 MAX_ENDS = 10_000  # ends that wait for the audio before them
 STEP_S = 0.02  # of decoding at a stretch; others run in between

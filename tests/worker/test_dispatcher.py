@@ -22,8 +22,6 @@ from tests.office import (
 from tests.stage import whole
 from trio.testing import MockClock
 
-from trio_asr import calls as calls_module
-from trio_asr import restarts
 from trio_asr.bus import memory
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.config import Config, InteractionConfig
@@ -31,6 +29,8 @@ from trio_asr.config.sections import FlushConfig, RedisConfig
 from trio_asr.interaction.interaction import Frames, Interaction
 from trio_asr.simulator.stamps import stamp
 from trio_asr.wire.records import Stored
+from trio_asr.worker import calls as calls_module
+from trio_asr.worker import restarts
 
 GOOD = {"interaction_id": "x", "seq": 1, "sample_rate": 8000, "audio": "AAAA"}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 from tests.office import AUDIO, ENDS, Producer, office, settings
-from tests.test_catchup import burst
-from tests.test_dispatcher import complete
+from tests.worker.test_catchup import burst
+from tests.worker.test_dispatcher import complete
 from trio.testing import MockClock
 
 from trio_asr.bus import memory

@@ -14,13 +14,13 @@ from trio_asr.core.waiting import Waiting
 from trio_asr.interaction.interaction import Frames, Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.interaction.slots import Held, Slot
-from trio_asr.restarts import Anew, Restarts, needed_after
-from trio_asr.shares import Shares
-from trio_asr.stored import StoredCalls
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, read_checkpoint
+from trio_asr.worker.restarts import Anew, Restarts, needed_after
+from trio_asr.worker.shares import Shares
+from trio_asr.worker.stored import StoredCalls
 
 FRAMES = 256  # batches that a call may be behind; its reader never waits, so one or two is what happens
 

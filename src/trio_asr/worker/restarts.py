@@ -11,11 +11,11 @@ from trio_asr.core.outbox import Item, Outbox
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.interaction.services import Services
 from trio_asr.interaction.slots import Slot
-from trio_asr.stored import StoredCalls, topics
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, read_checkpoint
+from trio_asr.worker.stored import StoredCalls, topics
 
 RESTART_BASE_S, RESTART_CAP_S = 1.0, 60.0
 STRIKES = 30  # for some fifteen minutes; what a call fails on for so long it is not given again

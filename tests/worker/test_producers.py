@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import trio
 from tests.office import AUDIO, RATE, Office, Producer, office
-from tests.test_dispatcher import complete
+from tests.worker.test_dispatcher import complete
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryStore

@@ -13,12 +13,12 @@ import time
 import trio
 
 from trio_asr.bus.base import Bus, Page
-from trio_asr.calls import Calls
 from trio_asr.interaction.services import Services
 from trio_asr.interaction.slots import Held, Slot
 from trio_asr.wire import ids
 from trio_asr.wire.frames import decode_frame, peek_id
 from trio_asr.wire.ids import EntryId
+from trio_asr.worker.calls import Calls
 
 LOOK_S = 0.1  # how often somebody who is behind may have got room: that comes with every final, of any call
 # So much of the time that a page took is left to the calls that are not behind, and at least so much.

@@ -7,8 +7,8 @@ import itertools
 import pytest
 import trio
 from tests.office import AUDIO, EchoProvider, Office, Producer, office, settings
-from tests.test_catchup import TenantsProducer, burst, check_tenants
-from tests.test_dispatcher import complete
+from tests.worker.test_catchup import TenantsProducer, burst, check_tenants
+from tests.worker.test_dispatcher import complete
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryStore

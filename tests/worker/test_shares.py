@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 import trio
 from tests.office import RATE, EchoProvider, Producer, office, settings
-from tests.test_catchup import burst
-from tests.test_dispatcher import complete
+from tests.worker.test_catchup import burst
+from tests.worker.test_dispatcher import complete
 from trio.testing import MockClock
 
 from trio_asr.deepgram.provider import ConnectFailed, Link
-from trio_asr.shares import STUCK_S
+from trio_asr.worker.shares import STUCK_S
 
 
 async def test_a_share_is_half_of_the_bound(autojump_clock: MockClock) -> None:

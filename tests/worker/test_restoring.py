@@ -6,13 +6,13 @@ import msgspec
 import pytest
 import trio
 from tests.office import DEAD_LETTERS, Office, Producer, office
-from tests.test_dispatcher import complete
+from tests.worker.test_dispatcher import complete
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryStore
-from trio_asr.restoring import open_box
 from trio_asr.wire.ids import ORIGIN
 from trio_asr.wire.records import Stored
+from trio_asr.worker.restoring import open_box
 
 BROKEN = {
     "cut": Stored(4, b'{"place":{"final'),
