@@ -20,8 +20,8 @@ import wsproto.events
 from fuzz import peers
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 
+from trio_asr.commands.check import report
 from trio_asr.config import ConfigError, DeepgramConfig, Secret, load
-from trio_asr.config_command import report
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.reader_state import dead_letter

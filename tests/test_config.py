@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from trio_asr import config_command
+from trio_asr.commands import check
 from trio_asr.config import (
     QUERY_OPTIONS,
     Config,
@@ -425,7 +425,7 @@ def test_a_token_that_could_be_guessed_or_stands_in_the_file_is_refused(tmp_path
 
 def test_the_token_does_not_show() -> None:
     loaded = load(None, KEY | TOKEN, system_file=NOWHERE)
-    report = "\n".join(config_command.report(loaded))
+    report = "\n".join(check.report(loaded))
     assert TOKEN["TRIO_ASR_HTTP_TOKEN"] not in repr(loaded) + report
     assert re.search(r"^# the token is \*\*\* +# env TRIO_ASR_HTTP_TOKEN$", report, re.MULTILINE)
 
@@ -471,7 +471,7 @@ def test_the_redis_password_does_not_show(tmp_path: Path) -> None:
     loaded = load(None, KEY | {"REDIS_URL": url}, system_file=NOWHERE)
     assert loaded.config.redis.url == url
     assert "sesame" not in repr(loaded)
-    assert "sesame" not in "\n".join(config_command.report(loaded))
+    assert "sesame" not in "\n".join(check.report(loaded))
     assert "sesame" not in "\n".join(refusal(tmp_path, "", KEY | {"REDIS_URL": "http://:sesame@h"}))
     assert "sesame" not in "\n".join(refusal(tmp_path, "[redis]\npassword = 'sesame'"))
 
@@ -571,7 +571,7 @@ def test_every_key_of_the_file_has_a_comment() -> None:
 
 def run_check(*arguments: str, env: dict[str, str] | None = None) -> Result:
     clean = dict.fromkeys([*OVERRIDES, *RETIRED, "DEEPGRAM_API_KEY", "CREDENTIALS_DIRECTORY"])
-    return CliRunner(env=clean | (env or {})).invoke(config_command.check, arguments)
+    return CliRunner(env=clean | (env or {})).invoke(check.check, arguments)
 
 
 def test_check_prints_a_config_file_with_origins(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from fuzz.targets import config_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr import config_command
+from trio_asr.commands import check
 from trio_asr.config import Config, ConfigError, DeepgramConfig, HttpConfig, Loaded, RedisConfig, load
 from trio_asr.config.reading import MAX_DEPTH, MAX_PARTS, Unparsable, parse
 
@@ -156,7 +156,7 @@ def test_what_nobody_has_thought_of_is_a_refusal_too(monkeypatch: pytest.MonkeyP
 def test_any_variable(name: str, value: str) -> None:
     try:
         loaded = load(None, KEY | {name: value}, system_file=NOWHERE)
-        said = "\n".join(config_command.report(loaded))
+        said = "\n".join(check.report(loaded))
     except ConfigError as error:
         said = str(error)
     assert len(said.replace(value, "")) < 20_000
@@ -173,7 +173,7 @@ def everything_shown(tmp_path: Path, text: str, env: dict[str, str]) -> str:
         loaded: Loaded = load(file, env)
     except ConfigError as error:
         return str(error) + repr(error)
-    return "\n".join([*config_command.report(loaded), *loaded.warnings, repr(loaded), repr(loaded.origins)])
+    return "\n".join([*check.report(loaded), *loaded.warnings, repr(loaded), repr(loaded.origins)])
 
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"  # as Deepgram's are

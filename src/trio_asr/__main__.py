@@ -2,7 +2,7 @@
 
 import sys
 
-from trio_asr import early
+from trio_asr.commands import early
 
 
 def main() -> None:

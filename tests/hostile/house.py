@@ -25,6 +25,7 @@ from trio.testing import memory_stream_pair
 
 from trio_asr.bus.base import Bus
 from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.commands.serve import make_bus
 from trio_asr.config import (
     BusConfig,
     Config,
@@ -36,7 +37,6 @@ from trio_asr.config import (
 )
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.websocket import DeepgramProvider
-from trio_asr.serve_command import make_bus
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.stamps import stamp

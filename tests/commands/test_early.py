@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from trio_asr import early
+from trio_asr.commands import early
 
 pytestmark = pytest.mark.integration
 

@@ -15,15 +15,15 @@ import pytest
 import redis
 import trio
 
+from trio_asr.commands.doctor.command import checks_of
+from trio_asr.commands.doctor.findings import Check, Finding, Level, Report, run_checks, threaded
+from trio_asr.commands.doctor.local import read_config
+from trio_asr.commands.doctor.server import Server, _version
+from trio_asr.commands.doctor.state import State
 from trio_asr.config import RedisConfig
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.tools.children import clean_environment
-from trio_asr.tools.doctor.command import checks_of
-from trio_asr.tools.doctor.findings import Check, Finding, Level, Report, run_checks, threaded
-from trio_asr.tools.doctor.local import read_config
-from trio_asr.tools.doctor.server import Server, _version
-from trio_asr.tools.doctor.state import State
 from trio_asr.tools.embedded import EmbeddedValkey, free_port
 from trio_asr.tools.rig.processes import rig, toml
 

@@ -10,10 +10,10 @@ from typing import Any, NoReturn, cast
 import pytest
 import trio
 
-from trio_asr import serve_command
+from trio_asr.commands import serve
+from trio_asr.commands.serve import Reload
 from trio_asr.config import Config, ConfigError, Loaded
 from trio_asr.daemon import Daemon
-from trio_asr.serve_command import Reload
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 
@@ -57,7 +57,7 @@ def returns(config: Config) -> Callable[..., Loaded]:
 
 async def test_a_configuration_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config()
-    monkeypatch.setattr(serve_command, "load", returns(config))
+    monkeypatch.setattr(serve, "load", returns(config))
     assert await after_one(Told(), Metrics()) is config
 
 
@@ -65,7 +65,7 @@ async def test_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: object) -> NoReturn:
         raise ConfigError(["it is odd"])
 
-    monkeypatch.setattr(serve_command, "load", load)
+    monkeypatch.setattr(serve, "load", load)
     assert await after_one(Told(), Metrics()) == ["it is odd"]
 
 
@@ -74,7 +74,7 @@ async def test_a_bug_costs_this_reload_only(monkeypatch: pytest.MonkeyPatch, whe
     def fail(*_: object) -> NoReturn:
         raise RuntimeError("sesame")
 
-    monkeypatch.setattr(serve_command, "load", fail if where == "load" else returns(Config()))
+    monkeypatch.setattr(serve, "load", fail if where == "load" else returns(Config()))
     metrics = Metrics()
     assert await after_one(Told(fail), metrics) == ["an internal error: RuntimeError"]
     assert 'asr_internal_errors_total{place="reload"} 1.0' in metrics.exposition().decode()
@@ -90,8 +90,8 @@ async def test_a_disk_that_does_not_answer_is_told_and_does_not_hold_the_next_up
         answer.wait(60)
         return Loaded(Config(), {}, (), None)
 
-    monkeypatch.setattr(serve_command, "load", load)
-    monkeypatch.setattr(serve_command, "READ_S", 0.05)
+    monkeypatch.setattr(serve, "load", load)
+    monkeypatch.setattr(serve, "READ_S", 0.05)
     told = Told()
     reload = Reload(cast("Daemon", told), Path("/slow"), InternalErrors(Metrics()))
     async with trio.open_nursery() as nursery:

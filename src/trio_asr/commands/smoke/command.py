@@ -14,12 +14,12 @@ from trio_asr.client.audio import DEFAULT_RATE, SAMPLE_BYTES, AudioError, load
 from trio_asr.client.consumer import PLACEHOLDER
 from trio_asr.client.producer import Call, Source
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure
+from trio_asr.commands.doctor.command import print_finding
+from trio_asr.commands.doctor.findings import Finding, Report
+from trio_asr.commands.smoke.run import Smoke, Target, cleanup
 from trio_asr.config import RedisConfig
 from trio_asr.config.redis_url import secrets as redis_url_secrets
 from trio_asr.samples import shipped_samples
-from trio_asr.tools.doctor.command import print_finding
-from trio_asr.tools.doctor.findings import Finding, Report
-from trio_asr.tools.smoke.run import Smoke, Target, cleanup
 
 BESIDE_S = 60.0  # what all steps beside the playing may take together
 _STREAMS = RedisConfig()

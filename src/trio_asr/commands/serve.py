@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 import trio
 
-from trio_asr import early
 from trio_asr.bus.base import Bus
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.bus.redis import RedisBus
+from trio_asr.commands import early
+from trio_asr.commands.check import Refused, config_option
 from trio_asr.config import Config, ConfigError, load
-from trio_asr.config_command import Refused, config_option
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import Provider

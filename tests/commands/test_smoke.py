@@ -15,10 +15,10 @@ import redis
 import trio
 
 from trio_asr.client.consumer import Event, Message
+from trio_asr.commands.smoke import judge
 from trio_asr.tools.children import clean_environment
 from trio_asr.tools.embedded import free_port
 from trio_asr.tools.rig.processes import Rig, Worker, rig
-from trio_asr.tools.smoke import judge
 
 SCRIPT = Path(__file__).parents[3] / "scripts/smoke.sh"
 

@@ -19,8 +19,8 @@ import trio
 from trio_asr.client.consumer import PLACEHOLDER, Event, Message
 from trio_asr.client.producer import Call, Source, play
 from trio_asr.client.redis import RedisFailure, connect, redis_failure
-from trio_asr.tools.doctor.findings import Report
-from trio_asr.tools.smoke import judge
+from trio_asr.commands.doctor.findings import Report
+from trio_asr.commands.smoke import judge
 
 HTTP_S = 5.0
 POLL_S = 0.25

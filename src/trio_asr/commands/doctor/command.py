@@ -11,13 +11,13 @@ import click
 import msgspec
 import trio
 
+from trio_asr.commands.check import config_option
+from trio_asr.commands.doctor.deepgram import Deepgram
+from trio_asr.commands.doctor.findings import Check, Finding, Level, run_checks, threaded
+from trio_asr.commands.doctor.local import Local, read_config
+from trio_asr.commands.doctor.server import Server
+from trio_asr.commands.doctor.state import State
 from trio_asr.config import Loaded
-from trio_asr.config_command import config_option
-from trio_asr.tools.doctor.deepgram import Deepgram
-from trio_asr.tools.doctor.findings import Check, Finding, Level, run_checks, threaded
-from trio_asr.tools.doctor.local import Local, read_config
-from trio_asr.tools.doctor.server import Server
-from trio_asr.tools.doctor.state import State
 
 REDIS_S = 12.0  # a connect and a command may each wait for 5 s
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}

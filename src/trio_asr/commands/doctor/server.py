@@ -10,8 +10,8 @@ import redis
 import redis.exceptions
 
 from trio_asr.client.redis import RedisFailure, connect
+from trio_asr.commands.doctor.findings import Report
 from trio_asr.config import RedisConfig, mask_url
-from trio_asr.tools.doctor.findings import Report
 
 OLDEST = (6, 2)
 FULL, NEARLY_FULL = 0.95, 0.8  # of maxmemory

@@ -8,9 +8,9 @@ import redis
 
 from trio_asr.bus.base import BusForbids
 from trio_asr.bus.groups import consumers_of
+from trio_asr.commands.doctor.findings import Report
+from trio_asr.commands.doctor.server import Server
 from trio_asr.config import RedisConfig
-from trio_asr.tools.doctor.findings import Report
-from trio_asr.tools.doctor.server import Server
 from trio_asr.wire import ids
 from trio_asr.wire.records import ReaderState, decode_reader
 from trio_asr.worker.foreign_readers import ACTIVE_MS, advice

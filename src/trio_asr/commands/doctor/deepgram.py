@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import trio
 
+from trio_asr.commands.doctor.findings import Report
 from trio_asr.config import Config, DeepgramConfig
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.deepgram.tls import context
 from trio_asr.deepgram.websocket import DeepgramProvider
-from trio_asr.tools.doctor.findings import Report
 from trio_asr.wire import messages
 
 STEP_S = 5.0
