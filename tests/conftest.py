@@ -15,7 +15,7 @@ import pytest
 import redis
 from _pytest._code.code import ExceptionRepr, ReprEntry, ReprEntryNative, ReprTraceback
 
-from trio_asr.tools.embedded import EmbeddedValkey
+from trio_asr.lab.rig.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

@@ -21,9 +21,9 @@ from trio_asr.config import Config, FlushConfig, HttpConfig
 from trio_asr.config.sections import RedisConfig, ShutdownConfig
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.mock import MockProvider
+from trio_asr.lab.rig.valkey import EmbeddedValkey
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
-from trio_asr.tools.embedded import EmbeddedValkey
 from trio_asr.web.app import not_ready
 from trio_asr.wire.records import Commit, Stored, decode_checkpoint
 

@@ -19,8 +19,8 @@ from trio_asr.commands.doctor.findings import Finding, Level, Report
 from trio_asr.commands.doctor.server import Server
 from trio_asr.config import Config, RedisConfig
 from trio_asr.config.tree import keys
+from trio_asr.lab.rig.valkey import EmbeddedValkey
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.tools.embedded import EmbeddedValkey
 from trio_asr.wire.records import Commit, Outcome, Write
 
 ROOT = Path(__file__).parents[1]

@@ -25,14 +25,14 @@ COMMANDS = {
         "trio_asr.commands.serve", "serve", "Run the daemon: audio from Redis, transcripts back."
     ),
     "check": _Place("trio_asr.commands.check", "check", "Validate the configuration and show it."),
-    "demo": _Place("trio_asr.tools.demo_command", "demo", "Watch the whole job on recorded calls, offline."),
+    "demo": _Place("trio_asr.lab.demo.command", "demo", "Watch the whole job on recorded calls, offline."),
     "simulate": _Place("trio_asr.simulator.command", "simulate", "Run a stand-in for Deepgram's live API."),
     "feed": _Place("trio_asr.commands.feed", "feed", "Play a recording onto Redis in real time."),
-    "load": _Place("trio_asr.tools.load_command", "load", "Measure what calls cost on this machine."),
+    "load": _Place("trio_asr.lab.load.command", "load", "Measure what calls cost on this machine."),
     "watch": _Place("trio_asr.commands.watch", "watch", "Follow transcripts live."),
     "doctor": _Place("trio_asr.commands.doctor.command", "doctor", "Check a deployment and say what to do."),
     "smoke": _Place("trio_asr.commands.smoke.command", "smoke", "Try a running deployment with one call."),
-    "chaos": _Place("trio_asr.tools.chaos.command", "chaos", "Rehearse faults and account for every sample."),
+    "chaos": _Place("trio_asr.lab.chaos.command", "chaos", "Rehearse faults and account for every sample."),
 }
 
 

@@ -9,7 +9,7 @@ import redis
 from tests.bus.proxy import proxy
 
 from trio_asr.bus.connection import Line, ReplyTooLargeError
-from trio_asr.tools.embedded import EmbeddedValkey
+from trio_asr.lab.rig.valkey import EmbeddedValkey
 
 OPTIONS = {"socket_timeout": 0.25, "protocol": 2}
 ID = ("CLIENT", "ID")

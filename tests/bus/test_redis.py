@@ -22,7 +22,7 @@ from trio_asr.bus import streams
 from trio_asr.bus.answers import judged
 from trio_asr.bus.base import Answer, Bus, BusUnavailable, KeyMisused, Tenure
 from trio_asr.bus.redis import RedisBus
-from trio_asr.tools.embedded import EmbeddedValkey
+from trio_asr.lab.rig.valkey import EmbeddedValkey
 from trio_asr.wire.ids import ORIGIN
 from trio_asr.wire.records import Commit, Outcome, Stored, Write
 

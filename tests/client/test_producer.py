@@ -18,7 +18,7 @@ from trio_asr.client.redis import RedisFailure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trio_asr.tools.embedded import EmbeddedValkey
+    from trio_asr.lab.rig.valkey import EmbeddedValkey
 
 PCM = bytes(range(256)) * 5  # 640 samples: four frames of 20 ms
 

@@ -22,10 +22,10 @@ from trio_asr.commands.doctor.server import Server, _version
 from trio_asr.commands.doctor.state import State
 from trio_asr.config import RedisConfig
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
+from trio_asr.lab.rig.children import clean_environment
+from trio_asr.lab.rig.processes import rig, toml
+from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
 from trio_asr.simulator.server import SimulatorSettings, handle
-from trio_asr.tools.children import clean_environment
-from trio_asr.tools.embedded import EmbeddedValkey, free_port
-from trio_asr.tools.rig.processes import rig, toml
 
 KEY = "a-key-that-nobody-may-see"
 MOCK = {"asr": {"provider": "mock"}}

@@ -16,9 +16,9 @@ import trio
 
 from trio_asr.client.consumer import Event, Message
 from trio_asr.commands.smoke import judge
-from trio_asr.tools.children import clean_environment
-from trio_asr.tools.embedded import free_port
-from trio_asr.tools.rig.processes import Rig, Worker, rig
+from trio_asr.lab.rig.children import clean_environment
+from trio_asr.lab.rig.processes import Rig, Worker, rig
+from trio_asr.lab.rig.valkey import free_port
 
 SCRIPT = Path(__file__).parents[3] / "scripts/smoke.sh"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from trio_asr.tools.rig.account import Account
-from trio_asr.tools.rig.evidence import Document
+from trio_asr.lab.rig.account import Account
+from trio_asr.lab.rig.evidence import Document
 
 MAX_SHIFT_MS = 30
 

@@ -9,9 +9,9 @@ import pytest
 import trio
 from tests.e2e.helpers import keeps_promises, web_app_lines
 
-from trio_asr.tools.rig.feeder import FedCall, Feeder, Mode, calls
-from trio_asr.tools.rig.processes import rig
-from trio_asr.tools.rig.run import Run
+from trio_asr.lab.rig.feeder import FedCall, Feeder, Mode, calls
+from trio_asr.lab.rig.processes import rig
+from trio_asr.lab.rig.run import Run
 
 pytestmark = pytest.mark.integration
 

@@ -12,10 +12,10 @@ import pytest
 import trio
 
 from trio_asr.config.environment import OLD_VARIABLES
-from trio_asr.tools.children import clean_environment
-from trio_asr.tools.embedded import free_port
-from trio_asr.tools.rig.feeder import Feeder, calls
-from trio_asr.tools.rig.processes import rig
+from trio_asr.lab.rig.children import clean_environment
+from trio_asr.lab.rig.feeder import Feeder, calls
+from trio_asr.lab.rig.processes import rig
+from trio_asr.lab.rig.valkey import free_port
 
 pytestmark = pytest.mark.integration
 

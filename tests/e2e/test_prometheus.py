@@ -15,13 +15,13 @@ import pytest
 import trio
 import yaml
 
-from trio_asr.tools.children import get
-from trio_asr.tools.embedded import free_port
-from trio_asr.tools.load.measure import Page
-from trio_asr.tools.load.plan import Plan
-from trio_asr.tools.load.run import Load, Where
-from trio_asr.tools.rig.processes import Worker
-from trio_asr.tools.rig.programs import Program
+from trio_asr.lab.load.measure import Page
+from trio_asr.lab.load.plan import Plan
+from trio_asr.lab.load.run import Load, Where
+from trio_asr.lab.rig.children import get
+from trio_asr.lab.rig.processes import Worker
+from trio_asr.lab.rig.programs import Program
+from trio_asr.lab.rig.valkey import free_port
 
 PROMETHEUS = shutil.which("prometheus")
 RULES = Path(__file__).parents[2] / "ops" / "prometheus" / "rules.yml"

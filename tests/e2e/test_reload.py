@@ -11,9 +11,9 @@ import pytest
 import trio
 from tests.e2e.helpers import keeps_promises
 
-from trio_asr.tools.rig.feeder import Feeder, calls
-from trio_asr.tools.rig.processes import Rig, Settings, rig, toml
-from trio_asr.tools.rig.run import Run
+from trio_asr.lab.rig.feeder import Feeder, calls
+from trio_asr.lab.rig.processes import Rig, Settings, rig, toml
+from trio_asr.lab.rig.run import Run
 
 pytestmark = pytest.mark.integration
 

@@ -15,12 +15,12 @@ from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.mock import MockProvider
+from trio_asr.lab.rig.children import get
+from trio_asr.lab.rig.evidence import Document, documents
+from trio_asr.lab.rig.processes import rig
+from trio_asr.lab.rig.valkey import free_port
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
-from trio_asr.tools.children import get
-from trio_asr.tools.embedded import free_port
-from trio_asr.tools.rig.evidence import Document, documents
-from trio_asr.tools.rig.processes import rig
 
 pytestmark = pytest.mark.integration
 

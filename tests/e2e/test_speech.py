@@ -12,10 +12,10 @@ from tests.e2e.helpers import web_app_lines
 from trio_asr.client.audio import load
 from trio_asr.client.producer import Call, Source, play
 from trio_asr.client.redis import connect
+from trio_asr.lab.demo.wer import error_rate
+from trio_asr.lab.rig.evidence import documents, events
+from trio_asr.lab.rig.processes import rig
 from trio_asr.samples import shipped_samples
-from trio_asr.tools.rig.evidence import documents, events
-from trio_asr.tools.rig.processes import rig
-from trio_asr.tools.wer import error_rate
 
 pytestmark = pytest.mark.integration
 

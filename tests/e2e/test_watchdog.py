@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from trio_asr.tools.embedded import free_port
-from trio_asr.tools.rig.processes import Rig, Settings, Worker, rig
+from trio_asr.lab.rig.processes import Rig, Settings, Worker, rig
+from trio_asr.lab.rig.valkey import free_port
 
 pytestmark = pytest.mark.integration
 

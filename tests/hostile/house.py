@@ -37,12 +37,12 @@ from trio_asr.config import (
 )
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.websocket import DeepgramProvider
+from trio_asr.lab.rig.spans import Span, repeated, size, union
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.stamps import stamp
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
-from trio_asr.tools.rig.spans import Span, repeated, size, union
 
 RATE = 8000
 PEER_RATE = 16_000

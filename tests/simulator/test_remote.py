@@ -12,6 +12,7 @@ import trio
 from tests.simulator.helpers import INTERIMS, RAW, VOICE, brief, connected, refused, session, told
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from trio_asr.lab.rig.children import get
 from trio_asr.simulator.board import Board, Rule
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.faults import Faults
@@ -19,7 +20,6 @@ from trio_asr.simulator.faulty import FaultyPeer
 from trio_asr.simulator.ledger import Ledger
 from trio_asr.simulator.remote import Remote
 from trio_asr.simulator.server import SimulatorSettings
-from trio_asr.tools.children import get
 
 
 def ask(remote: Remote, method: str, path: str, document: Any = None, now: float = 0.0) -> tuple[int, Any]:

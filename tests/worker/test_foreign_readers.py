@@ -22,9 +22,9 @@ from trio_asr.config import Config, HttpConfig
 from trio_asr.config.sections import RedisConfig
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.mock import MockProvider
+from trio_asr.lab.rig.processes import rig
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
-from trio_asr.tools.rig.processes import rig
 from trio_asr.web.app import not_ready
 from trio_asr.worker.foreign_readers import ACTIVE_MS, ForeignConsumerError, advice, latest
 

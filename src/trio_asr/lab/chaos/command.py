@@ -1,0 +1,132 @@
+"""``trio-asr chaos``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+from rich.console import Console
+
+from trio_asr.lab.chaos import report
+from trio_asr.lab.chaos.mix import mixed
+from trio_asr.lab.chaos.rows import ROWS
+from trio_asr.lab.chaos.running import Outcome, Terms, play
+from trio_asr.lab.chaos.stage import Row
+
+#: Of an operator's own settings these are the rig's: they say where things are.
+NOT_TAKEN = {
+    "redis": ("url", "audio_stream", "call_end_stream", "transcript_stream", "events_stream"),
+    "deepgram": ("url", "api_key_file"),
+    "http": ("host", "port"),
+    "asr": ("provider",),
+    "bus": ("adapter",),
+}
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[ROW]...")
+@click.option("--list", "list_rows", is_flag=True, help="Name the rows and do nothing.")
+@click.option("--quick", is_flag=True, help="Only the rows of the quick subset: about 90 seconds.")
+@click.option("--jobs", type=click.IntRange(1, 16), default=3, show_default=True, help="Rows at once.")
+@click.option(
+    "--calls",
+    type=click.IntRange(0, 2000),
+    default=0,
+    help="At least so many calls in every row, to rehearse at speed.  [default: each row's own, mostly 6]",
+)
+@click.option("--wss", is_flag=True, help="Connect within TLS, as in production.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Rehearse with your own settings; where Redis and Deepgram are is the rehearsal's.",
+)
+@click.option("--random", "seed", type=int, help="Mix faults at random, from this seed, instead of the rows.")
+@click.option(
+    "--minutes", type=click.FloatRange(0.5, 24 * 60), default=5.0, show_default=True, help="How long."
+)
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON on standard output.")
+@click.option("--markdown", is_flag=True, help="The table as Markdown on standard output.")
+@click.option(
+    "--logs",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the logs of all processes here. Without it only those of broken rows are kept.",
+)
+def chaos(
+    names: tuple[str, ...],
+    *,
+    list_rows: bool,
+    quick: bool,
+    jobs: int,
+    calls: int,
+    wss: bool,
+    config: Path | None,
+    seed: int | None,
+    minutes: float,
+    as_json: bool,
+    markdown: bool,
+    logs: Path | None,
+) -> None:
+    """Rehearse faults with real processes, and account for every sample.
+
+    Each row starts a Valkey, the simulator and the daemon of its own, plays calls whose audio says of each
+    sample where it belongs, does something bad meanwhile, and counts what came out. Exit code 1 when a
+    promise breaks: samples lost, doubled or shifted, a call with two sockets, a daemon that ended.
+    """
+    if list_rows:
+        for row in ROWS:
+            click.echo(f"{row.name:16} {row.title}{'  (quick)' if row.quick else ''}")
+        return
+    rows = [mixed(seed, minutes)] if seed is not None else choose(names, quick=quick)
+    terms = Terms(own_settings(config) if config else {}, calls, wss)
+    console = Console(stderr=True)
+    work = logs or Path(tempfile.mkdtemp(prefix="trio-asr-chaos-"))
+    console.print(f"{len(rows)} rows, {jobs} at once; logs in {work}")
+
+    def told(outcome: Outcome) -> None:
+        console.print(report.line(outcome), markup=False, style="" if outcome.ok else "red")
+        if outcome.ok and logs is None:
+            shutil.rmtree(work / outcome.row.name, ignore_errors=True)
+
+    outcomes = trio.run(partial(play, rows, work, jobs=jobs, terms=terms, told=told))
+    if as_json:
+        click.echo(json.dumps(report.document(outcomes), indent=1))
+    elif markdown:
+        click.echo(report.markdown(outcomes))
+    else:
+        report.show(Console(width=None if sys.stdout.isatty() else 120), outcomes)
+    if all(outcome.ok for outcome in outcomes):
+        if logs is None:
+            shutil.rmtree(work, ignore_errors=True)
+        return
+    raise click.ClickException(f"a promise is broken; logs in {work}")
+
+
+def choose(names: Sequence[str], *, quick: bool) -> list[Row]:
+    """The rows named, else the quick ones, else all."""
+    known = {row.name: row for row in ROWS}
+    if unknown := [name for name in names if name not in known]:
+        raise click.UsageError(f"There is no row {unknown[0]!r}; --list names them.")
+    chosen = [known[name] for name in dict.fromkeys(names)] or list(ROWS)
+    return [row for row in chosen if row.quick or not quick]
+
+
+def own_settings(config: Path) -> dict[str, dict[str, Any]]:
+    """An operator's settings, without those that are the rehearsal's."""
+    try:
+        document = tomllib.loads(config.read_text())
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{config}: {error}") from error
+    return {
+        section: {name: value for name, value in keys.items() if name not in NOT_TAKEN.get(section, ())}
+        for section, keys in document.items()
+        if isinstance(keys, dict)
+    }

@@ -1,0 +1,144 @@
+"""Deepgram at fault: drops, refusals, silence, nonsense."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from trio_asr.lab.chaos.stage import SECONDS, Finding, Row, Stage, of_seconds
+from trio_asr.lab.rig.feeder import FedCall, calls
+
+START_S, OUTAGE_S = 5.0, 15.0
+STALL_S = 8.0
+POISONED_RATE = 16_000
+
+
+async def _drop(stage: Stage, *, every: float = 0.0, until: float = START_S) -> None:
+    """Reset all sockets at `START_S`, and then as often until then."""
+    at = START_S
+    while True:
+        await stage.at(at)
+        await stage.simulator.strike(abort_after_s=0)
+        at += every
+        if not every or at > until:
+            break
+    stage.over()
+
+
+async def _close(stage: Stage, code: int) -> None:
+    await stage.at(START_S)
+    await stage.simulator.strike(close_after_s=0, close_code=code)
+    stage.over()
+
+
+async def _refuse(stage: Stage, status: int) -> None:
+    """Refuse handshakes for a while, and drop what is open."""
+    await stage.at(START_S)
+    await stage.simulator.faults(refuse_status=status)
+    await stage.simulator.strike(abort_after_s=0)
+    await stage.at(START_S + OUTAGE_S)
+    await stage.simulator.heal()
+    stage.over()
+
+
+async def _poison(stage: Stage) -> None:
+    """The query of one call is refused for good."""
+    await stage.simulator.faults(match={"sample_rate": str(POISONED_RATE)}, refuse_status=400)
+    await stage.at(SECONDS)
+
+
+def _poisoned_calls() -> list[FedCall]:
+    poisoned = FedCall("poisoned", 99, SECONDS, begin_s=0.5, rate=POISONED_RATE)
+    return [*calls(5, SECONDS), poisoned]
+
+
+def _poisoned(finding: Finding) -> list[str]:
+    """The poisoned call's audio ends in a gap, and nowhere else; the others notice nothing."""
+    broken = []
+    for one in finding.account.calls.values():
+        if one.id == "poisoned" and (one.covered or not one.gaps):
+            broken.append(f"the poisoned call has {one.covered} samples in finals, gaps {one.gaps}")
+        if one.id != "poisoned" and one.gaps:
+            broken.append(f"{one.id} has gaps: {one.gaps}")
+    return broken
+
+
+async def _slow_handshakes(stage: Stage) -> None:
+    await stage.simulator.faults(handshake_delay_s=6)
+    await stage.at(6)
+    stage.over()
+
+
+async def _mute(stage: Stage) -> None:
+    await stage.at(START_S)
+    await stage.simulator.strike(mute_after_s=0)
+    stage.over()
+
+
+async def _deaf(stage: Stage) -> None:
+    await stage.at(START_S)
+    await stage.simulator.strike(stop_reading_after_s=0)
+    stage.over()
+
+
+async def _odd_finals(stage: Stage) -> None:
+    await stage.simulator.faults(
+        shrink_final_every=3,
+        duplicate_final_every=2,
+        overlap_final_every=5,
+        zero_final_every=2,
+        unknown_every=3,
+        garbage_every=4,
+        utterance_end_delay_s=1,
+        final_delay_s=0.7,
+    )
+    await stage.at(SECONDS)
+
+
+async def _missing_finals(stage: Stage) -> None:
+    await stage.simulator.faults(drop_final_every=4)
+    await stage.at(SECONDS)
+
+
+ROWS = (
+    Row("drop-once", "all sockets dropped once", _drop, connections=2, quick=True),
+    Row(
+        "drop-5s",
+        "all sockets dropped every 5 s",
+        partial(_drop, every=5.0, until=16),
+        of_seconds(18.0),
+        connections=4,
+    ),
+    Row(
+        "drop-fast",
+        "sockets dropped faster than finals come, for 10 s",
+        partial(_drop, every=0.7, until=15),
+        of_seconds(18.0),
+        simulate=("--segment-ms", "2000"),
+        connections=17,
+    ),
+    Row("close-1011", "all sockets closed with 1011", partial(_close, code=1011), connections=2),
+    Row("close-1000", "all sockets closed with 1000, unasked", partial(_close, code=1000), connections=2),
+    Row("refuse-503", "handshakes refused with 503 for 15 s", partial(_refuse, status=503), connections=2),
+    Row("refuse-429", "handshakes refused with 429 for 15 s", partial(_refuse, status=429), connections=2),
+    Row("refuse-401", "handshakes refused with 401 for 15 s", partial(_refuse, status=401), connections=2),
+    Row(
+        "poisoned-call",
+        "one call always gets 400, beside healthy ones",
+        _poison,
+        _poisoned_calls,
+        settings={"interaction": {"max_unfinalized_s": 5}, "deepgram": {"max_open_segment_s": 4}},
+        gaps=frozenset({"retention", "refused"}),
+        check=_poisoned,
+    ),
+    Row("handshake-6s", "handshakes take 6 s", _slow_handshakes),
+    Row("mute", "sockets mute for good", _mute, connections=2, within=STALL_S + 45),
+    Row("deaf", "sockets no longer read, for good", _deaf, connections=2, overlaps=True, quick=True),
+    Row("odd-finals", "finals repeated, overlapping, cut, late; garbage", _odd_finals, quick=True),
+    Row(
+        "missing-finals",
+        "every fourth final never comes",
+        _missing_finals,
+        gaps=frozenset({"skipped"}),
+        connections=2,  # the last final may be one of them: its audio is sent again
+    ),
+)

@@ -1,0 +1,231 @@
+"""What others write or do that must cost nobody else: each beside calls that are as they should be."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import time
+from collections.abc import Iterator
+
+import msgspec
+import trio
+
+from trio_asr.client.producer import Call
+from trio_asr.lab.chaos.redis_rows import GONE, goes_on
+from trio_asr.lab.chaos.stage import SECONDS, Finding, Row, Stage, default_calls
+from trio_asr.lab.rig.feeder import FedCall, Mode, calls
+from trio_asr.simulator.stamps import stamp
+
+STATE = "trio_asr:{asr-worker}:call:"
+START_S = 5.0
+LATE_S = 3.0  # after one final of a call that speaks the next one is due; its segments are 1 s
+FIRST_S = 5.0  # for the first final of a new call
+AT_ONCE_S = 150.0
+LARGE, LARGE_BYTES = 60, 1_800_000
+MOST_RSS = 400e6
+IDS = 1600
+FUTURE_MS = 3_600_000
+
+
+# -- what all of them ask ----------------------------------------------------------------------------------
+
+
+def finals_late(finding: Finding, *names: str) -> list[str]:
+    """Calls whose finals came further apart than they may; all but the bad ones, which are named."""
+    broken = []
+    for name, said in finding.evidence.transcripts.items():
+        times = [one["timestamp_ms"] / 1000 for one in said if one["type"] == "final"]
+        longest = max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
+        if name in finding.account.calls and name not in names and longest > LATE_S:
+            broken.append(f"{name} waited {longest:.1f} s for a final")
+    return broken
+
+
+def first_late(finding: Finding, call: FedCall) -> list[str]:
+    """Whether a call's first final came too late, counted from its begin."""
+    said = [one for one in finding.evidence.transcripts.get(call.id, ()) if one["type"] == "final"]
+    began_ms = finding.stage.began_ms + call.begin_s * 1000
+    took = (said[0]["timestamp_ms"] - began_ms) / 1000 if said else float("inf")
+    return [f"{call.id} had its first final after {took:.1f} s"] if took > FIRST_S else []
+
+
+def alive(finding: Finding) -> list[str]:
+    return [f"{worker.name} has ended" for worker in finding.stage.rig.workers if not worker.running]
+
+
+# -- state that cannot be read -----------------------------------------------------------------------------
+
+
+async def _break_checkpoint(stage: Stage) -> None:
+    """Cut a call's stored state short while no worker runs."""
+    await stage.at(START_S)
+    await stage.worker.kill()
+    await stage.command("HSET", STATE + "call-001", "state", '{"place":{"finalized":16000,"en')
+    stage.over()
+    await stage.worker.start()
+
+
+def _afresh(finding: Finding) -> list[str]:
+    """The broken call begins afresh: what it said may come again, at times from there; nothing is lost."""
+    broken = alive(finding)
+    call = finding.account.calls["call-001"]
+    call.doubled, call.shift_ms = 0, 0.0
+    call.faults = [fault for fault in call.faults if "begins at" not in fault]
+    told = [event["event"] for event in finding.evidence.events.get("call-001", ())]
+    if "checkpoint_broken" not in told:
+        broken.append("nobody was told of the broken checkpoint")
+    return broken
+
+
+# -- producers ---------------------------------------------------------------------------------------------
+
+
+async def _fed_at_once(stage: Stage) -> None:
+    await stage.at(START_S)
+
+
+def _at_once() -> list[FedCall]:
+    return [*calls(5, 60.0), FedCall("at-once", 99, AT_ONCE_S, Mode.AT_ONCE, begin_s=START_S)]
+
+
+def _behind_alone(finding: Finding) -> list[str]:
+    return alive(finding) + finals_late(finding, "at-once")
+
+
+async def _large(stage: Stage) -> None:
+    """Add entries that only a patient decoder reads, each near the largest that there may be."""
+    await stage.at(START_S)
+    many = ",".join(['{"a":1}'] * (LARGE_BYTES // 8))
+    audio = base64.b64encode(bytes(320)).decode()
+    odd = f'{{"interaction_id":"odd","seq":" 5","audio":"{audio}","x":[{many}]}}'
+    await stage.commands([("XADD", "audio_stream", "*", "data", odd)] * LARGE)
+    stage.over()
+    await trio.sleep(5)
+    said = {name: float(value) for name, _, value in map(_parts, (await stage.worker.metrics()).splitlines())}
+    rss, turns = said["process_resident_memory_bytes"], "asr_loop_delay_seconds"
+    if rss > MOST_RSS:
+        stage.broken.append(f"{rss / 1e6:.0f} MB are in use")
+    if said[f"{turns}_count"] > said[f'{turns}_bucket{{le="0.25"}}']:
+        stage.broken.append("the loop stood still for more than 0.25 s")
+
+
+def _parts(line: str) -> tuple[str, str, str]:
+    return ("", "", "0") if line.startswith("#") else line.rpartition(" ")
+
+
+def _undisturbed(finding: Finding) -> list[str]:
+    return alive(finding) + finals_late(finding)
+
+
+GENUINE = FedCall("genuine", 77, 12.0, begin_s=12.0)
+
+
+async def _new_ids(stage: Stage) -> None:
+    """Add a frame of a new call a hundred times a second."""
+    await stage.at(1)
+    frames = list(_frames())
+    for first in range(0, IDS, 20):
+        await stage.commands(frames[first : first + 20])
+        await trio.sleep(0.2)
+    stage.over()
+
+
+def _frames() -> Iterator[tuple[str, ...]]:
+    epoch_ms = int(time.time() * 1000)
+    for number in range(IDS):
+        frame = Call(f"one-frame-{number}", stamp(5000 + number, 0, 160)).frame(0, 20, epoch_ms)
+        yield "XADD", "audio_stream", "*", "data", frame.decode()
+
+
+def _genuine_calls() -> list[FedCall]:
+    return [*default_calls(), GENUINE]
+
+
+def _heard(finding: Finding) -> list[str]:
+    return alive(finding) + first_late(finding, GENUINE)
+
+
+def _again() -> list[FedCall]:
+    return [*calls(3, SECONDS), FedCall("again", 50, 5.0), FedCall("again", 51, 5.0, begin_s=12.0)]
+
+
+async def _used_again(stage: Stage) -> None:
+    await stage.at(17)
+
+
+def _two_calls(finding: Finding) -> list[str]:
+    """Each tenant has its own, from its first sample at 0; `seq` of the stream goes on."""
+    call = finding.account.calls["again"]
+    call.faults = [fault for fault in call.faults if "begins at" not in fault]
+    broken = alive(finding)
+    for one in finding.evidence.transcripts.get("again", ()):
+        number = one["text"].partition(":")[0].removeprefix("c")
+        if one["tenant_id"] != f"tenant-{number}":
+            broken.append(f"seq {one['seq']} of tenant-{number} is under {one['tenant_id']}")
+    return broken[:3]
+
+
+# -- Redis emptied -----------------------------------------------------------------------------------------
+
+
+async def _empty(stage: Stage) -> None:
+    await stage.at(START_S)
+    await stage.command("FLUSHALL")
+    stage.over()
+
+
+async def _ahead(stage: Stage) -> None:
+    """Let both streams' ids be of an hour from now, so that an emptied server's are of an earlier clock."""
+    ahead = f"{int(time.time() * 1000) + FUTURE_MS}-0"
+    for stream in ("audio_stream", "call_end"):
+        await stage.command("XADD", stream, ahead, "data", msgspec.json.encode({}))
+
+
+ROWS = (
+    Row(
+        "broken-checkpoint",
+        "a checkpoint that cannot be read, at a restart",
+        _break_checkpoint,
+        connections=3,
+        check=_afresh,
+    ),
+    Row(
+        "fed-at-once",
+        "150 s of one call at once, beside live ones",
+        _fed_at_once,
+        _at_once,
+        within=180,
+        check=_behind_alone,
+    ),
+    Row("large-odd", "60 odd entries of 1.8 MB", _large, check=_undisturbed),
+    Row(
+        "new-ids",
+        "a producer with a new id for every frame, beside genuine calls",
+        _new_ids,
+        _genuine_calls,
+        settings={"interaction": {"max_calls": 60}},
+        within=90,
+        check=_heard,
+    ),
+    Row(
+        "id-again", "an id used again by another tenant", _used_again, _again, connections=2, check=_two_calls
+    ),
+    Row(
+        "empty-standby",
+        "Redis emptied, with a standby",
+        _empty,
+        workers=2,
+        trust_feeder=True,
+        gaps=frozenset({GONE}),
+        check=goes_on,
+    ),
+    Row(
+        "empty-earlier",
+        "Redis emptied, and its clock an hour earlier",
+        _empty,
+        before=_ahead,
+        trust_feeder=True,
+        gaps=frozenset({GONE}),
+        check=goes_on,
+    ),
+)

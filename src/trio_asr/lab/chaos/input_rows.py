@@ -1,0 +1,90 @@
+"""Producers at fault."""
+
+from __future__ import annotations
+
+import trio
+
+from trio_asr.lab.chaos.stage import Finding, Row, Stage, all_of
+from trio_asr.lab.rig.feeder import RATE, Mode
+
+CUT_AT_S, CUT_S = 5.0, 3.0
+CUT = "cut by producers"
+MAXLEN = 300  # a second of six calls: more than a feeder that is held up adds at once
+
+
+async def _watch(stage: Stage) -> None:
+    """The producers do it."""
+    await stage.at(1)
+
+
+async def _fall_behind(stage: Stage) -> None:
+    """Freeze the reader while producers cut the stream to a second."""
+    await stage.at(CUT_AT_S)
+    stage.worker.freeze()
+    await trio.sleep(CUT_S)
+    stage.worker.thaw()
+    stage.over()
+
+
+def _only_what_was_cut(finding: Finding) -> list[str]:
+    """Lost is what was cut while the reader was frozen, and nothing else."""
+    broken = []
+    for call in finding.account.calls.values():
+        if not call.missing:
+            broken.append(f"{call.id} has lost nothing: the stream was not cut")
+        for first, last in call.missing:
+            # Calls begin up to a second after the clock does.
+            if not (CUT_AT_S - 1.5) * RATE <= first <= last <= (CUT_AT_S + CUT_S + 0.5) * RATE:
+                broken.append(f"{call.id} has lost {first}-{last}, which was never cut")
+        call.gaps[CUT], call.lost = call.lost, 0
+    return broken
+
+
+def _ended_once(finding: Finding) -> list[str]:
+    """An end that comes when the call is over does nothing."""
+    broken = []
+    for name in finding.account.calls:
+        life = [
+            event["event"]
+            for event in finding.evidence.events.get(name, ())
+            if event["event"] in ("started", "resumed", "ended")
+        ]
+        if life != ["started", "ended"]:
+            broken.append(f"{name}: {' '.join(life)}")
+    return broken
+
+
+ROWS = (
+    Row("twice", "every frame twice", _watch, all_of(Mode.TWICE), quick=True),
+    Row("disorder", "two of five frames swapped", _watch, all_of(Mode.DISORDER)),
+    Row("missing", "10 % of the frames missing", _watch, all_of(Mode.MISSING)),
+    Row(
+        "interleaved",
+        "two series of seq under one id",
+        _watch,
+        all_of(Mode.INTERLEAVED, seconds=10),
+        by_order=True,
+    ),
+    Row(
+        "maxlen",
+        "the stream cut by MAXLEN under a reader frozen for 3 s",
+        _fall_behind,
+        settings={"interaction": {"gap_fill_ms": 5000}},
+        trust_feeder=True,
+        maxlen=MAXLEN,
+        gaps=frozenset({CUT}),
+        check=_only_what_was_cut,
+    ),
+    Row("end-early", "call_end 2 s early", _watch, all_of(Mode.END_EARLY), connections=2),
+    Row("end-twice", "call_end twice", _watch, all_of(Mode.END_TWICE), check=_ended_once),
+    Row("end-unknown", "call_end of unknown calls", _watch, all_of(Mode.END_UNKNOWN), check=_ended_once),
+    Row(
+        "end-late",
+        "call_end after the idle end",
+        _watch,
+        all_of(Mode.END_LATE, seconds=8),
+        settings={"interaction": {"idle_timeout_ms": 3000}},
+        check=_ended_once,
+    ),
+    Row("odd-bytes", "frames of 577 bytes: cut in mid-sample", _watch, all_of(Mode.ODD)),
+)

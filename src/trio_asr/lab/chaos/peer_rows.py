@@ -1,0 +1,99 @@
+"""Who reads the log or asks for pages, and does it badly: that must cost no call anything."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import trio
+
+from trio_asr.lab.chaos.hostile_rows import alive, finals_late, first_late
+from trio_asr.lab.chaos.stage import SECONDS, Finding, Row, Stage, default_calls
+from trio_asr.lab.rig.feeder import FedCall
+
+FILES = 256
+CONNECTIONS = 300
+
+
+async def _unread_log(stage: Stage) -> None:
+    """Start the worker with a log that nobody reads: a pipe, full after 64 KB."""
+    await stage.worker.stop()
+    stage.worker.log_is_read = False
+    await stage.worker.start_and_wait()
+
+
+async def _stop_unread(stage: Stage) -> None:
+    await stage.at(SECONDS / 2)
+    if (code := await stage.worker.stop()) != 0:
+        stage.broken.append(f"exit code {code} after SIGTERM")
+    stage.over()
+    await stage.worker.start()
+
+
+async def _few_files(stage: Stage) -> None:
+    await stage.worker.stop()
+    stage.worker.most_files = FILES
+    await stage.worker.start_and_wait()
+
+
+FLOOD = (
+    b"",
+    b"GET /metr",
+    b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n" * 500,
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9) + (b"\0\0\x08\x06" + bytes(13)) * 1000,
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nConnection: Upgrade\r\n\r\n",
+)
+FLOODER = "127.0.0.2"
+NEW = FedCall("new", 78, 8.0, begin_s=8.0)
+
+
+async def _flood_pages(stage: Stage) -> None:
+    """Hold as many connections as there are, and more, from before a call begins until it is over."""
+    await stage.at(3)
+    async with trio.open_nursery() as nursery:
+        for i in range(CONNECTIONS):
+            nursery.start_soon(_hold, stage.worker.http_port, FLOOD[i % len(FLOOD)])
+        await stage.at(10)
+        if not await stage.worker.health():
+            stage.broken.append("no page is answered")
+        await stage.at(18)
+        nursery.cancel_scope.cancel()
+    stage.over()
+
+
+async def _hold(port: int, data: bytes) -> None:
+    while True:
+        with suppress(OSError, trio.BrokenResourceError):
+            async with await trio.open_tcp_stream("127.0.0.1", port, local_address=FLOODER) as stream:
+                await stream.send_all(data)
+                while await stream.receive_some():
+                    pass
+        await trio.sleep(0.1)
+
+
+def _with_new() -> list[FedCall]:
+    return [*default_calls(), NEW]
+
+
+def _new_heard(finding: Finding) -> list[str]:
+    return alive(finding) + finals_late(finding) + first_late(finding, NEW)
+
+
+ROWS = (
+    Row(
+        "log-unread",
+        "nobody reads the log; SIGTERM and a new start",
+        _stop_unread,
+        before=_unread_log,
+        settings={"log": {"level": "debug"}},
+        connections=2,
+        check=alive,
+    ),
+    Row(
+        "http-flood",
+        "300 connections to the pages, with a limit of 256 files",
+        _flood_pages,
+        _with_new,
+        before=_few_files,
+        check=_new_heard,
+    ),
+)

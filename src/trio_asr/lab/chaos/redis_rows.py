@@ -1,0 +1,134 @@
+"""Redis at fault."""
+
+from __future__ import annotations
+
+import trio
+
+from trio_asr.lab.chaos.stage import Finding, Row, Stage
+from trio_asr.lab.rig.feeder import RATE
+from trio_asr.lab.rig.spans import size
+
+START_S = 5.0
+UNREAD_S = 0.2
+GONE = "gone with Redis"
+
+
+def _alive(finding: Finding) -> list[str]:
+    """The daemon never exits over Redis."""
+    return [] if finding.stage.worker.running else ["the daemon has ended"]
+
+
+async def _restart(stage: Stage) -> None:
+    await stage.at(START_S)
+    await stage.valkey(lambda: stage.rig.valkey.restart(kill=True))
+    stage.over()
+
+
+async def _freeze(stage: Stage) -> None:
+    await stage.at(START_S)
+    stage.rig.valkey.pause()
+    await trio.sleep(8)
+    stage.rig.valkey.resume()
+    stage.over()
+
+
+async def _pause(stage: Stage) -> None:
+    await stage.at(START_S)
+    await stage.command("CLIENT", "PAUSE", "10000", "ALL")
+    await trio.sleep(10)
+    stage.over()
+
+
+async def _away(stage: Stage) -> None:
+    await stage.at(START_S)
+    await stage.valkey(stage.rig.valkey.kill)
+    await trio.sleep(30)
+    await stage.valkey(stage.rig.valkey.start)
+    stage.over()
+
+
+async def _reset(stage: Stage) -> None:
+    """Break every connection again and again, those of the producers too."""
+    await stage.at(START_S)
+    for _ in range(20):
+        await stage.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await trio.sleep(0.25)
+    stage.over()
+
+
+async def _flush_scripts(stage: Stage) -> None:
+    await stage.at(START_S)
+    for _ in range(8):
+        await stage.command("SCRIPT", "FLUSH")
+        await trio.sleep(0.5)
+    stage.over()
+
+
+async def _out_of_memory(stage: Stage) -> None:
+    await stage.at(START_S)
+    await stage.command("CONFIG", "SET", "maxmemory", "1mb")
+    await trio.sleep(6)
+    await stage.command("CONFIG", "SET", "maxmemory", "0")
+    stage.over()
+
+
+async def _read_only(stage: Stage) -> None:
+    await stage.at(START_S)
+    await stage.command("REPLICAOF", "127.0.0.1", "1")
+    await trio.sleep(6)
+    await stage.command("REPLICAOF", "NO", "ONE")
+    stage.over()
+
+
+async def _full_buffers(stage: Stage) -> None:
+    """Drop every connection for whose answer more than 1 KB waits, those of the producers too."""
+    await stage.at(START_S)
+    await stage.command("CONFIG", "SET", "client-output-buffer-limit", "normal 1kb 1kb 1")
+    await trio.sleep(6)
+    await stage.command("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
+    stage.over()
+
+
+async def _empty(stage: Stage) -> None:
+    """Redis comes back without its data: what was published is gone, and what was not yet is not."""
+    await stage.at(START_S)
+    await stage.command("FLUSHALL")
+    stage.over()
+
+
+def goes_on(finding: Finding) -> list[str]:
+    """Lost is what Redis had when it was emptied; numbers and times go on from there."""
+    broken = _alive(finding)
+    for call in finding.account.calls.values():
+        # What was published before; and a frame or two that nobody had read yet.
+        unread = size(call.missing[1:])
+        if not call.missing or call.missing[-1][1] > START_S * RATE or unread > UNREAD_S * RATE:
+            broken.append(f"{call.id} has lost {call.missing}")
+        seqs = [one["seq"] for one in finding.evidence.transcripts[call.id]]
+        if not seqs or seqs[0] == 1:
+            broken.append(f"{call.id} begins again at seq {seqs[:1]}")
+        call.gaps[GONE], call.lost = call.lost, 0
+    return broken
+
+
+async def _wrong_type(stage: Stage) -> None:
+    """A key that one call needs is of another type for a while."""
+    await stage.command("SET", "transcript.call-001", "in the way")
+    await stage.at(6)
+    await stage.command("DEL", "transcript.call-001")
+    stage.over()
+
+
+ROWS = (
+    Row("redis-restart", "Redis killed and restarted (append-only file)", _restart, check=_alive, quick=True),
+    Row("redis-frozen", "Redis frozen for 8 s", _freeze, check=_alive),
+    Row("redis-paused", "Redis paused for 10 s", _pause, check=_alive),
+    Row("redis-away", "Redis away for 30 s", _away, check=_alive, connections=2, within=60),
+    Row("redis-resets", "connections to Redis reset for 5 s", _reset, check=_alive),
+    Row("redis-buffers", "clients dropped for a full output buffer, for 6 s", _full_buffers, check=_alive),
+    Row("redis-scripts", "script cache flushed again and again", _flush_scripts, check=_alive),
+    Row("redis-oom", "Redis out of memory for 6 s", _out_of_memory, check=_alive),
+    Row("redis-readonly", "Redis read-only for 6 s", _read_only, check=_alive),
+    Row("redis-empty", "Redis emptied", _empty, trust_feeder=True, gaps=frozenset({GONE}), check=goes_on),
+    Row("redis-wrongtype", "a transcript key of the wrong type for 6 s", _wrong_type, check=_alive),
+)

@@ -1,0 +1,21 @@
+"""The table: one row for each fault."""
+
+from __future__ import annotations
+
+from trio_asr.lab.chaos import daemon_rows, deepgram_rows, hostile_rows, input_rows, peer_rows, redis_rows
+from trio_asr.lab.chaos.stage import Row, Stage
+
+
+async def _calm(stage: Stage) -> None:
+    await stage.at(1)
+
+
+ROWS: tuple[Row, ...] = (
+    Row("calm", "nothing at all", _calm, quick=True),
+    *deepgram_rows.ROWS,
+    *daemon_rows.ROWS,
+    *redis_rows.ROWS,
+    *input_rows.ROWS,
+    *hostile_rows.ROWS,
+    *peer_rows.ROWS,
+)

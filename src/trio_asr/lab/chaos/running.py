@@ -1,0 +1,169 @@
+"""Plays rows, each with a rig of its own, and judges what came out by the promises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from trio_asr.lab.chaos.stage import Finding, Row, Stage
+from trio_asr.lab.rig.account import Account, recovery_s
+from trio_asr.lab.rig.feeder import FedCall, Feeder
+from trio_asr.lab.rig.processes import Settings, merged, rig
+from trio_asr.lab.rig.programs import RigError
+from trio_asr.lab.rig.run import Run
+from trio_asr.lab.rig.valkey import EmbeddedServerError
+
+MAX_SHIFT_MS = 30.0
+MAX_SPEED = 1.25 + 0.1  # as it arrives: what is sent evenly may arrive in bunches
+# By so much per call, when all connect at once: the stand-in reads nothing while it shakes hands (5 ms each,
+# of the 5 s over which the pace is measured).
+CROWD_SPEED = 0.001
+FIRST_OTHER = 1000  # the numbers of calls that only make the crowd
+MAX_SECONDS = 300.0  # for a row, whatever happens
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What every row is played with."""
+
+    settings: Settings = field(default_factory=dict[str, dict[str, Any]])  # a row's own go on top
+    calls: int = 0  # at least so many
+    wss: bool = False
+
+
+@dataclass
+class Outcome:
+    """A row's figures, and which promises it broke."""
+
+    row: Row
+    seconds: float = 0.0
+    samples: int = 0
+    covered: int = 0
+    gaps: dict[str, int] = field(default_factory=dict[str, int])
+    lost: int = 0
+    doubled: int = 0
+    shift_ms: float = 0.0
+    connections: int = 0
+    silence_s: float = 0.0
+    recovery_s: float | None = None
+    notes: list[str] = field(default_factory=list[str])
+    broken: list[str] = field(default_factory=list[str])
+
+    @property
+    def ok(self) -> bool:
+        return not self.broken
+
+
+async def play(
+    rows: Sequence[Row],
+    work: Path,
+    *,
+    jobs: int,
+    terms: Terms,
+    told: Callable[[Outcome], None],
+) -> list[Outcome]:
+    """Play rows, so many at once; outcomes in the order of the rows."""
+    outcomes: dict[str, Outcome] = {}
+    places = trio.CapacityLimiter(jobs)
+
+    async def one(row: Row) -> None:
+        async with places:
+            outcomes[row.name] = await play_row(row, work / row.name, terms)
+        told(outcomes[row.name])
+
+    async with trio.open_nursery() as nursery:
+        for row in rows:
+            nursery.start_soon(one, row)
+    return [outcomes[row.name] for row in rows]
+
+
+async def play_row(row: Row, work: Path, terms: Terms) -> Outcome:
+    """Play one row; whatever goes wrong is an outcome."""
+    outcome = Outcome(row)
+    began = time.monotonic()
+    await trio.Path(work).mkdir(parents=True, exist_ok=True)
+    try:
+        with trio.fail_after(MAX_SECONDS):
+            await _play(row, work, terms, outcome)
+    except* (RigError, EmbeddedServerError, OSError) as errors:
+        outcome.broken += [str(error) for error in _leaves(errors)]
+    except* trio.TooSlowError:
+        outcome.broken.append(f"not over within {MAX_SECONDS:.0f} s")
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
+    fed = crowd(row.calls(), terms.calls)
+    room: Settings = {"deepgram": {"max_connections": terms.calls}} if terms.calls else {}
+    settings = merged(room, terms.settings, row.settings)
+    async with rig(work, settings=settings, simulate=row.simulate, wss=terms.wss) as r:
+        stage = Stage(r)
+        for number in range(row.workers):
+            await r.worker().start_and_wait("standby" if number else "active")
+        if row.before is not None:
+            await row.before(stage)
+        feeder = Feeder(r.valkey.url, fed, maxlen=row.maxlen)
+        run = Run(r, feeder, by_order=row.by_order, trust_feeder=row.trust_feeder)
+
+        async def deed(began: float) -> None:
+            stage.began = began
+            stage.began_ms = time.time() * 1000 - (trio.current_time() - began) * 1000
+            await row.deed(stage)
+
+        account = await run.run(deed, within=row.within)
+        finding = Finding(stage, account, run.evidence)
+        outcome.broken += stage.broken + row.check(finding) + judge(row, account)
+        _fill(outcome, finding)
+
+
+def crowd(calls: list[FedCall], count: int) -> list[FedCall]:
+    """These calls, and others like them until there are `count`, beginning all over a second."""
+    others = [
+        replace(calls[i % len(calls)], id=f"other-{i}", number=FIRST_OTHER + i, begin_s=i / count)
+        for i in range(count - len(calls))
+    ]
+    return calls + others
+
+
+def judge(row: Row, account: Account) -> list[str]:
+    """The promises that hold in every row."""
+    lost, doubled, strangers = (account.total(name) for name in ("lost", "doubled", "strangers"))
+    most_speed = MAX_SPEED + CROWD_SPEED * len(account.calls)
+    unended = [call.id for call in account.calls.values() if not call.ended]
+    broken = {
+        f"{lost} samples lost": lost,
+        f"{doubled} samples doubled": doubled,
+        f"{strangers} samples that were never there": strangers,
+        f"given up: {account.gaps}": set(account.gaps) - row.gaps,
+        f"shifted by {account.shift_ms:.0f} ms": account.shift_ms >= MAX_SHIFT_MS,
+        f"a call had {account.most_connections} connections": account.most_connections > row.connections,
+        f"{account.overlaps} connections beside another of their call": account.overlaps and not row.overlaps,
+        f"audio at {account.speed:.2f} times real time": account.speed > most_speed,
+        f"not ended: {' '.join(unended)}": unended,
+        "nothing was fed": not account.total("samples"),
+    }
+    return [text for text, is_broken in broken.items() if is_broken] + account.faults[:5]
+
+
+def _fill(outcome: Outcome, finding: Finding) -> None:
+    account, stage = finding.account, finding.stage
+    outcome.samples, outcome.covered = account.total("samples"), account.total("covered")
+    outcome.lost, outcome.doubled = account.total("lost"), account.total("doubled")
+    outcome.gaps = account.gaps
+    outcome.shift_ms, outcome.connections = account.shift_ms, account.most_connections
+    outcome.silence_s = account.silence_s
+    outcome.notes = stage.notes
+    if stage.over_ms is not None:
+        outcome.recovery_s = recovery_s(finding.evidence, stage.over_ms)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

@@ -1,0 +1,158 @@
+"""What a row of the table works with: the rig, its workers, the clock, and what it finds broken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from trio_asr.client.redis import connect
+from trio_asr.lab.rig.account import Account
+from trio_asr.lab.rig.evidence import Evidence
+from trio_asr.lab.rig.feeder import FedCall, Mode, calls
+from trio_asr.lab.rig.processes import Rig, Settings, Simulator, Worker
+from trio_asr.lab.rig.programs import RigError
+
+CALLS, SECONDS = 6, 16.0
+
+
+class Stage:
+    """One rig while its calls are fed. Moments are seconds since the first sample."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.began = 0.0
+        self.began_ms = 0.0  # the same moment, epoch ms
+        self.over_ms: float | None = None  # when the fault was over, epoch ms
+        self.broken: list[str] = []
+        self.notes: list[str] = []
+
+    @property
+    def simulator(self) -> Simulator:
+        return self.rig.simulator
+
+    @property
+    def worker(self) -> Worker:
+        return self.rig.workers[0]
+
+    @property
+    def standby(self) -> Worker:
+        return self.rig.workers[1]
+
+    async def at(self, seconds: float) -> None:
+        """Wait for this moment."""
+        await trio.sleep_until(self.began + seconds)
+
+    def over(self) -> None:
+        """The fault is over: from now on time to recover counts."""
+        self.over_ms = time.time() * 1000
+
+    async def kill(self) -> None:
+        """Kill the worker and start it again at once."""
+        await self.worker.kill()
+        self.over()
+        await self.worker.start()
+
+    async def takes_over(self, worker: Worker, since: float, within: float) -> None:
+        """Wait until a worker is active; it should be within so many seconds of `since`."""
+        try:
+            await worker.has_role("active", within + 10)
+        except RigError as error:
+            self.broken.append(str(error).splitlines()[0])
+            return
+        took = trio.current_time() - since
+        self.notes.append(f"takeover {took:.1f} s")
+        if took > within:
+            self.broken.append(f"takeover took {took:.1f} s, more than {within:.1f}")
+
+    async def valkey(self, verb: Callable[[], object]) -> None:
+        """Do something to the server: `restart`, `pause`, ..."""
+        await trio.to_thread.run_sync(verb)
+
+    async def command(self, *words: Any) -> None:
+        """Send the server a command."""
+
+        def send() -> None:
+            client = connect(self.rig.valkey.url)
+            try:
+                client.execute_command(*words)  # type: ignore[no-untyped-call]
+            finally:
+                client.close()
+
+        await trio.to_thread.run_sync(send)
+
+    async def commands(self, many: Sequence[Sequence[Any]]) -> None:
+        """Send the server commands, in one go."""
+
+        def send() -> None:
+            client = connect(self.rig.valkey.url)
+            try:
+                pipeline: Any = client.pipeline(transaction=False)
+                for words in many:
+                    pipeline.execute_command(*words)
+                pipeline.execute()
+            finally:
+                client.close()
+
+        await trio.to_thread.run_sync(send)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a row's own check looks at."""
+
+    stage: Stage
+    account: Account
+    evidence: Evidence
+
+
+Check = Callable[[Finding], list[str]]
+
+
+def no_check(finding: Finding) -> list[str]:
+    """Only the promises that hold for every row."""
+    del finding
+    return []
+
+
+def default_calls() -> list[FedCall]:
+    return calls(CALLS, SECONDS)
+
+
+def all_of(mode: Mode, *, seconds: float = SECONDS) -> Callable[[], list[FedCall]]:
+    """The usual number of calls, all of one mode."""
+    return lambda: calls(CALLS, seconds, mode)
+
+
+def of_seconds(seconds: float) -> Callable[[], list[FedCall]]:
+    """The usual number of calls of this length."""
+    return lambda: calls(CALLS, seconds)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: what is done, and what may come of it beyond the usual.
+
+    `gaps` are the reasons for which audio may be given up; `connections` is the most a call may have.
+    """
+
+    name: str
+    title: str
+    deed: Callable[[Stage], Awaitable[None]]
+    calls: Callable[[], list[FedCall]] = default_calls
+    workers: int = 1
+    quick: bool = False
+    settings: Settings = field(default_factory=dict[str, Mapping[str, Any]])
+    simulate: tuple[str, ...] = ("--segment-ms", "1000")
+    before: Callable[[Stage], Awaitable[None]] | None = None
+    within: float = 45.0
+    gaps: frozenset[str] = frozenset()
+    connections: int = 1
+    overlaps: bool = False
+    by_order: bool = False
+    trust_feeder: bool = False  # what was fed is what there was: Redis has lost some of it
+    maxlen: int = 0
+    check: Check = no_check

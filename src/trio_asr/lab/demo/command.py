@@ -1,0 +1,75 @@
+"""`trio-asr demo`: watch the whole job on recorded calls, offline."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import trio
+from rich.console import Console
+
+from trio_asr.client.audio import INSTALL_DEMO, AudioError
+from trio_asr.client.producer import IdRefused
+from trio_asr.client.redis import RedisFailure
+from trio_asr.lab.demo.run import Demo, choose
+from trio_asr.lab.rig.programs import RigError
+from trio_asr.lab.rig.valkey import EmbeddedServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_asr.lab.demo.report import Report
+
+_FAILURES = (AudioError, EmbeddedServerError, IdRefused, RedisFailure, RigError)
+
+
+@click.command()
+@click.argument("audio", nargs=-1, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--keep-logs", type=click.Path(path_type=Path, file_okay=False), help="Keep the logs in this folder."
+)
+def demo(*, audio: tuple[Path, ...], keep_logs: Path | None) -> None:
+    """Watch the whole job on recorded calls, on this machine alone.
+
+    Starts a Valkey server, a stand-in for Deepgram that really recognises speech, and the daemon as it runs
+    in production; then plays the calls at once, in real time, and shows the transcripts as they come out of
+    Redis.
+
+    AUDIO are recordings of your own (any WAV; other formats too). Without any, three short calls that come
+    with the package are played, and the words are compared with what was said. Takes about half a minute.
+    """
+    if importlib.util.find_spec("faster_whisper") is None:
+        raise click.ClickException(f"the demo needs speech recognition, {INSTALL_DEMO}")
+    console = Console(highlight=False)
+    began = time.monotonic()
+    report, failure = None, ""
+    try:
+        report = _run(audio, console, keep_logs)
+    except* _FAILURES as group:
+        failure = _first(group)
+    if report is None:
+        raise click.ClickException(failure)
+    console.print()
+    console.print(report.table())
+    console.print(report.footer(), style="dim")
+    console.print(f"All went well, in {time.monotonic() - began:.0f} s.", style="green")
+
+
+def _run(audio: Sequence[Path], console: Console, keep_logs: Path | None) -> Report:
+    recordings = choose(audio)
+    with tempfile.TemporaryDirectory(prefix="trio-asr-demo-") as temporary:
+        work = keep_logs or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        return trio.run(Demo(recordings, console, work).run)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    """What failed first is the reason, and what followed from it is not."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)

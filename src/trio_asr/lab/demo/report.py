@@ -1,0 +1,150 @@
+"""What the demo saw: counted while it runs, shown as a table when it is over."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from trio_asr.client.consumer import Event, Message
+from trio_asr.lab.demo.wer import error_rate, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEADINGS = (
+    "audio",
+    "connec-\ntions",
+    "interim",
+    "final",
+    "words",
+    "errors",
+    "delay of\ninterim",
+    "delay of\nfinal",
+)
+
+
+@dataclass
+class CallReport:
+    """One call: what was said, what was heard, and when."""
+
+    interaction_id: str
+    seconds: float
+    said: str | None = None
+    connections: int = 0
+    duration_ms: int | None = None
+    ended: bool = False
+    finals: list[str] = field(default_factory=list)
+    interims: int = 0
+    interim_delays: list[float] = field(default_factory=list)
+    final_delays: list[float] = field(default_factory=list)
+
+    def take(self, item: Message | Event, now: float) -> None:
+        """Count what came in `now` seconds after the call's first sample was spoken."""
+        if isinstance(item, Event):
+            self.connections += item.event == "connection_opened"
+            if item.event == "ended":
+                self.ended = True
+                self.duration_ms = item.duration_ms
+            return
+        # A result can only come after its last sample; how much after is the delay that a listener feels.
+        delay = None if item.end_ms is None else now - item.end_ms / 1000
+        if item.final:
+            self.finals.append(item.text)
+        else:
+            self.interims += 1
+        if delay is not None:
+            (self.final_delays if item.final else self.interim_delays).append(delay)
+
+    @property
+    def heard(self) -> str:
+        return " ".join(self.finals)
+
+    @property
+    def error_rate(self) -> float | None:
+        """Against the known words; None for a recording whose words nobody knows."""
+        return None if self.said is None else error_rate(self.said, self.heard)
+
+    def complaint(self) -> str | None:
+        """What went wrong with this call, if anything did."""
+        if not self.ended:
+            return f"{self.interaction_id}: the call did not end"
+        if self.connections != 1:
+            return f"{self.interaction_id}: {self.connections} connections instead of one"
+        if self.said is not None and not self.finals:
+            return f"{self.interaction_id}: nothing was recognised"
+        return None
+
+
+@dataclass
+class Report:
+    """All calls of a demo."""
+
+    calls: dict[str, CallReport]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def take(self, item: Message | Event, now: float) -> None:
+        if call := self.calls.get(item.interaction_id):
+            call.take(item, now)
+
+    @property
+    def all_ended(self) -> bool:
+        return all(call.ended for call in self.calls.values())
+
+    def complaints(self) -> list[str]:
+        return [complaint for call in self.calls.values() if (complaint := call.complaint())]
+
+    def table(self) -> Table:
+        """One row a call."""
+        # Fits 80 columns, the width of an output that is no terminal.
+        table = Table(
+            title="What the calls came to",
+            title_justify="left",
+            title_style="bold",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
+        table.add_column("call", no_wrap=True, max_width=20)
+        for heading in HEADINGS:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for call in self.calls.values():
+            rate = call.error_rate
+            table.add_row(
+                call.interaction_id,
+                f"{call.seconds:.1f} s",
+                str(call.connections),
+                str(call.interims),
+                str(len(call.finals)),
+                str(len(words(call.heard))),
+                "-" if rate is None else f"{rate:.0%}",
+                _median(call.interim_delays),
+                _median(call.final_delays),
+            )
+        return table
+
+    def footer(self) -> str:
+        """What only the daemon's own counters know."""
+        chunks = self.metrics.get("deepgram_audio_chunks_sent_total", 0)
+        frames = self.metrics.get("asr_audio_chunks_processed_total", 0)
+        sent = self.metrics.get("deepgram_audio_sent_seconds_total", 0)
+        return (
+            f"The daemon took {frames:.0f} frames from Redis and sent {sent:.1f} s of audio in {chunks:.0f} "
+            "chunks. Delays are medians, from the moment the last sample of a result was spoken."
+        )
+
+
+def parse_metrics(exposition: str) -> dict[str, float]:
+    """The unlabelled series of a Prometheus page."""
+    found = {}
+    for line in exposition.splitlines():
+        name, _, value = line.partition(" ")
+        if name and not name.startswith("#") and "{" not in name:
+            found[name] = float(value)
+    return found
+
+
+def _median(delays: list[float]) -> str:
+    return f"{statistics.median(delays):.2f} s" if delays else "-"

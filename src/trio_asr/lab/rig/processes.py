@@ -1,0 +1,190 @@
+"""The rig itself: an embedded Valkey, the simulator with its control API, and workers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from trio_asr.config.environment import API_KEY, OLD_VARIABLES
+from trio_asr.lab.rig.certificate import self_signed
+from trio_asr.lab.rig.children import clean_environment, get
+from trio_asr.lab.rig.http import request
+from trio_asr.lab.rig.programs import POLL_S, Program, RigError
+from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START_S = 30.0  # an interpreter on a busy machine
+Settings = Mapping[str, Mapping[str, Any]]
+
+
+class Simulator:
+    """The simulator's process, and its control API."""
+
+    def __init__(self, program: Program, url: str, control_port: int) -> None:
+        self.program = program
+        self.url = url
+        self._control = control_port
+
+    async def connections(self) -> dict[str, Any]:
+        """What it saw: ``{"now", "total", "open", "most_open", "connections"}``."""
+        answer: dict[str, Any] = await self._ask("GET", "/connections")
+        return answer
+
+    async def faults(self, match: Mapping[str, str] | None = None, **faults: Any) -> None:
+        """Give connections to come these faults (those whose query has all of `match`)."""
+        await self._ask("PUT", "/faults", {"match": dict(match or {}), "faults": faults})
+
+    async def heal(self) -> None:
+        """No faults for connections to come."""
+        await self._ask("DELETE", "/faults")
+
+    async def strike(self, **faults: Any) -> int:
+        """Put faults upon all connections open now; return how many there were."""
+        answer = await self._ask("POST", "/strike", {"faults": faults})
+        return int(answer["struck"])
+
+    async def _ask(self, method: str, path: str, document: Any = None) -> Any:
+        status, answer = await request(self._control, method, path, document)
+        if status != HTTPStatus.OK:
+            raise self.program.failure(f"answered {status} to {method} {path}: {answer}")
+        return answer
+
+
+class Worker(Program):
+    """`trio-asr serve` with a configuration of its own."""
+
+    def __init__(
+        self, name: str, config: Path, environment: Mapping[str, str], log: Path, http_port: int
+    ) -> None:
+        command = [sys.executable, "-m", "trio_asr", "serve", "--config", str(config)]
+        super().__init__(name, command, environment, log)
+        self.config = config
+        self.http_port = http_port
+
+    async def start_and_wait(self, role: str = "active") -> None:
+        """Start it and wait until it has this role."""
+        await self.start()
+        await self.has_role(role)
+
+    async def has_role(self, role: str, within: float = START_S) -> None:
+        """Wait until it is `active` or `standby`."""
+        with trio.move_on_after(within):
+            while self.running:
+                if (await self.health()).get("role") == role:
+                    return
+                await trio.sleep(POLL_S)
+        raise self.failure(f"was not {role} within {within:.0f} s")
+
+    async def health(self) -> dict[str, Any]:
+        """What `/health` says; empty when nobody answers."""
+        status, body = await get(self.http_port, "/health")
+        return json.loads(body) if status else {}
+
+    async def metrics(self) -> str:
+        return (await get(self.http_port, "/metrics"))[1]
+
+
+class Rig:
+    """All of it. `work` keeps logs and configurations."""
+
+    def __init__(
+        self,
+        work: Path,
+        valkey: EmbeddedValkey,
+        simulator: Simulator,
+        settings: Settings,
+        environment: Mapping[str, str],
+    ) -> None:
+        self.work = work
+        self.valkey = valkey
+        self.simulator = simulator
+        self.settings = settings
+        self.workers: list[Worker] = []
+        self._environment = {**environment, API_KEY: "rig"}
+
+    def worker(self, settings: Settings | None = None) -> Worker:
+        """One more worker, not started yet, with `settings` on top of the rig's."""
+        port = free_port()
+        name = f"worker-{len(self.workers) + 1}"
+        own: Settings = {
+            "redis": {"url": self.valkey.url},
+            "deepgram": {"url": self.simulator.url},
+            "publish": {"words": True},
+            "http": {"port": port},
+        }
+        config = self.work / f"{name}.toml"
+        config.write_text(toml(merged(self.settings, own, settings or {})))
+        worker = Worker(name, config, self._environment, self.work / f"{name}.log", port)
+        self.workers.append(worker)
+        return worker
+
+    async def aclose(self) -> None:
+        for worker in self.workers:
+            await worker.aclose()
+
+
+@asynccontextmanager
+async def rig(
+    work: Path,
+    *,
+    settings: Settings | None = None,
+    simulate: tuple[str, ...] = ("--segment-ms", "1000"),
+    valkey_options: Mapping[str, str] | None = None,
+    wss: bool = False,
+) -> AsyncIterator[Rig]:
+    """A Valkey with its append-only file and a simulator, both up, and no worker yet."""
+    environment = clean_environment(OLD_VARIABLES)
+    command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0", "--control-port", "0", *simulate]
+    if wss:
+        certificate = await trio.to_thread.run_sync(self_signed, work)
+        command += certificate.options
+        environment |= certificate.trust
+    valkey = EmbeddedValkey(appendonly=True, options=valkey_options)
+    await trio.to_thread.run_sync(valkey.start)
+    program = Program("simulator", command, environment, work / "simulator.log")
+    built: Rig | None = None
+    try:
+        await program.start()
+        control = await program.said("http://", within=START_S)
+        url = await program.said("wss://" if wss else "ws://", within=START_S)
+        simulator = Simulator(program, url.split()[0], int(control.rsplit(":", 1)[1]))
+        built = Rig(work, valkey, simulator, settings or {}, environment)
+        yield built
+    finally:
+        with trio.CancelScope(shield=True):  # bounded by the programs' own time limits
+            if built is not None:
+                await built.aclose()
+            await program.aclose()
+            await trio.to_thread.run_sync(valkey.stop)
+
+
+def merged(*layers: Settings) -> dict[str, dict[str, Any]]:
+    """Sections laid over each other, the last one on top."""
+    out: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, keys in layer.items():
+            out.setdefault(section, {}).update(keys)
+    return out
+
+
+def toml(settings: Settings) -> str:
+    """Sections of plain values and lists of them as TOML."""
+    lines = []
+    for section, keys in settings.items():
+        lines.append(f"[{section}]")
+        lines += [f"{name} = {_value(value)}" for name, value in keys.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if not isinstance(value, bool | int | float | str | list):
+        raise RigError(f"cannot write {value!r} as TOML")
+    return json.dumps(value)  # what JSON has of these is TOML too

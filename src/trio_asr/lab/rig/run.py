@@ -1,0 +1,90 @@
+"""One run: calls are fed, something is done to the processes meanwhile, and every sample is accounted for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from trio_asr.client.redis import connect
+from trio_asr.lab.rig.account import Account, account
+from trio_asr.lab.rig.evidence import Evidence, collect, events
+from trio_asr.lab.rig.feeder import Feeder
+from trio_asr.lab.rig.processes import Rig
+
+POLL_S = 0.25
+SETTLE_S = 3.0
+
+#: What is done to the rig while calls are fed: told the moment of their first sample.
+Deed = Callable[[float], Awaitable[None]]
+
+
+async def nothing(began: float) -> None:
+    """Disturb nobody."""
+    del began
+    await trio.lowlevel.checkpoint()
+
+
+class Run:
+    """Feeds calls to a rig whose workers are up.
+
+    `trust_feeder` takes what was fed for what there was, for streams that are cut; for `by_order` see
+    `account`.
+    """
+
+    def __init__(
+        self, rig: Rig, feeder: Feeder, *, by_order: bool = False, trust_feeder: bool = False
+    ) -> None:
+        self.rig = rig
+        self.feeder = feeder
+        self.evidence = Evidence()
+        self._by_order, self._trust_feeder = by_order, trust_feeder
+
+    async def run(self, deed: Deed = nothing, *, within: float = 60.0) -> Account:
+        """Feed, do the deed, wait at most `within` seconds after both for all to be complete; the account."""
+        async with trio.open_nursery() as nursery:
+            began: float = await nursery.start(self.feeder.run)
+            nursery.start_soon(deed, began)
+        deadline = trio.current_time() + within
+        ended_at = math.inf
+        while (now := trio.current_time()) < deadline:
+            ended_at = min(ended_at, now) if await self.all_ended() else math.inf
+            # A call that ended may go on at once, with frames that came while it closed.
+            if now - ended_at >= SETTLE_S or (now >= ended_at and (await self.account()).complete):
+                break
+            await trio.sleep(POLL_S)
+        return await self.account()
+
+    async def account(self) -> Account:
+        """What became of the samples fed so far."""
+        seen = await self.rig.simulator.connections()
+        self.evidence = await trio.to_thread.run_sync(collect, self.rig.valkey.url, seen)
+        calls = self.feeder.calls
+        return account(
+            self.evidence,
+            {call.id: call.rate for call in calls},
+            by_order=self._by_order,
+            fed={call.id: (call.number, call.samples) for call in calls} if self._trust_feeder else None,
+        )
+
+    async def all_ended(self) -> bool:
+        """Whether the last that was heard of each call is its end."""
+        return await trio.to_thread.run_sync(_all_ended, self.rig.valkey.url, self._names)
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return [call.id for call in self.feeder.calls]
+
+
+def _all_ended(url: str, names: Sequence[str]) -> bool:
+    client = connect(url)
+    try:
+        seen = events(client)
+    finally:
+        client.close()
+    life = ("started", "resumed", "ended")
+    return all(
+        [one["event"] for one in seen.get(name, ()) if one["event"] in life][-1:] == ["ended"]
+        for name in names
+    )

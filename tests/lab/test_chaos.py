@@ -1,0 +1,162 @@
+"""The chaos command: it breaks when a promise does, and says which."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from click.testing import CliRunner
+from rich.console import Console
+
+from trio_asr.config import loading
+from trio_asr.lab.chaos import command, report
+from trio_asr.lab.chaos.command import chaos, choose, own_settings
+from trio_asr.lab.chaos.mix import FAULTS, mixed
+from trio_asr.lab.chaos.rows import ROWS
+from trio_asr.lab.chaos.running import Outcome, Terms, crowd, judge, play_row
+from trio_asr.lab.chaos.stage import of_seconds
+from trio_asr.lab.rig.account import Account, CallAccount
+from trio_asr.lab.rig.processes import toml
+
+ROW = ROWS[0]
+
+
+def account(**more: Any) -> Account:
+    call = CallAccount("a", samples=10, covered=10, connections=1, ended=True)
+    for name in set(more) & {*CallAccount.__dataclass_fields__} - {"overlaps"}:
+        setattr(call, name, more.pop(name))
+    return Account({"a": call}, **more)
+
+
+def test_nothing_is_broken_when_all_is_well() -> None:
+    assert judge(ROW, account()) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        ({"lost": 1}, "1 samples lost"),
+        ({"doubled": 1}, "1 samples doubled"),
+        ({"strangers": 1}, "never there"),
+        ({"gaps": {"skipped": 1}}, "given up: {'skipped': 1}"),
+        ({"shift_ms": 30.0}, "shifted by 30 ms"),
+        ({"connections": 2}, "2 connections"),
+        ({"overlaps": 1}, "beside another"),
+        ({"speed": 1.5}, "1.50 times"),
+        ({"ended": False}, "not ended: a"),
+        ({"samples": 0, "covered": 0}, "nothing was fed"),
+        ({"faults": ["seq 3: bad"]}, "a: seq 3: bad"),
+    ],
+)
+def test_each_promise_can_break(broken: dict[str, Any], text: str) -> None:
+    (said,) = judge(ROW, account(**broken))
+    assert text in said
+
+
+def test_a_row_may_allow_what_belongs_to_it() -> None:
+    row = replace(ROW, gaps=frozenset({"skipped"}), connections=2, overlaps=True)
+    assert judge(row, account(gaps={"skipped": 1}, connections=2, overlaps=1)) == []
+    assert judge(row, account(gaps={"skipped": 1, "retention": 1}))
+
+
+def test_a_crowd_has_calls_and_samples_of_its_own_like_the_rows() -> None:
+    for row in ROWS:
+        calls = row.calls()
+        grown = crowd(calls, 50)
+        assert grown[: len(calls)] == calls
+        assert len({call.number for call in grown}) == len(grown) == 50
+        assert len({call.id for call in grown}) == 50 - len(calls) + len({call.id for call in calls})
+        assert {(call.mode, call.seconds) for call in grown} == {(call.mode, call.seconds) for call in calls}
+    assert crowd(ROW.calls(), 0) == ROW.calls()
+
+
+def test_rows_have_names_of_their_own_and_some_are_quick() -> None:
+    names = [row.name for row in ROWS]
+    assert len(set(names)) == len(names)
+    assert 6 <= len(choose((), quick=True)) <= 12
+    assert [row.name for row in choose(("twice", "calm", "twice"), quick=False)] == ["twice", "calm"]
+
+
+def test_every_row_s_settings_are_settings(tmp_path: Path) -> None:
+    for row in ROWS:
+        path = tmp_path / f"{row.name}.toml"
+        path.write_text(toml(row.settings))
+        loading.load(path, {"DEEPGRAM_API_KEY": "key"})
+
+
+def test_a_seed_is_a_sequence() -> None:
+    assert mixed(3, 2).calls() == mixed(3, 2).calls() != mixed(4, 2).calls()
+    assert all(call.begin_s + call.seconds <= 120.01 for call in mixed(3, 2).calls())
+    assert len(FAULTS) > 10
+
+
+def test_own_settings_are_taken_but_for_the_places(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(
+        '[redis]\nurl = "redis://production"\nlease_ms = 3000\n[deepgram]\nurl = "wss://real"\n'
+        'api_key_file = "/etc/key"\nmodel = "nova-3"\n[http]\nport = 3001\n'
+    )
+    assert own_settings(path) == {"redis": {"lease_ms": 3000}, "deepgram": {"model": "nova-3"}, "http": {}}
+
+
+def run(*options: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(chaos, options)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_command_names_its_rows_and_its_mistakes(tmp_path: Path) -> None:
+    code, output, _ = run("--list")
+    assert code == 0
+    assert len(output.splitlines()) == len(ROWS)
+    code, _, error = run("no-such-row")
+    assert code == 2
+    assert "no-such-row" in error
+    (tmp_path / "bad.toml").write_text("[")
+    assert run("--config", str(tmp_path / "bad.toml"))[0] == 2
+
+
+def test_the_report_in_three_forms() -> None:
+    good = Outcome(ROW, samples=10, covered=10, recovery_s=1.25, silence_s=0.5)
+    bad = Outcome(ROWS[1], samples=10, covered=6, gaps={"skipped": 3}, lost=1, broken=["1 samples lost"])
+    console = Console(width=100, file=io.StringIO(), record=True)
+    report.show(console, [good, bad])
+    shown = console.export_text()
+    assert "1 samples lost" in shown
+    assert "3 skipped" in shown
+    assert f"| {ROW.title} | 10 | 10 | 0 | 0 | 0 | 0 | 0 | 0.5 | 1.2 |" in report.markdown([good, bad])
+    first, second = json.loads(json.dumps(report.document([good, bad])))
+    assert (first["ok"], second["ok"]) == (True, False)
+    assert second["gaps"] == {"skipped": 3}
+    assert report.line(bad).startswith("BROKEN drop-once")
+
+
+@pytest.mark.integration
+def test_exit_code_0_and_figures_when_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "ROWS", [replace(ROW, calls=of_seconds(3.0))])
+    code, output, _ = run("calm", "--wss", "--json")
+    assert code == 0
+    (figures,) = json.loads(output)
+    assert (figures["samples"], figures["covered"], figures["ok"]) == (6 * 3 * 8000, 6 * 3 * 8000, True)
+
+
+@pytest.mark.integration
+def test_exit_code_1_when_a_promise_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Audio that Deepgram never answers for is given up; a row that does not expect that is broken."""
+    row = next(row for row in ROWS if row.name == "missing-finals")
+    monkeypatch.setattr(command, "ROWS", [replace(row, gaps=frozenset(), calls=of_seconds(6.0))])
+    code, output, error = run(row.name, "--markdown")
+    assert code == 1
+    assert "given up" in error
+    assert "skipped" in output
+
+
+async def test_what_cannot_be_started_is_an_outcome(tmp_path: Path) -> None:
+    with trio.fail_after(240):
+        outcome = await play_row(replace(ROW, simulate=("--no-such-option",)), tmp_path, Terms())
+    assert not outcome.ok
+    assert "no-such-option" in outcome.broken[0]

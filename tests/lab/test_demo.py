@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import wave
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from trio_asr.client.producer import Call, IdRefused
+from trio_asr.lab.demo import run as demo_module
+from trio_asr.lab.demo.command import demo
+from trio_asr.lab.demo.run import Demo, Recording, choose
+from trio_asr.lab.rig.programs import Program, RigError
+
+if TYPE_CHECKING:
+    from trio_asr.lab.demo.report import Report
+
+STUBS = Path(__file__).with_name("stub_programs.py")
+CALLS = [Recording(Call("one", bytes(8000)), "good morning"), Recording(Call("two", bytes(4800)))]
+
+
+class StubbedDemo(Demo):
+    """The demo with stand-ins for its programs; each mode says what one of them does wrong."""
+
+    modes: dict[str, str]
+
+    def _program(self, name: str, *arguments: str) -> Program:
+        mode = self.modes.get(arguments[0], "works")
+        command = [sys.executable, str(STUBS), arguments[0], mode, *arguments[1:]]
+        return Program(name, command, dict(os.environ), self._work / f"{name}.log")
+
+
+async def run(work: Path, console: Console, **modes: str) -> Report:
+    one = StubbedDemo(CALLS, console, work)
+    one.modes = modes
+    return await one.run()
+
+
+def screen(*, terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=100, force_terminal=terminal, highlight=False, color_system=None)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+async def test_it_shows_what_comes_out_and_counts_it(tmp_path: Path, terminal: bool) -> None:
+    console = screen(terminal=terminal)
+    report = await run(tmp_path, console)
+    assert report.complaints() == []
+    assert report.calls["one"].error_rate == 0
+    assert report.calls["two"].error_rate is None
+    assert report.metrics["deepgram_audio_chunks_sent_total"] == 7
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    for step in ("Starting a Valkey server", "Loading the speech model", "Starting the daemon"):
+        assert step in shown
+    assert len(re.findall(r"one .*Good morning\.", shown)) >= 1
+    assert "good mor\n" in shown or terminal
+
+
+@pytest.mark.parametrize(
+    ("modes", "reason"),
+    [
+        ({"simulate": "dies"}, r"simulator ended before .*exit code 1.*\n.*no such model"),
+        ({"serve": "dies"}, r"daemon ended before .*exit code 1.*\n.*lost its mind"),
+        ({"serve": "twice"}, r"daemon did not do its job: one: 2 connections instead of one"),
+    ],
+)
+async def test_a_part_that_fails_is_named_with_its_last_words(
+    tmp_path: Path, modes: dict[str, str], reason: str
+) -> None:
+    expected = pytest.RaisesExc(RigError, match=reason)
+    with pytest.RaisesGroup(expected, flatten_subgroups=True, allow_unwrapped=True):
+        await run(tmp_path, screen(), **modes)
+
+
+async def test_a_daemon_that_is_not_ready_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_module, "READY_TIMEOUT_S", 0.0)
+    with pytest.RaisesGroup(RigError, flatten_subgroups=True):
+        await run(tmp_path, screen())
+
+
+def test_recordings_of_one_name_are_different_calls(tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "call.wav", tmp_path / "b" / "call.wav"]
+    for path in paths:
+        path.parent.mkdir()
+        with wave.open(str(path), "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(8000)
+            out.writeframes(bytes(320))
+    assert [one.call.interaction_id for one in choose(paths)] == ["call", "call-2"]
+
+
+def test_a_name_that_is_no_id_is_refused_in_words(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "{call}.wav"), "wb") as out:
+        out.setparams((1, 2, 8000, 0, "NONE", ""))
+        out.writeframes(bytes(320))
+    with pytest.raises(IdRefused, match=r"takes no such call: .*unusable characters"):
+        choose([tmp_path / "{call}.wav"])
+
+
+def test_the_command_fails_with_one_reason(tmp_path: Path) -> None:
+    noise = tmp_path / "noise.wav"
+    noise.write_bytes(b"no audio")
+    outcome = CliRunner().invoke(demo, [str(noise)])
+    assert outcome.exit_code == 1
+    assert "noise.wav: not a recording" in outcome.output
+
+
+@pytest.mark.soak
+@pytest.mark.integration
+def test_the_shipped_calls_are_recognised_word_for_word(tmp_path: Path) -> None:
+    """Real speech, real processes; also the README's first command from its second half on.
+
+    How many interims come of it is the machine's business: a recogniser that is slow makes fewer.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "trio_asr", "demo", "--keep-logs", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    row = r"^ *(\w+) +[\d.]+ s +(\d+) +\d+ +\d+ +\d+ +(\d+)% "
+    rows = re.findall(row, done.stdout, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["billing", "delivery", "internet"], done.stdout
+    for _, connections, errors in rows:
+        assert connections == "1"
+        assert int(errors) <= 15

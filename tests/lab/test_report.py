@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from trio_asr.client.consumer import Event, Message
+from trio_asr.lab.demo.report import CallReport, Report, parse_metrics
+
+
+def message(text: str, kind: str, end_ms: int | None) -> Message:
+    return Message(interaction_id="a", type=kind, text=text, end_ms=end_ms)
+
+
+def full_report() -> Report:
+    report = Report({"a": CallReport("a", 4.0, said="one two three four")})
+    report.take(Event(event="connection_opened", interaction_id="a"), 0.6)
+    report.take(message("one", "partial", 1000), 1.5)
+    report.take(message("One two.", "final", 2000), 3.0)
+    report.take(message("three", "partial", 3000), 3.3)
+    report.take(message("Three for.", "final", 4000), 4.4)
+    report.take(Event(event="ended", interaction_id="a", duration_ms=4000), 4.5)
+    return report
+
+
+def test_delays_count_from_the_last_sample_of_a_result() -> None:
+    call = full_report().calls["a"]
+    assert call.interim_delays == pytest.approx([0.5, 0.3])
+    assert call.final_delays == pytest.approx([1.0, 0.4])
+    assert call.error_rate == 0.25
+    assert call.heard == "One two. Three for."
+
+
+def test_a_whole_call_gives_no_complaint() -> None:
+    report = full_report()
+    assert report.all_ended
+    assert report.complaints() == []
+
+
+def test_complaints() -> None:
+    report = Report({name: CallReport(name, 1.0, said="x") for name in ("open", "twice", "mute")})
+    for name in ("twice", "mute"):
+        report.take(Event(event="connection_opened", interaction_id=name), 0.1)
+        report.take(Event(event="ended", interaction_id=name), 0.2)
+    report.take(Event(event="connection_opened", interaction_id="twice"), 0.1)
+    assert not report.all_ended
+    assert report.complaints() == [
+        "open: the call did not end",
+        "twice: 2 connections instead of one",
+        "mute: nothing was recognised",
+    ]
+
+
+def test_other_calls_and_messages_without_times_do_no_harm() -> None:
+    report = full_report()
+    report.take(Event(event="ended", interaction_id="somebody else"), 1.0)
+    report.take(message("x", "final", None), 1.0)
+    assert len(report.calls["a"].final_delays) == 2
+
+
+def test_table_and_footer() -> None:
+    report = full_report()
+    report.metrics = parse_metrics(
+        "# HELP x y\nasr_audio_chunks_processed_total 200.0\ndeepgram_audio_chunks_sent_total 18.0\n"
+        'asr_role{role="active"} 1.0\ndeepgram_audio_sent_seconds_total 4e0\n'
+    )
+    console = Console(file=io.StringIO(), width=80)
+    console.print(report.table())
+    assert isinstance(console.file, io.StringIO)
+    row = next(line for line in console.file.getvalue().splitlines() if line.startswith(" a "))
+    assert row.split() == ["a", "4.0", "s", "1", "2", "2", "4", "25%", "0.40", "s", "0.70", "s"]
+    assert "200 frames from Redis and sent 4.0 s of audio in 18 chunks" in report.footer()
