@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.web.test_server import ask, serving
 
 from trio_asr.web import connection, places, server
+from trio_asr.web.connection import Turns
+from trio_asr.web.places import BURST, PER_SECOND
 
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
 MORE = b"%b: %b\r\n"
@@ -227,3 +230,16 @@ async def test_a_peer_gone_before_it_is_let_in_is_nobody(view: Any, monkeypatch:
                 await trio.sleep(0.1)
         head, _ = await ask(port, "/live")
         assert head.startswith(b"HTTP/1.1 200")
+
+
+async def test_who_asks_and_leaves_puts_nobody_off(autojump_clock: trio.testing.MockClock) -> None:
+    turns, begin = Turns(), trio.current_time()
+    async with trio.open_nursery() as crowd:
+        for _ in range(100 * BURST):
+            crowd.start_soon(turns.wait)
+        await trio.sleep(1.0)
+        crowd.cancel_scope.cancel()
+    asked = trio.current_time()
+    await turns.wait()
+    assert asked - begin == 1.0
+    assert trio.current_time() - asked <= 2 / PER_SECOND

@@ -35,6 +35,23 @@ QUEUE = 10  # parts of a request that wait for the application
 VERSIONS = (b"1.0", b"1.1")
 
 
+class Turns:
+    """Requests of all connections, each in its turn.
+
+    Only the first in the queue has a turn set aside for it. So those who leave the queue cost nobody theirs:
+    a crowd that asks, hangs up and comes again would put off all others for ever longer.
+    """
+
+    def __init__(self) -> None:
+        self._pace = Pace()
+        self._queue = trio.StrictFIFOLock()
+
+    async def wait(self) -> None:
+        """Wait until a request may be answered."""
+        async with self._queue:
+            await trio.sleep_until(self._pace.turn(trio.current_time()))
+
+
 class Connection:
     """A peer's connection, from its acceptance to its end."""
 
@@ -53,19 +70,19 @@ class Connection:
         """End it now."""
         self._scope.cancel()
 
-    async def run(self, context: WorkerContext, pace: Pace) -> None:
+    async def run(self, context: WorkerContext, turns: Turns) -> None:
         """Answer requests, until the peer or a limit ends it; whatever else happens is this one's alone."""
         try:
             with self._scope:
                 self._wait()
-                await self._serve(context, pace)
+                await self._serve(context, turns)
         except Exception as error:  # noqa: BLE001 - in code that is not ours, over bytes that anybody sent
             self._internal.caught("page", error)
         finally:
             with trio.CancelScope(shield=True):  # closing does not wait
                 await trio.aclose_forcefully(self._stream)
 
-    async def _serve(self, context: WorkerContext, pace: Pace) -> None:
+    async def _serve(self, context: WorkerContext, turns: Turns) -> None:
         async with trio.open_nursery() as nursery:
             tasks: Any = _Tasks(
                 nursery, self._app, self._internal
@@ -75,7 +92,7 @@ class Connection:
                 wrapped, self._settings, context, tasks, ConnectionState({}), False, self.client,
                 self._server, self._handle,
             )  # fmt: skip
-            protocol.pace, protocol.asked, protocol.begins = pace, self._asked, self._begins
+            protocol.turns, protocol.asked, protocol.begins = turns, self._asked, self._begins
             await self._read(protocol)
             # What is in progress learns that nobody listens, and ends.
             self._scope.deadline = trio.current_time() + SEND_S
@@ -142,7 +159,7 @@ class Connection:
 class _Http11(H11Protocol):
     """HTTP/1.1 as hypercorn has it, and nothing else: no HTTP/2, no WebSocket, one request at a time."""
 
-    pace: Pace
+    turns: Turns
     asked: Callable[[], None]
     begins: Callable[[], None]
 
@@ -156,7 +173,7 @@ class _Http11(H11Protocol):
             await self._refuse(400)
         else:
             self.asked()
-            await trio.sleep_until(self.pace.turn(trio.current_time()))
+            await self.turns.wait()
             self.begins()
             await super()._create_stream(_without_upgrade(request))
 

@@ -23,8 +23,8 @@ from hypercorn.typing import (
 from trio_asr.config import HttpConfig
 from trio_asr.telemetry import logs
 from trio_asr.web.app import App
-from trio_asr.web.connection import Connection
-from trio_asr.web.places import Pace, Place, Places
+from trio_asr.web.connection import Connection, Turns
+from trio_asr.web.places import Place, Places
 
 _log = logs.get(__name__)
 
@@ -88,7 +88,7 @@ async def serve(
 async def answer_one(app: App, stream: trio.SocketStream) -> None:
     """Answer requests on one connection, until it ends."""
     connection = Connection(stream, _patient(app), _settings(), app.internal)
-    await connection.run(WorkerContext(None), Pace())
+    await connection.run(WorkerContext(None), Turns())
 
 
 def raise_file_limit() -> int:
@@ -109,7 +109,7 @@ class _Server:
 
     def __init__(self, app: App, files: int) -> None:
         self._app, self._patient = app, _patient(app)
-        self._places, self._pace = Places(files), Pace()
+        self._places, self._turns = Places(files), Turns()
         self._open: dict[Place, Connection] = {}
         self._settings = _settings()
         self._context = WorkerContext(None)
@@ -160,7 +160,7 @@ class _Server:
 
     async def _run(self, connection: Connection) -> None:
         try:
-            await connection.run(self._context, self._pace)
+            await connection.run(self._context, self._turns)
         finally:
             self._places.leave(connection.place)
             del self._open[connection.place]
