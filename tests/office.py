@@ -330,7 +330,6 @@ async def office(
             provider,
             limit=config.deepgram.max_connections,
             connect_timeout_s=10,
-            lease=lease,
             metrics=metrics,
             troubles=troubles,
         )

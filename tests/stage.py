@@ -127,7 +127,6 @@ async def stage(
             chosen,
             limit=settings.deepgram.max_connections,
             connect_timeout_s=settings.deepgram.connect_timeout_ms / 1000,
-            lease=lease,
             metrics=metrics,
             troubles=troubles,
         )

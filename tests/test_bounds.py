@@ -22,7 +22,7 @@ from trio.testing import MockClock
 from trio_asr.bus import memory
 from trio_asr.config import Config, DeepgramConfig, FlushConfig, InteractionConfig, PublishConfig, RedisConfig
 from trio_asr.core import past
-from trio_asr.interaction.interaction import connection
+from trio_asr.interaction import connection
 from trio_asr.wire.frames import check_id
 from trio_asr.worker import housekeeping, stored
 

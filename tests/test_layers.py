@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,77 +11,73 @@ import pytest
 import trio_asr
 
 SOURCE = Path(trio_asr.__file__).parent
-# From the bottom up. A module may import from its own layer and from those below.
-LAYERS = [
-    {"background", "core", "early", "labels", "tallies", "machine", "waiting", "past"},
-    {"config", "deadlines", "families", "logs", "metrics", "notify", "stream", "tls", "troubles", "samples"},
-    {"away", "border", "bus", "guard", "places", "provider", "internal"},
-    {"deepgram", "mock", "committer", "connections", "migration"},
-    {"services", "conversation"},
-    {"account", "flusher", "sender"},
-    {"interaction"},
-    {"slots", "shares", "stored", "restarts", "positions"},
-    {"calls"},
-    {"restoring", "catchup", "dispatcher", "housekeeping"},
-    {"web"},
-    {"daemon"},
-    {"config_command", "serve_command"},
-    {"cli"},
-    {"__main__"},
+# Ground floor first. A room imports from the floors below its own, and from no other room of its floor.
+FLOORS = [
+    ["wire", "config", "samples"],
+    ["core", "telemetry", "client"],
+    ["bus", "deepgram"],
+    ["interaction"],
+    ["worker", "web"],
+    ["daemon"],
+    ["commands"],
+    ["cli"],
 ]
-# Beside the daemon: it knows nothing of them. The tools may use what is documented, and the simulator.
-BESIDE = {"simulator", "tools"}
+# Beside the house: the stand-in for Deepgram knows nothing of us, and none of us know the laboratory.
+BESIDE = ["simulator", "lab"]
+PURE = ["wire", "core"]
 IMPURE = {"trio", "time", "socket", "threading", "asyncio", "os", "redis", "trio_websocket", "logging"}
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = sorted(SOURCE.rglob("*.py"))
 
 
-def room(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
+def name(path: Path) -> str:
+    return str(path.relative_to(SOURCE))
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "trio_asr":
+            yield from (f"trio_asr.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "trio_asr"}
-    return found
+            yield node.module
 
 
-def modules() -> list[Path]:
-    return sorted(SOURCE.rglob("*.py"))
+def rooms_used(path: Path) -> set[str]:
+    return {module.split(".")[1] for module in imports(path) if module.startswith("trio_asr.")}
 
 
-def level(name: str) -> int | None:
-    return next((i for i, layer in enumerate(LAYERS) if name in layer), None)
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", MODULES, ids=name)
 def test_imports_point_downwards(path: Path) -> None:
-    relative = path.relative_to(SOURCE)
-    here = relative.parts[0].removesuffix(".py")
-    if here in BESIDE or here == "__init__":
-        return
-    assert level(here) is not None, f"{relative} is in no layer: give it one above"
-    for module in imports(path):
-        name = room(module)
-        if module.startswith("trio_asr.") and name:
-            # The command line loads its commands by name; nothing else reaches beside.
-            assert name not in BESIDE, f"{relative} imports {module}"
-            there = level(name)
-            assert there is not None
-            assert there <= (level(here) or 0), f"{relative} imports {module}, which is above it"
+    here, used = room_of(path), rooms_used(path)
+    used.discard(here)
+    if here == "simulator":
+        assert not used
+    elif here in FLOOR:
+        assert not used & set(BESIDE)
+        assert all(FLOOR[room] < FLOOR[here] for room in used), f"{name(path)} imports from {used}"
+    else:
+        assert here in ("lab", "__init__", "__main__"), f"{here} is on no floor: give it one above"
 
 
-@pytest.mark.parametrize("path", sorted((SOURCE / "core").glob("*.py")), ids=lambda path: path.stem)
-def test_the_core_is_pure(path: Path) -> None:
+@pytest.mark.parametrize("room", [*FLOOR, *BESIDE])
+def test_every_floor_is_lived_on(room: str) -> None:
+    assert (SOURCE / room).is_dir() or (SOURCE / f"{room}.py").is_file()
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) in PURE], ids=name)
+def test_what_decides_and_what_decodes_is_pure(path: Path) -> None:
     for module in imports(path):
         assert module.split(".")[0] not in IMPURE, f"{path.name} imports {module}"
     names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
     assert "open" not in names
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", MODULES, ids=name)
 def test_no_page_becomes_a_book(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 300

@@ -237,7 +237,6 @@ class Daemon:
             self._provider,
             limit=deepgram.max_connections,
             connect_timeout_s=deepgram.connect_timeout_ms / 1000,
-            lease=lease,
             metrics=self._metrics,
             troubles=self._troubles,
         )

@@ -1,11 +1,8 @@
 """That a second connection of a call would be seen, and a refused query is."""
 
-from typing import cast
-
 import pytest
 import trio
 
-from trio_asr.bus.lease import Lease
 from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import ConnectFailed
@@ -15,9 +12,8 @@ from trio_asr.telemetry.problems import Troubles
 
 def made() -> tuple[Connections, Metrics, Troubles]:
     metrics, troubles = Metrics(), Troubles()
-    lease = cast("Lease", None)  # nobody dials here
     connections = Connections(
-        MockProvider(), limit=5, connect_timeout_s=1, lease=lease, metrics=metrics, troubles=troubles
+        MockProvider(), limit=5, connect_timeout_s=1, metrics=metrics, troubles=troubles
     )
     return connections, metrics, troubles
 

@@ -12,10 +12,10 @@ import trio
 from tests.e2e.helpers import seed_frame
 
 from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.client.http import get
 from trio_asr.config import Config
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.mock import MockProvider
-from trio_asr.lab.rig.children import get
 from trio_asr.lab.rig.evidence import Document, documents
 from trio_asr.lab.rig.processes import rig
 from trio_asr.lab.rig.valkey import free_port

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.hostile import junk
 from tests.hostile.house import MemorySide, house
 
-from trio_asr.lab.rig.children import get
+from trio_asr.client.http import get
 from trio_asr.web.places import MAX_PER_PEER
 
 CLIENTS = 120

@@ -19,7 +19,7 @@ from tests.hostile import house as houses
 from tests.hostile import junk
 from tests.hostile.house import AUDIO, DEAD, ENDS, EVENTS, PREFIX, House, Producer, RedisSide, house
 
-from trio_asr.lab.rig.children import get
+from trio_asr.client.http import get
 
 GOOD_STATE: dict[str, Any] = {
     "place": {

@@ -5,7 +5,8 @@ import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from trio_asr.lab.rig.children import clean_environment, get
+from trio_asr.client.http import get
+from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.programs import Program
 from trio_asr.lab.rig.valkey import free_port
 

@@ -12,7 +12,7 @@ import trio
 from tests.simulator.helpers import INTERIMS, RAW, VOICE, brief, connected, refused, session, told
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_asr.lab.rig.children import get
+from trio_asr.client.http import get
 from trio_asr.simulator.board import Board, Rule
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.faults import Faults

@@ -13,7 +13,6 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
-from trio_asr.bus.lease import Lease
 from trio_asr.core.refusals import Breaker, Concerns, concerns
 from trio_asr.deepgram.permits import Holder, Places
 from trio_asr.deepgram.provider import ConnectFailed, Provider
@@ -57,7 +56,6 @@ class Connections:
         *,
         limit: int,
         connect_timeout_s: float,
-        lease: Lease,
         metrics: Metrics,
         troubles: Troubles,
     ) -> None:
@@ -70,7 +68,7 @@ class Connections:
         # By sample rate (in all else the query is the same for all calls), of queries that were refused.
         self._queries: dict[int, Gate] = {}
         self._connected: set[str] = set()  # calls
-        self._lease, self._metrics, self._troubles = lease, metrics, troubles
+        self._metrics, self._troubles = metrics, troubles
         metrics.connections.read = lambda: self.open
         metrics.waiting_for_slot.read = lambda: self.waiting
         metrics.breaker_open.read = lambda: self.refused
@@ -99,10 +97,6 @@ class Connections:
     def place(self, holder: Holder) -> AbstractAsyncContextManager[None]:
         """Hold one of the places."""
         return self._places.hold(holder)
-
-    async def may_dial(self) -> None:
-        """Wait until the lease surely holds: a worker that might have been replaced dials nothing."""
-        await self._lease.wait_valid()
 
     def opened(self, rate: int, interaction_id: str) -> None:
         """Take note of a connection that opened for audio of this rate."""

@@ -139,7 +139,7 @@ class Sender:
         A call that stands still takes its turn again each time.
         """
         while self._wants():
-            await self._services.connections.may_dial()
+            await self._services.lease.wait_valid()  # who might have been replaced dials nothing
             again = await self._connection(feeds)
             if again is Again.ADMITTED:
                 return

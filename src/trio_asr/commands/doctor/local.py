@@ -12,11 +12,11 @@ from pathlib import Path
 
 import trio
 
+from trio_asr.client.http import get
 from trio_asr.commands.doctor.findings import Report, threaded
 from trio_asr.config import Config, ConfigError, Loaded, credentials, load
 from trio_asr.config.secret import mask_path
 from trio_asr.config.tree import keys, value_at
-from trio_asr.lab.rig.children import get
 from trio_asr.telemetry.systemd import Notifier
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 (not listened on here)

@@ -18,13 +18,14 @@ import trio
 
 from trio_asr.client.audio import load, seconds
 from trio_asr.client.consumer import Message, TranscriptReader
+from trio_asr.client.http import get
 from trio_asr.client.producer import Call, Source, play, usable_id
 from trio_asr.client.redis import connect, redis_failure
 from trio_asr.client.view import TranscriptView
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.lab.demo.report import CallReport, Report, parse_metrics
 from trio_asr.lab.demo.steps import step
-from trio_asr.lab.rig.children import clean_environment, get
+from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.programs import Program
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
 from trio_asr.samples import shipped_samples

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trio_asr.client.http import get
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.lab.rig.certificate import self_signed
-from trio_asr.lab.rig.children import clean_environment, get
+from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.http import request
 from trio_asr.lab.rig.programs import POLL_S, Program, RigError
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
