@@ -53,7 +53,7 @@ def test_every_reloadable_key_is_one() -> None:
 
 
 def test_the_page_names_what_reloads() -> None:
-    page = (Path(__file__).parent.parent / "docs/configuration.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/configuration.md").read_text()
     section = page.partition("## Reload")[2].partition("\n## ")[0]
     assert all(f"`{key}`" in section for key in RELOADABLE)
 

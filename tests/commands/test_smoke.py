@@ -20,7 +20,7 @@ from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.processes import Rig, Worker, rig
 from trio_asr.lab.rig.valkey import free_port
 
-SCRIPT = Path(__file__).parents[3] / "scripts/smoke.sh"
+SCRIPT = Path(__file__).parents[2] / "scripts/smoke.sh"
 
 
 async def smoke(r: Rig, port: int, *more: str, seconds: float = 4) -> tuple[int, dict[str, Any]]:
