@@ -298,7 +298,7 @@ class Office:
         with trio.fail_after(600):
             await trio.sleep(0.05)  # what was just added is read first
             for producer in producers:
-                while producer.id in self.calls.slots:  # noqa: ASYNC110 (the clock jumps)
+                while producer.id in self.calls.interactions:  # noqa: ASYNC110 (the clock jumps)
                     await trio.sleep(0.05)
 
 

@@ -19,7 +19,7 @@ from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import Link, Provider
 from trio_asr.deepgram.websocket import DeepgramProvider
-from trio_asr.interaction.interaction import Frames, Interaction
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.server import SimulatorSettings, handle
@@ -64,10 +64,8 @@ class Stage:
 class Line:
     """One call on the stage: its frames go in here."""
 
-    def __init__(
-        self, stage: Stage, call: Call, frames: trio.MemorySendChannel[Frames], interaction: Interaction
-    ) -> None:
-        self.stage, self.call, self.frames, self.interaction = stage, call, frames, interaction
+    def __init__(self, stage: Stage, interaction: Interaction) -> None:
+        self.stage, self.call, self.interaction = stage, interaction.call, interaction
         self.done = trio.Event()
         self._seq = 0
         self._at = 0
@@ -77,7 +75,8 @@ class Line:
         self._seq += 1
         frame = Frame(self.call.id, pcm, rate, self._seq, self._seq * 20, "tenant")
         frame.entry, frame.digest = f"{self._seq}-0", self._seq
-        self.frames.send_nowait([frame])
+        self.interaction.inbox.add(frame)
+        assert self.interaction.release()
 
     def speak(self, seconds: float, rate: int = RATE, number: int = 1) -> None:
         """Hand over position-stamped audio as one frame."""
@@ -92,7 +91,7 @@ class Line:
             await trio.sleep(frame_s)
 
     def hang_up(self) -> None:
-        self.frames.close()
+        self.interaction.close()
 
 
 def config(**deepgram: Any) -> Config:
@@ -149,20 +148,18 @@ async def ring(
     limits = on.services.config.interaction
     bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms)
     call = Call(Outbox(interaction_id, topics, stored), bounds)
-    send, receive = trio.open_memory_channel[Frames](10_000)
-    interaction = Interaction(call, on.services)
-    line = Line(on, call, send, interaction)
+    interaction = Interaction(call, on.services, batches=10_000)
+    interaction.end = "9999999999999-0", "test"
+    line = Line(on, interaction)
 
     async def run() -> None:
         try:
-            await interaction.run(receive)
+            await interaction.run()
         except Exception as error:
             if on_error is None:
                 raise
             on_error(error)
             return
-        call.end("9999999999999-0", "test")
-        await on.services.committer.drained(call.outbox)
         line.done.set()
 
     nursery.start_soon(run)

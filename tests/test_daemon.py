@@ -198,7 +198,7 @@ async def test_a_call_that_cannot_reload_is_the_only_one(
         calls = [Producer(here.store, f"call-{i}", i) for i in (1, 2)]
         for call in calls:
             await call.talk(0.5)
-        first, second = (worker.daemon.slots[call.id].interaction for call in calls)
+        first, second = (worker.daemon.interactions[call.id] for call in calls)
 
         def fail(_: Config) -> NoReturn:
             raise RuntimeError("a bug")

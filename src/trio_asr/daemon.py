@@ -24,8 +24,8 @@ from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.config import Config, merge
 from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import Provider
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
-from trio_asr.interaction.slots import Slot
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
@@ -79,7 +79,7 @@ class Daemon:
 
     @property
     def active_buffers(self) -> int:
-        return len(self.slots)
+        return len(self.interactions)
 
     @property
     def active_connections(self) -> int | None:
@@ -92,8 +92,8 @@ class Daemon:
         return self._services is not None and self._services.connections.refused
 
     @property
-    def slots(self) -> Mapping[str, Slot]:
-        return {} if self.calls is None else self.calls.slots
+    def interactions(self) -> Mapping[str, Interaction]:
+        return {} if self.calls is None else self.calls.interactions
 
     @property
     def lag_s(self) -> float:
@@ -125,9 +125,9 @@ class Daemon:
         if self._services is not None:
             self._services.config = self._config
             self._services.connections.limit(self._config.deepgram.max_connections)
-        for name, slot in list(self.slots.items()):
+        for name, interaction in list(self.interactions.items()):
             try:
-                slot.interaction.reload(self._config)
+                interaction.reload(self._config)
             # A bug there is that call's: it goes on as it was, and the others get what is new.
             except Exception as error:  # noqa: BLE001 - it is counted and logged
                 self._internal.caught("reload", error, interaction_id=name)
@@ -288,4 +288,4 @@ class Daemon:
             await trio.sleep_until(due)
             self._notifier.watchdog()
             self._metrics.loop_late(max(0.0, trio.current_time() - due))
-            self.history.note(due, len(self.slots))
+            self.history.note(due, len(self.interactions))

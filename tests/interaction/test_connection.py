@@ -5,12 +5,25 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from trio_asr.config import DeepgramConfig
+from trio_asr.bus.committer import Committer
+from trio_asr.bus.lease import Lease
+from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.config import Config
+from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.results import Hearing
 from trio_asr.core.timeline import Chunk, Timeline
+from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import LinkClosed
-from trio_asr.interaction.connection import Conversation, Ending, Why
+from trio_asr.interaction.connection import LiveConnection
+from trio_asr.interaction.ending import Ending, Why
+from trio_asr.interaction.feed import Flow
+from trio_asr.interaction.report import Report
+from trio_asr.interaction.services import Services
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.problems import Troubles
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message
 from trio_asr.wire.records import Stored
@@ -42,19 +55,31 @@ class QuietLink:
         raise LinkClosed(1006, "")
 
 
+def services() -> Services:
+    """Return what a connection needs of its worker, of which no task runs."""
+    bus = MemoryBus(MemoryStore(), audio_stream="audio_stream", end_stream="call_end")
+    lease, metrics, troubles = Lease(bus, 10_000), Metrics(), Troubles()
+    connections = Connections(
+        MockProvider(), limit=1, connect_timeout_s=1, metrics=metrics, troubles=troubles
+    )
+    committer = Committer(bus, lease, metrics, troubles, lambda _: None)
+    return Services(Config(), connections, committer, lease, metrics, troubles)
+
+
 class Stand:
-    """A conversation on a quiet link, fed by hand."""
+    """A connection that stays quiet, fed by hand."""
 
     def __init__(self) -> None:
         self.link = QuietLink()
         self.ending: Ending | None = None
-        self._timeline = Timeline(Place())
-        self._timeline.append("1-0", bytes(2 * 100 * CHUNK), 8000)
         outbox = Outbox("call", Topics("transcript.call", "asr_events", 100), Stored())
+        call = Call(outbox, Bounds(1000, 120))
+        self._timeline = call.timeline
+        self._timeline.append("1-0", bytes(2 * 100 * CHUNK), 8000)
         hearing = Hearing(self._timeline, outbox, connection=1, request_id="quiet")
-        self._conversation = Conversation(
-            self.link, hearing, DeepgramConfig(), on_heard=lambda *_: None, on_sent=lambda *_: None
-        )
+        shared = services()
+        report = Report(call, shared, logs.get("test"))
+        self._connection = LiveConnection(self.link, hearing, shared, report, Flow())
         self._feed, self._chunks = trio.open_memory_channel[Chunk](1)
 
     def feed(self) -> None:
@@ -63,7 +88,7 @@ class Stand:
         self._feed.send_nowait(chunk)
 
     async def run(self) -> None:
-        self.ending = await self._conversation.run(self._chunks)
+        self.ending = await self._connection.run(self._chunks)
 
 
 async def test_a_chunk_that_comes_as_the_timer_goes_off_is_sent(mock_clock: MockClock) -> None:

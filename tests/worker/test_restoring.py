@@ -127,5 +127,5 @@ async def test_a_state_of_a_call_that_was_over_is_believed(autojump_clock: MockC
         await trio.sleep(65)
         assert on.happened(call) == ["started", "ended"]
         assert not on.provider.links
-        assert on.calls.slots == {}
+        assert on.calls.interactions == {}
         assert complete(on, call)

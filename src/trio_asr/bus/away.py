@@ -8,6 +8,8 @@ from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.problems import Troubles
 
+RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0  # between two attempts, in full jitter
+
 
 def away(trouble: str, error: BusUnavailable, troubles: Troubles, internal: InternalErrors) -> None:
     """Take note that the bus does not do what `trouble` names, and why: a key, a bug, or it is not there."""

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import trio
 
-from trio_asr.bus.away import away
+from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S, away
 from trio_asr.bus.base import Answer, Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.core.backoff import Backoff
@@ -28,7 +28,6 @@ from trio_asr.wire.records import Commit, Outcome
 MAX_BATCH = 500  # commits per round trip: some milliseconds of Redis' time
 ROUND = 4  # commits that are worth a round trip: where more come, rounds come sooner, up to thrice as often
 REFUSED_RETRY_S = 1.0
-RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
 TROUBLE = "commits"  # a Redis that can be read may still not be written
 
 
