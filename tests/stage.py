@@ -10,13 +10,11 @@ import msgspec
 import trio
 from trio.testing import memory_stream_pair
 
-from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import Link, Provider
 from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.interaction.interaction import Interaction
@@ -27,6 +25,7 @@ from trio_asr.simulator.stamps import stamp
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Troubles
 from trio_asr.wire.frames import Frame
+from trio_asr.worker.tenure import build_services
 
 RATE = 8000
 
@@ -122,16 +121,10 @@ async def stage(
 
         chosen = provider or DeepgramProvider(settings.deepgram, Secret("secret-key"), dial)
         troubles = Troubles()
-        connections = Connections(
-            chosen,
-            limit=settings.deepgram.max_connections,
-            connect_timeout_s=settings.deepgram.connect_timeout_ms / 1000,
-            metrics=metrics,
-            troubles=troubles,
+        services = build_services(
+            settings, bus, lease, provider=chosen, metrics=metrics, troubles=troubles, on_stale=lambda _: None
         )
-        committer = Committer(bus, lease, metrics, troubles, lambda _: None)
-        nursery.start_soon(committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
-        services = Services(settings, connections, committer, lease, metrics, troubles)
+        nursery.start_soon(services.committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
         yield Stage(simulator, store, services, troubles), nursery
         nursery.cancel_scope.cancel()
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.results import Hearing
-from trio_asr.core.timeline import Chunk, Timeline
-from trio_asr.deepgram.admission import Connections
+from trio_asr.core.timeline import Chunk
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import LinkClosed
 from trio_asr.interaction.connection import LiveConnection
@@ -27,7 +25,7 @@ from trio_asr.telemetry.problems import Troubles
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message
 from trio_asr.wire.records import Stored
-from trio_asr.wire.resume_point import Place
+from trio_asr.worker.tenure import build_services
 
 CHUNK = 1600
 
@@ -58,12 +56,10 @@ class QuietLink:
 def services() -> Services:
     """Return what a connection needs of its worker, of which no task runs."""
     bus = MemoryBus(MemoryStore(), audio_stream="audio_stream", end_stream="call_end")
-    lease, metrics, troubles = Lease(bus, 10_000), Metrics(), Troubles()
-    connections = Connections(
-        MockProvider(), limit=1, connect_timeout_s=1, metrics=metrics, troubles=troubles
-    )
-    committer = Committer(bus, lease, metrics, troubles, lambda _: None)
-    return Services(Config(), connections, committer, lease, metrics, troubles)
+    return build_services(
+        Config(), bus, Lease(bus, 10_000), provider=MockProvider(), metrics=Metrics(), troubles=Troubles(),
+        on_stale=lambda _: None,
+    )  # fmt: skip
 
 
 class Stand:

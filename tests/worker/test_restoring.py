@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 import trio
-from tests.office import DEAD_LETTERS, Office, Producer, office
+from tests.office import Office, Producer, office
 from tests.worker.test_dispatcher import complete
 from trio.testing import MockClock
 
@@ -108,7 +108,7 @@ async def test_a_reader_that_cannot_be_read(autojump_clock: MockClock, kind: str
     async with office(store=store) as on:
         services = on.calls._services
         store.states[""] = BROKEN[kind] if kind != "cut" else Stored(4, b'{"audio_floor":"')
-        box = await open_box(on.bus, services, DEAD_LETTERS, 10)
+        box = await open_box(on.bus, services)
         assert box.broken
         assert "" in store.aside
         assert box.start() == (ORIGIN, ORIGIN)

@@ -31,8 +31,8 @@ class Intake:
         self.inbox = Inbox()
         self.limit = math.inf  # of the bytes of audio that the call may hold in all
         self.progress = StreamProgress(call, after)
-        self.life = Moves(LIFE, Life.RUNNING)
-        self.reading = Moves(READING, Reading.MISSED if after else Reading.LIVE)
+        self.life = Moves[Life](LIFE, Life.RUNNING)
+        self.reading = Moves[Reading](READING, Reading.MISSED if after else Reading.LIVE)
         self.behind = bool(after)  # as `reading` has it: this is asked for each frame
         self.next_end: EntryId = ""  # an end that counts when it has caught up, or begins again
         self.next_tenant = ""  # who uses the id from here on

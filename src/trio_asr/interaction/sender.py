@@ -54,7 +54,7 @@ class Sender:
         self.request_id = ""  # of the last connection
         self._call, self._services = call, services
         self._report, self._flow, self._connect = report, flow, connect
-        self._dial = Moves(DIAL, Dial.IDLE)
+        self._dial = Moves[Dial](DIAL, Dial.IDLE)
         self._backoff = Backoff(BACKOFF_BASE_S, BACKOFF_CAP_S)
         self._resume_at = -math.inf  # when the pause before the next attempt is over
         self._attempts = 0  # that failed since the last connection

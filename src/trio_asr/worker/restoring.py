@@ -14,16 +14,19 @@ from trio_asr.wire.records import Stored, Unreadable
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.retry import patiently
 
+DEAD_LETTERS_MAXLEN = 10_000
 
-async def open_box(bus: Bus, services: Services, dead_letter_stream: str, maxlen: int) -> ReaderBox:
+
+async def open_box(bus: Bus, services: Services) -> ReaderBox:
     """Return the reader's state; one that cannot be read is set aside: calls say where to begin."""
     (stored,) = await patiently(services, partial(bus.load, [""]))
+    dead_letters = services.config.redis.dead_letter_stream
     try:
-        return ReaderBox(stored, dead_letter_stream, maxlen)
+        return ReaderBox(stored, dead_letters, DEAD_LETTERS_MAXLEN)
     except Unreadable as error:
         key = await patiently(services, partial(bus.set_aside, ""))
         services.broken_state("reader", str(error), key)
-        box = ReaderBox(Stored(), dead_letter_stream, maxlen)
+        box = ReaderBox(Stored(), dead_letters, DEAD_LETTERS_MAXLEN)
         box.broken = True
         return box
 
