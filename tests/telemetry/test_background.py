@@ -127,7 +127,7 @@ def test_a_reader_that_stands_still_holds_up_nobody_and_is_told_what_is_missing(
         assert before >= 100 + 1 - 10 - 1 - 10  # some were on their way when it was full
         text, told = "", list[int]()
         while sum(told) < before:  # some may have been told of before the last came
-            text += read_until(reading, "were dropped\n")
+            text += read_until(reading, "not read in time\n")
             told = [int(n) for n in re.findall(r"(\d+) lines were dropped", text)]
         text = text.lstrip(".")
         assert text.startswith("line 0\nline 1\n")
