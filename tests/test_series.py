@@ -25,6 +25,7 @@ from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import create_app
+from trio_asr.wire.codes import CaughtAt
 from trio_asr.wire.messages import Unknown
 from trio_asr.wire.records import Stored
 from trio_asr.worker import calls as calls_module
@@ -290,7 +291,7 @@ async def bugs(run: Run) -> None:
     async with office(store=store) as on:
         on.producer().speak(1.0)
         await trio.sleep(1)
-        on.calls._services.internal.caught("call", RuntimeError("so the test says"))
+        on.calls._services.internal.caught(CaughtAt.CALL, RuntimeError("so the test says"))
         run.look(on.metrics)
 
 

@@ -35,6 +35,7 @@ from trio_asr.web.app import create_app
 from trio_asr.web.history import History
 from trio_asr.web.server import serve as serve_web
 from trio_asr.web.view import Role
+from trio_asr.wire.codes import CaughtAt, Problem
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.foreign_readers import Guard
@@ -130,7 +131,7 @@ class Daemon:
                 slot.interaction.reload(self._config)
             # A bug there is that call's: it goes on as it was, and the others get what is new.
             except Exception as error:  # noqa: BLE001 - it is counted and logged
-                self._internal.caught("reload", error, interaction_id=name)
+                self._internal.caught(CaughtAt.RELOAD, error, interaction_id=name)
         self._metrics.reloaded(True)
         self._log.info("Configuration reloaded", changed=changed)
         if waiting:
@@ -206,9 +207,9 @@ class Daemon:
                 alone = await self._guard.alone(starting=self._role == "starting")
                 held = alone and await lease.acquire()
             except BusUnavailable as error:
-                away("redis", error, self._troubles, self._internal)
+                away(Problem.REDIS, error, self._troubles, self._internal)
             else:
-                self._troubles.end("redis", now)
+                self._troubles.end(Problem.REDIS, now)
                 if held:
                     return True
                 self._become("standby")
@@ -220,9 +221,9 @@ class Daemon:
             await trio.sleep(lease.period_s)
             try:
                 await lease.renew()
-                self._troubles.end("lease", trio.current_time())
+                self._troubles.end(Problem.LEASE, trio.current_time())
             except BusUnavailable as error:
-                away("lease", error, self._troubles, self._internal)
+                away(Problem.LEASE, error, self._troubles, self._internal)
 
     async def _release(self, lease: Lease) -> None:
         try:

@@ -9,6 +9,7 @@ import trio
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors, where
 from trio_asr.telemetry.metrics import Metrics
+from trio_asr.wire.codes import CaughtAt
 
 
 def fail() -> None:
@@ -36,7 +37,7 @@ async def test_an_error_is_counted_and_logged_without_its_words(
     metrics = Metrics()
     internal = InternalErrors(metrics)
     for _ in range(3):
-        internal.caught("message", caught(), interaction_id="17")
+        internal.caught(CaughtAt.MESSAGE, caught(), interaction_id="17")
         await trio.sleep(1)
     assert metrics.internal_errors("message")._value.get() == 3
     assert metrics.last_error is not None

@@ -23,13 +23,13 @@ from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Troubles
+from trio_asr.wire.codes import CaughtAt, ErrorKind, EventName, Problem
 from trio_asr.wire.records import Commit, Outcome
 
 MAX_BATCH = 500  # commits per round trip: some milliseconds of Redis' time
 ROUND = 4  # commits that are worth a round trip: where more come, rounds come sooner, up to thrice as often
 REFUSED_RETRY_S = 1.0
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
-TROUBLE = "commits"  # a Redis that can be read may still not be written
 
 
 class Source(Protocol):
@@ -155,7 +155,7 @@ class Committer:
         try:
             return source.next_commit(wall_ms)
         except Exception as error:  # noqa: BLE001 - a bug in what one call says is that call's
-            self._internal.caught("commit", error, interaction_id=source.interaction_id)
+            self._internal.caught(CaughtAt.COMMIT, error, interaction_id=source.interaction_id)
             self._on_stale(source.interaction_id)
             return None
 
@@ -165,8 +165,8 @@ class Committer:
             try:
                 answers = await self._bus.commit(commits)
             except BusUnavailable as error:
-                away(TROUBLE, error, self._troubles, self._internal)
-                self._metrics.failed("redis", time.time())
+                away(Problem.COMMITS, error, self._troubles, self._internal)
+                self._metrics.failed(ErrorKind.REDIS, time.time())
                 await trio.sleep(backoff.next())
                 continue
             if any(answer.outcome is Outcome.FENCED for answer in answers):
@@ -174,7 +174,7 @@ class Committer:
             if any(answer.outcome is Outcome.UNFENCED for answer in answers):
                 await self._restore_fence()
                 continue  # those that were applied answer that they were
-            self._troubles.end(TROUBLE, trio.current_time())
+            self._troubles.end(Problem.COMMITS, trio.current_time())
             return answers
 
     async def _restore_fence(self) -> None:
@@ -191,7 +191,7 @@ class Committer:
         try:
             self._settle(source, since, answer, now)
         except Exception as error:  # noqa: BLE001 - a bug in what one call makes of an answer is that call's
-            self._internal.caught("commit", error, interaction_id=source.interaction_id)
+            self._internal.caught(CaughtAt.COMMIT, error, interaction_id=source.interaction_id)
             self._on_stale(source.interaction_id)
 
     def _block(self, source: Source, key: str, now: float) -> None:
@@ -225,7 +225,7 @@ class Committer:
     def _refuse(self, source: Source, reason: str, now: float) -> None:
         self._ready.pop(source.interaction_id, None)  # it may have said more meanwhile
         self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
-        self._metrics.failed("publish", time.time())
+        self._metrics.failed(ErrorKind.PUBLISH, time.time())
         if self._refusals.allow(now):
             self._log.error(
                 "Redis refuses a commit; it is tried again",
@@ -240,7 +240,7 @@ class Committer:
                 self._metrics.transcripts_delivered(item.transcript.type).inc()
             if item.chunks:
                 self._metrics.chunks_covered.inc(item.chunks)
-            if item.event is not None and item.event["event"] == "gap":
+            if item.event is not None and item.event["event"] == EventName.GAP:
                 gap = item.event
                 seconds = (gap["end_ms"] - gap["start_ms"]) / 1000
                 self._metrics.gaps(gap["reason"]).add(gap.get("samples", 0), seconds)

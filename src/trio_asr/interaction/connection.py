@@ -33,7 +33,7 @@ class Why(enum.Enum):
     """Why a conversation ended."""
 
     DONE = "done"  # we closed it: Metadata and 1000
-    UNANSWERED = "unanswered"  # we closed it, and the answer did not come in time
+    CLOSE_TIMEOUT = "unanswered"  # we closed it, and the answer did not come in time
     DROPPED = "dropped"  # closed by the other side, or broken
     STALLED = "stalled"  # open but silent, or not taking audio
 
@@ -104,7 +104,7 @@ class Conversation:
             except trio.TooSlowError:
                 self._over(Why.STALLED, 1006, f"no audio taken for {self._config.send_timeout_ms} ms")
             nursery.cancel_scope.cancel()
-        return self._ending or Ending(Why.UNANSWERED, 1006, "no answer to CloseStream", asked=True)
+        return self._ending or Ending(Why.CLOSE_TIMEOUT, 1006, "no answer to CloseStream", asked=True)
 
     def reload(self, config: DeepgramConfig) -> None:
         """Go by other time limits, from the next wait on."""

@@ -26,6 +26,7 @@ from trio_asr.interaction.flush_scheduler import FlushScheduler
 from trio_asr.interaction.sender import Sender
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
+from trio_asr.wire.codes import GapReason
 from trio_asr.wire.frames import Frame
 
 Frames = list[Frame]
@@ -108,4 +109,6 @@ class Interaction:
         if tally.header:
             self._log.info("The header of a WAVE file was left out", bytes=tally.header)
         if tally.given_up_s:
-            self._log.warning("Audio given up", reason="retention", seconds=round(tally.given_up_s, 3))
+            self._log.warning(
+                "Audio given up", reason=GapReason.RETENTION, seconds=round(tally.given_up_s, 3)
+            )

@@ -14,6 +14,7 @@ from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.interaction.connection import Ending, Why
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
+from trio_asr.wire.codes import CaughtAt, ErrorKind
 from trio_asr.wire.messages import Error, Message, Results, Unknown
 
 LOG_S = 10.0  # between two lines of a call on messages that could not be used, or that complain
@@ -72,7 +73,7 @@ class Account:
         if ending.why is Why.DONE:
             self._log.info("Connection closed", **fields)
             return
-        metrics.failed("connection", time.time())
+        metrics.failed(ErrorKind.CONNECTION, time.time())
         self.last_error = f"{ending.code}: {ending.reason or ending.why.value}"
         if ending.code == TIMEOUT:
             metrics.connection_timeouts.inc()
@@ -92,7 +93,7 @@ class Account:
 
     def bug(self, error: Exception) -> None:
         """Take note of an error in our handling of a message."""
-        self._services.internal.caught("message", error, **self._call.names)
+        self._services.internal.caught(CaughtAt.MESSAGE, error, **self._call.names)
 
     def sent(self, chunk: Chunk, now: float) -> None:
         """Count a chunk that has left."""
@@ -120,7 +121,7 @@ class Account:
         if isinstance(message, Results):
             self._results(heard, answered)
         elif isinstance(message, Error):
-            self._services.metrics.failed("provider", time.time())
+            self._services.metrics.failed(ErrorKind.PROVIDER, time.time())
             if self._complaint_log.allow(trio.current_time()):
                 self._log.warning(
                     "Deepgram complains", variant=message.variant, description=message.description,

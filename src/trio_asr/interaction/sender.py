@@ -26,6 +26,7 @@ from trio_asr.interaction.connection import Conversation, Ending, Feed, Why
 from trio_asr.interaction.report import Account
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
+from trio_asr.wire.codes import EventName
 from trio_asr.wire.messages import Message
 
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 10.0
@@ -246,9 +247,9 @@ class Sender:
             self._account.gave_up(seconds, verdict.give_up)
         if hearing.progressed and not self._judge.restless:
             self._backoff.reset()
-        call.event("connection_closed", connection=number, code=ending.code, reason=ending.reason)
+        call.event(EventName.CONNECTION_CLOSED, connection=number, code=ending.code, reason=ending.reason)
         if verdict.brief and (rate := timeline.rate_at(timeline.finalized)) != hearing.clock.rate:
-            call.event("rate_changing", connection=number, sample_rate=rate)
+            call.event(EventName.RATE_CHANGING, connection=number, sample_rate=rate)
             self._account.rate_changes(rate)
         self._services.committer.submit(call.outbox)
         self._account.closed(number, ending)

@@ -20,9 +20,10 @@ from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Troubles
+from trio_asr.wire.codes import ErrorKind, Problem
 
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
-TROUBLE = "redis"
+TROUBLE = Problem.REDIS
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Services:
     def broken_state(self, kind: str, why: str, kept_as: str, **names: str) -> None:
         """Take note of something stored that is no state of ours, and where it was put."""
         self.metrics.broken_states(kind).inc()
-        self.metrics.failed("state", time.time())
+        self.metrics.failed(ErrorKind.STATE, time.time())
         logs.get("state").error(
             "Stored state cannot be read; it was set aside", kind=kind, reason=why, kept_as=kept_as, **names
         )

@@ -15,6 +15,7 @@ import trio
 
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
+from trio_asr.wire.codes import CaughtAt, ErrorKind
 
 LOG_S = 10.0  # between two lines of one place
 FRAMES = 6  # of the traceback: the innermost ones
@@ -29,7 +30,7 @@ class InternalErrors:
         self._last: deque[BaseException] = deque(maxlen=1)
         self._rates: dict[str, logs.Rate] = {}  # one for each place in the code
 
-    def caught(self, place: str, error: BaseException, **names: str) -> None:
+    def caught(self, place: CaughtAt, error: BaseException, **names: str) -> None:
         """Take note of an error that was not foreseen at `place`; `names` say what it cost.
 
         The error's own words may quote what somebody said in a call, so only DEBUG has them.
@@ -39,7 +40,7 @@ class InternalErrors:
             return  # on its way up it was caught before, where more was known of it
         self._last.append(leaf)
         self._metrics.internal_errors(place).inc()
-        self._metrics.failed("internal", time.time())
+        self._metrics.failed(ErrorKind.INTERNAL, time.time())
         rate = self._rates.setdefault(place, logs.Rate(LOG_S))
         if rate.allow(trio.current_time()):
             self._log.error(

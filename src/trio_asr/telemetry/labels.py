@@ -1,19 +1,15 @@
 """Labels and buckets of metrics, all known beforehand: none grows with the calls."""
 
+from trio_asr.wire.codes import CaughtAt, DeadLetterKind, ErrorKind, GapReason, Problem, StoredKind
+
 ROLES = ("starting", "standby", "active", "stopping")
 # What is known to happen shows a 0 until it does: of a series that begins with 1, rate() sees no change.
-PROBLEMS = ("redis", "lease", "commits", "deepgram", "foreign consumer", "max_calls")
-ERRORS = (
-    "internal", "trimmed", "input", "connect", "connection", "provider", "redis", "publish", "state",
-)  # fmt: skip
-STATES = ("call", "reader", "live")  # kinds of stored state that can be found broken
-GAPS = ("retention", "memory", "rejected", "unanswered", "skipped", "unpublished", "internal")
-DEAD_LETTERS = (
-    "no_data", "too_large", "json", "interaction_id", "sample_rate", "encoding", "channels", "audio",
-    "internal",
-)  # fmt: skip
-# Where a bug can be caught, so that it costs one entry, message, call or round.
-PLACES = ("entry", "message", "call", "commit", "bus", "housekeeping", "checkpoint", "reload", "page")
+PROBLEMS = tuple(one.value for one in Problem if one is not Problem.KEYS)
+ERRORS = tuple(one.value for one in ErrorKind)
+STATES = tuple(one.value for one in StoredKind)
+GAPS = tuple(one.value for one in GapReason)
+DEAD_LETTERS = tuple(one.value for one in DeadLetterKind)
+PLACES = tuple(one.value for one in CaughtAt)
 
 # The codes that Deepgram and the WebSocket protocol use. A peer may send any of 4000: those share a label.
 CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013})

@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from trio_asr.telemetry.counters import nothing
 from trio_asr.telemetry.families import Families
 from trio_asr.telemetry.labels import CLOSE_CODES, ROLES
+from trio_asr.wire.codes import ErrorKind
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _RECENT = 100  # how many samples each list of /health keeps
@@ -61,7 +62,7 @@ class Metrics(Families):
         self.send_delay.observe(delay_s)
         self.audio_sent_seconds.inc(audio_s)
 
-    def failed(self, kind: str, epoch_s: float) -> None:
+    def failed(self, kind: ErrorKind, epoch_s: float) -> None:
         """Count an error and remember it as the last one, at ``epoch_s`` seconds since 1970."""
         self.errors(kind).inc()
         self.last_error = kind, epoch_s

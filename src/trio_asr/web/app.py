@@ -19,6 +19,7 @@ from trio_asr.web.access import Guard
 from trio_asr.web.live import Live
 from trio_asr.web.pages import SECURITY_HEADERS, Pages
 from trio_asr.web.view import View
+from trio_asr.wire.codes import CaughtAt, Problem
 
 SERVICE = "asr-worker"  # the name under which the old worker's monitoring knows this
 
@@ -46,7 +47,7 @@ class App(QuartTrio):
     ) -> None:
         error = exception_info[1]
         if error is not None:
-            self.internal.caught("page", error)
+            self.internal.caught(CaughtAt.PAGE, error)
 
 
 def create_app(view: View, metrics: Metrics, config: Config) -> App:
@@ -72,7 +73,7 @@ def create_app(view: View, metrics: Metrics, config: Config) -> App:
         metrics.ready.set(not not_ready(view, now))
         problems = view.problems(now)
         # Before the first answer nothing is known of it.
-        metrics.redis_up.set(view.role != "starting" and "redis" not in problems)
+        metrics.redis_up.set(view.role != "starting" and Problem.REDIS not in problems)
         metrics.health(_status(_lasting(problems, patience_s)), problems)
         return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 

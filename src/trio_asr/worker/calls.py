@@ -16,6 +16,7 @@ from trio_asr.interaction.services import Services
 from trio_asr.interaction.slots import Held, Slot
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
+from trio_asr.wire.codes import CaughtAt, EndReason
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, read_checkpoint
 from trio_asr.worker.restarts import Anew, Restarts, needed_after
@@ -109,7 +110,7 @@ class Calls:
             try:
                 taken = slot.hand_over(now)
             except Exception as error:  # noqa: BLE001 - a bug in one call's step is that call's
-                self._services.internal.caught("call", error, **slot.call.names)
+                self._services.internal.caught(CaughtAt.CALL, error, **slot.call.names)
                 taken = False
             self.shares.taken += size - slot.held.size
             if not taken:
@@ -142,20 +143,20 @@ class Calls:
     def make_room(self, now: float) -> None:
         """Let calls end in which nobody has spoken for a while, where others wait to begin."""
         for slot in self.shares.to_make_room(len(self.waiting), now):
-            self.close(slot, "idle")
+            self.close(slot, EndReason.IDLE)
 
     def caught_up(self, slot: Slot) -> None:
         """Let a call that was behind take what comes again."""
         slot.behind = slot.missed = False
         if slot.next_end:
             at, slot.next_end = slot.next_end, ""
-            self.end(slot.call.id, at, "call_end")
+            self.end(slot.call.id, at, EndReason.CALL_END)
 
     def other_tenant(self, slot: Slot, tenant: str) -> None:
         """Let a call end whose id another tenant uses from here on: that is a new call."""
         slot.next_tenant = tenant
         slot.missed = True
-        self.close(slot, "other_tenant")
+        self.close(slot, EndReason.OTHER_TENANT)
 
     # -- ending ----------------------------------------------------------------------------------------
 
@@ -199,7 +200,7 @@ class Calls:
             else:
                 self._begin_again(slot, await self._restarts.restart_later(slot))
         except Exception as error:  # noqa: BLE001 - a bug in how calls end is one call's, too
-            self._services.internal.caught("call", error, **call.names)
+            self._services.internal.caught(CaughtAt.CALL, error, **call.names)
             if self.slots.get(call.id) is slot:
                 del self.slots[call.id]
 
@@ -210,11 +211,11 @@ class Calls:
             with slot.scope:
                 await slot.interaction.run(frames)
                 if call.begun:
-                    call.end(*(slot.end or (call.last_entry, "closed")))
+                    call.end(*(slot.end or (call.last_entry, EndReason.CLOSED)))
                 await self._services.committer.drained(call.outbox)
         except Exception as error:  # noqa: BLE001 (a failing call is an outcome here: it disturbs no other)
             self._log.error("Call failed; it restarts from its checkpoint", **call.names)
-            self._services.internal.caught("call", error, **call.names)
+            self._services.internal.caught(CaughtAt.CALL, error, **call.names)
             return False
         return not slot.scope.cancelled_caught
 
@@ -259,7 +260,7 @@ class Calls:
         fresh = self.begin(slot.call.id, anew.stored, slot.tenant, anew.after)
         fresh.first = slot.first
         fresh.next_end = slot.next_end
-        if not fresh.next_end and slot.end is not None and slot.end[1] == "call_end":
+        if not fresh.next_end and slot.end is not None and slot.end[1] == EndReason.CALL_END:
             fresh.next_end = slot.end[0]
 
     def forget_above(self, last: EntryId) -> None:
@@ -288,6 +289,6 @@ class Calls:
             floor = slot.floor()
             if floor is not None:
                 audio = min(audio, floor, key=ids.key)
-            own_end = slot.end[0] if slot.end is not None and slot.end[1] == "call_end" else ""
+            own_end = slot.end[0] if slot.end is not None and slot.end[1] == EndReason.CALL_END else ""
             ends = min(ends, own_end or ends, slot.next_end or ends, key=ids.key)
         return self.waiting.floors(audio, ends)

@@ -16,11 +16,11 @@ from trio_asr.bus.base import Bus, BusForbids, Consumer
 from trio_asr.config import RedisConfig
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.problems import Troubles
+from trio_asr.wire.codes import Problem
 
 # The old worker asks again at least every second or two, blocked or not. (Before 7.2, Redis counts from when
 # a consumer was last given an entry.)
 ACTIVE_MS = 15_000
-TROUBLE = "foreign consumer"
 
 
 class ForeignConsumerError(Exception):
@@ -47,12 +47,12 @@ class Guard:
         consumer = None if self._config.allow_foreign_consumers else await self._foreign()
         now = trio.current_time()
         if consumer is None:
-            self._troubles.end(TROUBLE, now)
+            self._troubles.end(Problem.FOREIGN_CONSUMER, now)
             return True
         why = advice(consumer)
         if starting:
             raise ForeignConsumerError(why)
-        self._troubles.begin(TROUBLE, now, why)
+        self._troubles.begin(Problem.FOREIGN_CONSUMER, now, why)
         return False
 
     async def _foreign(self) -> Consumer | None:

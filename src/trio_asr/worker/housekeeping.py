@@ -15,6 +15,7 @@ from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.interaction.services import Services
 from trio_asr.interaction.slots import Slot
 from trio_asr.wire import ids
+from trio_asr.wire.codes import CaughtAt, EndReason, GapReason, Problem
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 
@@ -22,7 +23,7 @@ PERIOD_S = 1.0
 # Messages of one call that wait for a key which somebody has to mend: an hour of speech, 1 MB.
 MAX_WAITING_ITEMS = 2000
 CATCHUP_BYTES = 2_000_000  # room to make in a second for calls that get nowhere and are behind
-MAX_CALLS, KEYS = "max_calls", "keys"  # troubles
+MAX_CALLS, KEYS = Problem.MAX_CALLS, Problem.KEYS  # troubles
 
 
 class Housekeeping:
@@ -70,7 +71,7 @@ class Housekeeping:
             yield
         except Exception as error:  # noqa: BLE001 - see above
             name = getattr(job, "func", job).__name__
-            self._services.internal.caught("housekeeping", error, job=name)
+            self._services.internal.caught(CaughtAt.HOUSEKEEPING, error, job=name)
 
     async def _look_at_keys(self) -> None:
         """Name the keys that somebody has put something else in place of: all that needs them waits."""
@@ -109,7 +110,7 @@ class Housekeeping:
             if not self._dispatcher.caught_up or slot.behind or slot.held.frames or self._is_busy(slot):
                 slot.active_at = now
             elif now - slot.active_at >= timeout_s and slot.end is None and not slot.closing:
-                self._calls.close(slot, "idle")
+                self._calls.close(slot, EndReason.IDLE)
 
     @staticmethod
     def _is_busy(slot: Slot) -> bool:
@@ -120,7 +121,7 @@ class Housekeeping:
         patience_s = self._config.interaction.max_unfinalized_s
         for slot in self._calls.slots.values():
             if slot.closing and self._is_busy(slot) and now - slot.progress(now) > patience_s:
-                slot.call.give_up_oldest(slot.call.unfinalized_s() + 1, "retention")
+                slot.call.give_up_oldest(slot.call.unfinalized_s() + 1, GapReason.RETENTION)
                 self._services.committer.submit(slot.call.outbox)
 
     def _shed(self) -> None:
@@ -155,7 +156,7 @@ class Housekeeping:
             if share <= 0:
                 continue
             rate = timeline.rate_at(timeline.finalized) or 1
-            slot.call.give_up_oldest(share / 2 / rate, "memory")
+            slot.call.give_up_oldest(share / 2 / rate, GapReason.MEMORY)
             self._services.committer.submit(slot.call.outbox)
             excess -= share
             room -= share
