@@ -35,7 +35,7 @@ class Script:
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
 
 
-class Line:
+class PipelinedConnection:
     """One connection of a pool's kind, made when it is first needed, and anew after an error.
 
     With `most_bytes` a round whose replies are larger fails: how large entries of a stream are shows only

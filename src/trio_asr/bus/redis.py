@@ -31,7 +31,7 @@ from trio_asr.bus.base import (
     Page,
     Tenure,
 )
-from trio_asr.bus.connection import Command, Line, Script
+from trio_asr.bus.connection import Command, PipelinedConnection, Script
 from trio_asr.bus.streams import BLOCK_MS, MOST_BYTES, AgainReader, StreamReader
 from trio_asr.bus.thread import WorkerThread
 from trio_asr.wire import ids
@@ -81,10 +81,11 @@ class RedisBus:
         self._kinds |= dict.fromkeys((audio_stream, end_stream, *shared), b"stream")
         self._client = redis.Redis.from_url(url, **_options(SOCKET_TIMEOUT_S))
         blocking = _options(SOCKET_TIMEOUT_S + BLOCK_MS / 1000)
-        self._lines = [Line(url, blocking, MOST_BYTES), Line(url, _options(SOCKET_TIMEOUT_S), MOST_BYTES)]
-        self._writing = Line(url, _options(SOCKET_TIMEOUT_S))
-        self._reader = StreamReader(self._lines[0], audio_stream, end_stream)
-        self._again = AgainReader(self._lines[1], audio_stream)
+        self._front = PipelinedConnection(url, blocking, MOST_BYTES)
+        self._behind = PipelinedConnection(url, _options(SOCKET_TIMEOUT_S), MOST_BYTES)
+        self._writing = PipelinedConnection(url, _options(SOCKET_TIMEOUT_S))
+        self._reader = StreamReader(self._front, audio_stream, end_stream)
+        self._again = AgainReader(self._behind, audio_stream)
         self._read_thread, self._thread = WorkerThread("redis-read"), WorkerThread("redis")
         self._again_thread = WorkerThread("redis-again")  # begun when a call is behind
         self._next_read = 0.0
@@ -255,8 +256,8 @@ class RedisBus:
         return self._state_prefix + owner if owner else self._reader_key
 
     def _hang_up(self) -> None:
-        for line in (*self._lines, self._writing):
-            line.close()
+        for connection in (self._front, self._behind, self._writing):
+            connection.close()
 
     async def _run(
         self,
@@ -282,8 +283,8 @@ class RedisBus:
 
     def _hang_up_of(self, thread: WorkerThread | None) -> Callable[[], None]:
         """Return how to close the connection that a thread uses; nobody else may."""
-        lines = {self._read_thread: self._lines[0], self._again_thread: self._lines[1]}
-        return (lines.get(thread, self._writing) if thread is not None else self._writing).close
+        reading = {self._read_thread: self._front, self._again_thread: self._behind}
+        return (reading.get(thread, self._writing) if thread is not None else self._writing).close
 
 
 def _options(timeout_s: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import redis
 
 from trio_asr.bus.base import Batch, KeyMisused, Page, RawEntry
-from trio_asr.bus.connection import Line, ReplyTooLargeError, Script
+from trio_asr.bus.connection import PipelinedConnection, ReplyTooLargeError, Script
 from trio_asr.wire import ids
 from trio_asr.wire.frames import MAX_ENTRY_BYTES
 from trio_asr.wire.ids import EntryId
@@ -32,8 +32,8 @@ LOOK_S = 1.0  # how often a stream that brings nothing is asked for the last id 
 class _Pages:
     """How much to ask for."""
 
-    def __init__(self, line: Line, stream: str) -> None:
-        self.line, self.stream = line, stream
+    def __init__(self, connection: PipelinedConnection, stream: str) -> None:
+        self.connection, self.stream = connection, stream
         self.count = FIRST_COUNT
         self.careful = False
         self.cut = False  # the last entry of the last page was too large to be sent whole
@@ -51,7 +51,7 @@ class _Pages:
 
     def page(self, after: EntryId, stream: str = "") -> Page:
         """Read by size, for as long as entries are large."""
-        found, more, cut = self.line.run(
+        found, more, cut = self.connection.run(
             _READ, [stream or self.stream], after, READ_BYTES, CAREFUL_COUNT, MAX_ENTRY_BYTES
         )
         if not stream:
@@ -64,9 +64,9 @@ class _Pages:
 class StreamReader:
     """Reads both input streams. Blocking: for a thread of its own."""
 
-    def __init__(self, line: Line, audio: str, ends: str) -> None:
-        self._line, self._audio, self._ends = line, audio, ends
-        self._pages = _Pages(line, audio)
+    def __init__(self, connection: PipelinedConnection, audio: str, ends: str) -> None:
+        self._connection, self._audio, self._ends = connection, audio, ends
+        self._pages = _Pages(connection, audio)
         self._next_look = 0.0
         self._large: EntryId = ""  # the last entry read, if it is large
         # How many entries were ever added up to one that was read, and which: None where that is not known.
@@ -110,7 +110,7 @@ class StreamReader:
         # Sent together, they are served in one go: if the position is there still, nothing after it was cut
         # off unread. The answer has all of that entry: a large one would come again with every read.
         look = () if audio_after == self._large else (("XRANGE", self._audio, audio_after, audio_after),)
-        *there, reply = self._line.ask(
+        *there, reply = self._connection.ask(
             *look,
             ("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS",
              self._audio, self._ends, audio_after, ends_after),
@@ -129,11 +129,11 @@ class StreamReader:
         return Batch(audio.entries, ends.entries, audio.full, ends.full)
 
     def _read_without_ends(self, audio_after: EntryId) -> Batch:
-        kind = bytes(self._line.ask(("TYPE", self._audio))[0])
+        kind = bytes(self._connection.ask(("TYPE", self._audio))[0])
         if kind not in (b"stream", b"none"):
             raise KeyMisused(self._audio)
         count = self._pages.count
-        (reply,) = self._line.ask(
+        (reply,) = self._connection.ask(
             ("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", self._audio, audio_after)
         )
         audio = cast("list[RawEntry]", reply[0][1]) if reply else []
@@ -145,7 +145,7 @@ class StreamReader:
         until = ids.before(audio[0][0].decode())
         if position in (ids.ORIGIN, until):
             return None
-        (oldest,) = self._line.ask(("XRANGE", self._audio, "-", "+", "COUNT", 1))
+        (oldest,) = self._connection.ask(("XRANGE", self._audio, "-", "+", "COUNT", 1))
         begin = oldest[0][0].decode() if oldest else ids.ORIGIN
         if ids.key(begin) <= ids.key(position):
             return None
@@ -157,7 +157,7 @@ class StreamReader:
         A stream that was deleted counts from nothing again: then less was added, for all that is known.
         """
         last = audio[-1][0].decode()
-        counted = self._line.run(_ADDED, [self._audio], last, MOST_AFTER)
+        counted = self._connection.run(_ADDED, [self._audio], last, MOST_AFTER)
         known, self._added = self._added, None
         if not counted:
             return True
@@ -175,7 +175,7 @@ class StreamReader:
     def _look(self, audio_after: EntryId, batch: Batch) -> Batch:
         """Add the last id of each stream that brought nothing: it may have begun again, lower."""
         self._next_look = time.monotonic() + LOOK_S
-        found = self._line.run(_LAST, [self._audio, self._ends])
+        found = self._connection.run(_LAST, [self._audio, self._ends])
         (audio, added, length), (ends, _, _) = [[bytes(part).decode() for part in one] for one in found]
         at = batch.audio[-1][0].decode() if batch.audio else audio_after
         gone = audio if audio and length == "0" and ids.key(audio) >= ids.key(at) else None
@@ -191,9 +191,9 @@ class StreamReader:
 class AgainReader:
     """Reads pages of the audio stream. Blocking: for a thread of its own."""
 
-    def __init__(self, line: Line, audio: str) -> None:
-        self._line, self._audio = line, audio
-        self._pages = _Pages(line, audio)
+    def __init__(self, connection: PipelinedConnection, audio: str) -> None:
+        self._connection, self._audio = connection, audio
+        self._pages = _Pages(connection, audio)
 
     def failed(self) -> None:
         """A read brought no answer."""
@@ -210,7 +210,7 @@ class AgainReader:
             return pages.page(after)
         count = pages.count
         try:
-            (found,) = self._line.ask(("XRANGE", self._audio, f"({after}", "+", "COUNT", count))
+            (found,) = self._connection.ask(("XRANGE", self._audio, f"({after}", "+", "COUNT", count))
         except ReplyTooLargeError:
             return pages.page(after)
         pages.took(found)
