@@ -24,8 +24,9 @@ from trio_asr.simulator.echo import EchoEar, EchoEngine
 from trio_asr.simulator.engines import SegmentEnds
 from trio_asr.simulator.query import check
 from trio_asr.simulator.stamps import stamp
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire import messages
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results
@@ -258,7 +259,7 @@ class Office:
     lease: Lease
     committer: Committer
     metrics: Metrics
-    troubles: Troubles
+    problems: Problems
     calls: Calls
     dispatcher: Dispatcher
     housekeeping: Housekeeping
@@ -321,7 +322,7 @@ async def office(
     """Run a worker; leaving the block is its kill -9."""
     config, store = config or Config(), store or MemoryStore()
     provider, bus = provider or EchoProvider(), bus or RoughBus(store)
-    metrics, troubles = Metrics(), Troubles()
+    metrics, problems = Metrics(), Problems()
     lease = Lease(bus, 3_600_000)
     store.lease = None  # that of a killed one would have to expire first
     assert await lease.acquire()
@@ -331,12 +332,14 @@ async def office(
             limit=config.deepgram.max_connections,
             connect_timeout_s=10,
             metrics=metrics,
-            troubles=troubles,
+            problems=problems,
         )
+        internal = InternalErrors(metrics)
         committer = Committer(
-            bus, lease, metrics, troubles, lambda interaction_id: calls.restart(interaction_id, "stale")
-        )
-        services = Services(config, connections, committer, lease, metrics, troubles)
+            bus, lease, metrics, problems, internal=internal,
+            on_stale=lambda interaction_id: calls.restart(interaction_id, "stale"),
+        )  # fmt: skip
+        services = Services(config, connections, committer, lease, metrics, problems, internal)
         calls = Calls(nursery, bus, services)
         box = ReaderBox((await bus.load([""]))[0], DEAD_LETTERS, 10_000)
         dispatcher = Dispatcher(bus, calls, services, box)
@@ -344,7 +347,7 @@ async def office(
         for task in (committer.run, dispatcher.run, housekeeping.run):
             nursery.start_soon(task)
         yield Office(
-            store, bus, provider, lease, committer, metrics, troubles, calls, dispatcher, housekeeping, box
+            store, bus, provider, lease, committer, metrics, problems, calls, dispatcher, housekeeping, box
         )
         nursery.cancel_scope.cancel()
 

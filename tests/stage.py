@@ -24,8 +24,9 @@ from trio_asr.interaction.services import Services
 from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.stamps import stamp
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.frames import Frame
 
 RATE = 8000
@@ -35,10 +36,10 @@ class Stage:
     """What a test holds: the call's channel, what Redis and the simulator saw."""
 
     def __init__(
-        self, settings: SimulatorSettings, store: MemoryStore, services: Services, troubles: Troubles
+        self, settings: SimulatorSettings, store: MemoryStore, services: Services, problems: Problems
     ) -> None:
         self.simulator = settings
-        self.troubles = troubles
+        self.problems = problems
         self.store = store
         self.services = services
         self.metrics = services.metrics
@@ -122,18 +123,19 @@ async def stage(
             return ours
 
         chosen = provider or DeepgramProvider(settings.deepgram, Secret("secret-key"), dial)
-        troubles = Troubles()
+        problems = Problems()
         connections = Connections(
             chosen,
             limit=settings.deepgram.max_connections,
             connect_timeout_s=settings.deepgram.connect_timeout_ms / 1000,
             metrics=metrics,
-            troubles=troubles,
+            problems=problems,
         )
-        committer = Committer(bus, lease, metrics, troubles, lambda _: None)
+        internal = InternalErrors(metrics)
+        committer = Committer(bus, lease, metrics, problems, internal=internal, on_stale=lambda _: None)
         nursery.start_soon(committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
-        services = Services(settings, connections, committer, lease, metrics, troubles)
-        yield Stage(simulator, store, services, troubles), nursery
+        services = Services(settings, connections, committer, lease, metrics, problems, internal)
+        yield Stage(simulator, store, services, problems), nursery
         nursery.cancel_scope.cancel()
 
 

@@ -87,7 +87,7 @@ async def daemon(
     metrics, bus = Metrics(), RoughBus(store)
     config = Config(http=HttpConfig(port=0))
     worker = Daemon(config, bus, provider, metrics, Notifier({}))
-    client = create_app(worker, metrics, config).test_client()
+    client = create_app(worker, metrics, worker.internal, config).test_client()
     async with trio.open_nursery() as nursery:
         await nursery.start(worker.run)
         yield worker, bus

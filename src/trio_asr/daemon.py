@@ -29,7 +29,7 @@ from trio_asr.interaction.slots import Slot
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import create_app
 from trio_asr.web.history import History
@@ -61,9 +61,9 @@ class Daemon:
         self._metrics, self._notifier = metrics, notifier
         self._role: Role = "starting"
         self._services: Services | None = None
-        self._troubles = Troubles()
-        self._guard = Guard(bus, config.redis, self._troubles)
-        self._internal = InternalErrors(metrics)
+        self._problems = Problems()
+        self._guard = Guard(bus, config.redis, self._problems)
+        self.internal = InternalErrors(metrics)
         self.history = History(metrics)
         self._stopping = trio.Event()
         self._log = logs.get("daemon")
@@ -102,7 +102,7 @@ class Daemon:
         return self._metrics.reader_lag_seconds.read()
 
     def problems(self, now: float) -> Mapping[str, float]:
-        return self._troubles.ages(now)
+        return self._problems.ages(now)
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class Daemon:
                 slot.interaction.reload(self._config)
             # A bug there is that call's: it goes on as it was, and the others get what is new.
             except Exception as error:  # noqa: BLE001 - it is counted and logged
-                self._internal.caught(CaughtAt.RELOAD, error, interaction_id=name)
+                self.internal.caught(CaughtAt.RELOAD, error, interaction_id=name)
         self._metrics.reloaded(True)
         self._log.info("Configuration reloaded", changed=changed)
         if waiting:
@@ -148,7 +148,7 @@ class Daemon:
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until stopped; started with the HTTP port once it listens."""
         async with trio.open_nursery() as nursery:
-            app = create_app(self, self._metrics, self._config)
+            app = create_app(self, self._metrics, self.internal, self._config)
             self.port = await nursery.start(serve_web, app, self._config.http)
             self._notifier.ready("starting")
             self._log.info("Serving", provider=self.provider, http_port=self.port, pid=os.getpid())
@@ -180,7 +180,7 @@ class Daemon:
         finally:
             self.calls = self._services = None
             self._metrics.no_calls()
-            self._troubles.clear(trio.current_time())
+            self._problems.resolve_all(trio.current_time())
 
     async def _unless_stopped(self, job: Callable[[], Awaitable[T]]) -> T | None:
         """Do something that may take for ever; None if stopped meanwhile."""
@@ -207,9 +207,9 @@ class Daemon:
                 alone = await self._guard.alone(starting=self._role == "starting")
                 held = alone and await lease.acquire()
             except BusUnavailable as error:
-                away(Problem.REDIS, error, self._troubles, self._internal)
+                away(Problem.REDIS, error, self._problems, self.internal)
             else:
-                self._troubles.end(Problem.REDIS, now)
+                self._problems.resolve(Problem.REDIS, now)
                 if held:
                     return True
                 self._become("standby")
@@ -221,9 +221,9 @@ class Daemon:
             await trio.sleep(lease.period_s)
             try:
                 await lease.renew()
-                self._troubles.end(Problem.LEASE, trio.current_time())
+                self._problems.resolve(Problem.LEASE, trio.current_time())
             except BusUnavailable as error:
-                away(Problem.LEASE, error, self._troubles, self._internal)
+                away(Problem.LEASE, error, self._problems, self.internal)
 
     async def _release(self, lease: Lease) -> None:
         try:
@@ -239,11 +239,13 @@ class Daemon:
             limit=deepgram.max_connections,
             connect_timeout_s=deepgram.connect_timeout_ms / 1000,
             metrics=self._metrics,
-            troubles=self._troubles,
+            problems=self._problems,
         )
-        committer = Committer(self._bus, lease, self._metrics, self._troubles, self._restart)
+        committer = Committer(
+            self._bus, lease, self._metrics, self._problems, internal=self.internal, on_stale=self._restart
+        )
         services = self._services = Services(
-            self._config, connections, committer, lease, self._metrics, self._troubles
+            self._config, connections, committer, lease, self._metrics, self._problems, self.internal
         )
         outer.start_soon(committer.run)
         dead_letters = self._config.redis.dead_letter_stream

@@ -6,16 +6,16 @@ import trio
 
 from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
 from trio_asr.telemetry.internal import InternalErrors
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.codes import CaughtAt, Problem
 
 
-def away(trouble: Problem, error: BusUnavailable, troubles: Troubles, internal: InternalErrors) -> None:
-    """Take note that the bus does not do what `trouble` names, and why: a key, a bug, or it is not there."""
+def away(problem: Problem, error: BusUnavailable, problems: Problems, internal: InternalErrors) -> None:
+    """Take note that the bus does not do what `problem` names, and why: a key, a bug, or it is not there."""
     now = trio.current_time()
     if isinstance(error, KeyMisused):
-        troubles.begin_key(error.key, trouble, now, str(error))
+        problems.report_key(error.key, problem, now, str(error))
         return
     if isinstance(error, BusFault):
         internal.caught(CaughtAt.BUS, error.__cause__ or error)
-    troubles.begin(trouble, now, str(error))
+    problems.report(problem, now, str(error))

@@ -22,7 +22,7 @@ from trio_asr.core.outbox import Item
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.codes import CaughtAt, ErrorKind, EventName, Problem
 from trio_asr.wire.records import Commit, Outcome
 
@@ -53,12 +53,14 @@ class Committer:
         bus: Bus,
         lease: Lease,
         metrics: Metrics,
-        troubles: Troubles,
+        problems: Problems,
+        *,
+        internal: InternalErrors,
         on_stale: Callable[[str], None],
     ) -> None:
         self._bus, self._lease = bus, lease
-        self._metrics, self._troubles = metrics, troubles
-        self._internal = InternalErrors(metrics)
+        self._metrics, self._problems = metrics, problems
+        self._internal = internal
         self._on_stale = on_stale
         self._log = logs.get("committer")
         self._refusals = logs.Rate(10.0)
@@ -165,7 +167,7 @@ class Committer:
             try:
                 answers = await self._bus.commit(commits)
             except BusUnavailable as error:
-                away(Problem.COMMITS, error, self._troubles, self._internal)
+                away(Problem.COMMITS, error, self._problems, self._internal)
                 self._metrics.failed(ErrorKind.REDIS, time.time())
                 await trio.sleep(backoff.next())
                 continue
@@ -174,7 +176,7 @@ class Committer:
             if any(answer.outcome is Outcome.UNFENCED for answer in answers):
                 await self._restore_fence()
                 continue  # those that were applied answer that they were
-            self._troubles.end(Problem.COMMITS, trio.current_time())
+            self._problems.resolve(Problem.COMMITS, trio.current_time())
             return answers
 
     async def _restore_fence(self) -> None:

@@ -85,7 +85,7 @@ async def _run(config: Config, path: Path | None) -> None:
             logs.get("serve").warning(remark)
         metrics = Metrics()
         daemon = Daemon(config, make_bus(config), make_provider(config), metrics, notifier)
-        reload = Reload(daemon, path, InternalErrors(metrics))
+        reload = Reload(daemon, path, daemon.internal)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reload.run)
             nursery.start_soon(_obey_signals, daemon, reload, nursery.cancel_scope)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
@@ -19,7 +19,7 @@ from trio_asr.deepgram.admission import Connections
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.codes import ErrorKind, Problem
 
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
@@ -37,11 +37,8 @@ class Services:
     committer: Committer
     lease: Lease
     metrics: Metrics
-    troubles: Troubles
-    internal: InternalErrors = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.internal = InternalErrors(self.metrics)
+    problems: Problems
+    internal: InternalErrors
 
     def broken_state(self, kind: str, why: str, kept_as: str, **names: str) -> None:
         """Take note of something stored that is no state of ours, and where it was put."""
@@ -62,8 +59,8 @@ class Services:
             except BusUnavailable as error:
                 if on_away is not None:
                     on_away()
-                away(TROUBLE, error, self.troubles, self.internal)
+                away(TROUBLE, error, self.problems, self.internal)
                 await trio.sleep(backoff.next())
             else:
-                self.troubles.end(TROUBLE, trio.current_time())
+                self.problems.resolve(TROUBLE, trio.current_time())
                 return answer

@@ -31,9 +31,9 @@ MAX_REQUEST_BYTES = 4096  # no page takes a body
 class App(QuartTrio):
     """The application, and what its server counts. A bug in a page is caught and counted as others are."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, internal: InternalErrors) -> None:
         super().__init__("trio_asr.web", static_folder=None)
-        self.internal = InternalErrors(metrics)
+        self.internal = internal
         self.turned_away = metrics.http_turned_away
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
@@ -50,9 +50,9 @@ class App(QuartTrio):
             self.internal.caught(CaughtAt.PAGE, error)
 
 
-def create_app(view: View, metrics: Metrics, config: Config) -> App:
+def create_app(view: View, metrics: Metrics, internal: InternalErrors, config: Config) -> App:
     """The application over one daemon's view and metrics."""
-    app = App(metrics)
+    app = App(metrics, internal)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the old worker's order is easier on the eye
 

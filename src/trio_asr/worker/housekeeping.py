@@ -23,7 +23,7 @@ PERIOD_S = 1.0
 # Messages of one call that wait for a key which somebody has to mend: an hour of speech, 1 MB.
 MAX_WAITING_ITEMS = 2000
 CATCHUP_BYTES = 2_000_000  # room to make in a second for calls that get nowhere and are behind
-MAX_CALLS, KEYS = Problem.MAX_CALLS, Problem.KEYS  # troubles
+MAX_CALLS, KEYS = Problem.MAX_CALLS, Problem.KEYS  # problems
 
 
 class Housekeeping:
@@ -75,12 +75,12 @@ class Housekeeping:
 
     async def _look_at_keys(self) -> None:
         """Name the keys that somebody has put something else in place of: all that needs them waits."""
-        now, troubles = trio.current_time(), self._services.troubles
+        now, problems = trio.current_time(), self._services.problems
         misused = set(await self._bus.misused())
         for key in misused:
-            troubles.begin_key(key, KEYS, now, str(KeyMisused(key)))
+            problems.report_key(key, KEYS, now, str(KeyMisused(key)))
         for key in self._misused - misused:
-            troubles.end_key(key, now)
+            problems.resolve_key(key, now)
         self._misused = misused
 
     async def _show_lag(self) -> None:
@@ -165,11 +165,11 @@ class Housekeeping:
     def _say_who_waits(self, now: float) -> None:
         if self._calls.waiting:
             most = self._config.interaction.max_calls
-            self._services.troubles.begin(
+            self._services.problems.report(
                 MAX_CALLS, now, f"all places are taken: {most} calls are in progress"
             )
         else:
-            self._services.troubles.end(MAX_CALLS, now)
+            self._services.problems.resolve(MAX_CALLS, now)
 
     def _behind(self) -> list[Slot]:
         return [slot for slot in self._calls.slots.values() if slot.missed and not slot.over]
