@@ -1,4 +1,4 @@
-"""A bus that does not answer: what kind of trouble that is."""
+"""Reporting of a bus that does not answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from trio_asr.wire.codes import CaughtAt, Problem
 
 
 def away(problem: Problem, error: BusUnavailable, problems: Problems, internal: InternalErrors) -> None:
-    """Take note that the bus does not do what `problem` names, and why: a key, a bug, or it is not there."""
+    """Report `problem` with the bus, as `error` tells it: a misused key, a bug, or no answer.
+
+    A bug is also counted as an internal error.
+    """
     now = trio.current_time()
     if isinstance(error, KeyMisused):
         problems.report_key(error.key, problem, now, str(error))
