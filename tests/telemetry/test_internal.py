@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 import trio
 
+import trio_asr
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors, where
 from trio_asr.telemetry.metrics import Metrics
@@ -48,6 +50,13 @@ async def test_an_error_is_counted_and_logged_without_its_words(
     assert "test_internal.py" in line["at"]
     assert "fail" in line["at"]
     assert "what a caller said" not in lines.getvalue()
+
+
+def test_there_is_one_for_the_process() -> None:
+    """With one per holder, each would have its own limit of lines, and its own memory of the last bug."""
+    source = Path(trio_asr.__file__).parent
+    makers = [path.name for path in source.rglob("*.py") if " = InternalErrors(" in path.read_text()]
+    assert makers == ["daemon.py"]
 
 
 def test_where_looks_into_groups() -> None:

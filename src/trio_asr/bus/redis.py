@@ -266,7 +266,7 @@ class RedisBus:
         on_failure: Callable[[], None] = lambda: None,
     ) -> T:
         try:
-            # Abandoned when cancelled: a stop must not wait for a frozen server. Later jobs on this connection
+            # Abandoned when cancelled: a stop must not wait for a frozen server. Later jobs on the connection
             # have to wait: the thread stays busy. What the server still applies, it applies under our fence.
             return await (thread or self._thread).run(job)
         except (redis.RedisError, OSError) as error:
