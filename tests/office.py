@@ -17,9 +17,7 @@ from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, InteractionConfig
 from trio_asr.core.reader_state import ReaderBox
-from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
-from trio_asr.interaction.services import Services
 from trio_asr.simulator.echo import EchoEar, EchoEngine
 from trio_asr.simulator.engines import SegmentEnds
 from trio_asr.simulator.query import check
@@ -35,6 +33,7 @@ from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, decode_ch
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.housekeeping import Housekeeping
+from trio_asr.worker.tenure import build_tenure
 
 RATE = 8000
 AUDIO, ENDS, DEAD_LETTERS = "audio_stream", "call_end", "asr_dead_letter"
@@ -299,7 +298,7 @@ class Office:
         with trio.fail_after(600):
             await trio.sleep(0.05)  # what was just added is read first
             for producer in producers:
-                while producer.id in self.calls.slots:  # noqa: ASYNC110 (the clock jumps)
+                while producer.id in self.calls.interactions:  # noqa: ASYNC110 (the clock jumps)
                     await trio.sleep(0.05)
 
 
@@ -327,28 +326,22 @@ async def office(
     store.lease = None  # that of a killed one would have to expire first
     assert await lease.acquire()
     async with trio.open_nursery() as nursery:
-        connections = Connections(
-            provider,
-            limit=config.deepgram.max_connections,
-            connect_timeout_s=10,
+        tenure = await build_tenure(
+            nursery,
+            config,
+            bus,
+            lease,
+            provider=provider,
             metrics=metrics,
             problems=problems,
+            internal=InternalErrors(metrics),
         )
-        internal = InternalErrors(metrics)
-        committer = Committer(
-            bus, lease, metrics, problems, internal=internal,
-            on_stale=lambda interaction_id: calls.restart(interaction_id, "stale"),
-        )  # fmt: skip
-        services = Services(config, connections, committer, lease, metrics, problems, internal)
-        calls = Calls(nursery, bus, services)
-        box = ReaderBox((await bus.load([""]))[0], DEAD_LETTERS, 10_000)
-        dispatcher = Dispatcher(bus, calls, services, box)
-        housekeeping = Housekeeping(bus, calls, dispatcher, services)
-        for task in (committer.run, dispatcher.run, housekeeping.run):
-            nursery.start_soon(task)
+        nursery.start_soon(tenure.services.committer.run)
+        nursery.start_soon(tenure.run)
         yield Office(
-            store, bus, provider, lease, committer, metrics, problems, calls, dispatcher, housekeeping, box
-        )
+            store, bus, provider, lease, tenure.services.committer, metrics, problems, tenure.calls,
+            tenure.dispatcher, tenure.housekeeping, tenure.box,
+        )  # fmt: skip
         nursery.cancel_scope.cancel()
 
 

@@ -10,16 +10,14 @@ import msgspec
 import trio
 from trio.testing import memory_stream_pair
 
-from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import Link, Provider
 from trio_asr.deepgram.websocket import DeepgramProvider
-from trio_asr.interaction.interaction import Frames, Interaction
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.server import SimulatorSettings, handle
@@ -28,6 +26,7 @@ from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.frames import Frame
+from trio_asr.worker.tenure import build_services
 
 RATE = 8000
 
@@ -65,10 +64,8 @@ class Stage:
 class Line:
     """One call on the stage: its frames go in here."""
 
-    def __init__(
-        self, stage: Stage, call: Call, frames: trio.MemorySendChannel[Frames], interaction: Interaction
-    ) -> None:
-        self.stage, self.call, self.frames, self.interaction = stage, call, frames, interaction
+    def __init__(self, stage: Stage, interaction: Interaction) -> None:
+        self.stage, self.call, self.interaction = stage, interaction.call, interaction
         self.done = trio.Event()
         self._seq = 0
         self._at = 0
@@ -78,7 +75,8 @@ class Line:
         self._seq += 1
         frame = Frame(self.call.id, pcm, rate, self._seq, self._seq * 20, "tenant")
         frame.entry, frame.digest = f"{self._seq}-0", self._seq
-        self.frames.send_nowait([frame])
+        self.interaction.inbox.add(frame)
+        assert self.interaction.release()
 
     def speak(self, seconds: float, rate: int = RATE, number: int = 1) -> None:
         """Hand over position-stamped audio as one frame."""
@@ -93,7 +91,7 @@ class Line:
             await trio.sleep(frame_s)
 
     def hang_up(self) -> None:
-        self.frames.close()
+        self.interaction.close()
 
 
 def config(**deepgram: Any) -> Config:
@@ -124,17 +122,17 @@ async def stage(
 
         chosen = provider or DeepgramProvider(settings.deepgram, Secret("secret-key"), dial)
         problems = Problems()
-        connections = Connections(
-            chosen,
-            limit=settings.deepgram.max_connections,
-            connect_timeout_s=settings.deepgram.connect_timeout_ms / 1000,
+        services = build_services(
+            settings,
+            bus,
+            lease,
+            provider=chosen,
             metrics=metrics,
             problems=problems,
+            internal=InternalErrors(metrics),
+            on_stale=lambda _: None,
         )
-        internal = InternalErrors(metrics)
-        committer = Committer(bus, lease, metrics, problems, internal=internal, on_stale=lambda _: None)
-        nursery.start_soon(committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
-        services = Services(settings, connections, committer, lease, metrics, problems, internal)
+        nursery.start_soon(services.committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
         yield Stage(simulator, store, services, problems), nursery
         nursery.cancel_scope.cancel()
 
@@ -151,20 +149,18 @@ async def ring(
     limits = on.services.config.interaction
     bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms)
     call = Call(Outbox(interaction_id, topics, stored), bounds)
-    send, receive = trio.open_memory_channel[Frames](10_000)
-    interaction = Interaction(call, on.services)
-    line = Line(on, call, send, interaction)
+    interaction = Interaction(call, on.services, batches=10_000)
+    interaction.end = "9999999999999-0", "test"
+    line = Line(on, interaction)
 
     async def run() -> None:
         try:
-            await interaction.run(receive)
+            await interaction.run()
         except Exception as error:
             if on_error is None:
                 raise
             on_error(error)
             return
-        call.end("9999999999999-0", "test")
-        await on.services.committer.drained(call.outbox)
         line.done.set()
 
     nursery.start_soon(run)

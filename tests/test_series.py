@@ -20,7 +20,8 @@ from trio_asr.core import reader_state
 from trio_asr.core import waiting as waiting_module
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
-from trio_asr.interaction.interaction import Frames, Interaction
+from trio_asr.interaction import interaction
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
@@ -28,7 +29,6 @@ from trio_asr.web.app import create_app
 from trio_asr.wire.codes import CaughtAt
 from trio_asr.wire.messages import Unknown
 from trio_asr.wire.records import Stored
-from trio_asr.worker import calls as calls_module
 from trio_asr.worker import dispatcher as dispatcher_module
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -250,10 +250,10 @@ async def too_many_calls(run: Run) -> None:
 
 
 async def stuck_call(run: Run) -> None:
-    async def read(self: Interaction, frames: trio.MemoryReceiveChannel[Frames]) -> None:
+    async def read(self: Interaction) -> None:
         await trio.sleep_forever()
 
-    run.patch.setattr(calls_module, "FRAMES", 1)
+    run.patch.setattr(interaction, "BATCHES", 1)
     run.patch.setattr(Interaction, "_read", read)
     async with office() as on:
         call = on.producer()

@@ -19,13 +19,10 @@ import trio
 
 from trio_asr.bus.away import away
 from trio_asr.bus.base import Bus, BusUnavailable
-from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.config import Config, merge
-from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import Provider
-from trio_asr.interaction.services import Services
-from trio_asr.interaction.slots import Slot
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
@@ -36,13 +33,9 @@ from trio_asr.web.history import History
 from trio_asr.web.server import serve as serve_web
 from trio_asr.web.view import Role
 from trio_asr.wire.codes import CaughtAt, Problem
-from trio_asr.worker.calls import Calls
-from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.foreign_readers import Guard
-from trio_asr.worker.housekeeping import Housekeeping
-from trio_asr.worker.restoring import open_box
+from trio_asr.worker.tenure import Tenure, build_tenure
 
-DEAD_LETTERS_MAXLEN = 10_000
 RELEASE_S = 1.0
 BEAT_S = 1.0
 
@@ -56,11 +49,10 @@ class Daemon:
         self, config: Config, bus: Bus, provider: Provider, metrics: Metrics, notifier: Notifier
     ) -> None:
         self.port = 0  # of HTTP, once it listens
-        self.calls: Calls | None = None
+        self.tenure: Tenure | None = None  # while this worker owns the calls
         self._config, self._bus, self._provider = config, bus, provider
         self._metrics, self._notifier = metrics, notifier
         self._role: Role = "starting"
-        self._services: Services | None = None
         self._problems = Problems()
         self._guard = Guard(bus, config.redis, self._problems)
         self.internal = InternalErrors(metrics)
@@ -80,21 +72,21 @@ class Daemon:
 
     @property
     def active_buffers(self) -> int:
-        return len(self.slots)
+        return len(self.interactions)
 
     @property
     def active_connections(self) -> int | None:
         if not self._provider.has_sockets:
             return None
-        return self._services.connections.open if self._services is not None else 0
+        return 0 if self.tenure is None else self.tenure.services.connections.open
 
     @property
     def refused(self) -> bool:
-        return self._services is not None and self._services.connections.refused
+        return self.tenure is not None and self.tenure.services.connections.refused
 
     @property
-    def slots(self) -> Mapping[str, Slot]:
-        return {} if self.calls is None else self.calls.slots
+    def interactions(self) -> Mapping[str, Interaction]:
+        return {} if self.tenure is None else self.tenure.calls.interactions
 
     @property
     def lag_s(self) -> float:
@@ -123,12 +115,12 @@ class Daemon:
         self._notifier.reloading()
         self._config, changed, waiting = merge(self._config, loaded)
         logs.set_level(self._config.log.level)
-        if self._services is not None:
-            self._services.config = self._config
-            self._services.connections.limit(self._config.deepgram.max_connections)
-        for name, slot in list(self.slots.items()):
+        if self.tenure is not None:
+            self.tenure.services.config = self._config
+            self.tenure.services.connections.limit(self._config.deepgram.max_connections)
+        for name, interaction in list(self.interactions.items()):
             try:
-                slot.interaction.reload(self._config)
+                interaction.reload(self._config)
             # A bug there is that call's: it goes on as it was, and the others get what is new.
             except Exception as error:  # noqa: BLE001 - it is counted and logged
                 self.internal.caught(CaughtAt.RELOAD, error, interaction_id=name)
@@ -178,7 +170,7 @@ class Daemon:
             with trio.move_on_after(RELEASE_S):
                 await self._release(lease)
         finally:
-            self.calls = self._services = None
+            self.tenure = None
             self._metrics.no_calls()
             self._problems.resolve_all(trio.current_time())
 
@@ -233,47 +225,29 @@ class Daemon:
 
     async def _work(self, lease: Lease, outer: trio.Nursery) -> None:
         """Work until stopped, then commit what is in flight."""
-        deepgram = self._config.deepgram
-        connections = Connections(
-            self._provider,
-            limit=deepgram.max_connections,
-            connect_timeout_s=deepgram.connect_timeout_ms / 1000,
-            metrics=self._metrics,
-            problems=self._problems,
-        )
-        committer = Committer(
-            self._bus, lease, self._metrics, self._problems, internal=self.internal, on_stale=self._restart
-        )
-        services = self._services = Services(
-            self._config, connections, committer, lease, self._metrics, self._problems, self.internal
-        )
-        outer.start_soon(committer.run)
-        dead_letters = self._config.redis.dead_letter_stream
-        box = await self._unless_stopped(
-            partial(open_box, self._bus, services, dead_letters, DEAD_LETTERS_MAXLEN)
-        )
-        if box is None:
-            return
         async with trio.open_nursery() as nursery:
-            self.calls = Calls(nursery, self._bus, services)
-            dispatcher = Dispatcher(self._bus, self.calls, services, box)
-            housekeeping = Housekeeping(self._bus, self.calls, dispatcher, services)
-            nursery.start_soon(dispatcher.run)
-            nursery.start_soon(housekeeping.run)
+            build = partial(
+                build_tenure, nursery, self._config, self._bus, lease, provider=self._provider,
+                metrics=self._metrics, problems=self._problems, internal=self.internal,
+            )  # fmt: skip
+            tenure = await self._unless_stopped(build)
+            if tenure is None:
+                return
+            tenure.services.config = self._config  # it may have been reloaded meanwhile
+            self.tenure = tenure
+            committer = tenure.services.committer
+            outer.start_soon(committer.run)
+            nursery.start_soon(tenure.run)
             await self._stopping.wait()
             nursery.cancel_scope.cancel()
-        housekeeping.note_floors()
+        tenure.housekeeping.note_floors()
         with trio.move_on_after(self._config.shutdown.grace_ms / 1000):
             await committer.flush()
 
     def _save(self) -> None:
         self._log.error("Redis has lost its data; what is in memory is written again")
-        if self.calls is not None:
-            self.calls.save()
-
-    def _restart(self, interaction_id: str) -> None:
-        if self.calls is not None:
-            self.calls.stale(interaction_id)
+        if self.tenure is not None:
+            self.tenure.calls.save()
 
     def _become(self, role: Role) -> None:
         if role != self._role:
@@ -291,4 +265,4 @@ class Daemon:
             await trio.sleep_until(due)
             self._notifier.watchdog()
             self._metrics.loop_late(max(0.0, trio.current_time() - due))
-            self.history.note(due, len(self.slots))
+            self.history.note(due, len(self.interactions))

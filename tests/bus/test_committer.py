@@ -315,7 +315,7 @@ async def test_a_call_that_ends_while_a_key_is_in_the_way(autojump_clock: MockCl
         await call.talk(3)
         call.end()
         await trio.sleep(300)
-        assert call.id in on.calls.slots
+        assert call.id in on.calls.interactions
         on.calls.restart(call.id, "so the test says")
         await trio.sleep(30)
         bus.in_the_way = ""

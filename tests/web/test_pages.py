@@ -15,6 +15,7 @@ import trio
 from tests.web.worker import TOKEN, Worker, request, worker
 
 from trio_asr.config import Config, HttpConfig, Secret
+from trio_asr.core.states import Life
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
@@ -205,7 +206,7 @@ async def test_any_id_can_be_asked_for() -> None:
 async def test_without_a_token_no_transcript_is_kept() -> None:
     async with worker(token=None) as one:
         await one.speak("call-17")
-        assert one.daemon.slots["call-17"].call.outbox.recent is None
+        assert one.daemon.interactions["call-17"].call.outbox.recent is None
 
 
 async def test_the_trace_id_of_the_producer_is_everywhere(log: io.StringIO) -> None:
@@ -365,11 +366,11 @@ async def test_calls_in_trouble_come_first_where_not_all_are_shown(monkeypatch: 
     async with worker() as one:
         for number in range(3):
             await one.speak(f"call-{number}")
-        slot = one.daemon.slots["call-2"]
-        slot.failed = True
+        life = one.daemon.interactions["call-2"].life
+        life.now = Life.FAILED
         async with await listen(one.port, TOKEN) as stream:
             seen = await first(stream, b"event: calls\n") + await first(stream)
-        slot.failed = False
+        life.now = Life.RUNNING
     listed = json.loads(seen.rpartition("data: ")[2].partition("\n")[0])
     assert listed["more"] == 1
     assert listed["calls"][0]["id"] == "call-2"

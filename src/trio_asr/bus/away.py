@@ -9,6 +9,8 @@ from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.codes import CaughtAt, Problem
 
+RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0  # between two attempts, in full jitter
+
 
 def away(problem: Problem, error: BusUnavailable, problems: Problems, internal: InternalErrors) -> None:
     """Report `problem` with the bus, as `error` tells it: a misused key, a bug, or no answer.

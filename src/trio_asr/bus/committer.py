@@ -14,7 +14,7 @@ from typing import Protocol
 
 import trio
 
-from trio_asr.bus.away import away
+from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S, away
 from trio_asr.bus.base import Answer, Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.core.backoff import Backoff
@@ -29,7 +29,6 @@ from trio_asr.wire.records import Commit, Outcome
 MAX_BATCH = 500  # most commits per round trip: a few milliseconds of work for Redis
 ROUND = 4  # target commits per round trip: above it the interval shrinks, to a third at most
 REFUSED_RETRY_S = 1.0  # between two attempts at a commit that was refused or is blocked
-RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
 
 
 class Source(Protocol):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-from trio_asr.interaction.slots import Slot
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.web.history import History
 
 Role = Literal["starting", "standby", "active", "stopping"]
@@ -34,7 +34,7 @@ class View(Protocol):
         ...
 
     @property
-    def slots(self) -> Mapping[str, Slot]:
+    def interactions(self) -> Mapping[str, Interaction]:
         """The calls in progress."""
         ...
 
