@@ -29,6 +29,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "BLOCK_MS", 30)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Megabytes take as long as they take on a machine that has other work, too."""
+    monkeypatch.setattr(redis_bus, "SOCKET_TIMEOUT_S", 60.0)
+
+
 @asynccontextmanager
 async def owned(url: str) -> AsyncIterator[tuple[RedisWorld, RedisBus]]:
     world = RedisWorld(url)

@@ -81,7 +81,7 @@ class Moves(Generic[S]):
     __slots__ = ("_table", "now")
 
     def __init__(self, table: Mapping[S, frozenset[S]], begin: S) -> None:
-        self.now = begin
+        self.now: S = begin
         self._table = table
 
     def to(self, state: S) -> None:
