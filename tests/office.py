@@ -22,8 +22,9 @@ from trio_asr.simulator.echo import EchoEar, EchoEngine
 from trio_asr.simulator.engines import SegmentEnds
 from trio_asr.simulator.query import check
 from trio_asr.simulator.stamps import stamp
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire import messages
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results
@@ -257,7 +258,7 @@ class Office:
     lease: Lease
     committer: Committer
     metrics: Metrics
-    troubles: Troubles
+    problems: Problems
     calls: Calls
     dispatcher: Dispatcher
     housekeeping: Housekeeping
@@ -320,18 +321,25 @@ async def office(
     """Run a worker; leaving the block is its kill -9."""
     config, store = config or Config(), store or MemoryStore()
     provider, bus = provider or EchoProvider(), bus or RoughBus(store)
-    metrics, troubles = Metrics(), Troubles()
+    metrics, problems = Metrics(), Problems()
     lease = Lease(bus, 3_600_000)
     store.lease = None  # that of a killed one would have to expire first
     assert await lease.acquire()
     async with trio.open_nursery() as nursery:
         tenure = await build_tenure(
-            nursery, config, bus, lease, provider=provider, metrics=metrics, troubles=troubles
+            nursery,
+            config,
+            bus,
+            lease,
+            provider=provider,
+            metrics=metrics,
+            problems=problems,
+            internal=InternalErrors(metrics),
         )
         nursery.start_soon(tenure.services.committer.run)
         nursery.start_soon(tenure.run)
         yield Office(
-            store, bus, provider, lease, tenure.services.committer, metrics, troubles, tenure.calls,
+            store, bus, provider, lease, tenure.services.committer, metrics, problems, tenure.calls,
             tenure.dispatcher, tenure.housekeeping, tenure.box,
         )  # fmt: skip
         nursery.cancel_scope.cancel()

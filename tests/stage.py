@@ -22,8 +22,9 @@ from trio_asr.interaction.services import Services
 from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.stamps import stamp
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.frames import Frame
 from trio_asr.worker.tenure import build_services
 
@@ -34,10 +35,10 @@ class Stage:
     """What a test holds: the call's channel, what Redis and the simulator saw."""
 
     def __init__(
-        self, settings: SimulatorSettings, store: MemoryStore, services: Services, troubles: Troubles
+        self, settings: SimulatorSettings, store: MemoryStore, services: Services, problems: Problems
     ) -> None:
         self.simulator = settings
-        self.troubles = troubles
+        self.problems = problems
         self.store = store
         self.services = services
         self.metrics = services.metrics
@@ -120,12 +121,19 @@ async def stage(
             return ours
 
         chosen = provider or DeepgramProvider(settings.deepgram, Secret("secret-key"), dial)
-        troubles = Troubles()
+        problems = Problems()
         services = build_services(
-            settings, bus, lease, provider=chosen, metrics=metrics, troubles=troubles, on_stale=lambda _: None
+            settings,
+            bus,
+            lease,
+            provider=chosen,
+            metrics=metrics,
+            problems=problems,
+            internal=InternalErrors(metrics),
+            on_stale=lambda _: None,
         )
         nursery.start_soon(services.committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
-        yield Stage(simulator, store, services, troubles), nursery
+        yield Stage(simulator, store, services, problems), nursery
         nursery.cancel_scope.cancel()
 
 

@@ -26,12 +26,13 @@ from trio_asr.interaction.interaction import Interaction
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import create_app
 from trio_asr.web.history import History
 from trio_asr.web.server import serve as serve_web
 from trio_asr.web.view import Role
+from trio_asr.wire.codes import CaughtAt, Problem
 from trio_asr.worker.foreign_readers import Guard
 from trio_asr.worker.tenure import Tenure, build_tenure
 
@@ -52,9 +53,9 @@ class Daemon:
         self._config, self._bus, self._provider = config, bus, provider
         self._metrics, self._notifier = metrics, notifier
         self._role: Role = "starting"
-        self._troubles = Troubles()
-        self._guard = Guard(bus, config.redis, self._troubles)
-        self._internal = InternalErrors(metrics)
+        self._problems = Problems()
+        self._guard = Guard(bus, config.redis, self._problems)
+        self.internal = InternalErrors(metrics)
         self.history = History(metrics)
         self._stopping = trio.Event()
         self._log = logs.get("daemon")
@@ -93,7 +94,7 @@ class Daemon:
         return self._metrics.reader_lag_seconds.read()
 
     def problems(self, now: float) -> Mapping[str, float]:
-        return self._troubles.ages(now)
+        return self._problems.ages(now)
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -122,7 +123,7 @@ class Daemon:
                 interaction.reload(self._config)
             # A bug there is that call's: it goes on as it was, and the others get what is new.
             except Exception as error:  # noqa: BLE001 - it is counted and logged
-                self._internal.caught("reload", error, interaction_id=name)
+                self.internal.caught(CaughtAt.RELOAD, error, interaction_id=name)
         self._metrics.reloaded(True)
         self._log.info("Configuration reloaded", changed=changed)
         if waiting:
@@ -139,7 +140,7 @@ class Daemon:
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until stopped; started with the HTTP port once it listens."""
         async with trio.open_nursery() as nursery:
-            app = create_app(self, self._metrics, self._config)
+            app = create_app(self, self._metrics, self.internal, self._config)
             self.port = await nursery.start(serve_web, app, self._config.http)
             self._notifier.ready("starting")
             self._log.info("Serving", provider=self.provider, http_port=self.port, pid=os.getpid())
@@ -171,7 +172,7 @@ class Daemon:
         finally:
             self.tenure = None
             self._metrics.no_calls()
-            self._troubles.clear(trio.current_time())
+            self._problems.resolve_all(trio.current_time())
 
     async def _unless_stopped(self, job: Callable[[], Awaitable[T]]) -> T | None:
         """Do something that may take for ever; None if stopped meanwhile."""
@@ -198,9 +199,9 @@ class Daemon:
                 alone = await self._guard.alone(starting=self._role == "starting")
                 held = alone and await lease.acquire()
             except BusUnavailable as error:
-                away("redis", error, self._troubles, self._internal)
+                away(Problem.REDIS, error, self._problems, self.internal)
             else:
-                self._troubles.end("redis", now)
+                self._problems.resolve(Problem.REDIS, now)
                 if held:
                     return True
                 self._become("standby")
@@ -212,9 +213,9 @@ class Daemon:
             await trio.sleep(lease.period_s)
             try:
                 await lease.renew()
-                self._troubles.end("lease", trio.current_time())
+                self._problems.resolve(Problem.LEASE, trio.current_time())
             except BusUnavailable as error:
-                away("lease", error, self._troubles, self._internal)
+                away(Problem.LEASE, error, self._problems, self.internal)
 
     async def _release(self, lease: Lease) -> None:
         try:
@@ -227,7 +228,7 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             build = partial(
                 build_tenure, nursery, self._config, self._bus, lease, provider=self._provider,
-                metrics=self._metrics, troubles=self._troubles,
+                metrics=self._metrics, problems=self._problems, internal=self.internal,
             )  # fmt: skip
             tenure = await self._unless_stopped(build)
             if tenure is None:

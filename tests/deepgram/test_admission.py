@@ -7,15 +7,15 @@ from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 
 
-def made() -> tuple[Connections, Metrics, Troubles]:
-    metrics, troubles = Metrics(), Troubles()
+def made() -> tuple[Connections, Metrics, Problems]:
+    metrics, problems = Metrics(), Problems()
     connections = Connections(
-        MockProvider(), limit=5, connect_timeout_s=1, metrics=metrics, troubles=troubles
+        MockProvider(), limit=5, connect_timeout_s=1, metrics=metrics, problems=problems
     )
-    return connections, metrics, troubles
+    return connections, metrics, problems
 
 
 async def test_a_second_open_connection_of_a_call_is_counted() -> None:
@@ -35,20 +35,20 @@ async def test_a_second_open_connection_of_a_call_is_counted() -> None:
 async def test_a_refused_query_is_trouble_while_no_call_is_connected(status: int) -> None:
     """An option that Deepgram does not take stops every call: readiness and health must say so."""
     await trio.lowlevel.checkpoint()
-    connections, metrics, troubles = made()
+    connections, metrics, problems = made()
     refusal = ConnectFailed("No such model", status=status)
     connections.wanted = 1
     assert not connections.failed(refusal, 8000)
     connections.nobody_waits()
-    assert list(troubles.ages(trio.current_time())) == ["deepgram"]
+    assert list(problems.ages(trio.current_time())) == ["deepgram"]
     assert metrics.registry.get_sample_value("deepgram_breaker_open") == 0  # it is not the account
     connections.opened(8000, "a")
-    assert not troubles.ages(trio.current_time())
+    assert not problems.ages(trio.current_time())
     connections.failed(refusal, 16000)  # one call with an odd rate beside one that goes well
-    assert not troubles.ages(trio.current_time())
+    assert not problems.ages(trio.current_time())
     connections.closed("a")
     connections.failed(refusal, 16000)
-    assert troubles.ages(trio.current_time())
+    assert problems.ages(trio.current_time())
     connections.wanted = 0
     connections.nobody_waits()
-    assert not troubles.ages(trio.current_time())
+    assert not problems.ages(trio.current_time())

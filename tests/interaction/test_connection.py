@@ -20,8 +20,9 @@ from trio_asr.interaction.feed import Flow
 from trio_asr.interaction.report import Report
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message
 from trio_asr.wire.records import Stored
@@ -55,10 +56,10 @@ class QuietLink:
 
 def services() -> Services:
     """Return what a connection needs of its worker, of which no task runs."""
-    bus = MemoryBus(MemoryStore(), audio_stream="audio_stream", end_stream="call_end")
+    bus, metrics = MemoryBus(MemoryStore(), audio_stream="audio_stream", end_stream="call_end"), Metrics()
     return build_services(
-        Config(), bus, Lease(bus, 10_000), provider=MockProvider(), metrics=Metrics(), troubles=Troubles(),
-        on_stale=lambda _: None,
+        Config(), bus, Lease(bus, 10_000), provider=MockProvider(), metrics=metrics, problems=Problems(),
+        internal=InternalErrors(metrics), on_stale=lambda _: None,
     )  # fmt: skip
 
 

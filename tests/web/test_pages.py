@@ -17,6 +17,7 @@ from tests.web.worker import TOKEN, Worker, request, worker
 from trio_asr.config import Config, HttpConfig, Secret
 from trio_asr.core.states import Life
 from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web import live, server
 from trio_asr.web.app import create_app
@@ -48,7 +49,9 @@ async def ask(
 ) -> tuple[int, dict[str, str]]:
     """Ask the application as from some address; return status and headers, whatever else would come."""
     secret = Secret(TOKEN) if configured else None
-    app = create_app(view, Metrics(), Config(http=HttpConfig(token=secret)))
+    app = create_app(
+        view, metrics := Metrics(), InternalErrors(metrics), Config(http=HttpConfig(token=secret))
+    )
     sent = {"host": "127.0.0.1"} | headers | ({} if token is None else {"authorization": f"Bearer {token}"})
     fields = [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in sent.items()]
     scope: Any = {
@@ -312,7 +315,7 @@ async def test_a_stop_ends_the_streams_at_once() -> None:
 async def test_who_stops_reading_loses_the_place(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "SEND_TIMEOUT_MS", 300)
     view.since = {f"{number} {'x' * 1000}": 0.0 for number in range(500)}  # half a megabyte a second
-    app = create_app(view, Metrics(), Config())
+    app = create_app(view, metrics := Metrics(), InternalErrors(metrics), Config())
     async with trio.open_nursery() as nursery, AsyncExitStack() as deaf:
         port = await nursery.start(server.serve, app, HttpConfig(port=0))
         for _ in range(live.MAX_GUESTS):

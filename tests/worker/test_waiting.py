@@ -97,7 +97,7 @@ async def test_a_call_beyond_the_bound_waits_and_loses_nothing(autojump_clock: M
             assert on.counted("asr_calls_waiting") == 1
             assert on.counted("asr_calls_deferred_total") == 1
             assert on.counted("asr_calls_refused_total") == 0
-            assert on.troubles.ages(trio.current_time())
+            assert on.problems.ages(trio.current_time())
         begun[0].end()
         await on.over(begun[0])
         await trio.sleep(1)
@@ -110,7 +110,7 @@ async def test_a_call_beyond_the_bound_waits_and_loses_nothing(autojump_clock: M
             assert on.happened(call) == ["started", "ended"]
         await trio.sleep(1.1)
         assert on.counted("asr_calls_waiting") == 0
-        assert not on.troubles.ages(trio.current_time())
+        assert not on.problems.ages(trio.current_time())
 
 
 async def test_an_end_that_comes_while_a_call_waits(autojump_clock: MockClock) -> None:

@@ -27,6 +27,7 @@ from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.server import CannotListenError
+from trio_asr.wire.codes import CaughtAt
 from trio_asr.worker.foreign_readers import ForeignConsumerError
 
 # By default a collection comes with every 700 new objects and, with some hundred calls, the larger ones look
@@ -84,7 +85,7 @@ async def _run(config: Config, path: Path | None) -> None:
             logs.get("serve").warning(remark)
         metrics = Metrics()
         daemon = Daemon(config, make_bus(config), make_provider(config), metrics, notifier)
-        reload = Reload(daemon, path, InternalErrors(metrics))
+        reload = Reload(daemon, path, daemon.internal)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reload.run)
             nursery.start_soon(_obey_signals, daemon, reload, nursery.cancel_scope)
@@ -126,7 +127,7 @@ class Reload:
                 await self._reload()
             # A bug costs this reload.
             except Exception as error:  # noqa: BLE001 - it is counted and logged
-                self._internal.caught("reload", error)
+                self._internal.caught(CaughtAt.RELOAD, error)
                 self._daemon.not_reloaded([f"an internal error: {type(error).__name__}"])
 
     async def _reload(self) -> None:

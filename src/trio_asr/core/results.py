@@ -23,6 +23,7 @@ from trio_asr.core.clock import ClockMap
 from trio_asr.core.description import Said, Teller
 from trio_asr.core.outbox import Item, Outbox, Transcript
 from trio_asr.core.timeline import Timeline
+from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.messages import Message, Metadata, Results, SpeechStarted, UtteranceEnd
 
 TOLERANCE_S = 0.02
@@ -111,7 +112,7 @@ class Hearing:
             return Heard.REPEAT
         cut = None
         if start > cursor + self._tolerance:
-            self.gap(start, "skipped")
+            self.gap(start, GapReason.SKIPPED)
         elif start < cursor - self._tolerance:
             cut = cursor
         begin = self.timeline.finalized
@@ -140,7 +141,7 @@ class Hearing:
             self.outbox.put_partial(transcript)
         return Heard.PARTIAL
 
-    def gap(self, end: int, reason: str) -> None:
+    def gap(self, end: int, reason: GapReason) -> None:
         """Commit the audio from `finalized` to `end` as a gap."""
         give_up(self.timeline, self.outbox, end, reason)
 
@@ -156,7 +157,7 @@ class Hearing:
     def _utterance_end(self, end: int) -> None:
         """An utterance ended without a final to say so: an event, unless it had been closed already."""
         if self._utterance_open and end > self._closed_until:
-            self.outbox.put(Item(event={"event": "utterance_end", "end_ms": self.timeline.ms(end)}))
+            self.outbox.put(Item(event={"event": EventName.UTTERANCE_END, "end_ms": self.timeline.ms(end)}))
             self._closed_until = end
             self._utterance_open = False
 
@@ -164,13 +165,17 @@ class Hearing:
         """Tell of it, unless that was told of: a connection that is lost has its audio heard again."""
         if self.speech_told < 0 or at > self.speech_told + SPEECH_APART_S * self.clock.rate:
             self.speech_told = at
-            event = {"event": "speech_started", "start_ms": self.timeline.ms(at)}
+            event = {"event": EventName.SPEECH_STARTED, "start_ms": self.timeline.ms(at)}
             self.outbox.put(Item(event=event | {"connection": self._connection}))
 
     def _found(self, said: Said, start: int, end: int) -> None:
         """Tell of search hits where no text was recognised for them to go with."""
         if (hits := said.more.get("search")) is not None:
-            event = {"event": "search", "start_ms": self.timeline.ms(start), "end_ms": self.timeline.ms(end)}
+            event = {
+                "event": EventName.SEARCH,
+                "start_ms": self.timeline.ms(start),
+                "end_ms": self.timeline.ms(end),
+            }
             self.outbox.put(Item(event=event | {"search": hits, "connection": self._connection}))
 
     def _transcript(
@@ -198,12 +203,12 @@ class Hearing:
         )
 
 
-def give_up(timeline: Timeline, outbox: Outbox, end: int, reason: str) -> float:
+def give_up(timeline: Timeline, outbox: Outbox, end: int, reason: GapReason) -> float:
     """Commit the audio from `finalized` to `end` as a gap; return its seconds."""
     start = timeline.finalized
     seconds = timeline.seconds(start, end)
     event = {
-        "event": "gap",
+        "event": EventName.GAP,
         "reason": reason,
         "start_ms": timeline.ms(start),
         "end_ms": timeline.ms(end),

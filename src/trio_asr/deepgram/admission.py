@@ -18,9 +18,8 @@ from trio_asr.deepgram.permits import Holder, Places
 from trio_asr.deepgram.provider import ConnectFailed, Provider
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
-
-TROUBLE = "deepgram"
+from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.codes import ErrorKind, Problem
 
 
 class Gate:
@@ -57,7 +56,7 @@ class Connections:
         limit: int,
         connect_timeout_s: float,
         metrics: Metrics,
-        troubles: Troubles,
+        problems: Problems,
     ) -> None:
         self.provider = provider
         self.open = 0
@@ -68,7 +67,7 @@ class Connections:
         # By sample rate (in all else the query is the same for all calls), of queries that were refused.
         self._queries: dict[int, Gate] = {}
         self._connected: set[str] = set()  # calls
-        self._metrics, self._troubles = metrics, troubles
+        self._metrics, self._problems = metrics, problems
         metrics.connections.read = lambda: self.open
         metrics.waiting_for_slot.read = lambda: self.waiting
         metrics.breaker_open.read = lambda: self.refused
@@ -108,7 +107,7 @@ class Connections:
             if gate is not None and gate.breaker.succeeded():
                 self._log.info("Deepgram accepts connections again", sample_rate=rate)
                 gate.changed()
-        self._troubles.end(TROUBLE, trio.current_time())
+        self._problems.resolve(Problem.DEEPGRAM, trio.current_time())
 
     def closed(self, interaction_id: str) -> None:
         """Take note of a connection that closed."""
@@ -118,18 +117,18 @@ class Connections:
     def failed(self, failure: ConnectFailed, rate: int) -> bool:
         """Take note of an attempt that failed; return whether trying again soon makes sense."""
         now = trio.current_time()
-        self._metrics.failed("connect", time.time())
+        self._metrics.failed(ErrorKind.CONNECT, time.time())
         whom = concerns(failure.status)
         if whom is Concerns.ATTEMPT:
             if not self.open:
-                self._troubles.begin(TROUBLE, now, str(failure))
+                self._problems.report(Problem.DEEPGRAM, now, str(failure))
             return True
         gate = self._account if whom is Concerns.ACCOUNT else self._query(rate)
         opened = gate.breaker.refused(failure.status, now)
         gate.changed()
         # A refused query, beside calls that go well, is this one's trouble.
         if gate.breaker.open if whom is Concerns.ACCOUNT else not self.open:
-            self._troubles.begin(TROUBLE, now, str(failure))
+            self._problems.report(Problem.DEEPGRAM, now, str(failure))
         if opened:
             self._log.error(
                 f"Deepgram refuses the {whom.value}; audio is kept, one call at a time tries again",
@@ -143,7 +142,7 @@ class Connections:
     def nobody_waits(self) -> None:
         """Nothing is in trouble for want of a connection any more, unless the account is refused."""
         if not self.wanted and not self._account.breaker.open:
-            self._troubles.end(TROUBLE, trio.current_time())
+            self._problems.resolve(Problem.DEEPGRAM, trio.current_time())
 
     def _query(self, rate: int) -> Gate:
         return self._queries.setdefault(rate, Gate(self._patience_s))

@@ -37,6 +37,7 @@ from trio_asr.interaction.sender import Sender
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
+from trio_asr.wire.codes import EndReason
 from trio_asr.wire.ids import EntryId
 
 BATCHES = 256  # that a call may be behind; its reader never waits, so one or two is what happens
@@ -79,7 +80,7 @@ class Interaction(Intake):
                 nursery.start_soon(self.scheduler.run, feeds_out)
                 nursery.start_soon(self.sender.run, feeds_in)
             if self.call.begun:
-                self.call.end(*(self.end or (self.call.last_entry, "closed")))
+                self.call.end(*(self.end or (self.call.last_entry, EndReason.CLOSED)))
             await self._services.committer.drained(self.call.outbox)
         return not self._scope.cancelled_caught
 

@@ -15,6 +15,7 @@ from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.interaction.ending import Ending, Why
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
+from trio_asr.wire.codes import CaughtAt, ErrorKind, GapReason
 from trio_asr.wire.messages import Error, Message, Results, Unknown
 
 LOG_S = 10.0  # between two lines of a call on messages that could not be used, or that complain
@@ -57,7 +58,9 @@ class Report:
         if tally.header:
             self._log.info("The header of a WAVE file was left out", bytes=tally.header)
         if tally.given_up_s:
-            self._log.warning("Audio given up", reason="retention", seconds=round(tally.given_up_s, 3))
+            self._log.warning(
+                "Audio given up", reason=GapReason.RETENTION, seconds=round(tally.given_up_s, 3)
+            )
 
     def dialling(self, attempts: int) -> None:
         """Say that a connection is to be made, after so many attempts that failed."""
@@ -95,7 +98,7 @@ class Report:
         if ending.why is Why.DONE:
             self._log.info("Connection closed", **fields)
             return
-        metrics.failed("connection", time.time())
+        metrics.failed(ErrorKind.CONNECTION, time.time())
         self.last_error = f"{ending.code}: {ending.reason or ending.why.value}"
         if ending.code == TIMEOUT:
             metrics.connection_timeouts.inc()
@@ -115,7 +118,7 @@ class Report:
 
     def bug(self, error: Exception) -> None:
         """Take note of an error in our handling of a message."""
-        self._services.internal.caught("message", error, **self._call.names)
+        self._services.internal.caught(CaughtAt.MESSAGE, error, **self._call.names)
 
     def sent(self, chunk: Chunk, now: float) -> None:
         """Count a chunk that has left."""
@@ -143,7 +146,7 @@ class Report:
         if isinstance(message, Results):
             self._results(heard, answered)
         elif isinstance(message, Error):
-            self._services.metrics.failed("provider", time.time())
+            self._services.metrics.failed(ErrorKind.PROVIDER, time.time())
             if self._complaint_log.allow(trio.current_time()):
                 self._log.warning(
                     "Deepgram complains", variant=message.variant, description=message.description,

@@ -27,6 +27,7 @@ from trio_asr.interaction.ending import Ending, Why
 from trio_asr.interaction.feed import FLOWING_S, Feed, Flow
 from trio_asr.interaction.report import Report
 from trio_asr.interaction.services import Services
+from trio_asr.wire.codes import EventName
 
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 10.0
 CHUNKS = 1  # a chunk may wait while the one before it is on its way to the socket; more would only be older
@@ -222,9 +223,9 @@ class Sender:
             self._report.gave_up(seconds, verdict.give_up)
         if hearing.progressed and not self._judge.restless:
             self._backoff.reset()
-        call.event("connection_closed", connection=number, code=ending.code, reason=ending.reason)
+        call.event(EventName.CONNECTION_CLOSED, connection=number, code=ending.code, reason=ending.reason)
         if verdict.brief and (rate := timeline.rate_at(timeline.finalized)) != hearing.clock.rate:
-            call.event("rate_changing", connection=number, sample_rate=rate)
+            call.event(EventName.RATE_CHANGING, connection=number, sample_rate=rate)
             self._report.rate_changes(rate)
         self._services.committer.submit(call.outbox)
         self._report.closed(number, ending)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
@@ -12,7 +12,8 @@ from trio_asr.deepgram.admission import Connections
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.codes import ErrorKind
 
 
 @dataclass
@@ -24,16 +25,13 @@ class Services:
     committer: Committer
     lease: Lease
     metrics: Metrics
-    troubles: Troubles
-    internal: InternalErrors = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.internal = InternalErrors(self.metrics)
+    problems: Problems
+    internal: InternalErrors
 
     def broken_state(self, kind: str, why: str, kept_as: str, **names: str) -> None:
         """Take note of something stored that is no state of ours, and where it was put."""
         self.metrics.broken_states(kind).inc()
-        self.metrics.failed("state", time.time())
+        self.metrics.failed(ErrorKind.STATE, time.time())
         logs.get("state").error(
             "Stored state cannot be read; it was set aside", kind=kind, reason=why, kept_as=kept_as, **names
         )

@@ -23,6 +23,7 @@ from hypercorn.utils import parse_socket_addr
 
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.web.places import Pace, Place
+from trio_asr.wire.codes import CaughtAt
 
 # Within so long a request must be there as a whole, counted from the connection's begin or the last answer.
 REQUEST_S = 10.0
@@ -77,7 +78,7 @@ class Connection:
                 self._wait()
                 await self._serve(context, turns)
         except Exception as error:  # noqa: BLE001 - in code that is not ours, over bytes that anybody sent
-            self._internal.caught("page", error)
+            self._internal.caught(CaughtAt.PAGE, error)
         finally:
             with trio.CancelScope(shield=True):  # closing does not wait
                 await trio.aclose_forcefully(self._stream)
@@ -227,7 +228,7 @@ class _Tasks:
         try:
             await self._app(scope, out.receive, send)
         except Exception as error:  # noqa: BLE001 - one request's failure is one request's
-            self._internal.caught("page", error)
+            self._internal.caught(CaughtAt.PAGE, error)
         await send(None)
 
     def spawn(self, func: Callable[..., Awaitable[Any]], *args: Any) -> None:

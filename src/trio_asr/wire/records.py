@@ -73,7 +73,7 @@ class Commit(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A commit's remains as read back: (0, b"") when there are none.
+    """The stored revision and state of one owner; (0, b"") where nothing is stored.
 
     `fault` says why nothing can be made of what is there instead. `said` is the last message of the call's
     transcript stream, looked up only where there is no commit.

@@ -16,6 +16,7 @@ from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
+from trio_asr.wire.codes import CaughtAt, EndReason
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, read_checkpoint
 from trio_asr.worker.restarts import Anew, Restarts, needed_after
@@ -105,7 +106,7 @@ class Calls:
             try:
                 taken = interaction.hand_over(now)
             except Exception as error:  # noqa: BLE001 - a bug in one call's step is that call's
-                self._services.internal.caught("call", error, **interaction.call.names)
+                self._services.internal.caught(CaughtAt.CALL, error, **interaction.call.names)
                 taken = False
             self.shares.taken += size - interaction.inbox.size
             if not taken:
@@ -140,20 +141,20 @@ class Calls:
     def make_room(self, now: float) -> None:
         """Let calls end in which nobody has spoken for a while, where others wait to begin."""
         for interaction in self.shares.to_make_room(len(self.waiting), now):
-            self.close(interaction, "idle")
+            self.close(interaction, EndReason.IDLE)
 
     def caught_up(self, interaction: Interaction) -> None:
         """Let a call that was behind take what comes again."""
         interaction.caught_up()
         if interaction.next_end:
             at, interaction.next_end = interaction.next_end, ""
-            self.end(interaction.call.id, at, "call_end")
+            self.end(interaction.call.id, at, EndReason.CALL_END)
 
     def other_tenant(self, interaction: Interaction, tenant: str) -> None:
         """Let a call end whose id another tenant uses from here on: that is a new call."""
         interaction.next_tenant = tenant
         interaction.fall_behind()
-        self.close(interaction, "other_tenant")
+        self.close(interaction, EndReason.OTHER_TENANT)
 
     # -- ending ----------------------------------------------------------------------------------------
 
@@ -193,7 +194,7 @@ class Calls:
             else:
                 self._begin_again(interaction, await self._restarts.restart_later(interaction))
         except Exception as error:  # noqa: BLE001 - a bug in how calls end is one call's, too
-            self._services.internal.caught("call", error, **call.names)
+            self._services.internal.caught(CaughtAt.CALL, error, **call.names)
             if self.interactions.get(call.id) is interaction:
                 del self.interactions[call.id]
 
@@ -204,7 +205,7 @@ class Calls:
             return await interaction.run()
         except Exception as error:  # noqa: BLE001 (a failing call is an outcome here: it disturbs no other)
             self._log.error("Call failed; it restarts from its checkpoint", **call.names)
-            self._services.internal.caught("call", error, **call.names)
+            self._services.internal.caught(CaughtAt.CALL, error, **call.names)
             return False
 
     async def _over(self, interaction: Interaction) -> None:
@@ -247,7 +248,7 @@ class Calls:
         fresh = self.begin(interaction.call.id, anew.stored, interaction.tenant, anew.after)
         fresh.progress.first = interaction.progress.first
         fresh.next_end = interaction.next_end
-        if not fresh.next_end and interaction.end is not None and interaction.end[1] == "call_end":
+        if not fresh.next_end and interaction.end is not None and interaction.end[1] == EndReason.CALL_END:
             fresh.next_end = interaction.end[0]
 
     def forget_above(self, last: EntryId) -> None:
@@ -277,7 +278,9 @@ class Calls:
             if floor is not None:
                 audio = min(audio, floor, key=ids.key)
             own_end = (
-                interaction.end[0] if interaction.end is not None and interaction.end[1] == "call_end" else ""
+                interaction.end[0]
+                if interaction.end is not None and interaction.end[1] == EndReason.CALL_END
+                else ""
             )
             ends = min(ends, own_end or ends, interaction.next_end or ends, key=ids.key)
         return self.waiting.floors(audio, ends)

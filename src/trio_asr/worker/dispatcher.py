@@ -25,6 +25,7 @@ from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
+from trio_asr.wire.codes import CaughtAt, DeadLetterKind, EndReason, ErrorKind
 from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame
 from trio_asr.wire.ids import EntryId
 from trio_asr.worker.calls import Calls
@@ -137,7 +138,7 @@ class Dispatcher:
         try:
             meet(arrivals[interaction_id], trio.current_time())
         except Exception as error:  # noqa: BLE001 - a bug in how a call begins is that call's
-            self._services.internal.caught("call", error, interaction_id=interaction_id)
+            self._services.internal.caught(CaughtAt.CALL, error, interaction_id=interaction_id)
 
     async def _look_at_positions(self, batch: Batch) -> None:
         """Where a stream has begun again, below what was read of it, go back with it."""
@@ -155,7 +156,7 @@ class Dispatcher:
     def _warn_trimmed(self, until: EntryId) -> None:
         """Say that a producer cut the stream under the reader: that audio is lost before anyone had it."""
         self._metrics.input_trimmed.inc()
-        self._metrics.failed("trimmed", time.time())
+        self._metrics.failed(ErrorKind.TRIMMED, time.time())
         if self._junk_log.allow(trio.current_time()):
             self._log.error(
                 "Audio was trimmed before it could be read; see MAXLEN at the producers", until=until
@@ -251,9 +252,9 @@ class Dispatcher:
             return
         self._metrics.dead_letters_dropped.inc(self.box.dropped - dropped)
         if not isinstance(error, Junk):
-            self._services.internal.caught("entry", error, stream=stream, entry=entry)
+            self._services.internal.caught(CaughtAt.ENTRY, error, stream=stream, entry=entry)
         self._metrics.dead_letters(kind).inc()
-        self._metrics.failed("input", time.time())
+        self._metrics.failed(ErrorKind.INPUT, time.time())
         self._services.committer.submit(self.box)
         if self._junk_log.allow(trio.current_time()):
             self._log.warning(
@@ -288,12 +289,11 @@ class Dispatcher:
         for interaction_id, entry in list(self._ends.items()):
             if self.caught_up or ids.key(entry) < audio_at:
                 del self._ends[interaction_id]
-                self._calls.end(interaction_id, entry, "call_end")
+                self._calls.end(interaction_id, entry, EndReason.CALL_END)
 
 
 def _reason(error: Exception) -> tuple[str, str]:
     """Return kind and reason of what cannot be used."""
-    junk = (
-        error if isinstance(error, Junk) else Junk("internal", f"the decoder failed: {type(error).__name__}")
-    )
-    return junk.kind, str(junk)
+    if isinstance(error, Junk):
+        return error.kind, str(error)
+    return DeadLetterKind.INTERNAL, f"the decoder failed: {type(error).__name__}"

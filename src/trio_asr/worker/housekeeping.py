@@ -15,6 +15,7 @@ from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.wire import ids
+from trio_asr.wire.codes import CaughtAt, EndReason, GapReason, Problem
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 
@@ -22,7 +23,7 @@ PERIOD_S = 1.0
 # Messages of one call that wait for a key which somebody has to mend: an hour of speech, 1 MB.
 MAX_WAITING_ITEMS = 2000
 CATCHUP_BYTES = 2_000_000  # room to make in a second for calls that get nowhere and are behind
-MAX_CALLS, KEYS = "max_calls", "keys"  # troubles
+MAX_CALLS, KEYS = Problem.MAX_CALLS, Problem.KEYS  # problems
 
 
 class Housekeeping:
@@ -74,16 +75,16 @@ class Housekeeping:
             yield
         except Exception as error:  # noqa: BLE001 - see above
             name = getattr(job, "func", job).__name__
-            self._services.internal.caught("housekeeping", error, job=name)
+            self._services.internal.caught(CaughtAt.HOUSEKEEPING, error, job=name)
 
     async def _look_at_keys(self) -> None:
         """Name the keys that somebody has put something else in place of: all that needs them waits."""
-        now, troubles = trio.current_time(), self._services.troubles
+        now, problems = trio.current_time(), self._services.problems
         misused = set(await self._bus.misused())
         for key in misused:
-            troubles.begin_key(key, KEYS, now, str(KeyMisused(key)))
+            problems.report_key(key, KEYS, now, str(KeyMisused(key)))
         for key in self._misused - misused:
-            troubles.end_key(key, now)
+            problems.resolve_key(key, now)
         self._misused = misused
 
     async def _show_lag(self) -> None:
@@ -122,7 +123,7 @@ class Housekeeping:
                 and interaction.end is None
                 and not interaction.closing
             ):
-                self._calls.close(interaction, "idle")
+                self._calls.close(interaction, EndReason.IDLE)
 
     @staticmethod
     def _is_busy(interaction: Interaction) -> bool:
@@ -137,7 +138,7 @@ class Housekeeping:
                 and self._is_busy(interaction)
                 and now - interaction.progressed_at(now) > patience_s
             ):
-                interaction.call.give_up_oldest(interaction.call.unfinalized_s() + 1, "retention")
+                interaction.call.give_up_oldest(interaction.call.unfinalized_s() + 1, GapReason.RETENTION)
                 self._services.committer.submit(interaction.call.outbox)
 
     def _shed(self) -> None:
@@ -177,7 +178,7 @@ class Housekeeping:
             if share <= 0:
                 continue
             rate = timeline.rate_at(timeline.finalized) or 1
-            interaction.call.give_up_oldest(share / 2 / rate, "memory")
+            interaction.call.give_up_oldest(share / 2 / rate, GapReason.MEMORY)
             self._services.committer.submit(interaction.call.outbox)
             excess -= share
             room -= share
@@ -186,11 +187,11 @@ class Housekeeping:
     def _say_who_waits(self, now: float) -> None:
         if self._calls.waiting:
             most = self._config.interaction.max_calls
-            self._services.troubles.begin(
+            self._services.problems.report(
                 MAX_CALLS, now, f"all places are taken: {most} calls are in progress"
             )
         else:
-            self._services.troubles.end(MAX_CALLS, now)
+            self._services.problems.resolve(MAX_CALLS, now)
 
     def _behind(self) -> list[Interaction]:
         return [

@@ -13,6 +13,7 @@ from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
+from trio_asr.wire.codes import GapReason
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, read_checkpoint
 from trio_asr.worker.stored import StoredCalls, topics
@@ -71,7 +72,7 @@ class Restarts:
 
     async def _give_up(self, interaction: Interaction, gap: Item) -> Stored:
         interaction_id = interaction.call.id
-        self._log.error("Audio given up", reason="internal", interaction_id=interaction_id)
+        self._log.error("Audio given up", reason=GapReason.INTERNAL, interaction_id=interaction_id)
         outbox = Outbox(
             interaction_id, topics(self._services.config.redis, interaction_id), await self._load(interaction)
         )

@@ -8,6 +8,7 @@ from trio_asr.bus.base import Bus
 from trio_asr.core.reader_state import ReaderBox
 from trio_asr.interaction.services import Services
 from trio_asr.wire import ids
+from trio_asr.wire.codes import StoredKind
 from trio_asr.wire.frames import Junk, check_id
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, Unreadable
@@ -25,7 +26,7 @@ async def open_box(bus: Bus, services: Services) -> ReaderBox:
         return ReaderBox(stored, dead_letters, DEAD_LETTERS_MAXLEN)
     except Unreadable as error:
         key = await patiently(services, partial(bus.set_aside, ""))
-        services.broken_state("reader", str(error), key)
+        services.broken_state(StoredKind.READER, str(error), key)
         box = ReaderBox(Stored(), dead_letters, DEAD_LETTERS_MAXLEN)
         box.broken = True
         return box
@@ -47,7 +48,9 @@ async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:
             strange.append(interaction_id.encode())
     if strange:
         shown = ", ".join(ids.show(member.decode("utf-8", "replace")) for member in strange[:5])
-        services.broken_state("live", f"{len(strange)} names are of no call in progress: {shown}", "")
+        services.broken_state(
+            StoredKind.LIVE, f"{len(strange)} names are of no call in progress: {shown}", ""
+        )
     if strange or gone:
         await patiently(services, partial(bus.forget_live, strange + gone))
     return min(needed, key=ids.key, default=None)

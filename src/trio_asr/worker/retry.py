@@ -11,8 +11,7 @@ from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S, away
 from trio_asr.bus.base import BusUnavailable
 from trio_asr.core.backoff import Backoff
 from trio_asr.interaction.services import Services
-
-TROUBLE = "redis"
+from trio_asr.wire.codes import Problem
 
 T = TypeVar("T")
 
@@ -27,8 +26,8 @@ async def patiently(
             answer = await ask()
         except BusUnavailable as error:
             on_away()
-            away(TROUBLE, error, services.troubles, services.internal)
+            away(Problem.REDIS, error, services.problems, services.internal)
             await trio.sleep(backoff.next())
         else:
-            services.troubles.end(TROUBLE, trio.current_time())
+            services.problems.resolve(Problem.REDIS, trio.current_time())
             return answer

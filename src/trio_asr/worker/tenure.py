@@ -15,8 +15,9 @@ from trio_asr.core.reader_state import ReaderBox
 from trio_asr.deepgram.admission import Connections
 from trio_asr.deepgram.provider import Provider
 from trio_asr.interaction.services import Services
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.housekeeping import Housekeeping
@@ -46,7 +47,7 @@ class Tenure:
 
 async def build_tenure(
     nursery: trio.Nursery, config: Config, bus: Bus, lease: Lease, *, provider: Provider, metrics: Metrics,
-    troubles: Troubles,
+    problems: Problems, internal: InternalErrors,
 ) -> Tenure:  # fmt: skip
     """Put the parts together, once the bus has told the reader's state; `nursery` will hold the calls."""
 
@@ -54,7 +55,14 @@ async def build_tenure(
         calls.stale(owner)
 
     services = build_services(
-        config, bus, lease, provider=provider, metrics=metrics, troubles=troubles, on_stale=on_stale
+        config,
+        bus,
+        lease,
+        provider=provider,
+        metrics=metrics,
+        problems=problems,
+        internal=internal,
+        on_stale=on_stale,
     )
     box = await open_box(bus, services)
     calls = Calls(nursery, bus, services)
@@ -64,8 +72,8 @@ async def build_tenure(
 
 
 def build_services(
-    config: Config, bus: Bus, lease: Lease, *, provider: Provider, metrics: Metrics, troubles: Troubles,
-    on_stale: Callable[[str], None],
+    config: Config, bus: Bus, lease: Lease, *, provider: Provider, metrics: Metrics, problems: Problems,
+    internal: InternalErrors, on_stale: Callable[[str], None],
 ) -> Services:  # fmt: skip
     """Put together what all calls share; `on_stale` is told whose stored state somebody else has changed."""
     connections = Connections(
@@ -73,7 +81,7 @@ def build_services(
         limit=config.deepgram.max_connections,
         connect_timeout_s=config.deepgram.connect_timeout_ms / 1000,
         metrics=metrics,
-        troubles=troubles,
+        problems=problems,
     )
-    committer = Committer(bus, lease, metrics, troubles, on_stale)
-    return Services(config, connections, committer, lease, metrics, troubles)
+    committer = Committer(bus, lease, metrics, problems, internal=internal, on_stale=on_stale)
+    return Services(config, connections, committer, lease, metrics, problems, internal)
