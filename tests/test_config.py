@@ -26,7 +26,7 @@ from trio_asr.config import (
 )
 from trio_asr.config.allowed import allowed_by, kind_of
 from trio_asr.config.environment import OVERRIDES, RETIRED
-from trio_asr.config.tree import SECTIONS, keys, value_at
+from trio_asr.config.sections import SECTIONS, keys, value_at
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = Path("/nonexistent/config.toml")

@@ -11,14 +11,12 @@ from typing import Any
 
 import msgspec
 
-from trio_asr.config import credentials, environment, redis_url, rules
+from trio_asr.config import environment, redis_url, rules, secrets
 from trio_asr.config.allowed import allowed_by
-from trio_asr.config.credentials import Place, Unusable, find
-from trio_asr.config.errors import ConfigError
 from trio_asr.config.reading import Unparsable, Unreadable, parse, read
-from trio_asr.config.refused import REFUSED
-from trio_asr.config.secret import MASK, Secret, mask_path, mask_url
-from trio_asr.config.tree import SECTIONS, Config, keys, value_at
+from trio_asr.config.rules import REFUSED
+from trio_asr.config.secrets import MASK, Secret, SecretSpec, Unusable, find, mask_path, mask_url
+from trio_asr.config.sections import SECTIONS, Config, keys, value_at
 
 # Read when no file is named and this one exists: the place the systemd unit uses.
 SYSTEM_FILE = Path("/etc/trio-asr/config.toml")
@@ -28,6 +26,14 @@ MAX_PROBLEMS = 50  # are told; beyond, the file is no configuration
 MAX_SHOWN = 100  # characters of a value, or of a key that is not known
 _SECRET_NAME = re.compile("auth|key$|pass|secret|token", re.IGNORECASE)
 _FIELDS = dict(keys())
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. ``problems`` holds one line for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +212,8 @@ class _Loader:
         self._clean_url()
         config = self._build()
         if config.asr.provider == "deepgram":
-            config = self._with_secret(config, credentials.DEEPGRAM, env)
-        config = self._with_secret(config, credentials.HTTP, env)
+            config = self._with_secret(config, secrets.DEEPGRAM, env)
+        config = self._with_secret(config, secrets.HTTP, env)
         for found in rules.problems(config):
             self.problems.append(self._line(config, found))
         self.refuse_problems()
@@ -234,16 +240,16 @@ class _Loader:
             tables[section][name] = value
         return msgspec.convert(tables, Config)
 
-    def _with_secret(self, config: Config, place: Place, env: Mapping[str, str]) -> Config:
+    def _with_secret(self, config: Config, spec: SecretSpec, env: Mapping[str, str]) -> Config:
         try:
-            found = find(place, value_at(config, f"{place.path}_file"), env)
+            found = find(spec, value_at(config, f"{spec.path}_file"), env)
         except Unusable as exc:
             self.problems.append(str(exc))
             return config
         if found is None:
             return config
-        self.origins[place.path] = found.origin
-        section, _, name = place.path.partition(".")
+        self.origins[spec.path] = found.origin
+        section, _, name = spec.path.partition(".")
         changed = msgspec.structs.replace(getattr(config, section), **{name: found.secret})
         return msgspec.structs.replace(config, **{section: changed})
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from trio_asr.config.addresses import authority_problem
-from trio_asr.config.secret import Secret
+from trio_asr.config.secrets import Secret
 
 # What the daemon sets itself, or could not work with. It is taken out of the URL, with a warning.
 OURS = frozenset(

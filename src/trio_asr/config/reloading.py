@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trio_asr.config.tree import NOT_IN_FILE, SECTIONS, Config, keys, value_at
+from trio_asr.config.sections import NOT_IN_FILE, SECTIONS, Config, keys, value_at
 
 RELOADABLE = frozenset(
     {

@@ -4,12 +4,14 @@ These classes are the only list of keys: the file, the environment, ``trio-asr c
 ``docs/configuration.md`` are all held against them.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from trio_asr.config.secret import Secret, mask_path, mask_url
+from trio_asr.config import redis_url
+from trio_asr.config.secrets import Secret, mask_path, mask_url
 
 PLACEHOLDER = "{interaction_id}"
 
@@ -19,6 +21,24 @@ KeyName = Annotated[
     Meta(pattern=r"^[^\s{}\x00-\x1f]{1,200}\Z", extra={"allowed": "1-200 characters, no blanks or braces"}),
 ]
 FileName = Annotated[str, Meta(pattern=r"^[^\x00]{1,4096}\Z", extra={"allowed": "a path"})]
+Text = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z", extra={"allowed": "a text without blanks at its ends"})]
+Texts = tuple[Text, ...]
+
+_Model = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9._-]{1,100}\Z", extra={"allowed": "a model's name or a custom model's id"}),
+]
+_Language = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z",
+        extra={"allowed": 'a language tag such as "en-US", or "multi"'},
+    ),
+]
+_OptionText = Annotated[str, Meta(max_length=2_048)]
+_OptionInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_OptionScalar = _OptionText | _OptionInt | bool
+OptionValue = _OptionScalar | Annotated[tuple[_OptionScalar, ...], Meta(max_length=100)]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,6 +102,76 @@ class PublishConfig(Section, frozen=True):
     words: bool = False
 
 
+class DeepgramConfig(Section, frozen=True):
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^wss?://[^\s/?#@]+(/[^\s?#]*)?\Z",
+            extra={"allowed": "a ws:// or wss:// URL without query or credentials"},
+        ),
+    ] = "wss://api.deepgram.com/v1/listen"
+    api_key_file: FileName | None = None
+    # Never in the file: from DEEPGRAM_API_KEY, from api_key_file or from systemd's credentials.
+    api_key: Secret | None = None
+
+    max_connections: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    # Deepgram gives a silent stream 10 s and recommends a KeepAlive every 3-5 s.
+    keepalive_ms: Annotated[int, Meta(ge=100, le=8_000)] = 4_000
+    connect_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 10_000
+    close_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 10_000
+    stall_timeout_ms: Annotated[int, Meta(ge=500, le=60_000)] = 8_000
+    send_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
+    # At 1.0 a call that fell behind would stay behind for ever.
+    catchup_rate: Annotated[float, Meta(ge=1.01, le=100)] = 1.25
+    max_open_segment_s: Annotated[float, Meta(ge=1, le=300)] = 15.0
+
+    model: _Model = "nova-2"
+    language: _Language = "en-US"
+    smart_format: bool = True
+    interim_results: bool = True
+    version: Text | None = None
+    endpointing: Annotated[
+        Annotated[int, Meta(ge=1, le=60_000)] | bool | None,
+        Meta(extra={"allowed": "an integer from 1 to 60000, or false"}),
+    ] = None
+    utterance_end_ms: Annotated[int, Meta(ge=1_000, le=5_000)] | None = None
+    vad_events: bool | None = None
+    punctuate: bool | None = None
+    numerals: bool | None = None
+    profanity_filter: bool | None = None
+    dictation: bool | None = None
+    diarize: bool | None = None
+    diarize_model: Literal["latest", "v1"] | None = None
+    detect_entities: bool | None = None
+    no_delay: bool | None = None
+    mip_opt_out: bool | None = None
+    redact: tuple[
+        Annotated[
+            str,
+            Meta(pattern=r"^[a-z][a-z0-9_]*\Z", extra={"allowed": 'a group such as "pci"'}),
+        ],
+        ...,
+    ] = ()
+    keyterm: Annotated[Texts, Meta(max_length=100)] = ()
+    keywords: Annotated[Texts, Meta(max_length=100)] = ()
+    search: Annotated[Texts, Meta(max_length=50)] = ()
+    replace: Annotated[Texts, Meta(max_length=200)] = ()
+    tag: tuple[Annotated[Text, Meta(max_length=128, extra={"allowed": "at most 128 characters"})], ...] = ()
+    extra: tuple[
+        Annotated[Text, Meta(max_length=2_048, extra={"allowed": "key:value, at most 2048 characters"})], ...
+    ] = ()
+    options: (
+        Annotated[
+            dict[Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,99}\Z")], OptionValue],
+            Meta(
+                max_length=50,
+                extra={"allowed": "names, each with a text, an integer, true or false, or a list of these"},
+            ),
+        ]
+        | None
+    ) = None
+
+
 class FlushConfig(Section, frozen=True):
     # Nothing here comes near 10 s, when Deepgram closes a stream that gets neither audio nor KeepAlive.
     initial_ms: Annotated[int, Meta(ge=10, le=8_000)] = 500
@@ -120,3 +210,43 @@ class ShutdownConfig(Section, frozen=True):
 class LogConfig(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    redis: RedisConfig = msgspec.field(default_factory=RedisConfig)
+    bus: BusConfig = msgspec.field(default_factory=BusConfig)
+    asr: AsrConfig = msgspec.field(default_factory=AsrConfig)
+    publish: PublishConfig = msgspec.field(default_factory=PublishConfig)
+    deepgram: DeepgramConfig = msgspec.field(default_factory=DeepgramConfig)
+    flush: FlushConfig = msgspec.field(default_factory=FlushConfig)
+    interaction: InteractionConfig = msgspec.field(default_factory=InteractionConfig)
+    http: HttpConfig = msgspec.field(default_factory=HttpConfig)
+    shutdown: ShutdownConfig = msgspec.field(default_factory=ShutdownConfig)
+    log: LogConfig = msgspec.field(default_factory=LogConfig)
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """What no line may show."""
+        named = [secret for secret in (self.deepgram.api_key, self.http.token) if secret is not None]
+        return named + redis_url.secrets(self.redis.url)
+
+
+# What is part of the object but not a key of the file.
+NOT_IN_FILE = frozenset({"deepgram.api_key", "http.token"})
+
+SECTIONS: dict[str, type[Section]] = {field.name: field.type for field in msgspec.structs.fields(Config)}
+
+
+def keys() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
+    """Every key path of the file in its order, with the field that says type and default."""
+    for section, kind in SECTIONS.items():
+        for field in msgspec.structs.fields(kind):
+            path = f"{section}.{field.name}"
+            if path not in NOT_IN_FILE:
+                yield path, field
+
+
+def value_at(config: Config, path: str) -> Any:
+    """The value at a key path such as ``flush.initial_ms``."""
+    section, _, name = path.partition(".")
+    return getattr(getattr(config, section), name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from trio_asr.config.secret import MASK, Secret, forms
+from trio_asr.config.secrets import MASK, Secret, forms
 
 MAX_SAID = 256  # characters
 MAX_NAME = 64  # of what names something: a request, a type
