@@ -17,7 +17,7 @@ from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, InteractionConfig
 from trio_asr.core.reader_state import ReaderBox
-from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.interaction.services import Services
 from trio_asr.simulator.echo import EchoEar, EchoEngine
@@ -326,7 +326,7 @@ async def office(
     store.lease = None  # that of a killed one would have to expire first
     assert await lease.acquire()
     async with trio.open_nursery() as nursery:
-        connections = Connections(
+        admission = Admission(
             provider,
             limit=config.deepgram.max_connections,
             connect_timeout_s=10,
@@ -336,7 +336,7 @@ async def office(
         committer = Committer(
             bus, lease, metrics, troubles, lambda interaction_id: calls.restart(interaction_id, "stale")
         )
-        services = Services(config, connections, committer, lease, metrics, troubles)
+        services = Services(config, admission, committer, lease, metrics, troubles)
         calls = Calls(nursery, bus, services)
         box = ReaderBox((await bus.load([""]))[0], DEAD_LETTERS, 10_000)
         dispatcher = Dispatcher(bus, calls, services, box)

@@ -16,7 +16,7 @@ from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.provider import Link, Provider
 from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.interaction.interaction import Frames, Interaction
@@ -123,7 +123,7 @@ async def stage(
 
         chosen = provider or DeepgramProvider(settings.deepgram, Secret("secret-key"), dial)
         troubles = Troubles()
-        connections = Connections(
+        admission = Admission(
             chosen,
             limit=settings.deepgram.max_connections,
             connect_timeout_s=settings.deepgram.connect_timeout_ms / 1000,
@@ -132,7 +132,7 @@ async def stage(
         )
         committer = Committer(bus, lease, metrics, troubles, lambda _: None)
         nursery.start_soon(committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
-        services = Services(settings, connections, committer, lease, metrics, troubles)
+        services = Services(settings, admission, committer, lease, metrics, troubles)
         yield Stage(simulator, store, services, troubles), nursery
         nursery.cancel_scope.cancel()
 

@@ -22,7 +22,7 @@ from trio_asr.bus.base import Bus, BusUnavailable
 from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.config import Config, merge
-from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.provider import Provider
 from trio_asr.interaction.services import Services
 from trio_asr.interaction.slots import Slot
@@ -85,11 +85,11 @@ class Daemon:
     def active_connections(self) -> int | None:
         if not self._provider.has_sockets:
             return None
-        return self._services.connections.open if self._services is not None else 0
+        return self._services.admission.open if self._services is not None else 0
 
     @property
     def refused(self) -> bool:
-        return self._services is not None and self._services.connections.refused
+        return self._services is not None and self._services.admission.refused
 
     @property
     def slots(self) -> Mapping[str, Slot]:
@@ -124,7 +124,7 @@ class Daemon:
         logs.set_level(self._config.log.level)
         if self._services is not None:
             self._services.config = self._config
-            self._services.connections.limit(self._config.deepgram.max_connections)
+            self._services.admission.resize(self._config.deepgram.max_connections)
         for name, slot in list(self.slots.items()):
             try:
                 slot.interaction.reload(self._config)
@@ -233,7 +233,7 @@ class Daemon:
     async def _work(self, lease: Lease, outer: trio.Nursery) -> None:
         """Work until stopped, then commit what is in flight."""
         deepgram = self._config.deepgram
-        connections = Connections(
+        admission = Admission(
             self._provider,
             limit=deepgram.max_connections,
             connect_timeout_s=deepgram.connect_timeout_ms / 1000,
@@ -242,7 +242,7 @@ class Daemon:
         )
         committer = Committer(self._bus, lease, self._metrics, self._troubles, self._restart)
         services = self._services = Services(
-            self._config, connections, committer, lease, self._metrics, self._troubles
+            self._config, admission, committer, lease, self._metrics, self._troubles
         )
         outer.start_soon(committer.run)
         dead_letters = self._config.redis.dead_letter_stream

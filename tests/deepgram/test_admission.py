@@ -3,31 +3,29 @@
 import pytest
 import trio
 
-from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Troubles
 
 
-def made() -> tuple[Connections, Metrics, Troubles]:
+def made() -> tuple[Admission, Metrics, Troubles]:
     metrics, troubles = Metrics(), Troubles()
-    connections = Connections(
-        MockProvider(), limit=5, connect_timeout_s=1, metrics=metrics, troubles=troubles
-    )
-    return connections, metrics, troubles
+    admission = Admission(MockProvider(), limit=5, connect_timeout_s=1, metrics=metrics, troubles=troubles)
+    return admission, metrics, troubles
 
 
 async def test_a_second_open_connection_of_a_call_is_counted() -> None:
     """Requirements 19: it pulls the new version back, so it must be seen although nothing here allows it."""
     await trio.lowlevel.checkpoint()
-    connections, metrics, _ = made()
-    connections.opened(8000, "a")
-    connections.opened(8000, "b")
-    connections.closed("a")
-    connections.opened(8000, "a")  # a reconnect is none
+    admission, metrics, _ = made()
+    admission.opened(8000, "a")
+    admission.opened(8000, "b")
+    admission.closed("a")
+    admission.opened(8000, "a")  # a reconnect is none
     assert metrics.duplicate_connections.value == 0
-    connections.opened(8000, "b")
+    admission.opened(8000, "b")
     assert metrics.duplicate_connections.value == 1
 
 
@@ -35,20 +33,20 @@ async def test_a_second_open_connection_of_a_call_is_counted() -> None:
 async def test_a_refused_query_is_trouble_while_no_call_is_connected(status: int) -> None:
     """An option that Deepgram does not take stops every call: readiness and health must say so."""
     await trio.lowlevel.checkpoint()
-    connections, metrics, troubles = made()
+    admission, metrics, troubles = made()
     refusal = ConnectFailed("No such model", status=status)
-    connections.wanted = 1
-    assert not connections.failed(refusal, 8000)
-    connections.nobody_waits()
+    admission.wanted = 1
+    assert not admission.failed(refusal, 8000)
+    admission.nobody_waits()
     assert list(troubles.ages(trio.current_time())) == ["deepgram"]
     assert metrics.registry.get_sample_value("deepgram_breaker_open") == 0  # it is not the account
-    connections.opened(8000, "a")
+    admission.opened(8000, "a")
     assert not troubles.ages(trio.current_time())
-    connections.failed(refusal, 16000)  # one call with an odd rate beside one that goes well
+    admission.failed(refusal, 16000)  # one call with an odd rate beside one that goes well
     assert not troubles.ages(trio.current_time())
-    connections.closed("a")
-    connections.failed(refusal, 16000)
+    admission.closed("a")
+    admission.failed(refusal, 16000)
     assert troubles.ages(trio.current_time())
-    connections.wanted = 0
-    connections.nobody_waits()
+    admission.wanted = 0
+    admission.nobody_waits()
     assert not troubles.ages(trio.current_time())

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 import trio
 
 from trio_asr.core.refusals import Breaker, Concerns, concerns
-from trio_asr.deepgram.permits import Holder, Places
+from trio_asr.deepgram.permits import Holder, Permits
 from trio_asr.deepgram.provider import ConnectFailed, Provider
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
@@ -47,7 +47,7 @@ class Gate:
         self._changed = trio.Event()
 
 
-class Connections:
+class Admission:
     """The provider, and leave to connect to it."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Connections:
         self.provider = provider
         self.open = 0
         self.wanted = 0  # calls that wait for a connection, or for leave to make one
-        self._places = Places(limit)
+        self._permits = Permits(limit)
         self._patience_s = connect_timeout_s + 1
         self._account = Gate(self._patience_s)
         # By sample rate (in all else the query is the same for all calls), of queries that were refused.
@@ -74,9 +74,9 @@ class Connections:
         metrics.breaker_open.read = lambda: self.refused
         self._log = logs.get("connections")
 
-    def limit(self, places: int) -> None:
+    def resize(self, permits: int) -> None:
         """Change how many connections there may be; those that are open stay."""
-        self._places.resize(places)
+        self._permits.resize(permits)
 
     @property
     def refused(self) -> bool:
@@ -86,17 +86,17 @@ class Connections:
     @property
     def waiting(self) -> int:
         """Calls that wait for a place."""
-        return self._places.waiting
+        return self._permits.waiting
 
-    async def admitted(self, rate: int, wanted: Callable[[], bool]) -> None:
+    async def wait_for_gate(self, rate: int, wanted: Callable[[], bool]) -> None:
         """Wait until an attempt for audio of this rate makes sense."""
         await self._account.wait(wanted)
         if (query := self._queries.get(rate)) is not None:
             await query.wait(wanted)
 
-    def place(self, holder: Holder) -> AbstractAsyncContextManager[None]:
+    def permit(self, holder: Holder) -> AbstractAsyncContextManager[None]:
         """Hold one of the places."""
-        return self._places.hold(holder)
+        return self._permits.permit(holder)
 
     def opened(self, rate: int, interaction_id: str) -> None:
         """Take note of a connection that opened for audio of this rate."""

@@ -21,12 +21,12 @@ class Holder(Protocol):
         """Whether its audio comes in."""
         ...
 
-    def place_wanted(self) -> None:
+    def permit_wanted(self) -> None:
         """Somebody has begun to wait: look whether there is a use for the place."""
         ...
 
 
-class Places:
+class Permits:
     """So many places, and a queue."""
 
     def __init__(self, total: int) -> None:
@@ -45,7 +45,7 @@ class Places:
         self._grant()
 
     @asynccontextmanager
-    async def hold(self, holder: Holder) -> AsyncIterator[None]:
+    async def permit(self, holder: Holder) -> AsyncIterator[None]:
         """Hold a place for as long as the block lasts; waits for as long as it takes."""
         await self._acquire(holder)
         try:
@@ -60,7 +60,7 @@ class Places:
         self._grant()
         if not granted.is_set() and len(self._queue) == 1:
             for one in list(self._holders):
-                one.place_wanted()
+                one.permit_wanted()
         try:
             await granted.wait()
         except trio.Cancelled:

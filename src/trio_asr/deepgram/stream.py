@@ -81,7 +81,7 @@ class WatchedStream(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
-    async def begin(self) -> None:
+    async def handshake(self) -> None:
         """Begin TLS, if there is any.
 
         Raises:

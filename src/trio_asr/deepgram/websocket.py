@@ -77,7 +77,7 @@ class DeepgramProvider:
                 with trio.fail_after(self._config.connect_timeout_ms / 1000):
                     stream = await self._reach()
                     streams.append(stream)
-                    await stream.begin()
+                    await stream.handshake()
                     guard = GuardedStream(stream, MAX_MESSAGE_BYTES)
                     socket = await self._shake_hands(nursery, guard, self.target(sample_rate))
                 opened = True

@@ -79,8 +79,8 @@ def state(slot: Slot) -> str:
 
 def _unconnected(slot: Slot) -> str:
     sender = slot.interaction.sender
-    if sender.waits_for == "place":
+    if sender.waits_for == "permit":
         return "waiting"
-    if sender.waits_for == "leave":
+    if sender.waits_for == "gate":
         return "held"
     return "reconnecting" if slot.call.connection else "connecting"

@@ -30,7 +30,7 @@ from trio_asr.wire.messages import Message
 
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 10.0
 FLOWING_S = 1.5  # audio that came so lately is flowing: frames may hold a second of it
-STILL_S = 2.0  # a call that stood still for so long gives its place to who waits for one
+STILL_S = 2.0  # a call that stood still for so long gives its permit to who waits for one
 FEED = 1  # a chunk may wait while the one before it is on its way to the socket; more would only be older
 
 
@@ -38,7 +38,7 @@ class Again(enum.Enum):
     """When to connect again."""
 
     NOW = "now"
-    LATER = "later"  # after a backoff, in the same place
+    LATER = "later"  # after a backoff, with the same permit
     ADMITTED = "admitted"  # when a refusal does not concern this call any more
 
 
@@ -48,7 +48,7 @@ class Sender:
     def __init__(self, call: Call, services: Services, log: logs.Logger) -> None:
         self.connecting = False
         self.connected = False
-        self.waits_for = ""  # "leave" to connect, or a "place"
+        self.waits_for = ""  # the "gate" or a "permit"
         self.request_id = ""  # of the last connection
         self._call = call
         self._services = services
@@ -97,20 +97,20 @@ class Sender:
         if self._conversation is not None:
             self._conversation.reload(config)
 
-    # -- its place -------------------------------------------------------------------------------------
+    # -- its permit ------------------------------------------------------------------------------------
 
     def flowing(self) -> bool:
-        """Whether audio comes in: such a call goes before others, and keeps its place to reconnect."""
+        """Whether audio comes in: such a call goes before others, and keeps its permit to reconnect."""
         return not self._input_over and trio.current_time() - self._heard_at < FLOWING_S
 
-    def place_wanted(self) -> None:
-        """Somebody has begun to wait for a place."""
+    def permit_wanted(self) -> None:
+        """Somebody has begun to wait for a permit."""
         if self._conversation is not None:
             self._conversation.look()
 
     def _leave_at(self, hearing: Hearing) -> float:
         """Return when this connection is to be closed for want of audio: never while nobody waits."""
-        if not self._services.connections.waiting or self._call.timeline.received > hearing.clock.end:
+        if not self._services.admission.waiting or self._call.timeline.received > hearing.clock.end:
             return math.inf
         return self._heard_at + STILL_S
 
@@ -118,15 +118,15 @@ class Sender:
 
     async def run(self, feeds: trio.MemorySendChannel[Feed]) -> None:
         """Keep the call connected while it needs to be."""
-        connections, timeline = self._services.connections, self._call.timeline
+        admission, timeline = self._services.admission, self._call.timeline
         with feeds:
             while await self._audio_wanted():
                 with self._wanting():
                     await trio.sleep_until(max(self._resume_at, trio.current_time()))
-                    self.waits_for = "leave"
-                    await connections.admitted(timeline.rate_at(timeline.finalized), self._wants)
-                    self.waits_for = "place"
-                    async with connections.place(self):
+                    self.waits_for = "gate"
+                    await admission.wait_for_gate(timeline.rate_at(timeline.finalized), self._wants)
+                    self.waits_for = "permit"
+                    async with admission.permit(self):
                         self.waits_for = ""
                         await self._while_wanted(feeds)
 
@@ -134,7 +134,7 @@ class Sender:
         return self._call.timeline.unfinalized > 0
 
     async def _while_wanted(self, feeds: trio.MemorySendChannel[Feed]) -> None:
-        """Connect, and reconnect in the same place, until there is no reason to, or no sense in it.
+        """Connect, and reconnect with the same permit, until there is no reason to, or no sense in it.
 
         A call that stands still takes its turn again each time.
         """
@@ -153,11 +153,11 @@ class Sender:
 
     @contextmanager
     def _wanting(self) -> Iterator[None]:
-        self._services.connections.wanted += 1
+        self._services.admission.wanted += 1
         try:
             yield
         finally:
-            self._services.connections.wanted -= 1
+            self._services.admission.wanted -= 1
 
     async def _audio_wanted(self) -> bool:
         """Wait until there is un-finalized audio; False when there never will be any."""
@@ -176,7 +176,7 @@ class Sender:
         wanted = trio.current_time()
         self.connecting = True
         try:
-            async with self._services.connections.provider.connect(rate) as link:
+            async with self._services.admission.provider.connect(rate) as link:
                 self.connecting = False
                 if timeline.rate_at(timeline.finalized) != rate:
                     return Again.NOW  # what it was for was given up meanwhile
@@ -185,7 +185,7 @@ class Sender:
         except ConnectFailed as failure:
             self._attempts += 1
             self._account.failed(failure)
-            return Again.LATER if self._services.connections.failed(failure, rate) else Again.ADMITTED
+            return Again.LATER if self._services.admission.failed(failure, rate) else Again.ADMITTED
         finally:
             self.connecting = False
 
@@ -213,12 +213,12 @@ class Sender:
             on_sent=self._account.sent,
             on_bug=self._account.bug,
             leave_at=partial(self._leave_at, hearing),
-            watched=self._services.connections.waiting > 0,
+            watched=self._services.admission.waiting > 0,
         )
         self._conversation, opened = conversation, trio.current_time()
         chunks_in, chunks_out = trio.open_memory_channel[Chunk](FEED)
         self.connected = True
-        self._services.connections.opened(hearing.clock.rate, self._call.id)
+        self._services.admission.opened(hearing.clock.rate, self._call.id)
         feed = Feed(chunks_in, hearing.clock.rate, trio.CancelScope())
         try:
             await feeds.send(feed)
@@ -227,7 +227,7 @@ class Sender:
             self._conversation = None
             feed.scope.cancel()  # the scheduler is ready for the next one before the next one is dialled
             self.connected = False
-            self._services.connections.closed(self._call.id)
+            self._services.admission.closed(self._call.id)
         return self._ended(hearing, number, ending, trio.current_time() - opened)
 
     def _ended(self, hearing: Hearing, number: int, ending: Ending, lived_s: float) -> Again:
