@@ -14,7 +14,7 @@ from trio_asr.interaction.connection import Conversation, Ending, Why
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message
 from trio_asr.wire.records import Stored
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 CHUNK = 1600
 
@@ -48,7 +48,7 @@ class Stand:
     def __init__(self) -> None:
         self.link = QuietLink()
         self.ending: Ending | None = None
-        self._timeline = Timeline(Place())
+        self._timeline = Timeline(ResumePoint())
         self._timeline.append("1-0", bytes(2 * 100 * CHUNK), 8000)
         outbox = Outbox("call", Topics("transcript.call", "asr_events", 100), Stored())
         hearing = Hearing(self._timeline, outbox, connection=1, request_id="quiet")

@@ -22,7 +22,7 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, Con
 from hypercorn.utils import parse_socket_addr
 
 from trio_asr.telemetry.internal import InternalErrors
-from trio_asr.web.places import Pace, Place
+from trio_asr.web.clients import Client, Pace
 
 # Within so long a request must be there as a whole, counted from the connection's begin or the last answer.
 REQUEST_S = 10.0
@@ -59,8 +59,9 @@ class Connection:
         self, stream: trio.SocketStream, app: ASGIFramework, settings: Settings, internal: InternalErrors
     ) -> None:
         """Raises OSError if the peer is gone already."""
-        self.client = parse_socket_addr(stream.socket.family, stream.socket.getpeername())
-        self.place = Place(self.client[0] if self.client else "", trio.current_time())
+        peername = parse_socket_addr(stream.socket.family, stream.socket.getpeername())
+        self.client = Client(peername[0] if peername else "", trio.current_time())
+        self._peername = peername
         self._server = parse_socket_addr(stream.socket.family, stream.socket.getsockname())
         self._stream, self._app, self._settings, self._internal = stream, app, settings, internal
         self._scope = trio.CancelScope()
@@ -89,7 +90,7 @@ class Connection:
             )  # with the half of the interface that is used
             wrapped: Any = self._app  # what is run is what the tasks know
             protocol = _Http11(
-                wrapped, self._settings, context, tasks, ConnectionState({}), False, self.client,
+                wrapped, self._settings, context, tasks, ConnectionState({}), False, self._peername,
                 self._server, self._handle,
             )  # fmt: skip
             protocol.turns, protocol.asked, protocol.begins = turns, self._asked, self._begins
@@ -123,18 +124,18 @@ class Connection:
 
     def _wait(self) -> None:
         """From now on the peer owes a request."""
-        self.place.answered += self.place.asked
-        self.place.asked = False
-        self.place.waiting = trio.current_time()
-        self._scope.deadline = self.place.waiting + REQUEST_S
+        self.client.answered += self.client.asked
+        self.client.asked = False
+        self.client.waiting = trio.current_time()
+        self._scope.deadline = self.client.waiting + REQUEST_S
 
     def _asked(self) -> None:
         """A request is there, and waits for its turn."""
-        self.place.asked = True
+        self.client.asked = True
 
     def _begins(self) -> None:
         """It is its turn."""
-        self.place.waiting = None
+        self.client.waiting = None
 
     async def _close(self) -> None:
         """End it in order: what was sent arrives, and nothing more is read."""

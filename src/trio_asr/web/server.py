@@ -23,8 +23,8 @@ from hypercorn.typing import (
 from trio_asr.config import HttpConfig
 from trio_asr.telemetry import logs
 from trio_asr.web.app import App
+from trio_asr.web.clients import Client, Clients
 from trio_asr.web.connection import Connection, Turns
-from trio_asr.web.places import Place, Places
 
 _log = logs.get(__name__)
 
@@ -109,8 +109,8 @@ class _Server:
 
     def __init__(self, app: App, files: int) -> None:
         self._app, self._patient = app, _patient(app)
-        self._places, self._turns = Places(files), Turns()
-        self._open: dict[Place, Connection] = {}
+        self._clients, self._turns = Clients(files), Turns()
+        self._open: dict[Client, Connection] = {}
         self._settings = _settings()
         self._context = WorkerContext(None)
         self._rate = logs.Rate(LOG_S)
@@ -124,8 +124,8 @@ class _Server:
                 await stop.wait()
                 accepting.cancel_scope.cancel()
             await self._context.terminated.set()
-            for place, connection in self._open.items():
-                if place.waiting is not None:
+            for client, connection in self._open.items():
+                if client.waiting is not None:
                     connection.drop()
             nursery.cancel_scope.deadline = trio.current_time() + GRACE_S
 
@@ -147,7 +147,7 @@ class _Server:
         except OSError:  # it is gone already
             stream.socket.close()
             return
-        losers = self._places.enter(connection.place, stream.socket.fileno())
+        losers = self._clients.admit(connection.client, stream.socket.fileno())
         if losers is None:
             stream.socket.close()
             self._turned_away("no place is free")
@@ -155,22 +155,22 @@ class _Server:
         for loser in losers:
             self._open[loser].drop()
             self._turned_away("others came")
-        self._open[connection.place] = connection
+        self._open[connection.client] = connection
         nursery.start_soon(self._run, connection)
 
     async def _run(self, connection: Connection) -> None:
         try:
             await connection.run(self._context, self._turns)
         finally:
-            self._places.leave(connection.place)
-            del self._open[connection.place]
+            self._clients.remove(connection.client)
+            del self._open[connection.client]
 
     def _turned_away(self, why: str) -> None:
         self._app.turned_away.inc()
         if self._rate.allow(trio.current_time()):
             _log.warning(
-                "HTTP connections turned away", reason=why, open=len(self._places),
-                most=self._places.most, suppressed=self._rate.skipped,
+                "HTTP connections turned away", reason=why, open=len(self._clients),
+                most=self._clients.most, suppressed=self._rate.skipped,
             )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from trio_asr.wire.frames import MAX_SAMPLE_RATE
 from trio_asr.wire.ids import ORIGIN, EntryId, is_id, key
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     been applied.
     """
 
-    place: Place = Place()
+    place: ResumePoint = ResumePoint()
     seq: int = 0  # the last output seq used
     connection: int = 0  # the last connection number used
     tenant_id: str = ""
@@ -175,27 +175,27 @@ def _goes_on(said: bytes) -> Checkpoint:
 
 def _wrong_with(checkpoint: Checkpoint) -> str:
     """Say what cannot be in a decoded checkpoint; "" if all of it can."""
-    place = checkpoint.place
-    for name, entry in (("entry", place.entry), ("ended", checkpoint.ended or ORIGIN)):
+    point = checkpoint.place
+    for name, entry in (("entry", point.entry), ("ended", checkpoint.ended or ORIGIN)):
         if not is_id(entry):
             return f"{name} {entry[:40]!r} is no entry id"
-    if not 0 <= place.rate_from <= place.finalized <= _MOST_SAMPLES:
-        return f"finalized {place.finalized} does not fit to rate_from {place.rate_from}"
-    if not 0 <= place.at - 2 * place.finalized <= _MOST_SILENCE:
-        return f"at {place.at} does not fit to finalized {place.finalized}"
-    if not 0 <= place.rate <= MAX_SAMPLE_RATE:
-        return f"rate {place.rate} is not within 0..{MAX_SAMPLE_RATE} Hz"
-    if not place.rate and (place.finalized or place.at):
+    if not 0 <= point.rate_from <= point.finalized <= _MOST_SAMPLES:
+        return f"finalized {point.finalized} does not fit to rate_from {point.rate_from}"
+    if not 0 <= point.at - 2 * point.finalized <= _MOST_SILENCE:
+        return f"at {point.at} does not fit to finalized {point.finalized}"
+    if not 0 <= point.rate <= MAX_SAMPLE_RATE:
+        return f"rate {point.rate} is not within 0..{MAX_SAMPLE_RATE} Hz"
+    if not point.rate and (point.finalized or point.at):
         return "there is audio without a rate"
-    counts = {"offset": place.offset, "rate_us": place.rate_us, "seq": checkpoint.seq}
+    counts = {"offset": point.offset, "rate_us": point.rate_us, "seq": checkpoint.seq}
     counts["connection"] = checkpoint.connection
     impossible = (f"{name} {n} is not possible" for name, n in counts.items() if not 0 <= n < 2**62)
-    return next(impossible, "") or _wrong_ahead(place)
+    return next(impossible, "") or _wrong_ahead(point)
 
 
-def _wrong_ahead(place: Place) -> str:
-    """Say what cannot be in what a place says of entries out of order; "" if all of it can."""
-    ahead = place.ahead
+def _wrong_ahead(point: ResumePoint) -> str:
+    """Say what cannot be in what a resume point says of entries out of order; "" if all of it can."""
+    ahead = point.ahead
     if ahead is msgspec.UNSET:
         return ""
     if len(ahead.entries) > _MOST_AHEAD:

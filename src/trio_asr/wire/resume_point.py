@@ -20,7 +20,7 @@ class Ahead(msgspec.Struct, frozen=True, gc=False):
     offset: int = 0
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
+class ResumePoint(msgspec.Struct, frozen=True, gc=False):
     """Where in the audio stream the first sample not yet finalized lies: all that a restart needs.
 
     `at` is the timeline position, in bytes, of byte `offset` of the audio of entry `entry`. It lies past
@@ -46,20 +46,22 @@ class Place(msgspec.Struct, frozen=True, gc=False):
         return (self.entry, self.offset) if ahead is msgspec.UNSET else (ahead.entry, ahead.offset)
 
 
-def without_order(place: Place, done: set[EntryId], needed: list[EntryId], *, placed: bool) -> Place:
+def without_order(
+    point: ResumePoint, done: set[EntryId], needed: list[EntryId], *, placed: bool
+) -> ResumePoint:
     """Complete a place where entries are not in the order of their ids.
 
-    `done` are finalized, `needed` are not, and `place` is that of the first on the timeline that is not; if
+    `done` are finalized, `needed` are not, and `point` is that of the first on the timeline that is not; if
     there is none there (`placed`), it is after the last.
     """
-    if placed and (newest := max([place.entry, *done], key=key)) != place.entry:
-        place = msgspec.structs.replace(place, entry=newest, offset=PAST_END)
+    if placed and (newest := max([point.entry, *done], key=key)) != point.entry:
+        point = msgspec.structs.replace(point, entry=newest, offset=PAST_END)
     if not needed:
-        return place
+        return point
     first = min(needed, key=key)
     above = tuple(sorted((entry for entry in done if key(entry) >= key(first)), key=key))
-    if not above and key(place.entry) <= key(first):
-        return place
-    ahead = Ahead(above, place.entry, place.offset)
-    offset = place.offset if first == place.entry else 0
-    return msgspec.structs.replace(place, entry=first, offset=offset, ahead=ahead)
+    if not above and key(point.entry) <= key(first):
+        return point
+    ahead = Ahead(above, point.entry, point.offset)
+    offset = point.offset if first == point.entry else 0
+    return msgspec.structs.replace(point, entry=first, offset=offset, ahead=ahead)

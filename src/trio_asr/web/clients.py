@@ -11,7 +11,7 @@ import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 
-MAX_PLACES = 100
+MAX_CLIENTS = 100
 MAX_PER_PEER = 50  # one address may be a whole house behind a proxy, but not all there is
 FILES_SHARE = 4  # no more than one in so many of the process's files, however few those are
 # So many of the process's last files are not taken for pages: they are for calls, Redis and the resolver.
@@ -23,8 +23,8 @@ PER_SECOND = 100.0
 
 
 @dataclass(eq=False)
-class Place:
-    """One connection's place. `waiting` is since when nothing is answered on it; None while something is.
+class Client:
+    """One connection's client. `waiting` is since when nothing is answered on it; None while something is.
 
     `asked`: a request is there and waits for its turn. `answered`: how many there were before.
     """
@@ -43,46 +43,48 @@ class Place:
             return False
 
 
-class Places:
+class Clients:
     """The places there are. `files` is how many files the process may have open."""
 
     def __init__(self, files: int) -> None:
-        self.most = max(ALWAYS, min(MAX_PLACES, files // FILES_SHARE))
+        self.most = max(ALWAYS, min(MAX_CLIENTS, files // FILES_SHARE))
         self._last_file = files - RESERVED_FILES
-        self._taken: dict[Place, None] = {}
+        self._connected: dict[Client, None] = {}
 
     def __len__(self) -> int:
-        return len(self._taken)
+        return len(self._connected)
 
-    def enter(self, place: Place, file: int) -> list[Place] | None:
+    def admit(self, client: Client, file: int) -> list[Client] | None:
         """Take a place for a connection with this descriptor; None if there is none.
 
         Descriptors are given out from the lowest, so a high one tells that all below it are in use. What
         comes back are those who lose theirs for it: the caller closes their connections.
         """
-        if file >= self._last_file and len(self._taken) >= ALWAYS:
+        if file >= self._last_file and len(self._connected) >= ALWAYS:
             return None
         out = []
-        peers = Counter(one.peer for one in self._taken)
-        if peers[place.peer] >= MAX_PER_PEER or len(self._taken) >= self.most:
-            victim = self._victim(place, peers)
+        peers = Counter(one.peer for one in self._connected)
+        if peers[client.peer] >= MAX_PER_PEER or len(self._connected) >= self.most:
+            victim = self._victim(client, peers)
             if victim is None:
                 return None
-            self.leave(victim)
+            self.remove(victim)
             out.append(victim)
-        self._taken[place] = None
+        self._connected[client] = None
         return out
 
-    def leave(self, place: Place) -> None:
+    def remove(self, client: Client) -> None:
         """Give a place back, if it is still there."""
-        self._taken.pop(place, None)
+        self._connected.pop(client, None)
 
-    def _victim(self, newcomer: Place, peers: Counter[str]) -> Place | None:
+    def _victim(self, newcomer: Client, peers: Counter[str]) -> Client | None:
         """Who goes: of the newcomer's own kind if those are too many, else of the largest crowd.
 
         Others never push out who is on this machine.
         """
-        waiting = [one for one in self._taken if one.waiting is not None and (one.answered or not one.asked)]
+        waiting = [
+            one for one in self._connected if one.waiting is not None and (one.answered or not one.asked)
+        ]
         if peers[newcomer.peer] >= MAX_PER_PEER:
             waiting = [one for one in waiting if one.peer == newcomer.peer]
         elif not newcomer.is_local:
@@ -90,9 +92,9 @@ class Places:
         return min(waiting, key=lambda one: _rank(one, peers), default=None)
 
 
-def _rank(place: Place, peers: Counter[str]) -> tuple[bool, int, bool, int, float]:
+def _rank(client: Client, peers: Counter[str]) -> tuple[bool, int, bool, int, float]:
     """Whose place is given up first."""
-    return place.is_local, -peers[place.peer], place.asked, -place.answered, place.waiting or 0.0
+    return client.is_local, -peers[client.peer], client.asked, -client.answered, client.waiting or 0.0
 
 
 class Pace:
