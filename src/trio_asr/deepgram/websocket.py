@@ -82,8 +82,8 @@ class DeepgramProvider:
         Deepgram from 0 for each connection.
 
         Leaving the block sends a close frame and waits for the peer's: up to `CLOSE_S` seconds, or only
-        `CANCELLED_CLOSE_S` if the block was cancelled. Both happen in a shield, or a cancelled connection would
-        send no close frame. The socket is closed in every case. To get the last results, send CloseStream and
+        `CANCELLED_CLOSE_S` if the block was cancelled. That is shielded, or a cancelled connection would send
+        no close frame. The socket is closed in every case. To get the last results, send CloseStream and
         receive until the link ends, before leaving the block.
 
         A background task of the block reads the socket. What the peer does wrong is no error of that task: it

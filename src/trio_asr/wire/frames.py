@@ -1,8 +1,8 @@
 """The decoder of stream entries: from what producers put on the input streams to audio and ends of calls.
 
-The envelope is one JSON object in the field `data`. Producers are forgiven whatever costs no audio: numbers as
-strings, unknown or odd optional fields, the audio under one of its later names. Whatever cannot be audio of a
-call raises `Junk` with the reason, for the dead-letter stream.
+The envelope is one JSON object in the field `data`. Producers are forgiven whatever costs no audio: numbers
+as strings, unknown or odd optional fields, the audio under one of its later names. Whatever cannot be a
+call's audio raises `Junk` with the reason, for the dead-letter stream.
 
 The old ingest had a trap: it published the JSON *text* of telephony events as if it were PCM. So "audio" that
 is such an event is unwrapped. PCM may begin with any byte, a brace included, so bytes are taken for an event
