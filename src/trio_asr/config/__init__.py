@@ -1,4 +1,4 @@
-"""The daemon's configuration: one frozen object an attribute per section and key, each with a default."""
+"""The daemon's configuration: a frozen object with an attribute per section and key."""
 
 from trio_asr.config.loading import ConfigError, Loaded, load, shown
 from trio_asr.config.query import QUERY_OPTIONS, query_items

@@ -1,4 +1,4 @@
-"""The query that each connection to Deepgram carries.
+"""The query string of a connection to Deepgram.
 
 The names, defaults and limits of the options are those of Deepgram's live streaming reference and of the
 feature page of the same name. An option that is not set is not sent: Deepgram's own default holds.
@@ -6,7 +6,7 @@ feature page of the same name. An option that is not set is not sent: Deepgram's
 
 from trio_asr.config.sections import DeepgramConfig, OptionValue
 
-# In the old worker's order, then what can be set beside it. The format of the audio comes in between.
+# The options of the old worker in its order, then those that it did not have. In between: the audio format.
 _LEADING = ("model", "language", "smart_format", "interim_results")
 _TRAILING = (
     "version", "endpointing", "utterance_end_ms", "vad_events", "punctuate", "numerals", "profanity_filter",
@@ -17,9 +17,9 @@ QUERY_OPTIONS = _LEADING + _TRAILING
 
 
 def query_items(config: DeepgramConfig, sample_rate: int) -> list[tuple[str, str]]:
-    """The query of one connection, in order, for raw mono PCM16 of ``sample_rate`` Hz; not yet escaped.
+    """Return the query of one connection for s16le mono audio of `sample_rate` Hz, in order, not escaped.
 
-    Booleans are lowercase and lists are repeated parameters: Deepgram refuses ``True`` and takes ``a,b`` for
+    Booleans are in lower case and lists are repeated parameters: Deepgram refuses `True`, and takes `a,b` for
     one term.
     """
     return [

@@ -16,12 +16,12 @@ from trio_asr.config.environment import API_KEY, HTTP_TOKEN
 from trio_asr.config.reading import Unreadable, read
 
 MASK = "***"
-SHORTEST_SECRET = 6  # characters; a shorter one is not looked for
+SHORTEST_SECRET = 6  # characters; a shorter one is not masked in texts
 
-# Greedy up to the last "@": a password may itself hold one, and so may a URL with a broken scheme.
+# Greedy up to the last "@": a password may contain one, and so may a URL with a broken scheme.
 _USERINFO = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?.*@", re.DOTALL)
-# redis-py takes credentials from the query as well, and there are tokens in the queries of others: of an
-# option that is not one of these, only the name is shown.
+# redis-py takes credentials from the query, too, and other services take tokens there. Of an option that is
+# not in this list, only the name is shown.
 _SHOWN_OPTIONS = frozenset(
     {
         "db", "decode_responses", "encoding", "health_check_interval", "max_connections", "protocol",
@@ -33,7 +33,7 @@ _OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z_-]{0,40}")
 
 
 class Secret:
-    """A text that shows itself only to who asks for it by ``reveal()``; anything else sees the mask."""
+    """A text that only `reveal()` shows. To everything else it is the mask."""
 
     __slots__ = ("_value",)
 
@@ -41,6 +41,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
+        """Return the text itself."""
         return self._value
 
     def __repr__(self) -> str:
@@ -60,7 +61,7 @@ class Secret:
 
 
 def mask_url(url: str) -> str:
-    """The URL without credentials, tokens and fragment; also for one so malformed that it would not parse."""
+    """Return the URL with credentials, tokens and fragment masked, even if it is too malformed to parse."""
     rest, hash_mark, _ = _USERINFO.sub(rf"\g<1>{MASK}@", url).partition("#")
     rest, mark, query = rest.partition("?")
     shown = "&".join(map(_mask_option, query.split("&")))
@@ -75,20 +76,21 @@ def _mask_option(option: str) -> str:
 
 
 def mask_path(text: str) -> str:
-    """The name of a file; the mask if there can be no such file: it may be the secret itself."""
+    """Return the path of a file, or the mask if there can be no such file: it may be the secret itself."""
     try:
         path = Path(text)
         directory = path.parent
         known = path.exists() or (directory not in (Path("/"), Path()) and directory.is_dir())
-    except (OSError, ValueError):  # too long, a NUL in it, not to be looked at
+    except (OSError, ValueError):  # too long, has a NUL, or no permission
         known = False
     return text if known else MASK
 
 
 def forms(secret: str) -> set[str]:
-    """Return the forms in which others may quote a secret: as it is, in JSON, Python, HTML, a URL, base64.
+    """Return the forms in which others may quote a secret: as it is, in JSON, Python, HTML, a URL or base64.
 
-    None of a short one: it is likely to be a word of the messages themselves.
+    For a secret of less than `SHORTEST_SECRET` characters the set is empty: it may well be a word of the
+    messages themselves.
     """
     if len(secret) < SHORTEST_SECRET:
         return set()
@@ -96,8 +98,8 @@ def forms(secret: str) -> set[str]:
     quoted |= {json.dumps(secret)[1:-1].replace("/", "\\/"), repr(secret)[1:-1], html.escape(secret)}
     for url in (quote(secret, safe=""), quote_plus(secret), quote(secret)):
         quoted |= {url, re.sub("%..", lambda found: found[0].lower(), url)}
-    # Base64 of a text that it is a part of, as in an Authorization header: what comes before it shifts the
-    # digits in one of three ways, and those that are of its own bits alone are always the same.
+    # Base64 of a longer text, as in an Authorization header: what precedes the secret shifts its digits in
+    # one of three ways. The digits that hold only bits of the secret are the same each time.
     raw = secret.encode("utf-8", "surrogateescape")
     for before, skipped in ((0, 0), (1, 2), (2, 3)):
         digits = base64.b64encode(bytes(before) + raw).decode()[skipped : (before + len(raw)) * 8 // 6]
@@ -108,11 +110,14 @@ def forms(secret: str) -> set[str]:
 # -- where secrets are looked for ---
 
 _QUOTES = ("'", '"', "`")
-MAX_BYTES = 64 * 1024  # of a file: a secret has some tens
+MAX_BYTES = 64 * 1024  # of a file; a secret has a few dozen
 
 
 class SecretSpec(NamedTuple):
-    """A secret: its path in the config, its name for people, its variable and its systemd credential."""
+    """Where a secret is looked for: its key path, its name for people, its variable, its systemd credential.
+
+    `shortest` is its minimum length in characters.
+    """
 
     path: str
     name: str
@@ -122,31 +127,33 @@ class SecretSpec(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A secret and where it was found: ``env NAME``, or a file."""
+    """A secret, and where it was found: `env NAME`, or a file."""
 
     secret: Secret
     origin: str
 
 
 class Unusable(Exception):
-    """What is there cannot be the secret; the message does not show it."""
+    """Something that cannot be the secret stands in its place. The message does not show it."""
 
 
 DEEPGRAM = SecretSpec("deepgram.api_key", "Deepgram API key", API_KEY, "deepgram_api_key")
-# Whoever has it reads transcripts, so it must not be one that can be guessed.
+# Whoever has the token can read transcripts, so it must be too long to guess.
 HTTP = SecretSpec("http.token", "HTTP token", HTTP_TOKEN, "http_token", shortest=16)
 
 
-# What is pasted around a secret, or instead of it. A value in base64 may end with "=".
+# What people paste around a secret, or instead of it. A value in base64 may end with "=".
 _ASSIGNED = re.compile(r"(?:export\s+)?[A-Za-z_]\w*\s*=\s*[^=\s]")
 _SCHEME = re.compile(r"(?:Token|Bearer|Basic)\b", re.IGNORECASE)
 
 
 def find(spec: SecretSpec, file: str | None, env: Mapping[str, str]) -> Found | None:
-    """Look in the environment, then in the configured ``file``, then in systemd's credentials.
+    """Look for a secret in the environment, then in the configured `file`, then in systemd's credentials.
+
+    Return None if it is in none of them. Blocks: files are read.
 
     Raises:
-        Unusable: the first of them that is there holds nothing usable.
+        Unusable: The first of them that is there holds nothing usable.
     """
     text, origin = env.get(spec.variable, "").strip(), f"env {spec.variable}"
     if not text:
@@ -168,7 +175,7 @@ def find(spec: SecretSpec, file: str | None, env: Mapping[str, str]) -> Found | 
 
 
 def _unusable(text: str, spec: SecretSpec) -> str | None:
-    """Say why this cannot be the secret, without showing it."""
+    """Return why this cannot be the secret, without showing it, or None if it can."""
     if len(text.splitlines()) > 1:
         return "it has several lines; one line with nothing but the secret is allowed"
     if _SCHEME.match(text) and len(text.split()) > 1:
@@ -192,6 +199,6 @@ def _file(spec: SecretSpec, file: str | None, env: Mapping[str, str]) -> Path | 
         try:
             if credential.exists():
                 return credential
-        except (OSError, ValueError):  # it cannot be looked at: let the reading say so
+        except (OSError, ValueError):  # no permission to look: reading it reports that
             return credential
     return None

@@ -1,7 +1,8 @@
-"""The sections of the configuration but Deepgram's: every key with its type, range and default.
+"""The configuration and its sections: every key with its type, range and default.
 
-These classes are the only list of keys: the file, the environment, ``trio-asr check`` and the page
-``docs/configuration.md`` are all held against them.
+These classes are the only list of keys. The file, the environment, `trio-asr check` and the page
+`docs/configuration.md` are all held against them. The names, defaults and limits of Deepgram's options are
+those of its live streaming reference and of the feature page of the same name.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from trio_asr.config.secrets import Secret, mask_path, mask_url
 
 PLACEHOLDER = "{interaction_id}"
 
-# No blanks and no braces: these names become parts of Redis keys, where braces would change the hash slot.
+# No blanks and no braces: these names become parts of Redis keys, and braces in a key change its hash slot.
 KeyName = Annotated[
     str,
     Meta(pattern=r"^[^\s{}\x00-\x1f]{1,200}\Z", extra={"allowed": "1-200 characters, no blanks or braces"}),
@@ -42,7 +43,7 @@ OptionValue = _OptionScalar | Annotated[tuple[_OptionScalar, ...], Meta(max_leng
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One table of the file. ``repr`` masks what may be a secret, since a config ends up in tracebacks."""
+    """A table of the file. `repr` masks what may be a secret, since configs end up in tracebacks."""
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_shown(name, getattr(self, name))!r}" for name in self.__struct_fields__)
@@ -51,7 +52,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return [*value]  # the values may be anything
+        return [*value]  # the values may be anything, secrets included
     if not isinstance(value, str):
         return value
     if name.endswith("_file"):
@@ -60,6 +61,8 @@ def _shown(name: str, value: Any) -> Any:
 
 
 class RedisConfig(Section, frozen=True):
+    """`[redis]`: the server, the streams, and ownership of the calls."""
+
     url: Annotated[
         str,
         Meta(
@@ -85,24 +88,35 @@ class RedisConfig(Section, frozen=True):
     allow_foreign_consumers: bool = False
 
     def transcript_key(self, interaction_id: str) -> str:
-        """The stream of one call. Filled by replacing, never by formatting: an id is the producers' text."""
+        """Return the name of a call's transcript stream.
+
+        The id is inserted by replacing, never by formatting: it is the producers' text.
+        """
         return self.transcript_stream.replace(PLACEHOLDER, interaction_id)
 
 
 class BusConfig(Section, frozen=True):
+    """`[bus]`: Redis, or a bus in memory."""
+
     adapter: Literal["redis", "memory"] = "redis"
 
 
 class AsrConfig(Section, frozen=True):
+    """`[asr]`: the provider."""
+
     provider: Literal["deepgram", "mock"] = "deepgram"
 
 
 class PublishConfig(Section, frozen=True):
+    """`[publish]`: what transcript streams get besides finals."""
+
     partials: bool = True
     words: bool = False
 
 
 class DeepgramConfig(Section, frozen=True):
+    """`[deepgram]`: how to reach the service, and the options of its query (see `query`)."""
+
     url: Annotated[
         str,
         Meta(
@@ -121,7 +135,7 @@ class DeepgramConfig(Section, frozen=True):
     close_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 10_000
     stall_timeout_ms: Annotated[int, Meta(ge=500, le=60_000)] = 8_000
     send_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
-    # At 1.0 a call that fell behind would stay behind for ever.
+    # Times real time. At 1.0 a call that has fallen behind would never catch up.
     catchup_rate: Annotated[float, Meta(ge=1.01, le=100)] = 1.25
     max_open_segment_s: Annotated[float, Meta(ge=1, le=300)] = 15.0
 
@@ -173,7 +187,9 @@ class DeepgramConfig(Section, frozen=True):
 
 
 class FlushConfig(Section, frozen=True):
-    # Nothing here comes near 10 s, when Deepgram closes a stream that gets neither audio nor KeepAlive.
+    """`[flush]`: when audio is sent, in milliseconds of audio or of time."""
+
+    # All far below 10 s, after which Deepgram closes a stream that gets neither audio nor KeepAlive.
     initial_ms: Annotated[int, Meta(ge=10, le=8_000)] = 500
     min_chunk_ms: Annotated[int, Meta(ge=10, le=5_000)] = 200
     max_interval_ms: Annotated[int, Meta(ge=20, le=8_000)] = 500
@@ -181,10 +197,12 @@ class FlushConfig(Section, frozen=True):
 
 
 class InteractionConfig(Section, frozen=True):
+    """`[interaction]`: the limits of a call, and of all calls together."""
+
     idle_timeout_ms: Annotated[int, Meta(ge=1_000, le=3_600_000)] = 60_000
     end_grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 500
     gap_fill_ms: Annotated[int, Meta(ge=0, le=60_000)] = 1_000
-    reorder_ms: Annotated[int, Meta(ge=0, le=3_000)] = 600  # below what is read again before a restart, 5 s
+    reorder_ms: Annotated[int, Meta(ge=0, le=3_000)] = 600  # below the 5 s that a restart reads again
     max_unfinalized_s: Annotated[float, Meta(ge=5, le=3_600)] = 120.0
     max_calls: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
     max_unfinalized_total_mb: Annotated[int, Meta(ge=1, le=1_048_576)] = 512
@@ -192,6 +210,8 @@ class InteractionConfig(Section, frozen=True):
 
 
 class HttpConfig(Section, frozen=True):
+    """`[http]`: the pages."""
+
     host: Annotated[
         str,
         Meta(pattern=r"^[^\s/]{1,255}\Z", extra={"allowed": "a host name or an address"}),
@@ -204,15 +224,21 @@ class HttpConfig(Section, frozen=True):
 
 
 class ShutdownConfig(Section, frozen=True):
+    """`[shutdown]`: how long a stop may drain."""
+
     grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 3_000
 
 
 class LogConfig(Section, frozen=True):
+    """`[log]`: the log on standard error."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole configuration."""
+
     redis: RedisConfig = msgspec.field(default_factory=RedisConfig)
     bus: BusConfig = msgspec.field(default_factory=BusConfig)
     asr: AsrConfig = msgspec.field(default_factory=AsrConfig)
@@ -226,19 +252,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     @property
     def secrets(self) -> list[Secret]:
-        """What no line may show."""
+        """The secrets in this configuration, which nothing may show."""
         named = [secret for secret in (self.deepgram.api_key, self.http.token) if secret is not None]
         return named + redis_url.secrets(self.redis.url)
 
 
-# What is part of the object but not a key of the file.
+# Part of the object, but not keys of the file.
 NOT_IN_FILE = frozenset({"deepgram.api_key", "http.token"})
 
 SECTIONS: dict[str, type[Section]] = {field.name: field.type for field in msgspec.structs.fields(Config)}
 
 
 def keys() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
-    """Every key path of the file in its order, with the field that says type and default."""
+    """Yield every key path of the file in its order, with the field that has its type and default."""
     for section, kind in SECTIONS.items():
         for field in msgspec.structs.fields(kind):
             path = f"{section}.{field.name}"
@@ -247,6 +273,6 @@ def keys() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
 
 
 def value_at(config: Config, path: str) -> Any:
-    """The value at a key path such as ``flush.initial_ms``."""
+    """Return the value at a key path such as `flush.initial_ms`."""
     section, _, name = path.partition(".")
     return getattr(getattr(config, section), name)
