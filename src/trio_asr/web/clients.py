@@ -1,8 +1,9 @@
-"""Who may be connected, and how often the pages are made. Pure: the caller brings the time.
+"""Limits on HTTP clients: who may be connected, and how often pages are made. Pure: `now` is given.
 
-The pages are for a scraper, a probe and some who watch; the process is for calls. So connections have a bound
-in all and one per address, and a newcomer finds a place: that of whoever has owed its request the longest,
-else that of whoever was answered most. Who waits for a first answer, or is being answered, is left in peace.
+The pages are for a scraper, a probe and a few viewers; the process is for calls. So there is a bound on all
+connections and one on those from one address. At a bound, a newcomer evicts a client: the one that has owed a
+request for longest, else the one that has had most answers. A client that waits for its first answer, or is
+being answered, is not evicted.
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ from collections import Counter
 from dataclasses import dataclass
 
 MAX_CLIENTS = 100
-MAX_PER_PEER = 50  # one address may be a whole house behind a proxy, but not all there is
-FILES_SHARE = 4  # no more than one in so many of the process's files, however few those are
-# So many of the process's last files are not taken for pages: they are for calls, Redis and the resolver.
+MAX_PER_PEER = 50  # one address may be many people behind a proxy, but not everybody
+FILES_SHARE = 4  # clients may have at most one in four of the process's file descriptors
+# The last descriptors that the process may open are not for pages, but for calls, Redis and the resolver.
 RESERVED_FILES = 32
-ALWAYS = 4  # connections that are let in even so: whoever looks should see why no call finds a file
-# Requests answered: so many at once, then so many a second. At 2 ms each that is a fifth of a core at most.
+ALWAYS = 4  # clients that are admitted even then: somebody has to see why calls fail
+# A token bucket for requests: so many at once, then so many a second. At 2 ms each, a fifth of a core at most.
 BURST = 100
 PER_SECOND = 100.0
 
 
 @dataclass(eq=False)
 class Client:
-    """One connection's client. `waiting` is since when nothing is answered on it; None while something is.
+    """A connected client. `peer` is its address.
 
-    `asked`: a request is there and waits for its turn. `answered`: how many there were before.
+    `waiting` is the time since which it has owed a request, or None while it is being answered. `asked` is set
+    while a request waits for its turn. `answered` counts its earlier requests.
     """
 
     peer: str
@@ -36,7 +38,7 @@ class Client:
 
     @property
     def is_local(self) -> bool:
-        """Whether the peer is on this machine."""
+        """Whether the client is on this machine."""
         try:
             return ipaddress.ip_address(self.peer).is_loopback
         except ValueError:
@@ -44,7 +46,7 @@ class Client:
 
 
 class Clients:
-    """The places there are. `files` is how many files the process may have open."""
+    """The connected clients. `files` is the number of descriptors that the process may have open."""
 
     def __init__(self, files: int) -> None:
         self.most = max(ALWAYS, min(MAX_CLIENTS, files // FILES_SHARE))
@@ -55,10 +57,10 @@ class Clients:
         return len(self._connected)
 
     def admit(self, client: Client, file: int) -> list[Client] | None:
-        """Take a place for a connection with this descriptor; None if there is none.
+        """Admit a client whose connection has the descriptor `file`; return those that are evicted for it.
 
-        Descriptors are given out from the lowest, so a high one tells that all below it are in use. What
-        comes back are those who lose theirs for it: the caller closes their connections.
+        The caller closes their connections. None means that the client is not admitted. Descriptors are given
+        out from the lowest, so a high one shows that all below it are in use.
         """
         if file >= self._last_file and len(self._connected) >= ALWAYS:
             return None
@@ -74,13 +76,14 @@ class Clients:
         return out
 
     def remove(self, client: Client) -> None:
-        """Give a place back, if it is still there."""
+        """Remove a client, if it is still there."""
         self._connected.pop(client, None)
 
     def _victim(self, newcomer: Client, peers: Counter[str]) -> Client | None:
-        """Who goes: of the newcomer's own kind if those are too many, else of the largest crowd.
+        """Return the client to evict for a newcomer, or None if there is none.
 
-        Others never push out who is on this machine.
+        It has the newcomer's address if that has too many clients, else it is of the largest group. Clients on
+        this machine are evicted for each other only.
         """
         waiting = [
             one for one in self._connected if one.waiting is not None and (one.answered or not one.asked)
@@ -93,17 +96,17 @@ class Clients:
 
 
 def _rank(client: Client, peers: Counter[str]) -> tuple[bool, int, bool, int, float]:
-    """Whose place is given up first."""
+    """Return the sort key of a client; the lowest is evicted first."""
     return client.is_local, -peers[client.peer], client.asked, -client.answered, client.waiting or 0.0
 
 
 class Pace:
-    """When a request may be answered: `BURST` at once, then `PER_SECOND`, first come, first served."""
+    """A token bucket for requests: `BURST` at once, then `PER_SECOND`, first in, first out."""
 
     def __init__(self) -> None:
         self._next = 0.0
 
     def turn(self, now: float) -> float:
-        """Return the moment of the next request's turn; it may lie behind."""
+        """Take a token; return the time of its turn, in seconds, which may be in the past."""
         self._next = max(self._next, now - BURST / PER_SECOND) + 1 / PER_SECOND
         return self._next
