@@ -14,8 +14,9 @@ from contextlib import suppress
 from typing import Any
 
 import redis.asyncio
-from deepgram import AsyncDeepgramClient
 from deepgram.environment import DeepgramClientEnvironment
+
+from deepgram import AsyncDeepgramClient
 
 GROUP = "worker"
 DONE_S = 10.0

@@ -139,8 +139,8 @@ async def test_ten_thousand_calls_that_nobody_ends(
 
 def remembered(on: Office) -> int:
     """Count what is kept by a call's name, in all places."""
-    calls, committer, connections = on.calls, on.committer, on.calls._services.connections
-    kept: list[Sized] = [calls.past._calls, calls._restarts._strikes, calls.waiting, connections._queries]
+    calls, committer, admission = on.calls, on.committer, on.calls._services.admission
+    kept: list[Sized] = [calls.past._calls, calls._restarts._strikes, calls.waiting, admission._queries]
     kept += [committer._ready, committer._refused, committer._drains, on.dispatcher._ends]
     return sum(map(len, kept))
 
@@ -211,7 +211,7 @@ async def test_all_calls_together_hold_no_more_than_the_total(autojump_clock: Mo
 
 
 async def test_eight_hours_of_reconnects(autojump_clock: MockClock, patient: None) -> None:
-    """Connections are numbered on, nothing is lost, nothing grows."""
+    """Admission are numbered on, nothing is lost, nothing grows."""
     provider = LeanProvider(abort_s=12.0)
     async with office(settings(2500), provider=provider) as on:
         call = LeanCall(on.store, "call", frame_s=2.5)

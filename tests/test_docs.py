@@ -18,7 +18,7 @@ from trio_asr.bus.redis import RedisBus
 from trio_asr.commands.doctor.findings import Finding, Level, Report
 from trio_asr.commands.doctor.server import Server
 from trio_asr.config import Config, RedisConfig
-from trio_asr.config.tree import keys
+from trio_asr.config.sections import keys
 from trio_asr.lab.rig.valkey import EmbeddedValkey
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.wire.records import Commit, Outcome, Write

@@ -151,9 +151,9 @@ async def slow_handshake(run: Run) -> None:
 
 async def second_connection(run: Run) -> None:
     async with office() as on:
-        connections = on.calls._services.connections
-        connections.opened(8000, "call")
-        connections.opened(8000, "call")
+        admission = on.calls._services.admission
+        admission.opened(8000, "call")
+        admission.opened(8000, "call")
         run.look(on.metrics)
 
 

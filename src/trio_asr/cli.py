@@ -14,25 +14,27 @@ from typing import NamedTuple
 import click
 
 
-class _Place(NamedTuple):
+class _Command(NamedTuple):
     module: str
     attribute: str
     short_help: str
 
 
 COMMANDS = {
-    "serve": _Place(
+    "serve": _Command(
         "trio_asr.commands.serve", "serve", "Run the daemon: audio from Redis, transcripts back."
     ),
-    "check": _Place("trio_asr.commands.check", "check", "Validate the configuration and show it."),
-    "demo": _Place("trio_asr.lab.demo.command", "demo", "Watch the whole job on recorded calls, offline."),
-    "simulate": _Place("trio_asr.simulator.command", "simulate", "Run a stand-in for Deepgram's live API."),
-    "feed": _Place("trio_asr.commands.feed", "feed", "Play a recording onto Redis in real time."),
-    "load": _Place("trio_asr.lab.load.command", "load", "Measure what calls cost on this machine."),
-    "watch": _Place("trio_asr.commands.watch", "watch", "Follow transcripts live."),
-    "doctor": _Place("trio_asr.commands.doctor.command", "doctor", "Check a deployment and say what to do."),
-    "smoke": _Place("trio_asr.commands.smoke.command", "smoke", "Try a running deployment with one call."),
-    "chaos": _Place("trio_asr.lab.chaos.command", "chaos", "Rehearse faults and account for every sample."),
+    "check": _Command("trio_asr.commands.check", "check", "Validate the configuration and show it."),
+    "demo": _Command("trio_asr.lab.demo.command", "demo", "Watch the whole job on recorded calls, offline."),
+    "simulate": _Command("trio_asr.simulator.command", "simulate", "Run a stand-in for Deepgram's live API."),
+    "feed": _Command("trio_asr.commands.feed", "feed", "Play a recording onto Redis in real time."),
+    "load": _Command("trio_asr.lab.load.command", "load", "Measure what calls cost on this machine."),
+    "watch": _Command("trio_asr.commands.watch", "watch", "Follow transcripts live."),
+    "doctor": _Command(
+        "trio_asr.commands.doctor.command", "doctor", "Check a deployment and say what to do."
+    ),
+    "smoke": _Command("trio_asr.commands.smoke.command", "smoke", "Try a running deployment with one call."),
+    "chaos": _Command("trio_asr.lab.chaos.command", "chaos", "Rehearse faults and account for every sample."),
 }
 
 
@@ -43,17 +45,17 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        place = COMMANDS.get(cmd_name)
-        if place is None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
             return None
         try:
-            command = getattr(importlib.import_module(place.module), place.attribute)
+            command = getattr(importlib.import_module(entry.module), entry.attribute)
         except ModuleNotFoundError as error:
             raise click.ClickException(
                 f"'{cmd_name}' needs the module {error.name}, which is not installed"
             ) from error
         if not isinstance(command, click.Command):
-            raise TypeError(f"{place.module}:{place.attribute} is no click command")
+            raise TypeError(f"{entry.module}:{entry.attribute} is no click command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -78,11 +78,11 @@ class Daemon:
     def active_connections(self) -> int | None:
         if not self._provider.has_sockets:
             return None
-        return 0 if self.tenure is None else self.tenure.services.connections.open
+        return 0 if self.tenure is None else self.tenure.services.admission.open
 
     @property
     def refused(self) -> bool:
-        return self.tenure is not None and self.tenure.services.connections.refused
+        return self.tenure is not None and self.tenure.services.admission.refused
 
     @property
     def interactions(self) -> Mapping[str, Interaction]:
@@ -117,7 +117,7 @@ class Daemon:
         logs.set_level(self._config.log.level)
         if self.tenure is not None:
             self.tenure.services.config = self._config
-            self.tenure.services.connections.limit(self._config.deepgram.max_connections)
+            self.tenure.services.admission.resize(self._config.deepgram.max_connections)
         for name, interaction in list(self.interactions.items()):
             try:
                 interaction.reload(self._config)

@@ -20,7 +20,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def only_command(monkeypatch: pytest.MonkeyPatch, callback: object) -> None:
     command = click.Command("thing", callback=callback)  # type: ignore[arg-type]
     monkeypatch.setattr(sys.modules[__name__], "thing", command, raising=False)
-    monkeypatch.setitem(cli.COMMANDS, "thing", cli._Place(__name__, "thing", "a thing"))
+    monkeypatch.setitem(cli.COMMANDS, "thing", cli._Command(__name__, "thing", "a thing"))
 
 
 def test_help_names_every_command(
@@ -89,6 +89,6 @@ def test_an_exit_code_of_a_command_is_passed_on(monkeypatch: pytest.MonkeyPatch)
 def test_a_missing_module_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "thing", cli._Place("not_there_at_all", "thing", "a thing"))
+    monkeypatch.setitem(cli.COMMANDS, "thing", cli._Command("not_there_at_all", "thing", "a thing"))
     assert run(monkeypatch, "thing") == 1
     assert "needs the module not_there_at_all" in capsys.readouterr().err

@@ -16,8 +16,7 @@ from tests.stage import config, ring, stage
 from trio.testing import MockClock
 
 from trio_asr.config import RELOADABLE, Config, DeepgramConfig, FlushConfig, Secret, merge
-from trio_asr.config.sections import HttpConfig, LogConfig
-from trio_asr.config.tree import keys
+from trio_asr.config.sections import HttpConfig, LogConfig, keys
 from trio_asr.telemetry import logs
 
 

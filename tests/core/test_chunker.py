@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trio_asr.core.chunker import FORBIDDEN_RETRY_S, Chunker, Flush
 from trio_asr.core.timeline import Timeline
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 NOW, RATE = 1000.0, 8000
 PACE = 1.25
@@ -30,7 +30,7 @@ class Source:
     """A call's timeline, to which a test adds audio, and its chunker."""
 
     def __init__(self, intervals: Intervals | None = None) -> None:
-        self.timeline = Timeline(Place())
+        self.timeline = Timeline(ResumePoint())
         self.chunker = Chunker(self.timeline, intervals or Intervals(), PACE)
         self._entries = 0
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trio_asr.core.outbox import MAX_WRITES, Item, Outbox, Topics, Transcript
 from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, decode_checkpoint, encode
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 TOPICS = Topics("transcript.call", "asr_events", 1000)
 FAILURES = [Outcome.STALE, Outcome.FENCED, Outcome.UNFENCED]
@@ -25,8 +25,8 @@ def transcript(text: str, kind: str = "final") -> Transcript:
     return Transcript("call", "t", 0, kind, text, 0.9, 0, 0, 20, False, 1, "r")
 
 
-def place(sample: int) -> Place:
-    return Place(sample, f"{sample}-0", at=2 * sample, rate=8000)
+def place(sample: int) -> ResumePoint:
+    return ResumePoint(sample, f"{sample}-0", at=2 * sample, rate=8000)
 
 
 def final(text: str, sample: int) -> Item:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trio_asr.core.outbox import Item, Outbox, Topics, Transcript
 from trio_asr.core.recent import MAX_LINES, MAX_TEXT, Line, Recent
 from trio_asr.wire.records import Outcome, Stored
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 
 def transcript(text: str, kind: str, start_ms: int, end_ms: int) -> Transcript:
@@ -33,7 +33,7 @@ def test_what_redis_has_is_seen_and_nothing_else() -> None:
     box.put_partial(transcript("one two", "partial", 0, 900))
     commit(box)
     assert recent.interim == Line(0, "partial", "one two", 0, 900, 1)
-    box.put(Item(place=Place(8000), transcript=transcript("One, two.", "final", 0, 1000)))
+    box.put(Item(place=ResumePoint(8000), transcript=transcript("One, two.", "final", 0, 1000)))
     commit(box)
     assert list(recent.lines) == [Line(1, "final", "One, two.", 0, 1000, 2)]
     assert recent.interim is None
@@ -43,7 +43,7 @@ def test_a_gap_is_a_line_and_other_events_are_none() -> None:
     box, recent = watched()
     box.put(Item(event={"event": "connection_opened", "connection": 1}))
     gap = {"event": "gap", "reason": "retention", "start_ms": 1000, "end_ms": 3000, "samples": 16000}
-    box.put(Item(place=Place(24000), event=gap))
+    box.put(Item(place=ResumePoint(24000), event=gap))
     commit(box)
     assert list(recent.lines) == [Line(1, "gap", "retention", 1000, 3000)]
 
@@ -52,7 +52,7 @@ def test_it_is_bounded() -> None:
     box, recent = watched()
     for number in range(MAX_LINES + 10):
         said = transcript("x" * (MAX_TEXT + 500), "final", number, number + 1)
-        box.put(Item(place=Place(number + 1), transcript=said))
+        box.put(Item(place=ResumePoint(number + 1), transcript=said))
         commit(box)
     assert len(recent.lines) == MAX_LINES
     assert (recent.lines[0].number, recent.lines[-1].number) == (11, MAX_LINES + 10)
@@ -61,6 +61,6 @@ def test_it_is_bounded() -> None:
 
 def test_nobody_may_look_on_nothing_is_kept() -> None:
     box = Outbox("call", Topics("transcript.call", "asr_events", 1000), Stored())
-    box.put(Item(place=Place(8000), transcript=transcript("One.", "final", 0, 1000)))
+    box.put(Item(place=ResumePoint(8000), transcript=transcript("One.", "final", 0, 1000)))
     commit(box)
     assert box.recent is None

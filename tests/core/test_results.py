@@ -27,7 +27,7 @@ from trio_asr.wire.messages import (
     decode,
 )
 from trio_asr.wire.records import Outcome, Stored
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 RATE = 8000
 LENGTH_S = 60
@@ -56,7 +56,7 @@ class Line:
     """One connection that was sent a minute of audio, of a call that may have had others before."""
 
     def __init__(self, *, begin_s: float = 0.0, partials: bool = True, with_words: bool = False) -> None:
-        self.timeline = Timeline(Place())
+        self.timeline = Timeline(ResumePoint())
         self.timeline.append("1-0", bytes(2 * round((begin_s + LENGTH_S) * RATE)), RATE)
         self.outbox = Outbox("call", Topics("t", "e", 100), Stored())
         if begin_s:
@@ -549,7 +549,7 @@ def test_what_this_connection_was_never_sent_is_not_covered() -> None:
 
 
 def test_a_connection_that_was_sent_nothing_covers_nothing() -> None:
-    timeline = Timeline(Place())
+    timeline = Timeline(ResumePoint())
     timeline.append("1-0", bytes(100), RATE)
     hearing = Hearing(timeline, Outbox("call", Topics("t", "e", 1), Stored()), connection=1, request_id="r")
     hearing.finish()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trio_asr.core.timeline import Timeline
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 
 class Appended(NamedTuple):
@@ -46,7 +46,7 @@ class Model:
         return sum(1_000_000 * len(list(run)) / rate for rate, run in itertools.groupby(self.rates[:sample]))
 
 
-def replayed(place: Place, entries: list[Appended]) -> Timeline:
+def replayed(place: ResumePoint, entries: list[Appended]) -> Timeline:
     """A new timeline that read the same entries from `place` on."""
     timeline = Timeline(place)
     begun = False
@@ -76,8 +76,8 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.model = Model()
-        self.timeline = Timeline(Place())
-        self.places = [Place()]
+        self.timeline = Timeline(ResumePoint())
+        self.places = [ResumePoint()]
         self.count = itertools.count(1)
 
     @rule(
@@ -125,8 +125,8 @@ class Machine(RuleBasedStateMachine):
         at = data.draw(st.integers(max(0, len(self.places) - 4), len(self.places) - 1))
         del self.places[at + 1 :]
         received = self.timeline.received
-        if self.places[-1].entry == Place().entry:
-            self.timeline = Timeline(Place())
+        if self.places[-1].entry == ResumePoint().entry:
+            self.timeline = Timeline(ResumePoint())
             for one in self.model.entries:
                 self.timeline.append(one.entry, one.pcm, one.rate, silence=one.silence)
         else:
@@ -194,7 +194,7 @@ frames = st.lists(
 def test_what_is_taken_is_all_that_was_received_rate_by_rate(
     appended: list[tuple[bytes, int]], limit: int
 ) -> None:
-    timeline, model = Timeline(Place()), Model()
+    timeline, model = Timeline(ResumePoint()), Model()
     for n, (pcm, rate) in enumerate(appended, 1):
         timeline.append(f"{n}-0", pcm, rate)
         model.append(Appended(f"{n}-0", pcm, rate, 0))
@@ -209,7 +209,7 @@ def test_what_is_taken_is_all_that_was_received_rate_by_rate(
 
 def test_half_a_sample_is_not_sent_and_shifts_nothing() -> None:
     """Requirements 12: frames of 577 bytes."""
-    timeline = Timeline(Place())
+    timeline = Timeline(ResumePoint())
     sent = b""
     for n in range(20):
         timeline.append(f"{n + 1}-0", bytes([n + 1]) * 577, 8000)
@@ -221,7 +221,7 @@ def test_half_a_sample_is_not_sent_and_shifts_nothing() -> None:
 
 
 def test_a_connection_of_another_rate_is_sent_nothing() -> None:
-    timeline = Timeline(Place())
+    timeline = Timeline(ResumePoint())
     assert timeline.unsent(8000) == 0
     timeline.append("1-0", bytes(100), 8000)
     timeline.append("2-0", bytes(60), 16_000)
@@ -232,7 +232,7 @@ def test_a_connection_of_another_rate_is_sent_nothing() -> None:
 
 def test_a_time_just_behind_the_cursor_is_of_the_rate_it_was_heard_at() -> None:
     """Words and ends of utterances are told of after their audio was finalized."""
-    timeline = Timeline(Place())
+    timeline = Timeline(ResumePoint())
     timeline.append("1-0", bytes(2 * 80_000), 8000)
     timeline.append("2-0", bytes(2 * 16_000), 16_000)
     timeline.finalize(80_000)
@@ -243,7 +243,7 @@ def test_a_time_just_behind_the_cursor_is_of_the_rate_it_was_heard_at() -> None:
 
 
 def test_ten_hours_hold_nothing_but_what_is_open() -> None:
-    timeline = Timeline(Place())
+    timeline = Timeline(ResumePoint())
     for n in range(36_000):
         timeline.append(f"{n + 1}-0", bytes(16_000), 8000 if n // 100 % 2 else 16_000)
         timeline.take(10**9)
@@ -255,13 +255,13 @@ def test_ten_hours_hold_nothing_but_what_is_open() -> None:
 
 
 def test_audio_before_any_frame_has_no_rate_and_no_time() -> None:
-    timeline = Timeline(Place())
+    timeline = Timeline(ResumePoint())
     assert (timeline.rate(), timeline.ms(0), timeline.seconds(0, 5), timeline.take(9)) == (0, 0, 0.0, None)
-    assert timeline.place(0) == Place()
+    assert timeline.place(0) == ResumePoint()
 
 
 def test_hours_of_empty_frames_hold_nothing_and_move_the_place() -> None:
-    timeline = Timeline(Place())
+    timeline = Timeline(ResumePoint())
     timeline.append("1-0", bytes(320), 8000)
     for n in range(2, 10_000):
         timeline.append(f"{n}-0", b"", 8000)

@@ -3,31 +3,29 @@
 import pytest
 import trio
 
-from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
 
 
-def made() -> tuple[Connections, Metrics, Problems]:
+def made() -> tuple[Admission, Metrics, Problems]:
     metrics, problems = Metrics(), Problems()
-    connections = Connections(
-        MockProvider(), limit=5, connect_timeout_s=1, metrics=metrics, problems=problems
-    )
+    connections = Admission(MockProvider(), limit=5, connect_timeout_s=1, metrics=metrics, problems=problems)
     return connections, metrics, problems
 
 
 async def test_a_second_open_connection_of_a_call_is_counted() -> None:
     """Requirements 19: it pulls the new version back, so it must be seen although nothing here allows it."""
     await trio.lowlevel.checkpoint()
-    connections, metrics, _ = made()
-    connections.opened(8000, "a")
-    connections.opened(8000, "b")
-    connections.closed("a")
-    connections.opened(8000, "a")  # a reconnect is none
+    admission, metrics, _ = made()
+    admission.opened(8000, "a")
+    admission.opened(8000, "b")
+    admission.closed("a")
+    admission.opened(8000, "a")  # a reconnect is none
     assert metrics.duplicate_connections.value == 0
-    connections.opened(8000, "b")
+    admission.opened(8000, "b")
     assert metrics.duplicate_connections.value == 1
 
 

@@ -1,4 +1,4 @@
-"""Who gets a place: on the clock, with exact times; first alone, then with the real tasks of calls."""
+"""Who gets a permit: on the clock, with exact times; first alone, then with the real tasks of calls."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import trio
 from tests.stage import Line, config, ring, stage, whole
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_asr.deepgram.permits import Places
+from trio_asr.deepgram.permits import Permits
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings
 
 
 class Caller:
-    """Holds a place until told to let go."""
+    """Holds a permit until told to let go."""
 
     def __init__(self, name: str, *, flows: bool = True) -> None:
         self.name, self.flows = name, flows
@@ -25,46 +25,46 @@ class Caller:
     def flowing(self) -> bool:
         return self.flows
 
-    def place_wanted(self) -> None:
+    def permit_wanted(self) -> None:
         self.asked += 1
 
-    async def run(self, places: Places, order: list[str]) -> None:
+    async def run(self, permits: Permits, order: list[str]) -> None:
         with self.scope:
-            async with places.hold(self):
+            async with permits.permit(self):
                 order.append(self.name)
                 await self.leave.wait()
 
 
 async def test_flowing_goes_before_still_and_first_come_first_within_each() -> None:
-    places, order = Places(1), list[str]()
+    permits, order = Permits(1), list[str]()
     callers = [Caller("holder"), Caller("still-1", flows=False), Caller("flowing-1")]
     callers += [Caller("still-2", flows=False), Caller("flowing-2"), Caller("gone"), Caller("flowing-3")]
     async with trio.open_nursery() as nursery:
         for caller in callers:
-            nursery.start_soon(caller.run, places, order)
+            nursery.start_soon(caller.run, permits, order)
             await wait_all_tasks_blocked()
-        assert (places.waiting, callers[0].asked) == (6, 1)
+        assert (permits.waiting, callers[0].asked) == (6, 1)
         callers[5].scope.cancel()
         await wait_all_tasks_blocked()
-        assert places.waiting == 5
+        assert permits.waiting == 5
         for name in ("holder", "flowing-1", "flowing-2", "flowing-3", "still-1", "still-2"):
             assert order[-1] == name
             next(caller for caller in callers if caller.name == name).leave.set()
             await wait_all_tasks_blocked()
-    assert places.waiting == 0
+    assert permits.waiting == 0
 
 
-async def test_more_places_let_more_in_and_fewer_take_none_away() -> None:
-    places, order = Places(1), list[str]()
+async def test_more_permits_let_more_in_and_fewer_take_none_away() -> None:
+    permits, order = Permits(1), list[str]()
     callers = [Caller(str(n)) for n in range(4)]
     async with trio.open_nursery() as nursery:
         for caller in callers:
-            nursery.start_soon(caller.run, places, order)
+            nursery.start_soon(caller.run, permits, order)
             await wait_all_tasks_blocked()
-        places.resize(3)
+        permits.resize(3)
         await wait_all_tasks_blocked()
         assert sorted(order) == ["0", "1", "2"]
-        places.resize(1)
+        permits.resize(1)
         for caller in callers[:2]:
             caller.leave.set()
         await wait_all_tasks_blocked()
@@ -75,12 +75,12 @@ async def test_more_places_let_more_in_and_fewer_take_none_away() -> None:
         callers[3].leave.set()
 
 
-async def test_who_is_cancelled_as_the_place_is_given_passes_it_on() -> None:
-    places, order = Places(1), list[str]()
+async def test_who_is_cancelled_as_the_permit_is_given_passes_it_on() -> None:
+    permits, order = Permits(1), list[str]()
     first, second, third = Caller("1"), Caller("2"), Caller("3")
     async with trio.open_nursery() as nursery:
         for caller in (first, second, third):
-            nursery.start_soon(caller.run, places, order)
+            nursery.start_soon(caller.run, permits, order)
             await wait_all_tasks_blocked()
         second.scope.cancel()
         first.leave.set()
@@ -110,7 +110,7 @@ async def connected(line: Line) -> float:
 async def test_a_live_call_amid_new_ids_for_each_frame_is_served(
     handshake_s: float, autojump_clock: MockClock
 ) -> None:
-    """50 new ids a second, 4 places. Before: each kept its place for a minute, the call got nothing."""
+    """50 new ids a second, 4 permits. Before: each kept its permit for a minute, the call got nothing."""
     async with stage(speaking(handshake_s), config(max_connections=4)) as (on, nursery):
 
         async def flood() -> None:
@@ -127,7 +127,7 @@ async def test_a_live_call_amid_new_ids_for_each_frame_is_served(
                 talker.start_soon(line.talk, 8)
                 waited = await connected(line)
                 assert waited <= 2 + 3 * handshake_s + 0.05
-            assert line.call.connection == 1, "its place is its own while it talks"
+            assert line.call.connection == 1, "its permit is its own while it talks"
             line.hang_up()
             await line.done.wait()
             assert whole(on.finals(f"call-{at}"), 8 * 8000)
@@ -170,7 +170,7 @@ async def test_who_stood_still_for_long_gives_way_at_once(autojump_clock: MockCl
         assert [round(c.opened_at, 3) for c in on.connections] == [0.0, 30.0]
 
 
-async def test_who_gets_a_place_standing_still_sends_what_it_has_and_closes(
+async def test_who_gets_a_permit_standing_still_sends_what_it_has_and_closes(
     autojump_clock: MockClock,
 ) -> None:
     async with stage(speaking(), config(max_connections=1)) as (on, nursery):
@@ -192,7 +192,7 @@ async def test_who_gets_a_place_standing_still_sends_what_it_has_and_closes(
         assert len(on.connections) == 6
 
 
-async def test_a_live_call_that_reconnects_keeps_its_place(autojump_clock: MockClock) -> None:
+async def test_a_live_call_that_reconnects_keeps_its_permit(autojump_clock: MockClock) -> None:
     faults = [Faults(abort_after_s=1), Faults(refuse_status=503)]
     simulator = SimulatorSettings(
         engine=EchoEngine(segment_ms=1000),
@@ -211,7 +211,7 @@ async def test_a_live_call_that_reconnects_keeps_its_place(autojump_clock: MockC
         assert (first.call.connection, whole(on.finals("first"), 8 * 8000)) == (2, True)
 
 
-async def test_a_call_that_is_over_does_not_keep_its_place_while_it_is_refused(
+async def test_a_call_that_is_over_does_not_keep_its_permit_while_it_is_refused(
     autojump_clock: MockClock,
 ) -> None:
     refusing = {"first": True}

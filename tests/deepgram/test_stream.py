@@ -65,7 +65,7 @@ async def pair(kind: str, authority: trustme.CA) -> AsyncIterator[tuple[WatchedS
         stream, other = WatchedStream(raw, Tls(trusting(authority), "localhost")), served(there, authority)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other.do_handshake)
-            await stream.begin()
+            await stream.handshake()
         yield stream, other
 
 
@@ -173,7 +173,7 @@ async def test_a_certificate_for_another_name_is_refused_and_the_server_told(aut
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serves)
         with pytest.raises(ssl.SSLCertVerificationError, match="localhost"):
-            await ours.begin()
+            await ours.handshake()
     assert "alert" in str(told[0].__cause__).lower()
 
 
@@ -185,7 +185,7 @@ async def test_a_server_that_speaks_no_tls(answer: bytes, authority: trustme.CA)
         await there.send_all(answer)
     await there.send_eof()
     with pytest.raises(ssl.SSLError):
-        await ours.begin()
+        await ours.handshake()
 
 
 async def test_a_read_after_the_close_is_refused_as_trio_refuses_it() -> None:

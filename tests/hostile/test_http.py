@@ -12,7 +12,7 @@ from tests.hostile import junk
 from tests.hostile.house import MemorySide, house
 
 from trio_asr.client.http import get
-from trio_asr.web.places import MAX_PER_PEER
+from trio_asr.web.clients import MAX_PER_PEER
 
 CLIENTS = 120
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"

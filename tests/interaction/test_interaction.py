@@ -313,7 +313,7 @@ async def test_the_key_is_sent_and_never_shown(
         assert on.connections[0].status == 401
         shown = capsys.readouterr()
         assert "Invalid credentials" in shown.err
-        assert "secret-key" not in shown.err + shown.out + repr(on.services.connections.provider.__dict__)
+        assert "secret-key" not in shown.err + shown.out + repr(on.services.admission.provider.__dict__)
 
 
 async def test_a_refused_key_holds_all_calls_and_one_probes(autojump_clock: MockClock) -> None:

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.web.test_server import ask, serving
 
-from trio_asr.web import connection, places, server
+from trio_asr.web import clients, connection, server
+from trio_asr.web.clients import BURST, PER_SECOND
 from trio_asr.web.connection import Turns
-from trio_asr.web.places import BURST, PER_SECOND
 
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
 MORE = b"%b: %b\r\n"
@@ -152,7 +152,7 @@ async def test_a_watcher_is_not_idle(view: Any, monkeypatch: pytest.MonkeyPatch)
 
 async def test_idle_connections_do_not_keep_anybody_out(view: Any) -> None:
     async with serving(view) as (port, _):
-        streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(places.MAX_PER_PEER + 30)]
+        streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(clients.MAX_PER_PEER + 30)]
         head, _ = await ask(port, "/live")
         assert head.startswith(b"HTTP/1.1 200")
         _, body = await ask(port, "/metrics")
@@ -163,8 +163,8 @@ async def test_idle_connections_do_not_keep_anybody_out(view: Any) -> None:
 
 
 async def test_requests_sent_ahead_are_answered_at_a_pace(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "BURST", 5)
-    monkeypatch.setattr(places, "PER_SECOND", 20.0)
+    monkeypatch.setattr(clients, "BURST", 5)
+    monkeypatch.setattr(clients, "PER_SECOND", 20.0)
     async with serving(view) as (port, _):
         said = await answer(port, LIVE * 1000, within=0.5)
         assert 5 <= said.count(b"HTTP/1.1 200") <= 5 + 10 + 1
@@ -201,12 +201,12 @@ async def test_no_file_to_be_had_is_waited_out(
 
 
 async def test_the_last_files_are_not_taken_for_pages(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "RESERVED_FILES", 1000)
+    monkeypatch.setattr(clients, "RESERVED_FILES", 1000)
     monkeypatch.setattr(server, "raise_file_limit", lambda: 1001)
     async with serving(view) as (port, _):
-        streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(places.ALWAYS + 5)]
+        streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(clients.ALWAYS + 5)]
         closed = [await ended(stream, 0.2) for stream in streams]
-        assert closed == [False] * places.ALWAYS + [True] * 5
+        assert closed == [False] * clients.ALWAYS + [True] * 5
         for stream in streams:
             await trio.aclose_forcefully(stream)
 

@@ -23,7 +23,7 @@ from trio_asr.wire.records import (
     read_checkpoint,
     read_reader,
 )
-from trio_asr.wire.resume_point import PAST_END, Place
+from trio_asr.wire.resume_point import PAST_END, ResumePoint
 
 IDS = st.builds(lambda a, b: f"{a}-{b}", st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 TEXT = st.text(max_size=20)
@@ -34,7 +34,7 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
     rate = draw(st.sampled_from([8000, 16000, 44100, 96000]))
     finalized = draw(st.integers(0, 2**40))
     rate_from = draw(st.integers(0, finalized))
-    place = Place(
+    place = ResumePoint(
         finalized,
         draw(IDS),
         draw(st.one_of(st.integers(0, 2**20), st.just(PAST_END))),
@@ -70,7 +70,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 GOOD: dict[str, Any] = msgspec.json.decode(
-    encode(Checkpoint(Place(800, "5-1", 20, 1600, 8000, 0, 0), 3, 1, "t", None, ""))
+    encode(Checkpoint(ResumePoint(800, "5-1", 20, 1600, 8000, 0, 0), 3, 1, "t", None, ""))
 )
 
 

@@ -107,7 +107,7 @@ async def test_a_stuck_call_holds_up_no_other(autojump_clock: MockClock) -> None
         stuck.speak(0.5)
         await trio.sleep(1)
         stuck_sender = on.calls.interactions[stuck.id].sender
-        stuck_sender._services.connections.provider.refuse = True  # type: ignore[attr-defined]
+        stuck_sender._services.admission.provider.refuse = True  # type: ignore[attr-defined]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stuck.talk, 100, 1.0)
             nursery.start_soon(other.talk, 100, 1.0)

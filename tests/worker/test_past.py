@@ -17,7 +17,7 @@ from trio_asr.core.past import PastCalls
 from trio_asr.simulator.stamps import stamp
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 
 def frames(*numbers: int) -> list[Frame]:
@@ -35,7 +35,7 @@ def frames(*numbers: int) -> list[Frame]:
 def test_what_was_dealt_with_is_no_news() -> None:
     past = PastCalls()
     assert past.has_news("call", frames(1)), "nothing is known of it"
-    past.learn("call", ids.key("5-0"), frames(1, 2, 5, 7), Place())
+    past.learn("call", ids.key("5-0"), frames(1, 2, 5, 7), ResumePoint())
     assert not past.has_news("call", frames(3, 5))
     assert past.has_news("call", frames(5, 6))
     assert past.has_news("other", frames(5))
@@ -43,7 +43,7 @@ def test_what_was_dealt_with_is_no_news() -> None:
 
 def test_repeats_after_the_end_are_no_news_and_move_it() -> None:
     past = PastCalls()
-    past.learn("call", ids.key("5-0"), frames(1, 2, 3, 4), Place())
+    past.learn("call", ids.key("5-0"), frames(1, 2, 3, 4), ResumePoint())
     again = frames(2, 4)
     for i, one in enumerate(again):
         one.entry = f"{8 + i}-0"
@@ -62,7 +62,7 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(past_module, "MAX_TAUGHT", 2)
     past = PastCalls()
     for i in range(9):
-        past.learn(f"call-{i}", ids.key("5-0"), frames(1), Place())
+        past.learn(f"call-{i}", ids.key("5-0"), frames(1), ResumePoint())
     assert [i for i in range(9) if past.has_news(f"call-{i}", frames(4)) is False] == [4, 5, 6, 7, 8]
     late = frames(1)
     late[0].entry = "9-0"
@@ -71,7 +71,7 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stream_that_begins_again() -> None:
     past = PastCalls()
-    past.learn("call", ids.key("9-0"), [], Place())
+    past.learn("call", ids.key("9-0"), [], ResumePoint())
     past.forget_above("5-0")
     assert not past.has_news("call", frames(5))
     assert past.has_news("call", frames(6))

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from trio_asr.core.call import Call
 from trio_asr.wire.records import Checkpoint, Stored, encode
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 from trio_asr.worker import restarts
 from trio_asr.worker.restarts import _Strikes, needed_after, replayed_from
 
@@ -24,7 +24,7 @@ def test_some_before_it_is_read_for_its_repeats() -> None:
 
 
 def test_what_a_call_in_progress_needs() -> None:
-    place = Place(entry="10000-7")
+    place = ResumePoint(entry="10000-7")
     assert needed_after(Stored()) == ""
     assert needed_after(Stored(1, encode(Checkpoint(place)))) == f"4999-{2**64 - 1}"
     assert needed_after(Stored(1, encode(Checkpoint(place, ended="10000-7")))) == ""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from trio_asr.config import ConfigError, Loaded, load, shown
-from trio_asr.config.tree import SECTIONS, keys, value_at
+from trio_asr.config.sections import SECTIONS, keys, value_at
 
 
 class Refused(click.ClickException):

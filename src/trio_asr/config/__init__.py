@@ -1,13 +1,14 @@
-"""The daemon's configuration: one frozen object an attribute per section and key, each with a default."""
+"""The daemon's configuration: a frozen object with an attribute per section and key."""
 
-from trio_asr.config.deepgram import QUERY_OPTIONS, DeepgramConfig, query_items
-from trio_asr.config.errors import ConfigError
-from trio_asr.config.loading import Loaded, load, shown
+from trio_asr.config.loading import ConfigError, Loaded, load, shown
+from trio_asr.config.query import QUERY_OPTIONS, query_items
 from trio_asr.config.reloading import RELOADABLE, merge
-from trio_asr.config.secret import Secret, mask_url
+from trio_asr.config.secrets import Secret, mask_url
 from trio_asr.config.sections import (
     AsrConfig,
     BusConfig,
+    Config,
+    DeepgramConfig,
     FlushConfig,
     HttpConfig,
     InteractionConfig,
@@ -17,7 +18,6 @@ from trio_asr.config.sections import (
     Section,
     ShutdownConfig,
 )
-from trio_asr.config.tree import Config
 
 __all__ = [
     "QUERY_OPTIONS",

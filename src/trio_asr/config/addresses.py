@@ -1,4 +1,4 @@
-"""Hosts, ports and Deepgram's URL: what the code that dials and listens could not use, in words."""
+"""Checks of hosts, ports and Deepgram's URL: what the code that dials or listens could not use, in words."""
 
 import ipaddress
 import re
@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-MAX_HOST, MAX_LABEL = 253, 63  # characters; more is refused by every resolver
+MAX_HOST, MAX_LABEL = 253, 63  # characters; every resolver refuses more
 DEEPGRAM_PATH = "/v1/listen"
 
 _LABEL = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_LABEL}}}")
@@ -14,7 +14,7 @@ _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")
 
 
 def host_problem(host: str) -> str | None:
-    """Say why this is neither a host's name nor an address (of IPv6 without brackets)."""
+    """Return why `host` is neither a name nor an address (IPv6 without brackets), or None if it is one."""
     return next(_ipv6_problems(host) if ":" in host else _name_problems(host), None)
 
 
@@ -43,7 +43,7 @@ def _name_problems(host: str) -> Iterator[str]:
 
 
 def authority_problem(authority: str, *, host_needed: bool = True) -> str | None:
-    """Say why this is not ``host`` or ``host:port``, with an address of IPv6 in brackets."""
+    """Return why this is not `host` or `host:port`, with an IPv6 address in brackets, or None if it is."""
     found = _AUTHORITY.fullmatch(authority)
     if found is None:
         return "host and port cannot be told apart: an address of IPv6 stands in brackets, as in [::1]:6379"
@@ -57,10 +57,10 @@ def authority_problem(authority: str, *, host_needed: bool = True) -> str | None
 
 
 def deepgram_problem(url: str) -> str | None:
-    """Say why no connection could be made with this URL."""
+    """Return why no connection could be made with this URL, or None if one could."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - it raises if it is none
+        parts.port  # noqa: B018 - it raises if it is not a port
     except ValueError:
         parts = None
     authority = url.partition("://")[2].partition("/")[0]

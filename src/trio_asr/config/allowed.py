@@ -1,4 +1,4 @@
-"""What a key accepts, in words: for the messages of a refusal and for the page that documents every key."""
+"""The values that a key accepts, in words: for error messages and for the page that documents every key."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,12 +13,12 @@ _SCALARS: dict[type, str] = {
 
 
 def kind_of(annotation: Any) -> str:
-    """The kind of value, such as ``integer`` or ``list of text``."""
+    """Return the kind of value, such as `integer` or `list of text`."""
     return _kind(inspect.type_info(annotation))
 
 
 def allowed_by(annotation: Any) -> str:
-    """The values that a key of this type takes, such as ``an integer from 10 to 8000``."""
+    """Return the values that a key of this type accepts, such as `an integer from 10 to 8000`."""
     return _allowed(inspect.type_info(annotation))
 
 

@@ -1,14 +1,17 @@
-"""The old worker's environment: what still counts, and what became of the rest."""
+"""The environment variables of the old worker: those that still count, and what became of the rest."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 API_KEY = "DEEPGRAM_API_KEY"
-HTTP_TOKEN = "TRIO_ASR_HTTP_TOKEN"  # noqa: S105 - its name; the old worker had no such thing
+HTTP_TOKEN = "TRIO_ASR_HTTP_TOKEN"  # noqa: S105 - a variable's name; the old worker had none such
 
 
 class Override(NamedTuple):
-    """A variable that sets a key. ``translate`` raises ValueError that says what is allowed."""
+    """A variable that sets a key.
+
+    `translate` turns its text into the key's value. It raises a ValueError that says what is allowed.
+    """
 
     path: str
     translate: Callable[[str], str]
@@ -55,7 +58,7 @@ _NO_BREAKER = "refusals by Deepgram hold calls back by themselves, without setti
 _NO_DUMP = "audio is not dumped; it stays on the audio stream"
 _ONE_FORMAT = "the format of the audio comes from the frames"
 
-# What each variable of the old worker that no longer counts has become.
+# What became of each of the old worker's variables that no longer count.
 RETIRED: dict[str, str] = {
     "STALE_BUFFER_TIMEOUT_MS": "waiting audio is not dropped for its age; "
     "the bound is interaction.max_unfinalized_s",
@@ -95,12 +98,12 @@ RETIRED: dict[str, str] = {
     "ASR_AUDIO_DUMP_FORMAT": _NO_DUMP,
 }
 
-# All variables of the old worker. A worker that a tool starts must not find them by chance in a shell.
+# All variables of the old worker. A worker that a tool starts must not pick them up from a shell by chance.
 OLD_VARIABLES = frozenset({*OVERRIDES, *RETIRED, API_KEY})
 
 
 def retired_in(env: Mapping[str, str]) -> list[str]:
-    """A warning for each variable that is set and no longer read; without its value, which may be secret."""
+    """Return a warning for each variable that is set but no longer read, without its value."""
     warnings = [f"environment: {name} is not read: {fate}" for name, fate in RETIRED.items() if env.get(name)]
     warnings += [
         f"environment: {name} is not read: {_NO_DUMP}"

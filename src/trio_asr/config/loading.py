@@ -1,4 +1,4 @@
-"""From a file and an environment to a configuration that knows its origins, or to one list of errors."""
+"""Loading: from a file and an environment to a configuration with its origins, or to one list of problems."""
 
 import difflib
 import json
@@ -11,28 +11,37 @@ from typing import Any
 
 import msgspec
 
-from trio_asr.config import credentials, environment, redis_url, rules
+from trio_asr.config import environment, redis_url, rules, secrets
 from trio_asr.config.allowed import allowed_by
-from trio_asr.config.credentials import Place, Unusable, find
-from trio_asr.config.errors import ConfigError
 from trio_asr.config.reading import Unparsable, Unreadable, parse, read
-from trio_asr.config.refused import REFUSED
-from trio_asr.config.secret import MASK, Secret, mask_path, mask_url
-from trio_asr.config.tree import SECTIONS, Config, keys, value_at
+from trio_asr.config.rules import REFUSED
+from trio_asr.config.secrets import MASK, Secret, SecretSpec, Unusable, find, mask_path, mask_url
+from trio_asr.config.sections import SECTIONS, Config, keys, value_at
 
-# Read when no file is named and this one exists: the place the systemd unit uses.
+# Read when no file is named and this one exists. It is where the systemd unit looks.
 SYSTEM_FILE = Path("/etc/trio-asr/config.toml")
-MAX_FILE_BYTES = 256 * 1024  # the file with every key and comment has 10 KB
+MAX_FILE_BYTES = 256 * 1024  # a file with every key and comment has 10 KB
 
-MAX_PROBLEMS = 50  # are told; beyond, the file is no configuration
-MAX_SHOWN = 100  # characters of a value, or of a key that is not known
+MAX_PROBLEMS = 50  # problems that are reported; a file with more is not a configuration
+MAX_SHOWN = 100  # characters of a value, or of an unknown key
 _SECRET_NAME = re.compile("auth|key$|pass|secret|token", re.IGNORECASE)
 _FIELDS = dict(keys())
 
 
+class ConfigError(Exception):
+    """An unusable configuration. `problems` has one line for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """``origins``: for each key path ``default``, ``file`` or ``env NAME``; for a secret also its file."""
+    """A configuration and where it came from.
+
+    `origins` maps each key path to `default`, `file` or `env NAME`, or for a secret to its file.
+    """
 
     config: Config
     origins: Mapping[str, str]
@@ -41,10 +50,13 @@ class Loaded:
 
 
 def load(path: Path | None, env: Mapping[str, str], *, system_file: Path = SYSTEM_FILE) -> Loaded:
-    """Read ``path`` (or ``system_file`` if that exists), then the environment, which wins.
+    """Read `path` (or `system_file` if that exists), then the environment, which wins.
 
-    Raises ConfigError with everything that is wrong, each line naming the source, the key, the value and
-    what is allowed.
+    It blocks: files are read.
+
+    Raises:
+        ConfigError: The configuration is unusable. Each of its problems names the source, the key, the value
+            and what is allowed.
     """
     try:
         if path is None and _is_there(system_file):
@@ -57,8 +69,8 @@ def load(path: Path | None, env: Mapping[str, str], *, system_file: Path = SYSTE
         return loader.finish(env)
     except ConfigError:
         raise
-    # Whatever is written there is refused: it may be read again beside calls. Not in the error's own words,
-    # which may quote a password.
+    # Any other error is a refusal, too: a reload may run beside calls. Its own words are not shown: they
+    # may quote a password.
     except Exception as exc:
         raise ConfigError(
             [f"{path or 'configuration'}: cannot be used: {type(exc).__name__} in its checking"]
@@ -68,12 +80,12 @@ def load(path: Path | None, env: Mapping[str, str], *, system_file: Path = SYSTE
 def _is_there(file: Path) -> bool:
     try:
         return file.exists()
-    except OSError:  # it may not be looked at: reading it says so
+    except OSError:  # no permission to look: reading it reports that
         return True
 
 
 def shown(path: str, value: Any) -> str:
-    """A value as a TOML file would write it, without what must not be seen."""
+    """Return the value at a key path as TOML, with secrets masked."""
     match value:
         case Secret():
             text = MASK
@@ -100,15 +112,15 @@ def _shown_option(name: str, value: Any) -> str:
 
 
 def _harmless(path: str, text: str) -> str:
-    """Return a text without what could be a secret at this key."""
+    """Return a text with everything masked that could be a secret at this key."""
     if path.endswith(".url"):
-        # Without a scheme it is no URL, and may be a password.
+        # Without a scheme it is not a URL, and may be a password.
         return mask_url(text) if "://" in text else MASK
     return mask_path(text) if path.endswith("_file") else text
 
 
 def _quoted(text: str) -> str:
-    """Return a text in quotes, as TOML has it; its escapes are JSON's but for half a pair of surrogates."""
+    """Return a text as a TOML string. Its escapes are those of JSON, except for unpaired surrogates."""
     try:
         return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
     except ValueError:
@@ -116,6 +128,8 @@ def _quoted(text: str) -> str:
 
 
 class _Loader:
+    """One load: the values found so far, their origins, and what is wrong with them."""
+
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.values: dict[str, Any] = {}
@@ -124,6 +138,11 @@ class _Loader:
         self.warnings: list[str] = []
 
     def take_file(self, path: Path) -> None:
+        """Take the keys of a TOML file; what is wrong with single keys goes to `problems`.
+
+        Raises:
+            ConfigError: The file cannot be read or parsed, or has more than `MAX_PROBLEMS` problems.
+        """
         try:
             document = parse(read(path, MAX_FILE_BYTES))
         except Unreadable as exc:
@@ -155,14 +174,21 @@ class _Loader:
             self.refuse_problems()
 
     def refuse_problems(self) -> None:
-        """Raise what is wrong, if anything is."""
+        """Refuse the configuration if there are problems.
+
+        Raises:
+            ConfigError: There are; it has the first `MAX_PROBLEMS` of them.
+        """
         if len(self.problems) > MAX_PROBLEMS:
             raise ConfigError([*self.problems[:MAX_PROBLEMS], f"{self.path}: and more, which are not told"])
         if self.problems:
             raise ConfigError(self.problems)
 
     def take_environment(self, env: Mapping[str, str]) -> None:
-        # An empty variable counted as unset in the old worker, and unit files leave such behind.
+        """Take the old worker's variables that still count. An empty variable counts as unset.
+
+        So it did in the old worker, and unit files leave such variables behind.
+        """
         for name, override in environment.OVERRIDES.items():
             if text := env.get(name, "").strip():
                 source = f"environment: {name}, for"
@@ -181,7 +207,7 @@ class _Loader:
         try:
             converted = msgspec.convert(value, annotation, strict=strict)
             if isinstance(converted, float) and not math.isfinite(converted):
-                raise msgspec.ValidationError  # noqa: TRY301 - TOML has inf and nan; no range excludes nan
+                raise msgspec.ValidationError  # noqa: TRY301 - TOML has inf and nan; no range rules nan out
         except msgspec.ValidationError:
             self.problems.append(
                 f"{source} {path} = {_plain(written, path)}: allowed is {allowed_by(annotation)}"
@@ -191,7 +217,7 @@ class _Loader:
             self.origins[path] = origin
 
     def _unknown(self, path: str, known: Mapping[str, Any]) -> None:
-        """Refuse a key; what it was to be set to may be a secret, so only its name is shown."""
+        """Record an unknown key, by its name alone: the value may be a secret."""
         prefix, _, name = path.partition(".") if known is _FIELDS else ("", "", path)
         siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == prefix]
         if near := difflib.get_close_matches(name[:MAX_SHOWN], siblings, n=1):
@@ -203,11 +229,16 @@ class _Loader:
         self.problems.append(f"{self.path}: {_cut(path)}: unknown key; {hint}")
 
     def finish(self, env: Mapping[str, str]) -> Loaded:
+        """Build the configuration, find its secrets and check it as a whole.
+
+        Raises:
+            ConfigError: There are problems.
+        """
         self._clean_url()
         config = self._build()
         if config.asr.provider == "deepgram":
-            config = self._with_secret(config, credentials.DEEPGRAM, env)
-        config = self._with_secret(config, credentials.HTTP, env)
+            config = self._with_secret(config, secrets.DEEPGRAM, env)
+        config = self._with_secret(config, secrets.HTTP, env)
         for found in rules.problems(config):
             self.problems.append(self._line(config, found))
         self.refuse_problems()
@@ -215,7 +246,7 @@ class _Loader:
         return Loaded(config, self.origins, tuple(self.warnings), self.path)
 
     def _clean_url(self) -> None:
-        """Take out of the URL of Redis what the daemon decides: redis-py would let the URL win."""
+        """Remove the options that the daemon decides from the Redis URL: redis-py would let the URL win."""
         if (url := self.values.get("redis.url")) is not None:
             self.values["redis.url"], taken = redis_url.cleaned(url)
             source = self._source("redis.url")
@@ -234,16 +265,16 @@ class _Loader:
             tables[section][name] = value
         return msgspec.convert(tables, Config)
 
-    def _with_secret(self, config: Config, place: Place, env: Mapping[str, str]) -> Config:
+    def _with_secret(self, config: Config, spec: SecretSpec, env: Mapping[str, str]) -> Config:
         try:
-            found = find(place, value_at(config, f"{place.path}_file"), env)
+            found = find(spec, value_at(config, f"{spec.path}_file"), env)
         except Unusable as exc:
             self.problems.append(str(exc))
             return config
         if found is None:
             return config
-        self.origins[place.path] = found.origin
-        section, _, name = place.path.partition(".")
+        self.origins[spec.path] = found.origin
+        section, _, name = spec.path.partition(".")
         changed = msgspec.structs.replace(getattr(config, section), **{name: found.secret})
         return msgspec.structs.replace(config, **{section: changed})
 
@@ -253,7 +284,7 @@ class _Loader:
 
 
 def _plain(value: Any, path: str) -> str:
-    """A value as it was given, cut short."""
+    """Return a value as it was given, cut to `MAX_SHOWN` characters, with secrets masked."""
     if isinstance(value, dict):
         return "a table"
     return _cut(shown(path, value))

@@ -1,4 +1,4 @@
-"""What is read from files, and TOML from text: bounded in bytes, in time and in depth, whatever is there."""
+"""Reading files and parsing TOML, bounded in bytes, in time and in depth, whatever is there."""
 
 import os
 import re
@@ -9,15 +9,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-READ_S = 2.0  # for what is no file on a disk, such as a pipe
+READ_S = 2.0  # for anything but a regular file, such as a pipe
 PIECE_BYTES = 64 * 1024
-# What a configuration needs, several times over. Beyond it the parser's time grows with the square.
+# Several times what a configuration needs. Beyond these bounds the parser's time grows with the square.
 MAX_DEPTH = 8  # of brackets within brackets
 MAX_PARTS = 16  # of a dotted key
 MAX_WORD = 200  # characters of a number, or of a key without quotes
 
-# Each match is one thing that counts: comments and texts, so that what is inside them does not, then words
-# and marks. Nothing here goes back over what it has passed: the time is in proportion to the length.
+# Each match is one token: a comment or a string, so that nothing inside those counts, a word or a mark. The
+# quantifiers are possessive: without backtracking, the time is linear in the length.
 _TOKEN = re.compile(
     r'"""(?:[^"\\]|\\.?|"(?!""))*+(?:"{3,5})?'
     r"|'''(?:[^']|'(?!''))*+(?:'{3,5})?"
@@ -31,27 +31,29 @@ _TOKEN = re.compile(
 
 
 class Unreadable(Exception):
-    """There is no reading it; the message says why, in words, without its name."""
+    """A file that cannot be read. The message says why, without the file's name."""
 
 
 class Unparsable(Exception):
-    """The text is no TOML, or none of a size and shape that can be a configuration's."""
+    """A text that is not TOML, or has a size or shape that no configuration has."""
 
 
 def read(path: Path, most: int) -> bytes:
-    """Return what is in a file, up to `most` bytes. What is no regular file has `READ_S` seconds.
+    """Return the content of a file of at most `most` bytes.
+
+    It blocks; for anything but a regular file, no longer than `READ_S` seconds.
 
     Raises:
-        Unreadable: it cannot be opened or read, has more, or took too long.
+        Unreadable: The file cannot be opened or read, is larger, or took too long.
     """
     try:
-        # Without waiting: a pipe nobody has opened for writing would otherwise hold us up for ever.
+        # Non-blocking: opening a pipe that nobody writes to would otherwise never return.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
             data = _all_of(descriptor, most)
         finally:
             os.close(descriptor)
-    except (OSError, ValueError) as exc:  # the latter for a name with a NUL in it
+    except (OSError, ValueError) as exc:  # ValueError is for a NUL in the name
         raise Unreadable(getattr(exc, "strerror", None) or "no such name is possible") from exc
     if len(data) > most:
         raise Unreadable(f"it is larger than {most} bytes: is it the right file?")
@@ -85,7 +87,7 @@ def parse(data: bytes) -> dict[str, Any]:
     """Return the tables of a TOML document.
 
     Raises:
-        Unparsable: it is none, or not one that a configuration could be.
+        Unparsable: The data is not TOML, or cannot be a configuration.
     """
     try:
         text = data.decode()
@@ -95,13 +97,13 @@ def parse(data: bytes) -> dict[str, Any]:
         raise Unparsable(f"is not valid TOML: {exc.reason} at byte {exc.start}: UTF-8 is needed") from exc
     except tomllib.TOMLDecodeError as exc:
         raise Unparsable(f"is not valid TOML: {_brief(exc)}") from exc
-    # The parser lets through what it did not think of: an integer of 5,000 digits, a date of month 13.
+    # tomllib passes some errors on as they are: for an integer of 5,000 digits, for a date of month 13.
     except (ValueError, RecursionError, OverflowError) as exc:
         raise Unparsable(f"is not valid TOML: {type(exc).__name__}") from exc
 
 
 def _brief(error: Exception) -> str:
-    """What a parser says, without the texts that it quotes: there may be a password among them."""
+    """Return a parser's message without the texts that it quotes: one of them may be a password."""
     return re.sub(r"'.*'|\".*\"|\(['\"].*['\"],?\)", "...", str(error), flags=re.DOTALL)[:200]
 
 

@@ -1,8 +1,8 @@
-"""The URL of the Redis server: what redis-py makes of it, and what it would make of it without a word.
+"""The URL of the Redis server: checks for everything that redis-py would misread without a word.
 
-redis-py takes every option of the query for an argument of its connection. One that it does not know ends the
-daemon at the first connection; a database that is no number becomes 0; and a `/`, `?` or `#` in the password
-ends the host's part, so that the rest of the password is a path, options or nothing.
+redis-py passes every option of the query on as an argument of its connection. An unknown one would end the
+daemon at the first connection. A database that is not a number becomes 0. And a `/`, `?` or `#` in the
+password ends the authority, so that the rest of the password becomes a path, options or nothing.
 """
 
 import ssl
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from trio_asr.config.addresses import authority_problem
-from trio_asr.config.secret import Secret
+from trio_asr.config.secrets import Secret
 
-# What the daemon sets itself, or could not work with. It is taken out of the URL, with a warning.
+# Options that the daemon sets itself, or could not work with. They are removed from the URL, with a warning.
 OURS = frozenset(
     {
         "client_name", "decode_responses", "driver_info", "encoding", "encoding_errors",
@@ -28,7 +28,7 @@ _TLS = frozenset(
         "ssl_keyfile", "ssl_password",
     }
 )  # fmt: skip
-# With anything else redis-py means yes, with "off" too.
+# redis-py takes anything else for yes, "off" included.
 _SWITCHES = {"ssl_check_hostname", "socket_keepalive"}
 _YES_OR_NO = {"true", "false", "yes", "no", "1", "0"}
 _CERTIFICATES = ("none", "optional", "required")
@@ -39,7 +39,7 @@ _ENCODED = "; in the password, write / as %2F, ? as %3F, # as %23, @ as %40 and 
 
 
 def cleaned(url: str) -> tuple[str, list[str]]:
-    """Return the URL without the options that the daemon sets itself, and the names of those."""
+    """Return the URL without the options in `OURS`, and the names of those that were removed."""
     head, mark, query = url.partition("?")
     if not mark or "#" in head:
         return url, []
@@ -56,7 +56,7 @@ def cleaned(url: str) -> tuple[str, list[str]]:
 
 
 def secrets(url: str) -> list[Secret]:
-    """Return the password of a URL, as it is and as it is written there; wherever it stands."""
+    """Return the passwords in a URL, before the host or in the query, both decoded and as written."""
     try:
         parts = urlsplit(url)
         found = [parts.password or "", *(v for k, v in parse_qsl(parts.query) if k.endswith("password"))]
@@ -66,11 +66,14 @@ def secrets(url: str) -> list[Secret]:
 
 
 def problem(url: str) -> str | None:
-    """Say why the daemon could not use this URL as it is meant; never with a password."""
+    """Return why the daemon could not use this URL as it is meant, or None if it can.
+
+    The text never contains a password. Certificate files that the URL names are read.
+    """
     found = next(_problems(url), None)
     if found is None:
         return None
-    # A password that was cut short shows by an @ behind the host's part.
+    # An @ after the authority is the sign of a password that was cut short.
     behind = url.partition("://")[2].replace("?", "/").replace("#", "/").partition("/")[2]
     return found + (_ENCODED if "@" in behind else "")
 
@@ -145,7 +148,7 @@ def _value_problems(name: str, value: str) -> Iterator[str]:
 
 
 def _certificate_problems(options: dict[str, str]) -> Iterator[str]:
-    """Load what the options name, as each connection will."""
+    """Yield what is wrong with the TLS files that the options name, by loading them as a connection does."""
     names = [
         name for name in ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile") if name in options
     ]
@@ -161,7 +164,7 @@ def _certificate_problems(options: dict[str, str]) -> Iterator[str]:
             context.load_cert_chain(
                 options["ssl_certfile"],
                 options.get("ssl_keyfile"),
-                options.get("ssl_password", ""),  # never asked for at a terminal
+                options.get("ssl_password", ""),  # or OpenSSL would ask for it at a terminal
             )
         elif "ssl_keyfile" in options:
             yield "the option ssl_keyfile needs ssl_certfile"
@@ -174,8 +177,8 @@ def _certificate_problems(options: dict[str, str]) -> Iterator[str]:
 
 
 def _refused_by_the_client(url: str) -> Iterator[str]:
-    """Make what the daemon will make of it; that connects to nothing."""
-    import redis  # noqa: PLC0415 - by far the most that a `check` loads
+    """Yield the error of redis-py's own parser, if any. Nothing is connected to."""
+    import redis  # noqa: PLC0415 - by far the slowest import of `check`
 
     try:
         redis.ConnectionPool.from_url(url).make_connection()

@@ -1,6 +1,6 @@
-"""What a reload may change in a daemon that runs: intervals, limits and the level of the log.
+"""Reloading: a running daemon takes over intervals, limits and the log level.
 
-All else is part of what was built at the start, or of what a connection was opened with.
+Everything else is built into what the start made, or into what a connection was opened with.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trio_asr.config.tree import NOT_IN_FILE, SECTIONS, Config, keys, value_at
+from trio_asr.config.sections import NOT_IN_FILE, SECTIONS, Config, keys, value_at
 
 RELOADABLE = frozenset(
     {
@@ -37,7 +37,7 @@ RELOADABLE = frozenset(
 
 
 class Merged(NamedTuple):
-    """The config to go on with, the keys that it changes, and those whose change waits for a restart."""
+    """The config to go on with, the keys that have changed, and those whose change waits for a restart."""
 
     config: Config
     changed: tuple[str, ...]
@@ -45,7 +45,7 @@ class Merged(NamedTuple):
 
 
 def merge(running: Config, loaded: Config) -> Merged:
-    """Take over from `loaded` what a running daemon can change."""
+    """Return `running` with the values of `loaded` for all keys that a running daemon can change."""
     differing = [path for path, _ in keys() if value_at(running, path) != value_at(loaded, path)]
     changed = tuple(path for path in differing if path in RELOADABLE)
     sections: dict[str, Any] = {}

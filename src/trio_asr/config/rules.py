@@ -1,7 +1,7 @@
-"""What no single value shows: keys that must fit each other, and options that Deepgram takes only together.
+"""Rules across keys: keys that must fit each other, and options that Deepgram accepts only together.
 
-Deepgram answers most of these with HTTP 400 at the first call, or accepts them and does nothing; here they
-stop the start. The limits are those of Deepgram's pages on the option of the same name.
+Deepgram answers most violations with HTTP 400 at the first call, or accepts them and does nothing. Here they
+stop the start. The limits are those of Deepgram's page on the option of the same name.
 """
 
 import re
@@ -11,25 +11,45 @@ from typing import NamedTuple
 
 from trio_asr.config import redis_url
 from trio_asr.config.addresses import deepgram_problem, host_problem
-from trio_asr.config.deepgram import DeepgramConfig
-from trio_asr.config.refused import REFUSED
-from trio_asr.config.sections import PLACEHOLDER, RedisConfig
-from trio_asr.config.tree import Config
+from trio_asr.config.sections import PLACEHOLDER, Config, DeepgramConfig, RedisConfig
 
 
 class Finding(NamedTuple):
+    """What is wrong or doubtful, and the key path to blame."""
+
     path: str
     reason: str
 
 
-KEYTERM_TOKENS = 500  # in all; a word is one token at least
+# Options of Deepgram's live API, and secrets, that cannot be set in the file; and why.
+_TIMELINE = (
+    "it would break the timeline of the call, which has one mono channel and takes results from its socket"
+)
+_FROM_FRAMES = "it is taken from the frames of each call"
+
+REFUSED: dict[str, str] = {
+    "deepgram.callback": _TIMELINE,
+    "deepgram.callback_method": _TIMELINE,
+    "deepgram.multichannel": _TIMELINE,
+    "deepgram.channels": _TIMELINE,
+    "deepgram.encoding": _FROM_FRAMES,
+    "deepgram.sample_rate": _FROM_FRAMES,
+    "deepgram.detect_language": "Deepgram does not offer it on live audio; see deepgram.language",
+    "deepgram.filler_words": "Deepgram documents it for recordings only",
+    "deepgram.api_key": "the key does not belong into this file; name a file that holds it in "
+    "deepgram.api_key_file, or set DEEPGRAM_API_KEY",
+    "http.token": "the token does not belong into this file; name a file that holds it in "
+    "http.token_file, or set TRIO_ASR_HTTP_TOKEN",
+}
+
+KEYTERM_TOKENS = 500  # over all terms; a word is at least one token
 _ENGLISH_ENTITIES = ("nova", "enhanced")
 _KEYWORD = re.compile(r"[^:]+(:-?\d+(\.\d+)?)?")
 _PAIR = re.compile(r"[^:]+:.*", re.DOTALL)
 
 
 def problems(config: Config) -> Iterator[Finding]:
-    """What makes this configuration unusable."""
+    """Yield what makes this configuration unusable."""
     yield from _address_problems(config)
     yield from _redis_problems(config.redis)
     yield from _flow_problems(config)
@@ -46,7 +66,7 @@ def problems(config: Config) -> Iterator[Finding]:
 
 
 def doubts(config: Config) -> Iterator[Finding]:
-    """What is accepted but probably not meant, or costs something that is easily overlooked."""
+    """Yield what is accepted but probably not meant, or has a cost that is easily overlooked."""
     deepgram = config.deepgram
     if deepgram.no_delay and not deepgram.smart_format:
         yield Finding("deepgram.no_delay", "does nothing without smart_format")
@@ -96,7 +116,7 @@ def _redis_problems(redis: RedisConfig) -> Iterator[Finding]:
         if stream in taken:
             yield Finding(f"redis.{name}", f"is the same stream as redis.{taken[stream]}")
         taken[stream] = name
-        # An id is the producers' text, so whatever the template can be filled to will be filled to one day.
+        # Interaction ids are the producers' choice: whatever name the template can produce, it will one day.
         if len(stream) > len(before + after) and stream.startswith(before) and stream.endswith(after):
             yield Finding(f"redis.{name}", f"could be the transcript stream of a call ({template})")
 
@@ -182,7 +202,7 @@ def _is_family(model: str, *families: str) -> bool:
 
 
 def _is_builtin(model: str) -> bool:
-    """Whether the name says what the model can do; a custom model's id says nothing."""
+    """Return whether the name says what the model can do; the id of a custom model does not."""
     return _is_family(model, "nova", "enhanced", "base") or model in {
         "meeting", "phonecall", "finance", "conversationalai", "voicemail", "video",
     }  # fmt: skip

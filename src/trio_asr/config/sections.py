@@ -1,28 +1,49 @@
-"""The sections of the configuration but Deepgram's: every key with its type, range and default.
+"""The configuration and its sections: every key with its type, range and default.
 
-These classes are the only list of keys: the file, the environment, ``trio-asr check`` and the page
-``docs/configuration.md`` are all held against them.
+These classes are the only list of keys. The file, the environment, `trio-asr check` and the page
+`docs/configuration.md` are all held against them. The names, defaults and limits of Deepgram's options are
+those of its live streaming reference and of the feature page of the same name.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from trio_asr.config.secret import Secret, mask_path, mask_url
+from trio_asr.config import redis_url
+from trio_asr.config.secrets import Secret, mask_path, mask_url
 
 PLACEHOLDER = "{interaction_id}"
 
-# No blanks and no braces: these names become parts of Redis keys, where braces would change the hash slot.
+# No blanks and no braces: these names become parts of Redis keys, and braces in a key change its hash slot.
 KeyName = Annotated[
     str,
     Meta(pattern=r"^[^\s{}\x00-\x1f]{1,200}\Z", extra={"allowed": "1-200 characters, no blanks or braces"}),
 ]
 FileName = Annotated[str, Meta(pattern=r"^[^\x00]{1,4096}\Z", extra={"allowed": "a path"})]
+Text = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z", extra={"allowed": "a text without blanks at its ends"})]
+Texts = tuple[Text, ...]
+
+_Model = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9._-]{1,100}\Z", extra={"allowed": "a model's name or a custom model's id"}),
+]
+_Language = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z",
+        extra={"allowed": 'a language tag such as "en-US", or "multi"'},
+    ),
+]
+_OptionText = Annotated[str, Meta(max_length=2_048)]
+_OptionInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_OptionScalar = _OptionText | _OptionInt | bool
+OptionValue = _OptionScalar | Annotated[tuple[_OptionScalar, ...], Meta(max_length=100)]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One table of the file. ``repr`` masks what may be a secret, since a config ends up in tracebacks."""
+    """A table of the file. `repr` masks what may be a secret, since configs end up in tracebacks."""
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={_shown(name, getattr(self, name))!r}" for name in self.__struct_fields__)
@@ -31,7 +52,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return [*value]  # the values may be anything
+        return [*value]  # the values may be anything, secrets included
     if not isinstance(value, str):
         return value
     if name.endswith("_file"):
@@ -40,6 +61,8 @@ def _shown(name: str, value: Any) -> Any:
 
 
 class RedisConfig(Section, frozen=True):
+    """`[redis]`: the server, the streams, and ownership of the calls."""
+
     url: Annotated[
         str,
         Meta(
@@ -65,25 +88,108 @@ class RedisConfig(Section, frozen=True):
     allow_foreign_consumers: bool = False
 
     def transcript_key(self, interaction_id: str) -> str:
-        """The stream of one call. Filled by replacing, never by formatting: an id is the producers' text."""
+        """Return the name of a call's transcript stream.
+
+        The id is inserted by replacing, never by formatting: it is the producers' text.
+        """
         return self.transcript_stream.replace(PLACEHOLDER, interaction_id)
 
 
 class BusConfig(Section, frozen=True):
+    """`[bus]`: Redis, or a bus in memory."""
+
     adapter: Literal["redis", "memory"] = "redis"
 
 
 class AsrConfig(Section, frozen=True):
+    """`[asr]`: the provider."""
+
     provider: Literal["deepgram", "mock"] = "deepgram"
 
 
 class PublishConfig(Section, frozen=True):
+    """`[publish]`: what transcript streams get besides finals."""
+
     partials: bool = True
     words: bool = False
 
 
+class DeepgramConfig(Section, frozen=True):
+    """`[deepgram]`: how to reach the service, and the options of its query (see `query`)."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^wss?://[^\s/?#@]+(/[^\s?#]*)?\Z",
+            extra={"allowed": "a ws:// or wss:// URL without query or credentials"},
+        ),
+    ] = "wss://api.deepgram.com/v1/listen"
+    api_key_file: FileName | None = None
+    # Never in the file: from DEEPGRAM_API_KEY, from api_key_file or from systemd's credentials.
+    api_key: Secret | None = None
+
+    max_connections: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    # Deepgram gives a silent stream 10 s and recommends a KeepAlive every 3-5 s.
+    keepalive_ms: Annotated[int, Meta(ge=100, le=8_000)] = 4_000
+    connect_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 10_000
+    close_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 10_000
+    stall_timeout_ms: Annotated[int, Meta(ge=500, le=60_000)] = 8_000
+    send_timeout_ms: Annotated[int, Meta(ge=100, le=60_000)] = 5_000
+    # Times real time. At 1.0 a call that has fallen behind would never catch up.
+    catchup_rate: Annotated[float, Meta(ge=1.01, le=100)] = 1.25
+    max_open_segment_s: Annotated[float, Meta(ge=1, le=300)] = 15.0
+
+    model: _Model = "nova-2"
+    language: _Language = "en-US"
+    smart_format: bool = True
+    interim_results: bool = True
+    version: Text | None = None
+    endpointing: Annotated[
+        Annotated[int, Meta(ge=1, le=60_000)] | bool | None,
+        Meta(extra={"allowed": "an integer from 1 to 60000, or false"}),
+    ] = None
+    utterance_end_ms: Annotated[int, Meta(ge=1_000, le=5_000)] | None = None
+    vad_events: bool | None = None
+    punctuate: bool | None = None
+    numerals: bool | None = None
+    profanity_filter: bool | None = None
+    dictation: bool | None = None
+    diarize: bool | None = None
+    diarize_model: Literal["latest", "v1"] | None = None
+    detect_entities: bool | None = None
+    no_delay: bool | None = None
+    mip_opt_out: bool | None = None
+    redact: tuple[
+        Annotated[
+            str,
+            Meta(pattern=r"^[a-z][a-z0-9_]*\Z", extra={"allowed": 'a group such as "pci"'}),
+        ],
+        ...,
+    ] = ()
+    keyterm: Annotated[Texts, Meta(max_length=100)] = ()
+    keywords: Annotated[Texts, Meta(max_length=100)] = ()
+    search: Annotated[Texts, Meta(max_length=50)] = ()
+    replace: Annotated[Texts, Meta(max_length=200)] = ()
+    tag: tuple[Annotated[Text, Meta(max_length=128, extra={"allowed": "at most 128 characters"})], ...] = ()
+    extra: tuple[
+        Annotated[Text, Meta(max_length=2_048, extra={"allowed": "key:value, at most 2048 characters"})], ...
+    ] = ()
+    options: (
+        Annotated[
+            dict[Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,99}\Z")], OptionValue],
+            Meta(
+                max_length=50,
+                extra={"allowed": "names, each with a text, an integer, true or false, or a list of these"},
+            ),
+        ]
+        | None
+    ) = None
+
+
 class FlushConfig(Section, frozen=True):
-    # Nothing here comes near 10 s, when Deepgram closes a stream that gets neither audio nor KeepAlive.
+    """`[flush]`: when audio is sent, in milliseconds of audio or of time."""
+
+    # All far below 10 s, after which Deepgram closes a stream that gets neither audio nor KeepAlive.
     initial_ms: Annotated[int, Meta(ge=10, le=8_000)] = 500
     min_chunk_ms: Annotated[int, Meta(ge=10, le=5_000)] = 200
     max_interval_ms: Annotated[int, Meta(ge=20, le=8_000)] = 500
@@ -91,10 +197,12 @@ class FlushConfig(Section, frozen=True):
 
 
 class InteractionConfig(Section, frozen=True):
+    """`[interaction]`: the limits of a call, and of all calls together."""
+
     idle_timeout_ms: Annotated[int, Meta(ge=1_000, le=3_600_000)] = 60_000
     end_grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 500
     gap_fill_ms: Annotated[int, Meta(ge=0, le=60_000)] = 1_000
-    reorder_ms: Annotated[int, Meta(ge=0, le=3_000)] = 600  # below what is read again before a restart, 5 s
+    reorder_ms: Annotated[int, Meta(ge=0, le=3_000)] = 600  # below the 5 s that a restart reads again
     max_unfinalized_s: Annotated[float, Meta(ge=5, le=3_600)] = 120.0
     max_calls: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
     max_unfinalized_total_mb: Annotated[int, Meta(ge=1, le=1_048_576)] = 512
@@ -102,6 +210,8 @@ class InteractionConfig(Section, frozen=True):
 
 
 class HttpConfig(Section, frozen=True):
+    """`[http]`: the pages."""
+
     host: Annotated[
         str,
         Meta(pattern=r"^[^\s/]{1,255}\Z", extra={"allowed": "a host name or an address"}),
@@ -114,9 +224,55 @@ class HttpConfig(Section, frozen=True):
 
 
 class ShutdownConfig(Section, frozen=True):
+    """`[shutdown]`: how long a stop may drain."""
+
     grace_ms: Annotated[int, Meta(ge=0, le=60_000)] = 3_000
 
 
 class LogConfig(Section, frozen=True):
+    """`[log]`: the log on standard error."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole configuration."""
+
+    redis: RedisConfig = msgspec.field(default_factory=RedisConfig)
+    bus: BusConfig = msgspec.field(default_factory=BusConfig)
+    asr: AsrConfig = msgspec.field(default_factory=AsrConfig)
+    publish: PublishConfig = msgspec.field(default_factory=PublishConfig)
+    deepgram: DeepgramConfig = msgspec.field(default_factory=DeepgramConfig)
+    flush: FlushConfig = msgspec.field(default_factory=FlushConfig)
+    interaction: InteractionConfig = msgspec.field(default_factory=InteractionConfig)
+    http: HttpConfig = msgspec.field(default_factory=HttpConfig)
+    shutdown: ShutdownConfig = msgspec.field(default_factory=ShutdownConfig)
+    log: LogConfig = msgspec.field(default_factory=LogConfig)
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """The secrets in this configuration, which nothing may show."""
+        named = [secret for secret in (self.deepgram.api_key, self.http.token) if secret is not None]
+        return named + redis_url.secrets(self.redis.url)
+
+
+# Part of the object, but not keys of the file.
+NOT_IN_FILE = frozenset({"deepgram.api_key", "http.token"})
+
+SECTIONS: dict[str, type[Section]] = {field.name: field.type for field in msgspec.structs.fields(Config)}
+
+
+def keys() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
+    """Yield every key path of the file in its order, with the field that has its type and default."""
+    for section, kind in SECTIONS.items():
+        for field in msgspec.structs.fields(kind):
+            path = f"{section}.{field.name}"
+            if path not in NOT_IN_FILE:
+                yield path, field
+
+
+def value_at(config: Config, path: str) -> Any:
+    """Return the value at a key path such as `flush.initial_ms`."""
+    section, _, name = path.partition(".")
+    return getattr(getattr(config, section), name)

@@ -15,7 +15,7 @@ import msgspec
 from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.ids import EntryId, key
 from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, Write, encode, read_checkpoint
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 if TYPE_CHECKING:
     from trio_asr.core.recent import Recent
@@ -66,7 +66,7 @@ class Transcript(msgspec.Struct, gc=False):
 class Item(NamedTuple):
     """One thing to commit: where it moves the cursor to, and what it says."""
 
-    place: Place | None = None
+    place: ResumePoint | None = None
     transcript: Transcript | None = None
     event: dict[str, Any] | None = None
     ended: str | None = None
@@ -95,7 +95,7 @@ class Outbox:
         if _is_other(tenant_id, self.confirmed.tenant_id):
             self.fresh = True
             before = self.confirmed.place
-            place = Place(entry=before.entry, offset=before.offset, ahead=before.ahead)
+            place = ResumePoint(entry=before.entry, offset=before.offset, ahead=before.ahead)
             last = self.confirmed
             self.confirmed = Checkpoint(place, last.seq, last.connection, tenant_id)
         self._topics = topics
@@ -121,7 +121,7 @@ class Outbox:
         """Queue a partial in place of the one that may wait."""
         self._partial = transcript
 
-    def forget_above(self, last: EntryId, place: Place) -> None:
+    def forget_above(self, last: EntryId, place: ResumePoint) -> None:
         """Hold no entry id above `last` any more: the stream has begun again from there.
 
         The next commit says so to whoever restarts; `place` is where the call is now.

@@ -10,7 +10,7 @@ from trio_asr.core.repeats import Repeats
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 MAX_PAST = 20_000  # calls: no frame of a replay asks Redis for one of these
 MAX_TAUGHT = 2_000  # of them, the latest: with what tells their repeats, up to 4 KB each
@@ -36,7 +36,9 @@ class PastCalls:
         past.repeats.teach(frames)
         return False
 
-    def learn(self, interaction_id: str, until: int, frames: Sequence[Frame], over: Place | None) -> Past:
+    def learn(
+        self, interaction_id: str, until: int, frames: Sequence[Frame], over: ResumePoint | None
+    ) -> Past:
         """Take note of a call that is not in progress: dealt with up to the key `until`, unlike these frames.
 
         With `over`, it has ended at that place: what follows there in its entry is half a sample, or nothing.

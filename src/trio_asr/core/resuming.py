@@ -7,7 +7,7 @@ import msgspec
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 
 class Resuming:
@@ -15,7 +15,7 @@ class Resuming:
 
     __slots__ = ("_done", "_next", "_offset", "_on", "_until", "at")
 
-    def __init__(self, place: Place, taken: int = 0) -> None:
+    def __init__(self, place: ResumePoint, taken: int = 0) -> None:
         """Begin with a place, and how many bytes after it are on the timeline already."""
         self.at = ids.key(place.entry)  # the first entry that may count
         self._next, self._offset = place.next

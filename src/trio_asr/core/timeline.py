@@ -27,7 +27,7 @@ import msgspec
 
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId, key
-from trio_asr.wire.resume_point import PAST_END, Place, without_order
+from trio_asr.wire.resume_point import PAST_END, ResumePoint, without_order
 
 
 class _Source(msgspec.Struct, gc=False):
@@ -75,7 +75,7 @@ class Timeline:
         "waiting",
     )
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ResumePoint) -> None:
         self.finalized = self.sent = place.finalized
         self.waiting: Sequence[Frame] = ()  # what was received and waits for what comes before it
         # Entries finalized, and the first not read again yet, where they are not in the order of their ids.
@@ -141,7 +141,7 @@ class Timeline:
             return (end - start) / self._segments[0].rate
         return (self._segment(end).us(end) - self._segment(start).us(start)) / 1_000_000
 
-    def place(self, sample: int) -> Place:
+    def place(self, sample: int) -> ResumePoint:
         """Return what a restart must know to go on from `sample`."""
         segment = self._segment(sample) if self._segments else Segment(0, 0, 0)
         position = 2 * sample
@@ -153,7 +153,7 @@ class Timeline:
             entry, offset, at = source.entry, source.offset + position - source.start, position
         else:
             entry, offset, at = source.entry, source.offset, source.start
-        place = Place(sample, entry, offset, at, segment.rate, segment.start, segment.start_us)
+        place = ResumePoint(sample, entry, offset, at, segment.rate, segment.start, segment.start_us)
         return place if self._done is None else self._without_order(place, position)
 
     # -- what happens to it ----------------------------------------------------------------------------
@@ -229,7 +229,7 @@ class Timeline:
         """Send again from `finalized`: the connection is gone, whatever it had been sent."""
         self.sent = self.finalized
 
-    def finalize(self, sample: int) -> Place:
+    def finalize(self, sample: int) -> ResumePoint:
         """Move `finalized` (and `sent` where it lags), forget the audio below, return the new place.
 
         Raises:
@@ -254,7 +254,7 @@ class Timeline:
             del self._segments[0]  # the one before stays: an utterance may be told of after its audio
         return place
 
-    def _without_order(self, place: Place, position: int) -> Place:
+    def _without_order(self, place: ResumePoint, position: int) -> ResumePoint:
         """Complete a place of entries that are not in the order of their ids."""
         sources = self._sources
         # One of no length may be what is left of an entry that was not read again yet.
@@ -267,7 +267,7 @@ class Timeline:
         done.difference_update(source.entry for source in sources if source.end > position)
         return without_order(place, done, needed, placed=self._unread is None and sources[-1].end <= position)
 
-    def _settle_order(self, place: Place) -> None:
+    def _settle_order(self, place: ResumePoint) -> None:
         """Remember no more of what is finalized than a restart must know."""
         if place.ahead is not msgspec.UNSET:
             self._done = list(place.ahead.entries)

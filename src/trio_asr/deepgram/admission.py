@@ -1,8 +1,9 @@
-"""Leave to connect: whether dialling makes sense at all, and how many connections there may be.
+"""Admission control in front of the provider: a circuit breaker's gate, then a semaphore.
 
-Calls beyond `deepgram.max_connections` wait (`places`), and their audio waits with them; a call that
-reconnects keeps its place while its audio flows. After a refusal that a retry cannot mend, those whom it
-concerns wait without a place, and one of them at a time probes, in turn.
+Calls beyond `deepgram.max_connections` wait for a permit (`permits`), and their audio waits with them. A call
+that reconnects keeps its permit while its audio flows. After a refusal that no retry can mend, the calls it
+concerns wait at a gate without holding a permit. One of them at a time, first in, first out, probes whether
+the refusal still stands.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 import trio
 
 from trio_asr.core.refusals import Breaker, Concerns, concerns
-from trio_asr.deepgram.permits import Holder, Places
+from trio_asr.deepgram.permits import Holder, Permits
 from trio_asr.deepgram.provider import ConnectFailed, Provider
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
@@ -23,7 +24,7 @@ from trio_asr.wire.codes import ErrorKind, Problem
 
 
 class Gate:
-    """Where calls wait while a breaker is open."""
+    """The queue of calls that wait while one circuit breaker is open."""
 
     def __init__(self, patience_s: float) -> None:
         self.breaker = Breaker()
@@ -32,7 +33,11 @@ class Gate:
         self._changed = trio.Event()
 
     async def wait(self, wanted: Callable[[], bool]) -> None:
-        """Wait until the breaker is closed, or it is this call's turn to probe, if it still wants to."""
+        """Wait until the breaker is closed, or until it is this call's turn to probe.
+
+        Turns are first in, first out. `wanted` is asked once the turn comes: a call that no longer wants a
+        connection does not use the probe up.
+        """
         async with self._turn:
             while self.breaker.next_probe() > trio.current_time():
                 with trio.move_on_at(self.breaker.next_probe()):
@@ -41,13 +46,17 @@ class Gate:
                 self.breaker.probing(trio.current_time(), self._patience_s)
 
     def changed(self) -> None:
-        """Let those who wait look again."""
+        """Wake the call at the head of the queue, after the breaker has changed."""
         self._changed.set()
         self._changed = trio.Event()
 
 
-class Connections:
-    """The provider, and leave to connect to it."""
+class Admission:
+    """The provider behind its admission control, and the record of which calls are connected.
+
+    `provider` makes the connections. `open` counts those that are open. `wanted` counts the calls that have
+    audio to connect for, whether they are connected or still wait.
+    """
 
     def __init__(
         self,
@@ -60,11 +69,11 @@ class Connections:
     ) -> None:
         self.provider = provider
         self.open = 0
-        self.wanted = 0  # calls that wait for a connection, or for leave to make one
-        self._places = Places(limit)
+        self.wanted = 0
+        self._permits = Permits(limit)
         self._patience_s = connect_timeout_s + 1
         self._account = Gate(self._patience_s)
-        # By sample rate (in all else the query is the same for all calls), of queries that were refused.
+        # Gates of refused queries, by sample rate in Hz: in all else the query is the same for all calls.
         self._queries: dict[int, Gate] = {}
         self._connected: set[str] = set()  # calls
         self._metrics, self._problems = metrics, problems
@@ -73,32 +82,39 @@ class Connections:
         metrics.breaker_open.read = lambda: self.refused
         self._log = logs.get("connections")
 
-    def limit(self, places: int) -> None:
-        """Change how many connections there may be; those that are open stay."""
-        self._places.resize(places)
+    def resize(self, permits: int) -> None:
+        """Set the number of permits. Connections that are open stay open."""
+        self._permits.resize(permits)
 
     @property
     def refused(self) -> bool:
-        """Whether Deepgram refuses the key or the account."""
+        """Whether the account's breaker is open: Deepgram refuses the key or the account."""
         return self._account.breaker.open
 
     @property
     def waiting(self) -> int:
-        """Calls that wait for a place."""
-        return self._places.waiting
+        """The number of calls that wait for a permit."""
+        return self._permits.waiting
 
-    async def admitted(self, rate: int, wanted: Callable[[], bool]) -> None:
-        """Wait until an attempt for audio of this rate makes sense."""
+    async def wait_for_gate(self, rate: int, wanted: Callable[[], bool]) -> None:
+        """Wait until an attempt makes sense for audio of `rate` Hz.
+
+        First at the account's gate, then at that of the query. There is no limit on the wait: the caller's
+        audio waits with it, within the bounds of the call.
+        """
         await self._account.wait(wanted)
         if (query := self._queries.get(rate)) is not None:
             await query.wait(wanted)
 
-    def place(self, holder: Holder) -> AbstractAsyncContextManager[None]:
-        """Hold one of the places."""
-        return self._places.hold(holder)
+    def permit(self, holder: Holder) -> AbstractAsyncContextManager[None]:
+        """Return a context manager that holds a permit. Entering it waits, first in, first out."""
+        return self._permits.permit(holder)
 
     def opened(self, rate: int, interaction_id: str) -> None:
-        """Take note of a connection that opened for audio of this rate."""
+        """Record that a call's connection for audio of `rate` Hz has opened.
+
+        This closes the account's breaker and drops the query's, and wakes the calls that wait at them.
+        """
         if interaction_id in self._connected:  # nothing here allows that: this is the proof
             self._metrics.duplicate_connections.inc()
         self._connected.add(interaction_id)
@@ -110,12 +126,15 @@ class Connections:
         self._problems.resolve(Problem.DEEPGRAM, trio.current_time())
 
     def closed(self, interaction_id: str) -> None:
-        """Take note of a connection that closed."""
+        """Record that a call's connection has closed."""
         self._connected.discard(interaction_id)
         self.open -= 1
 
     def failed(self, failure: ConnectFailed, rate: int) -> bool:
-        """Take note of an attempt that failed; return whether trying again soon makes sense."""
+        """Record an attempt that failed; return whether a retry after a backoff makes sense.
+
+        False means that the breaker is open: the call gives its permit back and waits at the gate.
+        """
         now = trio.current_time()
         self._metrics.failed(ErrorKind.CONNECT, time.time())
         whom = concerns(failure.status)
@@ -126,7 +145,7 @@ class Connections:
         gate = self._account if whom is Concerns.ACCOUNT else self._query(rate)
         opened = gate.breaker.refused(failure.status, now)
         gate.changed()
-        # A refused query, beside calls that go well, is this one's trouble.
+        # While other calls are connected, a refused query is one call's problem, not the daemon's.
         if gate.breaker.open if whom is Concerns.ACCOUNT else not self.open:
             self._problems.report(Problem.DEEPGRAM, now, str(failure))
         if opened:
@@ -140,7 +159,7 @@ class Connections:
         return not gate.breaker.open
 
     def nobody_waits(self) -> None:
-        """Nothing is in trouble for want of a connection any more, unless the account is refused."""
+        """End the trouble once no call wants a connection, unless the account is still refused."""
         if not self.wanted and not self._account.breaker.open:
             self._problems.resolve(Problem.DEEPGRAM, trio.current_time())
 

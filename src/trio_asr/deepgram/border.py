@@ -1,22 +1,22 @@
-"""What the provider's side says, on its way in: cut, and without the key.
+"""The provider's words on their way in: cut to length, with the API key masked.
 
-A server, or a proxy in between, may quote the request that it refuses, and its words go into events, pages
-and readiness. So the key is masked where they come in, by who holds it, and nowhere else.
+A server, or a proxy in between, may quote the request that it refuses, and its words end up in events, on
+pages and in readiness. So the key is masked where they come in, by the code that holds it, and nowhere else.
 """
 
 from __future__ import annotations
 
 import re
 
-from trio_asr.config.secret import MASK, Secret, forms
+from trio_asr.config.secrets import MASK, Secret, forms
 
 MAX_SAID = 256  # characters
-MAX_NAME = 64  # of what names something: a request, a type
-MAX_LOOKED_AT = 8192  # more is not searched for the key, and not passed on
+MAX_NAME = 64  # characters of a name: a request id, a message type
+MAX_LOOKED_AT = 8192  # characters; the rest is neither searched for the key nor passed on
 
 
 class Border:
-    """Masks one key."""
+    """The masker of one API key."""
 
     __slots__ = ("_longest", "_pattern")
 
@@ -26,7 +26,7 @@ class Border:
         self._pattern = re.compile("|".join(map(re.escape, ways)), re.IGNORECASE) if ways else None
 
     def said(self, text: str, most: int = MAX_SAID) -> str:
-        """Return at most so many characters of a text, the key masked in whatever form it stands there."""
+        """Return the first `most` characters of `text`, with the key masked in every form of it."""
         looked_at = text[:MAX_LOOKED_AT]
         if self._pattern is not None:
             looked_at = self._pattern.sub(MASK, looked_at)

@@ -1,8 +1,8 @@
-"""The gate between the network and the WebSocket library: only a sound handshake and sound frames pass.
+"""The filter between the network and the WebSocket library: only a sound handshake and sound frames pass.
 
-The library trusts its peer: it reads a refusal to its end whatever its size, answers each ping, and raises
-errors of the kind of a bug where the peer is at fault. So the answer to the handshake is read here, and the
-frames are counted.
+The library trusts its peer. It reads a refusal to its end whatever its size, answers every ping, and raises
+what looks like a bug where the peer is at fault. So the answer to the handshake is read here, and frames are
+metered here.
 """
 
 from __future__ import annotations
@@ -15,30 +15,39 @@ from trio_asr.deepgram.stream import WatchedStream
 from trio_asr.wire.answer import Answer, Headers, switching
 from trio_asr.wire.meter import Meter, Offence
 
-REFUSAL_S = 1.0  # a refusal is known by its head; so long is waited for what its body says of the reason
+REFUSAL_S = 1.0  # the head shows a refusal; its body, which may give the reason, gets this long to arrive
 _KEY = b"Sec-WebSocket-Key: "
 
 
 class GuardedStream(trio.abc.Stream):
-    """A stream on which a WebSocket client talks, from its request on."""
+    """A byte stream for a WebSocket client, filtered from the client's request on.
+
+    `headers` are those of the answer that opened the connection. `offence` is set when the peer broke the
+    protocol or its limits, and the connection ended for that.
+    """
 
     __slots__ = ("_answer", "_max_message", "_meter", "_rest", "_stream", "headers", "offence")
 
     def __init__(self, stream: WatchedStream, max_message: int) -> None:
-        self.headers: Headers = []  # of the answer that began the connection
-        self.offence: Offence | None = None  # what ended it, if that was the peer's fault
+        self.headers: Headers = []
+        self.offence: Offence | None = None
         self._stream = stream
         self._max_message = max_message
         self._answer: Answer | None = None
         self._meter: Meter | None = None
-        self._rest = b""  # what came with the answer
+        self._rest = b""  # bytes that came in the same read as the answer
 
     @property
     def close_code(self) -> int | None:
-        """The code of the close frame that came, None if none did."""
+        """The code of the close frame that was received, or None if there was none."""
         return None if self._meter is None else self._meter.close_code
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`. The first piece is the request, whose key the answer has to match.
+
+        Raises:
+            trio.BrokenResourceError: The connection is gone.
+        """
         if self._answer is None:
             key = bytes(data).partition(_KEY)[2].partition(b"\r\n")[0]
             self._answer = Answer(key)
@@ -48,11 +57,12 @@ class GuardedStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Return what came.
+        """Return the next bytes: the checked answer to the handshake first, then metered frames.
 
         Raises:
-            Refused: the handshake was not answered with a connection.
-            trio.BrokenResourceError: the connection is gone, or `offence` says why it has to go.
+            Refused: The handshake was not answered with a connection.
+            trio.BrokenResourceError: The connection is gone, or has to go because of `offence`.
+            trio.ClosedResourceError: The stream was closed by another task.
         """
         meter = self._meter
         if meter is None:
@@ -70,10 +80,11 @@ class GuardedStream(trio.abc.Stream):
         return data
 
     async def _handshake(self) -> bytes:
-        """Read the answer; return its head, with nothing in it that was not checked.
+        """Read the answer and return its head, reduced to the headers that were checked.
 
         Raises:
-            Refused: there is no connection.
+            Refused: The answer is not a connection.
+            trio.BrokenResourceError: Nothing has been sent, so there is no answer to read.
         """
         answer = self._answer
         if answer is None:
@@ -95,7 +106,7 @@ class GuardedStream(trio.abc.Stream):
         try:
             return await self._stream.receive_some()
         except trio.BrokenResourceError:
-            return b""  # what had come of it counts
+            return b""  # judge by what has arrived
 
     async def aclose(self) -> None:
         await self._stream.aclose()

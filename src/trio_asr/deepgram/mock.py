@@ -1,7 +1,7 @@
 """The mock provider: no socket, deterministic results, the same timeline and flush path as the real one.
 
-It answers every chunk with a partial of the open second of audio, and every full second with a final. Setting
-``ASR_PROVIDER=mock`` is how the old worker was rolled back without a deployment, and still is.
+It answers every chunk with a partial for the open second of audio, and every full second with a final.
+Setting `ASR_PROVIDER=mock` was the way to roll the old worker back without a deployment; it still works.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from trio_asr.wire import messages
 from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results, Word
 
 SEGMENT_S = 1.0
-QUEUE = 64  # a chunk of the largest size gives a handful of messages
+QUEUE = 64  # messages; a chunk of the largest size makes a handful
 # The confidences of the old worker's mock.
 PARTIAL_CONFIDENCE, FINAL_CONFIDENCE = 0.85, 0.95
 
 
 class MockProvider:
-    """Connections to nowhere."""
+    """A provider whose links lead nowhere."""
 
     name = "mock"
     has_sockets = False
@@ -32,6 +32,7 @@ class MockProvider:
 
     @asynccontextmanager
     async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+        """Open a link for s16le mono audio of `sample_rate` Hz. It never fails."""
         await trio.lowlevel.checkpoint()
         self._opened += 1
         send, receive = trio.open_memory_channel[Message](QUEUE)
@@ -40,6 +41,8 @@ class MockProvider:
 
 
 class _MockLink:
+    """One link, and the segment of audio that is open on it."""
+
     def __init__(
         self,
         request_id: str,
@@ -53,6 +56,7 @@ class _MockLink:
         self._begin = self._end = 0  # the open segment, in samples of this connection
 
     async def send_audio(self, pcm: bytes) -> None:
+        """Take s16le audio; say a final for each second that is full, and a partial for the rest."""
         self._end += len(pcm) // 2
         segment = round(SEGMENT_S * self._rate)
         while self._end - self._begin >= segment:
@@ -61,6 +65,7 @@ class _MockLink:
             await self._say(self._end, final=False)
 
     async def send_control(self, text: str) -> None:
+        """Obey Finalize and CloseStream: say a final for the open segment, and on the latter end the link."""
         if text in (messages.FINALIZE, messages.CLOSE_STREAM) and self._end > self._begin:
             await self._say(self._end, final=True)
         if text == messages.CLOSE_STREAM:
@@ -69,12 +74,18 @@ class _MockLink:
         await trio.lowlevel.checkpoint()
 
     async def receive(self) -> Message:
+        """Wait for the next message.
+
+        Raises:
+            LinkClosed: All messages up to CloseStream were received.
+        """
         try:
             return await self._receive.receive()
         except trio.EndOfChannel:
             raise LinkClosed(1000, "") from None
 
     async def _say(self, end: int, *, final: bool) -> None:
+        """Queue a result for the open segment up to the sample `end`; a final one closes the segment."""
         start_s, end_s = self._begin / self._rate, end / self._rate
         text = f"mock audio from {start_s:.2f} to {end_s:.2f} seconds"
         confidence = FINAL_CONFIDENCE if final else PARTIAL_CONFIDENCE

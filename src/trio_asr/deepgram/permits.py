@@ -1,8 +1,8 @@
-"""The places for connections: who is in a hurry comes first, and nobody keeps one without a use for it.
+"""A semaphore for connections, with two classes of waiters and holders that can be asked to release.
 
-A call whose audio is flowing goes before those whose audio stands still, and within each, who came first. A
-call that stands still while others wait is asked to give its place back. So a producer that makes a new call
-of each frame delays its own calls, and no others.
+Calls whose audio is flowing go before calls whose audio stands still; within each class the order is first
+in, first out. A holder that stands still while others wait is asked to give its permit back. So a producer
+that makes a new call of every frame delays its own calls and no others.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ import trio
 
 
 class Holder(Protocol):
-    """A call, as it holds a place or waits for one."""
+    """A call, as the semaphore sees it: a holder of a permit, or a waiter for one."""
 
     def flowing(self) -> bool:
-        """Whether its audio comes in."""
+        """Return whether the call's audio is coming in."""
         ...
 
-    def place_wanted(self) -> None:
-        """Somebody has begun to wait: look whether there is a use for the place."""
+    def permit_wanted(self) -> None:
+        """Check whether the permit is still of use: another call has begun to wait for one."""
         ...
 
 
-class Places:
-    """So many places, and a queue."""
+class Permits:
+    """A semaphore of `total` permits, with its queue."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._holders: list[Holder] = []
-        self._queue: dict[Holder, trio.Event] = {}  # first come, first
+        self._queue: dict[Holder, trio.Event] = {}  # in order of arrival
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of calls in the queue."""
         return len(self._queue)
 
     def resize(self, total: int) -> None:
-        """Change how many there are; who has one keeps it."""
+        """Set the number of permits. Permits that are held stay held, even above the new number."""
         self._total = total
         self._grant()
 
     @asynccontextmanager
-    async def hold(self, holder: Holder) -> AsyncIterator[None]:
-        """Hold a place for as long as the block lasts; waits for as long as it takes."""
+    async def permit(self, holder: Holder) -> AsyncIterator[None]:
+        """Hold a permit while the block runs. Entering waits for one, for as long as it takes."""
         await self._acquire(holder)
         try:
             yield
@@ -60,7 +60,7 @@ class Places:
         self._grant()
         if not granted.is_set() and len(self._queue) == 1:
             for one in list(self._holders):
-                one.place_wanted()
+                one.permit_wanted()
         try:
             await granted.wait()
         except trio.Cancelled:
@@ -73,7 +73,7 @@ class Places:
 
     def _grant(self) -> None:
         while self._queue and len(self._holders) < self._total:
-            # Few wait, or it is an attack: then to look at each costs less than what it brings.
+            # Usually few wait. In a flood, scanning all of them costs less than serving the wrong one.
             chosen = next((one for one in self._queue if one.flowing()), next(iter(self._queue)))
             self._holders.append(chosen)
             self._queue.pop(chosen).set()

@@ -1,4 +1,4 @@
-"""What a call needs of a speech provider: a connection that takes audio and gives messages."""
+"""The interface to a speech provider: links that take audio and return messages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trio_asr.wire.messages import Message
 
 
 class ConnectFailed(Exception):
-    """No connection came about.
+    """A failed attempt to connect.
 
-    `status` is the HTTP status of a refusal, None where no answer came at all; `request_id` is the
-    provider's name for the attempt, "" where it gave none.
+    `status` is the HTTP status of a refusal, or None if there was no answer at all. `request_id` is the
+    provider's id of the attempt, or "" if it gave none.
     """
 
     def __init__(self, reason: str, *, status: int | None = None, request_id: str = "") -> None:
@@ -24,7 +24,7 @@ class ConnectFailed(Exception):
 
 
 class LinkClosed(Exception):
-    """The connection is over; `code` is the WebSocket close code (1006: it broke without one)."""
+    """The end of a link. `code` is the WebSocket close code (1006: it broke without one)."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}".strip())
@@ -33,46 +33,61 @@ class LinkClosed(Exception):
 
 
 class Link(Protocol):
-    """One connection. One task sends, one receives; all methods raise `LinkClosed` once it is over."""
+    """One open connection. One task sends and one receives.
+
+    Every method raises `LinkClosed` once the connection is over.
+    """
 
     @property
     def request_id(self) -> str:
-        """The provider's id of this connection."""
+        """The provider's id of this connection, or "" if it gave none."""
         ...
 
     def send_audio(self, pcm: bytes) -> Awaitable[None] | None:
-        """Send s16le audio of the connection's rate, a whole number of samples and at least one.
+        """Send s16le mono audio at the link's sample rate: a whole number of samples, at least one.
 
-        Return what to await, at once, until it has left; None if it has.
+        Return None if the audio has been handed to the kernel; else an awaitable, to be awaited at once,
+        that ends when it has. The awaitable is where backpressure is felt.
+
+        Raises:
+            LinkClosed: The connection is over. The awaitable raises it, too.
         """
         ...
 
     async def send_control(self, text: str) -> None:
-        """Send a control message (`trio_asr.wire.messages`)."""
+        """Send a control message, one of the constants in `trio_asr.wire.messages`.
+
+        Raises:
+            LinkClosed: The connection is over.
+        """
         ...
 
     async def receive(self) -> Message:
-        """Wait for the next message."""
+        """Wait for the next message.
+
+        Raises:
+            LinkClosed: The connection is over.
+        """
         ...
 
 
 class Provider(Protocol):
-    """Makes connections."""
+    """A maker of links."""
 
     @property
     def name(self) -> str:
-        """The name as in the config."""
+        """The name, as the key `asr.provider` has it."""
         ...
 
     @property
     def has_sockets(self) -> bool:
-        """Whether connections are sockets (the mock's are not, and are not counted)."""
+        """Whether links are sockets. The mock's are not, and are not counted as connections."""
         ...
 
     def connect(self, sample_rate: int) -> AbstractAsyncContextManager[Link]:
-        """Open a connection for audio of `sample_rate` Hz, closed when the block is left.
+        """Open a link for s16le mono audio of `sample_rate` Hz, and close it when the block is left.
 
         Raises:
-            ConnectFailed: on entering.
+            ConnectFailed: No connection could be opened. Raised on entering only.
         """
         ...

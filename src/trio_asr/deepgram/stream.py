@@ -1,7 +1,7 @@
-"""The byte stream below a connection: it sends without waiting where it can.
+"""The byte stream below a connection, which sends without a checkpoint where it can.
 
-A trio stream lets other tasks run at every send. Five times a second and call that costs more than the
-sending itself, so what the kernel takes at once is given to it at once.
+A trio stream lets other tasks run at every send. At five sends a second for every call, that costs more than
+the sending itself. So whatever the kernel takes at once is written at once.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from trio_asr.deepgram.tls import READ, Tls
 
 
 class WatchedStream(trio.abc.Stream):
-    """Any stream, within TLS if that is given; the short ways are for sockets.
+    """A byte stream with optional TLS. The fast paths are for sockets; any other stream works, too.
 
-    Several tasks may send: whole pieces, one by one.
+    Several tasks may send. Each piece goes out whole, in the order of the calls.
     """
 
     __slots__ = ("_socket", "_stream", "_tls", "_turn")
@@ -30,12 +30,14 @@ class WatchedStream(trio.abc.Stream):
         self._turn = trio.StrictFIFOLock()
 
     def send(self, data: bytes | bytearray | memoryview) -> Awaitable[None] | None:
-        """Send all of `data`; return what to await for that, None if it is done.
+        """Send all of `data`; return None if the kernel took it all, else an awaitable for the rest.
 
-        If that is cancelled, the connection is of no more use.
+        The awaitable waits while the kernel's buffer is full: this is the backpressure. If it is cancelled,
+        part of a frame may be out, and the connection is of no more use.
 
         Raises:
-            trio.BrokenResourceError: the connection is gone.
+            trio.BrokenResourceError: The connection is gone. The awaitable raises it, too, or
+                trio.ClosedResourceError if this side has closed the stream.
         """
         if self._tls is not None:
             try:
@@ -45,7 +47,7 @@ class WatchedStream(trio.abc.Stream):
         return self._send(data)
 
     def _send(self, data: bytes | bytearray | memoryview) -> Awaitable[None] | None:
-        """Send what is as the network is to have it. It goes in the order of the calls."""
+        """Send bytes that are ready for the network, in the order of the calls."""
         if self._socket is None or self._turn.locked():
             return self._send_in_turn(data)
         sent = self._write(self._socket, data)
@@ -55,12 +57,18 @@ class WatchedStream(trio.abc.Stream):
         return self._send_rest(memoryview(data)[sent:])
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`, and wait until the kernel has taken it.
+
+        Raises:
+            trio.BrokenResourceError: The connection is gone.
+            trio.ClosedResourceError: Another task has closed the stream.
+        """
         if (rest := self.send(data)) is not None:
             await rest
 
     @staticmethod
     def _write(socket: trio.socket.SocketType, data: bytes | bytearray | memoryview) -> int:
-        """Return how much the kernel took."""
+        """Write without waiting; return how many bytes the kernel took."""
         try:
             return os.write(socket.fileno(), data)
         except BlockingIOError:
@@ -81,12 +89,12 @@ class WatchedStream(trio.abc.Stream):
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
-    async def begin(self) -> None:
-        """Begin TLS, if there is any.
+    async def handshake(self) -> None:
+        """Perform the TLS handshake; without TLS, do nothing.
 
         Raises:
-            ssl.SSLError: the other side is not to be trusted, or does not speak TLS.
-            trio.BrokenResourceError: the connection is gone.
+            ssl.SSLError: The peer is not to be trusted, or does not speak TLS.
+            trio.BrokenResourceError: The connection is gone.
         """
         if self._tls is None:
             return
@@ -97,13 +105,19 @@ class WatchedStream(trio.abc.Stream):
                 done = self._tls.shake_hands()
             except ssl.SSLError as error:
                 refusal = error
-            await self._stream.send_all(self._tls.outgoing())  # also what is wrong, if anything
+            await self._stream.send_all(self._tls.outgoing())  # on failure this is the alert for the peer
             if refusal is not None:
                 raise refusal
             if not done:
                 self._tls.incoming(await self._receive_raw(READ))
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Return the next bytes of the application; an empty result is the end of the stream.
+
+        Raises:
+            trio.BrokenResourceError: The connection is gone, or what came is not TLS of this connection.
+            trio.ClosedResourceError: Another task has closed the stream.
+        """
         most = READ if max_bytes is None else max_bytes
         return await (self._receive_raw(most) if self._tls is None else self._receive(self._tls, most))
 
@@ -125,9 +139,9 @@ class WatchedStream(trio.abc.Stream):
         if self._socket is None:
             return await self._stream.receive_some(most)
         while True:
-            if self._socket.fileno() < 0:  # closed by another task, between two reads
+            if self._socket.fileno() < 0:  # another task closed it between two reads
                 raise trio.ClosedResourceError
-            # In this order: what is waited for is hardly ever there already.
+            # Wait first, then read: there is hardly ever something there already.
             await trio.lowlevel.wait_readable(self._socket)
             try:
                 return os.read(self._socket.fileno(), most)

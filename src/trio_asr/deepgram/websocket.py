@@ -1,8 +1,8 @@
-"""The link to Deepgram: one connection as an async context manager over trio-websocket.
+"""The provider Deepgram: each link is one WebSocket, an async context manager over trio-websocket.
 
 Facts per Deepgram's reference "Live Streaming Audio" and the guides "Errors" and "Audio Keep Alive":
-HTTP 101 is the only "ready"; audio goes as binary messages, control as JSON text; an empty binary message
-would end the stream; refusals carry `dg-error` and `dg-request-id` headers and a JSON body.
+HTTP 101 is the only "ready". Audio is sent in binary messages, control messages as JSON text. An empty binary
+message would end the stream. Refusals carry the headers `dg-error` and `dg-request-id`, and a JSON body.
 """
 
 from __future__ import annotations
@@ -31,29 +31,33 @@ from trio_asr.wire.messages import Error, Message, Unknown
 from trio_asr.wire.meter import ABNORMAL, Offence
 
 MAX_MESSAGE_BYTES = 1024 * 1024
-QUEUE = 16  # messages between the socket and the receiver: a burst of finals, not more
-CLOSE_S = 1.0  # a close handshake that takes longer gains nothing: all that matters was received before
-CANCELLED_CLOSE_S = 0.1  # our reader is cancelled too and would not see the answer: send the frame, no more
+QUEUE = 16  # messages between the socket and the receiver: a burst of finals and no more
+CLOSE_S = 1.0  # a longer close handshake gains nothing: all that matters was received before it
+CANCELLED_CLOSE_S = 0.1  # our reader is cancelled, too, and would not see the answer: just send the frame
 
-# What the library makes of a peer that breaks the protocol.
+# What the library raises when the peer breaks the protocol.
 _PROTOCOL = (h11.ProtocolError, wsproto.utilities.ProtocolError)
-# What a network makes of a handshake; of a name that cannot be one, UnicodeError.
+# What a broken network raises in a handshake. UnicodeError is for a host name that cannot be encoded.
 _BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ConnectionClosed, UnicodeError)
-# Codes by which a peer says that it cannot use the audio. The library uses them of what the peer sent, too.
+# Codes by which a peer says that it cannot use our audio. The library also closes with them itself, over what
+# the peer sent.
 _OURS = frozenset({1002, 1003, 1007})
 
 Dial = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
 
 class DeepgramProvider:
-    """Connections to Deepgram's live API."""
+    """A provider whose links are WebSockets to Deepgram's live API.
+
+    `dial` opens a byte stream to a host and port; by default over TCP.
+    """
 
     name = "deepgram"
     has_sockets = True
 
     def __init__(self, config: DeepgramConfig, key: Secret, dial: Dial | None = None) -> None:
         self._config = config
-        self._key = key  # revealed for the handshake only: nothing that holds it may show it
+        self._key = key  # revealed in the handshake only, so that no object that holds it can show it
         self._border = Border(key)
         url = urlsplit(config.url)
         self._secure = url.scheme == "wss"
@@ -65,26 +69,43 @@ class DeepgramProvider:
         self._dial = dial or trio.open_tcp_stream
 
     def target(self, sample_rate: int) -> str:
-        """Return the request's path and query."""
+        """Return the path and query of the request for audio of `sample_rate` Hz, escaped."""
         query = urlencode(query_items(self._config, sample_rate))
         return f"{self._path}?{self._query + '&' if self._query else ''}{query}"
 
     @asynccontextmanager
     async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+        """Open a link for raw s16le mono audio of `sample_rate` Hz, and close it when the block is left.
+
+        Opening covers the dial, TLS and the WebSocket handshake, within `deepgram.connect_timeout_ms` in all.
+        The link is ready when this yields: HTTP 101 has been received. What the link carries is counted by
+        Deepgram from 0 for each connection.
+
+        Leaving the block sends a close frame and waits for the peer's: up to `CLOSE_S` seconds, or only
+        `CANCELLED_CLOSE_S` if the block was cancelled. That is shielded, or a cancelled connection would send
+        no close frame. The socket is closed in every case. To get the last results, send CloseStream and
+        receive until the link ends, before leaving the block.
+
+        A background task of the block reads the socket. What the peer does wrong is no error of that task: it
+        shows as `LinkClosed` in the link's methods.
+
+        Raises:
+            ConnectFailed: No connection was opened: Deepgram refused it (`status` has the HTTP status), the
+                network or TLS failed, or the time ran out. Raised on entering only.
+        """
         opened = False
         try:
             async with trio.open_nursery() as nursery, _closing(nursery.cancel_scope) as streams:
                 with trio.fail_after(self._config.connect_timeout_ms / 1000):
                     stream = await self._reach()
                     streams.append(stream)
-                    await stream.begin()
+                    await stream.handshake()
                     guard = GuardedStream(stream, MAX_MESSAGE_BYTES)
                     socket = await self._shake_hands(nursery, guard, self.target(sample_rate))
                 opened = True
                 try:
                     yield _DeepgramLink(socket, stream, guard, self._border)
                 finally:
-                    # Shielded: a cancelled connection would send no close frame.
                     cancelled = trio.current_effective_deadline() == -math.inf
                     with trio.move_on_after(CANCELLED_CLOSE_S if cancelled else CLOSE_S, shield=True):
                         await socket.aclose()
@@ -115,12 +136,12 @@ class DeepgramProvider:
 
     @property
     def host_header(self) -> str:
-        """The Host that is asked for: an IPv6 address in brackets, a port that is not the scheme's own."""
+        """The Host header: an IPv6 address in brackets, the port only if it is not the scheme's default."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return host if self._port == (443 if self._secure else 80) else f"{host}:{self._port}"
 
     def _failed(self, error: Exception) -> Exception:
-        """Return what kept the connection from opening, as the one error that callers know."""
+        """Return the cause of a failed attempt as `ConnectFailed`; return `error` itself if it is a bug."""
         causes = _leaves(error)
         said = self._border.said
         for kind in (Refused, trio.TooSlowError, *_PROTOCOL, *_BROKEN):
@@ -137,7 +158,7 @@ class DeepgramProvider:
 
 
 class _Reader:
-    """Where the library starts its reader, which must not fail for what the peer does."""
+    """The nursery that the library starts its reader task in: a peer at fault must not crash that task."""
 
     def __init__(self, nursery: trio.Nursery, guard: GuardedStream) -> None:
         self.opened = False
@@ -150,7 +171,7 @@ class _Reader:
         try:
             await read()
         except _PROTOCOL as error:
-            # For instance the answer to a ping that comes after a close. The connection is over either way.
+            # For instance, the answer to a ping that came after a close. The connection is over either way.
             if not self.opened:
                 raise
             self._guard.offence = self._guard.offence or Offence(str(error))
@@ -160,10 +181,10 @@ class _Reader:
 
 @asynccontextmanager
 async def _closing(tasks: trio.CancelScope) -> AsyncIterator[list[trio.abc.Stream]]:
-    """Close the streams in the list at the end, then end the tasks on them.
+    """Close the streams in the list when the block ends, then cancel the tasks that use them.
 
-    trio-websocket leaves its stream open when the peer is gone. Shielded (closing by force does not wait):
-    a cancellation here would hide what ended the block.
+    trio-websocket leaves its stream open when the peer is gone. The closing is shielded: a cancellation here
+    would hide what ended the block. It is bounded, since closing by force does not wait.
     """
     streams: list[trio.abc.Stream] = []
     try:
@@ -178,8 +199,8 @@ async def _closing(tasks: trio.CancelScope) -> AsyncIterator[list[trio.abc.Strea
 class _DeepgramLink:
     """An open connection.
 
-    trio-websocket does all of the protocol but one thing: a message of audio goes to the stream as a frame
-    that `websockets` makes. That masks in C, and saves two turns of the event loop.
+    trio-websocket speaks the protocol, with one exception: a message of audio is framed by `websockets` and
+    written to the stream directly. That masks in C, and saves two turns of the event loop.
     """
 
     __slots__ = ("_border", "_guard", "_socket", "_stream", "request_id")
@@ -191,8 +212,13 @@ class _DeepgramLink:
         self.request_id = border.said(header(guard.headers, b"dg-request-id"), MAX_NAME)
 
     def send_audio(self, pcm: bytes) -> Awaitable[None] | None:
+        """Send s16le audio; see `Link.send_audio`.
+
+        Raises:
+            LinkClosed: The connection is over.
+        """
         if not pcm:
-            return None  # an empty message is the legacy end of a stream
+            return None  # an empty message would end the stream
         if (reason := self._socket.closed) is not None:
             raise self._closed(reason)
         frame = Frame(Opcode.BINARY, pcm)
@@ -203,6 +229,11 @@ class _DeepgramLink:
         return None if rest is None else self._sent(rest)
 
     async def send_control(self, text: str) -> None:
+        """Send a control message as JSON text.
+
+        Raises:
+            LinkClosed: The connection is over.
+        """
         try:
             await self._socket.send_message(text)
         except ConnectionClosed as closed:
@@ -211,6 +242,11 @@ class _DeepgramLink:
             raise self._closed(None) from None
 
     async def receive(self) -> Message:
+        """Wait for the next message, with the key masked in what is quoted of it.
+
+        Raises:
+            LinkClosed: The connection is over.
+        """
         try:
             message = messages.decode(await self._socket.get_message())
         except ConnectionClosed as closed:
@@ -232,7 +268,7 @@ class _DeepgramLink:
             raise self._closed(None) from None
 
     def _closed(self, reason: CloseReason | None) -> LinkClosed:
-        """Return how it ended: by the peer's word, by its offence, or without either."""
+        """Return how the connection ended: by the peer's close frame, by its offence, or by neither."""
         if (offence := self._guard.offence) is not None:
             return LinkClosed(offence.code, self._border.said(offence.reason))
         if reason is None:

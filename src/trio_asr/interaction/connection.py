@@ -46,7 +46,7 @@ class LiveConnection:
         self._link, self._hearing, self._timeline = link, hearing, hearing.timeline
         self._services, self._report, self._flow = services, report, flow
         self.reload(services.config.deepgram)
-        self._watched = services.connections.waiting > 0  # another call may be waiting for this permit
+        self._watched = services.admission.waiting > 0  # another call may be waiting for this permit
         self._ending: Ending | None = None
         self._closing = False
         self._leaving: tuple[Awaitable[None], Chunk] | None = None  # what the socket did not take at once
@@ -96,7 +96,7 @@ class LiveConnection:
 
     def _use_until(self) -> float:
         """Return when this connection is to be closed for want of audio: never while no call waits for it."""
-        if not self._services.connections.waiting or self._timeline.received > self._hearing.clock.end:
+        if not self._services.admission.waiting or self._timeline.received > self._hearing.clock.end:
             return math.inf
         return self._flow.last_at + STILL_S
 

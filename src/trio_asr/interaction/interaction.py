@@ -127,7 +127,7 @@ class Interaction(Intake):
         Raises:
             ConnectFailed: there is none.
         """
-        async with self._services.connections.provider.connect(rate) as link:
+        async with self._services.admission.provider.connect(rate) as link:
             yield link
 
     def reload(self, config: Config) -> None:

@@ -89,7 +89,7 @@ class Sender:
         """Say whether audio comes in: such a call goes before others, and keeps its permit to reconnect."""
         return self._flow.flowing(trio.current_time())
 
-    def place_wanted(self) -> None:
+    def permit_wanted(self) -> None:
         """Ask the connection whether it still has a use for its permit: another call waits for one."""
         if self._live is not None:
             self._live.watch()
@@ -102,15 +102,15 @@ class Sender:
         Raises:
             Exception: a bug, in what a message does to the call; it restarts from its checkpoint.
         """
-        connections, timeline = self._services.connections, self._call.timeline
+        admission, timeline = self._services.admission, self._call.timeline
         with feeds:
             while await self._audio_wanted():
                 with self._wanting():
                     await trio.sleep_until(max(self._resume_at, trio.current_time()))
                     self._dial.to(Dial.ADMISSION)
-                    await connections.admitted(timeline.rate_at(timeline.finalized), self._wants)
+                    await admission.wait_for_gate(timeline.rate_at(timeline.finalized), self._wants)
                     self._dial.to(Dial.PERMIT)
-                    async with connections.place(self):
+                    async with admission.permit(self):
                         self._dial.to(Dial.PERMITTED)
                         await self._while_wanted(feeds)
                     self._dial.to(Dial.IDLE)
@@ -129,11 +129,11 @@ class Sender:
 
     @contextmanager
     def _wanting(self) -> Iterator[None]:
-        self._services.connections.wanted += 1
+        self._services.admission.wanted += 1
         try:
             yield
         finally:
-            self._services.connections.wanted -= 1
+            self._services.admission.wanted -= 1
 
     async def _while_wanted(self, feeds: trio.MemorySendChannel[Feed]) -> None:
         """Connect, and reconnect with the same permit, until there is no reason to, or no sense in it.
@@ -171,7 +171,7 @@ class Sender:
         except ConnectFailed as failure:
             self._attempts += 1
             self._report.failed(failure)
-            return Again.LATER if self._services.connections.failed(failure, rate) else Again.ADMITTED
+            return Again.LATER if self._services.admission.failed(failure, rate) else Again.ADMITTED
         finally:
             self._dial.to(Dial.PERMITTED)
 
@@ -191,20 +191,18 @@ class Sender:
             words=services.config.publish.words,
             speech_told=self._speech_told,
         )
-        self._live, opened = (
-            LiveConnection(link, hearing, services, self._report, self._flow),
-            trio.current_time(),
-        )
+        opened = trio.current_time()
+        self._live = LiveConnection(link, hearing, services, self._report, self._flow)
         chunks_in, chunks_out = trio.open_memory_channel[Chunk](CHUNKS)
         feed = Feed(chunks_in, hearing.clock.rate, trio.CancelScope())
-        services.connections.opened(hearing.clock.rate, call.id)
+        services.admission.opened(hearing.clock.rate, call.id)
         try:
             await feeds.send(feed)
             ending = await self._live.run(chunks_out)
         finally:
             self._live = None
             feed.scope.cancel()  # the scheduler is ready for the next one before the next one is dialled
-            services.connections.closed(call.id)
+            services.admission.closed(call.id)
         return self._ended(hearing, number, ending, trio.current_time() - opened)
 
     def _ended(self, hearing: Hearing, number: int, ending: Ending, lived_s: float) -> Again:

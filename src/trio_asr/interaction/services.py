@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.config import Config
-from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.admission import Admission
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
@@ -21,7 +21,7 @@ class Services:
     """The parts of the daemon that a call's tasks use. A reload replaces the config, nothing else changes."""
 
     config: Config
-    connections: Connections
+    admission: Admission
     committer: Committer
     lease: Lease
     metrics: Metrics

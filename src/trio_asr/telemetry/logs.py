@@ -23,7 +23,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
-from trio_asr.config.secret import MASK, Secret, forms
+from trio_asr.config.secrets import MASK, Secret, forms
 from trio_asr.telemetry.background import BackgroundStream
 
 Level = Literal["debug", "info", "warning", "error"]

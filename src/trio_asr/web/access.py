@@ -1,8 +1,8 @@
-"""Who may see what. Pure: the caller brings the request and the time.
+"""Access control: who may see what. Pure: the caller provides the request and the time.
 
-A request is *trusted* when it brings the token. It is *local* when it comes from this machine's own address
-and asks for this machine by a loopback name: a page of somebody else's that points its own name at 127.0.0.1
-does not, and neither does what a proxy on this machine passes on. Anything else is *outside*.
+A request is *trusted* if it carries the token. It is *local* if it comes from a loopback address and asks for
+this machine by a loopback name. A web page whose own name points at 127.0.0.1 does not do that, and neither
+does a proxy on this machine. Anything else is *outside*.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from werkzeug.datastructures import Headers
 
 from trio_asr.config import Secret
 
-# So many wrong tokens at once from one address, then one in so many seconds.
+# A leaky bucket of strikes per address: so many wrong tokens at once, then one every so many seconds.
 STRIKES = 10
 RECOVERY_S = 6.0
-MAX_PEERS = 1000  # addresses remembered; the oldest is forgotten
+MAX_PEERS = 1000  # addresses remembered; beyond, the one with the oldest strike is forgotten
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via")
 
 
@@ -29,12 +29,12 @@ class Access(enum.Enum):
     TRUSTED = "trusted"
     LOCAL = "local"
     OUTSIDE = "outside"
-    WRONG = "wrong"  # the token is not the right one
-    BARRED = "barred"  # too many wrong ones came from there
+    WRONG = "wrong"  # a wrong token
+    BARRED = "barred"  # too many strikes from that address
 
 
 class Guard:
-    """Judges requests."""
+    """The judge of requests, with its memory of strikes."""
 
     def __init__(self, token: Secret | None) -> None:
         self.has_token = token is not None
@@ -42,7 +42,7 @@ class Guard:
         self._strikes: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def judge(self, peer: str, headers: Headers, now: float) -> Access:
-        """Return what a request from this address with these headers may see."""
+        """Return what a request from the address `peer` may see. A wrong token is a strike."""
         given = headers.get("Authorization")
         if given is None:
             return Access.LOCAL if is_local(peer, headers) else Access.OUTSIDE
@@ -68,7 +68,7 @@ class Guard:
 
 
 def is_local(peer: str, headers: Headers) -> bool:
-    """Say whether a request comes from this machine, and not through a proxy or a borrowed name."""
+    """Return whether a request comes from this machine, not through a proxy or by a borrowed name."""
     address = _address(peer)
     if address is None or not address.is_loopback:
         return False
@@ -76,14 +76,14 @@ def is_local(peer: str, headers: Headers) -> bool:
 
 
 def is_loopback_name(host: str) -> bool:
-    """Say whether a Host header names this machine as only this machine can."""
+    """Return whether a Host header is a loopback name or address."""
     name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
     address = _address(name)
     return address.is_loopback if address is not None else name.lower() == "localhost"
 
 
 def is_cross_site(headers: Headers) -> bool:
-    """Say whether a page of another site asks: it could not read the answer, but hold a place."""
+    """Return whether another site's page asks. It cannot read the answer, but would hold a connection."""
     return headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
 
 
@@ -97,7 +97,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _network(peer: str) -> str:
-    """Return what one guesser can be taken to have: an IPv4 address, or a /64 of IPv6."""
+    """Return the network that one guesser is assumed to control: an IPv4 address, or a /64 of IPv6."""
     address = _address(peer)
     if address is None or address.version == 4:
         return peer if address is None else str(address)

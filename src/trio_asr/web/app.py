@@ -1,4 +1,4 @@
-"""The routes. They only read: nothing that a request does changes the daemon."""
+"""The application and its routes. They only read: no request changes the daemon."""
 
 from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
@@ -21,15 +21,15 @@ from trio_asr.web.pages import SECURITY_HEADERS, Pages
 from trio_asr.web.view import View
 from trio_asr.wire.codes import CaughtAt, Problem
 
-SERVICE = "asr-worker"  # the name under which the old worker's monitoring knows this
+SERVICE = "asr-worker"  # the name that the old worker's monitoring expects
 
 HOST = "localhost"
-LAG_S = 10.0  # what is read later than this is not read live
+LAG_S = 10.0  # seconds behind; audio that is read later than this is not live
 MAX_REQUEST_BYTES = 4096  # no page takes a body
 
 
 class App(QuartTrio):
-    """The application, and what its server counts. A bug in a page is caught and counted as others are."""
+    """The application, and the counters of its server. A bug in a page is caught and counted."""
 
     def __init__(self, metrics: Metrics, internal: InternalErrors) -> None:
         super().__init__("trio_asr.web", static_folder=None)
@@ -37,7 +37,7 @@ class App(QuartTrio):
         self.turned_away = metrics.http_turned_away
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
-        """Find the page by its path alone: a Host header may hold anything, and no page depends on it."""
+        """Match routes by path alone: a Host header may contain anything, and no page depends on it."""
         if request is None:
             return super().create_url_adapter(request)
         return self.url_map.bind(HOST, path_info=request.path, default_method=request.method)
@@ -45,6 +45,7 @@ class App(QuartTrio):
     def log_exception(
         self, exception_info: tuple[type, BaseException, TracebackType] | tuple[None, None, None]
     ) -> None:
+        """Count a bug in a page as an internal error."""
         error = exception_info[1]
         if error is not None:
             self.internal.caught(CaughtAt.PAGE, error)
@@ -88,7 +89,7 @@ def create_app(view: View, metrics: Metrics, internal: InternalErrors, config: C
 
 
 def _page(app: QuartTrio, path: str, answer: Callable[[], ResponseReturnValue]) -> None:
-    # Quart would run a function that is not async in a thread, beside the loop whose state it reads.
+    # Quart would run a plain function in a thread, concurrently with the event loop whose state it reads.
     async def handler() -> ResponseReturnValue:
         await trio.lowlevel.checkpoint()
         return answer()
@@ -109,7 +110,7 @@ async def _refusal(error: HTTPException) -> ResponseReturnValue:
 
 
 def not_ready(view: View, now: float) -> list[str]:
-    """Why no calls should be expected to be transcribed now; empty if they are."""
+    """Return the reasons why calls may not be transcribed at the moment; empty if there are none."""
     reasons = [] if view.role == "active" else [f"role is {view.role}"]
     if view.lag_s > LAG_S:
         reasons.append(f"the call furthest behind is read {view.lag_s:.0f} s late")
@@ -117,7 +118,7 @@ def not_ready(view: View, now: float) -> list[str]:
 
 
 def _lasting(problems: Mapping[str, float], patience_s: float) -> dict[str, float]:
-    """What has been wrong for at least ``patience_s``, and for how long, in seconds."""
+    """Return the problems that have lasted for at least `patience_s`, with their ages in seconds."""
     return {name: round(age, 1) for name, age in problems.items() if age >= patience_s}
 
 
@@ -126,7 +127,7 @@ def _status(wrong: Collection[str]) -> int:
 
 
 def _health(view: View, metrics: Metrics, problems: Mapping[str, float]) -> dict[str, Any]:
-    """The old worker's fields, the worker's role, and what is wrong."""
+    """Return the health page: the old worker's fields, the worker's role, and the problems, if any."""
     connections = view.active_connections
     body = {
         "status": "degraded" if problems else "ok",

@@ -1,8 +1,8 @@
-"""One HTTP connection: hypercorn's HTTP/1.1 over a stream, within limits that hypercorn does not have.
+"""One HTTP connection: hypercorn's HTTP/1.1 over a stream, with limits that hypercorn lacks.
 
-Hypercorn's own server speaks HTTP/2 with whoever asks for it in plain text, by the first bytes or by an
-upgrade; those connections have no idle timeout, and every PING is answered. It also sends in a shield without
-a bound. So this takes the place of its TCP server, and of its protocols only the plain one is used.
+Hypercorn's own server speaks HTTP/2 with anybody who asks for it in plain text, by the first bytes or by an
+upgrade. Those connections have no idle timeout, and every PING is answered. It also sends in a shield without
+a bound. So this replaces its TCP server, and uses only the plain one of its protocols.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, Con
 from hypercorn.utils import parse_socket_addr
 
 from trio_asr.telemetry.internal import InternalErrors
-from trio_asr.web.places import Pace, Place
+from trio_asr.web.clients import Client, Pace
 from trio_asr.wire.codes import CaughtAt
 
-# Within so long a request must be there as a whole, counted from the connection's begin or the last answer.
+# A request must have arrived as a whole within this time, counted from the accept or from the last answer.
 REQUEST_S = 10.0
-# A piece of an answer goes within this time, or the peer is dropped: it does not read. A stop may have to
-# wait for one.
+# A peer that does not take a piece of an answer within this time does not read, and is dropped. A stop may
+# have to wait for one piece.
 SEND_S = 2.0
 PIECE_BYTES = 64 * 1024
 RECEIVE_BYTES = 16 * 1024
-QUEUE = 10  # parts of a request that wait for the application
+QUEUE = 10  # parts of a request that may wait for the application
 VERSIONS = (b"1.0", b"1.1")
 
 
 class Turns:
-    """Requests of all connections, each in its turn.
+    """A first-in-first-out queue of the requests of all connections, paced by a token bucket.
 
-    Only the first in the queue has a turn set aside for it. So those who leave the queue cost nobody theirs:
-    a crowd that asks, hangs up and comes again would put off all others for ever longer.
+    Only the head of the queue takes a token. So a request that leaves the queue costs the others nothing.
+    Else a crowd that asks, hangs up and comes again would delay everybody more and more.
     """
 
     def __init__(self) -> None:
@@ -48,31 +48,39 @@ class Turns:
         self._queue = trio.StrictFIFOLock()
 
     async def wait(self) -> None:
-        """Wait until a request may be answered."""
+        """Wait for this request's turn. Cancel it to leave the queue."""
         async with self._queue:
             await trio.sleep_until(self._pace.turn(trio.current_time()))
 
 
 class Connection:
-    """A peer's connection, from its acceptance to its end."""
+    """One connection, from the accept to the close."""
 
     def __init__(
         self, stream: trio.SocketStream, app: ASGIFramework, settings: Settings, internal: InternalErrors
     ) -> None:
-        """Raises OSError if the peer is gone already."""
-        self.client = parse_socket_addr(stream.socket.family, stream.socket.getpeername())
-        self.place = Place(self.client[0] if self.client else "", trio.current_time())
+        """Take an accepted stream.
+
+        Raises:
+            OSError: The peer is gone already.
+        """
+        peername = parse_socket_addr(stream.socket.family, stream.socket.getpeername())
+        self.client = Client(peername[0] if peername else "", trio.current_time())
+        self._peername = peername
         self._server = parse_socket_addr(stream.socket.family, stream.socket.getsockname())
         self._stream, self._app, self._settings, self._internal = stream, app, settings, internal
         self._scope = trio.CancelScope()
         self._sending = trio.Lock()
 
     def drop(self) -> None:
-        """End it now."""
+        """End the connection at once."""
         self._scope.cancel()
 
     async def run(self, context: WorkerContext, turns: Turns) -> None:
-        """Answer requests, until the peer or a limit ends it; whatever else happens is this one's alone."""
+        """Answer requests until the peer or a limit ends the connection.
+
+        No exception gets out: any error costs this connection alone, and is counted as an internal error.
+        """
         try:
             with self._scope:
                 self._wait()
@@ -80,22 +88,20 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - in code that is not ours, over bytes that anybody sent
             self._internal.caught(CaughtAt.PAGE, error)
         finally:
-            with trio.CancelScope(shield=True):  # closing does not wait
+            with trio.CancelScope(shield=True):  # closing by force does not wait
                 await trio.aclose_forcefully(self._stream)
 
     async def _serve(self, context: WorkerContext, turns: Turns) -> None:
         async with trio.open_nursery() as nursery:
-            tasks: Any = _Tasks(
-                nursery, self._app, self._internal
-            )  # with the half of the interface that is used
-            wrapped: Any = self._app  # what is run is what the tasks know
+            tasks: Any = _Tasks(nursery, self._app, self._internal)  # the half of the interface that is used
+            wrapped: Any = self._app  # the tasks run the application that they know
             protocol = _Http11(
-                wrapped, self._settings, context, tasks, ConnectionState({}), False, self.client,
+                wrapped, self._settings, context, tasks, ConnectionState({}), False, self._peername,
                 self._server, self._handle,
             )  # fmt: skip
             protocol.turns, protocol.asked, protocol.begins = turns, self._asked, self._begins
             await self._read(protocol)
-            # What is in progress learns that nobody listens, and ends.
+            # A request in progress learns that nobody listens, and ends.
             self._scope.deadline = trio.current_time() + SEND_S
 
     async def _read(self, protocol: H11Protocol) -> None:
@@ -108,10 +114,10 @@ class Connection:
             await protocol.handle(RawData(data))
         await protocol.handle(Closed())
 
-    # -- what the protocol wants -----------------------------------------------------------------------
+    # -- events of the protocol ------------------------------------------------------------------------
 
     async def _handle(self, event: Event) -> None:
-        """Do what the protocol asks for; only the sending of data waits."""
+        """Do what the protocol asks for. Only sending waits."""
         if isinstance(event, RawData):
             await self._send(event.data)
         elif isinstance(event, Closed):
@@ -123,28 +129,31 @@ class Connection:
                 self._scope.deadline = math.inf
 
     def _wait(self) -> None:
-        """From now on the peer owes a request."""
-        self.place.answered += self.place.asked
-        self.place.asked = False
-        self.place.waiting = trio.current_time()
-        self._scope.deadline = self.place.waiting + REQUEST_S
+        """Start the time that the peer has for its next request."""
+        self.client.answered += self.client.asked
+        self.client.asked = False
+        self.client.waiting = trio.current_time()
+        self._scope.deadline = self.client.waiting + REQUEST_S
 
     def _asked(self) -> None:
-        """A request is there, and waits for its turn."""
-        self.place.asked = True
+        """Record that a request waits for its turn."""
+        self.client.asked = True
 
     def _begins(self) -> None:
-        """It is its turn."""
-        self.place.waiting = None
+        """Record that the request is being answered."""
+        self.client.waiting = None
 
     async def _close(self) -> None:
-        """End it in order: what was sent arrives, and nothing more is read."""
+        """End the connection in order: what was sent arrives, and nothing more is read."""
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
             await self._stream.send_eof()
         self.drop()
 
     async def _send(self, data: bytes) -> None:
-        """Send all of it. In a shield: what a page's time limit cuts off would leave half a message."""
+        """Send all of `data`, or drop a peer that does not read.
+
+        It is shielded, up to `SEND_S` seconds for a piece: a page's time limit would leave half a message.
+        """
         async with self._sending:
             for start in range(0, len(data), PIECE_BYTES):
                 with trio.move_on_after(SEND_S, shield=True) as scope:
@@ -158,14 +167,14 @@ class Connection:
 
 
 class _Http11(H11Protocol):
-    """HTTP/1.1 as hypercorn has it, and nothing else: no HTTP/2, no WebSocket, one request at a time."""
+    """Hypercorn's HTTP/1.1 and nothing else: no HTTP/2, no WebSocket, one request at a time."""
 
     turns: Turns
     asked: Callable[[], None]
     begins: Callable[[], None]
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Change to no other protocol; whoever offers one is answered in this."""
+        """Ignore offers of another protocol: the answer is in this one."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         if request.http_version not in VERSIONS:
@@ -193,7 +202,7 @@ def _without_upgrade(request: h11.Request) -> h11.Request:
 
 
 class _Tasks:
-    """Hypercorn's task group: where the application runs."""
+    """Hypercorn's task group, which runs the application."""
 
     def __init__(self, nursery: trio.Nursery, app: ASGIFramework, internal: InternalErrors) -> None:
         self._nursery, self._app, self._internal = nursery, app, internal
@@ -205,14 +214,15 @@ class _Tasks:
         scope: Scope,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
-        """Start the application with one request; return where parts of the request go."""
+        """Start the application with one request; return a function that passes it parts of the request."""
         del app, config
         into, out = trio.open_memory_channel[ASGIReceiveEvent](QUEUE)
         self._nursery.start_soon(self._run, scope, out, send)
 
         async def put(event: ASGIReceiveEvent) -> None:
-            # Never for a free place: whoever ends an answer says so here, and the application may be just
-            # that one. No page takes a body; and who waits for the peer's end is cancelled with it.
+            # Never wait for room in the channel: the end of an answer is reported here, perhaps by the
+            # application itself. Parts may be dropped: no page takes a body, and a page that waits for the
+            # peer's end is cancelled with the connection.
             with suppress(trio.WouldBlock):
                 into.send_nowait(event)
             await trio.lowlevel.checkpoint()
@@ -232,5 +242,5 @@ class _Tasks:
         await send(None)
 
     def spawn(self, func: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Start a task beside."""
+        """Start a task in the connection's nursery."""
         self._nursery.start_soon(func, *args)

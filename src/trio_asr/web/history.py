@@ -1,4 +1,4 @@
-"""The last minutes, for the page's charts: a sample every few seconds, kept whether anybody looks or not."""
+"""The last minutes, for the page's charts: a sample every few seconds, whether or not anybody watches."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ QUANTILE = 0.99
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Calls in progress, and the 99th percentiles of what the daemon added since the sample before, in ms."""
+    """Calls in progress, and the 99th percentiles of the daemon's delays since the last sample, in ms."""
 
     calls: int
-    send_ms: float | None  # from due to the socket; None where nothing was sent
-    commit_ms: float | None  # from a result to Redis
+    send_ms: float | None  # from the time a chunk was due to the socket; None if nothing was sent
+    commit_ms: float | None  # from a result to Redis; None if nothing was committed
 
 
 class History:
-    """Samples, the newest last. `number` tells one state of it from the next."""
+    """The samples, the newest last. `number` changes with each."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.samples: deque[Sample] = deque(maxlen=KEPT)
@@ -33,7 +33,7 @@ class History:
         self._next = 0.0
 
     def note(self, now: float, calls: int) -> None:
-        """Take a sample if it is time for one."""
+        """Take a sample if one is due. `now` is in seconds, `calls` the number in progress."""
         if now < self._next:
             return
         self._next = now + STEP_S
@@ -46,7 +46,7 @@ class History:
 
 
 def quantile(bounds: Sequence[float], counts: Sequence[int], q: float = QUANTILE) -> float | None:
-    """Return the value below which the part `q` of the values lies, straight between a bucket's ends."""
+    """Return the `q` quantile of a histogram, interpolated linearly within a bucket; None if it is empty."""
     rank, below = q * sum(counts), 0
     if not rank:
         return None

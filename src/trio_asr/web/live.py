@@ -1,8 +1,8 @@
-"""The live page's stream: server-sent events, one picture a second for all who watch, none when nobody does.
+"""The live page's stream: server-sent events, one picture a second for all watchers, none without any.
 
-There is no task and no queue. Everybody's stream wakes on the same whole second, the first to come makes the
-picture, the others send the same bytes. Who cannot take them in time misses pictures, and whoever stops
-reading is dropped by the kernel (see `server`).
+There is no task and no queue. All streams wake on the same whole second; the first to run makes the picture,
+and the others send the same bytes. A watcher that cannot keep up misses pictures. One that stops reading is
+dropped by the kernel (see `server`).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from trio_asr.web.view import View
 
 PERIOD_S = 1.0
 MAX_WATCHERS = 16
-MAX_GUESTS = 8  # of these without a token, so that they never keep out those who have it
-MAX_SHOWN = 200  # calls in one picture; those in trouble come first
+MAX_GUESTS = 8  # watchers without a token; they never keep out those with one
+MAX_SHOWN = 200  # calls in one picture; calls in trouble come first
 CALM = ("streaming", "quiet", "closing")
 
 
 class Live:
-    """Pictures of one daemon, and who watches."""
+    """The pictures of one daemon, and its watchers."""
 
     def __init__(self, view: View, metrics: Metrics, config: Config) -> None:
         self._view, self._metrics = view, metrics
@@ -38,16 +38,17 @@ class Live:
         self._guests: dict[int, bool] = {}
         self._tick = -1
         self._parts: dict[str, bytes] = {}
-        self.built = 0  # parts made, ever: nobody watching must cost nothing
+        self.built = 0  # parts made so far; without watchers it must not grow
 
-    # -- who watches -----------------------------------------------------------------------------------
+    # -- watchers --------------------------------------------------------------------------------------
 
     @property
     def watchers(self) -> int:
+        """The number of watchers."""
         return len(self._guests)
 
     def enter(self, key: int, *, trusted: bool) -> bool:
-        """Take a place, until `leave`; False if there is none."""
+        """Add a watcher, until `leave`; return False if there are too many."""
         guests = sum(self._guests.values())
         if len(self._guests) >= MAX_WATCHERS or (not trusted and guests >= MAX_GUESTS):
             return False
@@ -55,13 +56,17 @@ class Live:
         return True
 
     def leave(self, key: int) -> None:
-        """Give the place back, if there is one."""
+        """Remove a watcher, if it is there."""
         self._guests.pop(key, None)
 
-    # -- what they see ---------------------------------------------------------------------------------
+    # -- pictures --------------------------------------------------------------------------------------
 
     async def stream(self, *, trusted: bool, call: str | None) -> AsyncIterator[bytes]:
-        """Yield a picture a second: what everybody may see, and to the trusted the calls, and one closely."""
+        """Yield a picture a second, for ever, as server-sent events.
+
+        Everybody sees the daemon's state and history. The trusted also see all calls, and the one with the id
+        `call` closely.
+        """
         seen = -1
         while True:
             tick = math.floor(trio.current_time() / PERIOD_S)

@@ -1,4 +1,4 @@
-"""The live page, its stream, and the calls as JSON: what not everybody may see."""
+"""The pages under access control: the live page, its stream, and the calls as JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES = {
     **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in SCRIPTS},
     "/page.svg": ("page.svg", "image/svg+xml"),
 }
-# Only our own files, no inline script or style, and in browsers that know it no text ever taken for markup.
+# Only our own files, no inline script or style; and no text taken for markup, in browsers with trusted types.
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -45,14 +45,14 @@ Application = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable
 
 
 class _Id(BaseConverter):
-    """All of the rest of the path, slashes included: an id is any printable text."""
+    """A path converter for interaction ids: the whole rest of the path, since an id is any printable text."""
 
     regex = ".+"
     part_isolating = False
 
 
 class Pages:
-    """The routes that look at who asks."""
+    """The routes that depend on who asks."""
 
     def __init__(self, view: View, guard: Guard, live: Live) -> None:
         self._view, self._guard, self._live = view, guard, live
@@ -88,7 +88,10 @@ class Pages:
         return access
 
     def _refusal(self, access: Access, *, data: bool) -> ResponseReturnValue | None:
-        """Return the answer to who may not see it; None to who may. Files hold no data of ours."""
+        """Return the answer to a request that may not see the page, or None if it may.
+
+        `data` is False for static files, which have no data of calls.
+        """
         if access is Access.BARRED:
             return {"error": "Too Many Requests"}, 429, {"Retry-After": "60"}
         if access is Access.WRONG:
@@ -101,7 +104,7 @@ class Pages:
             return {"error": "Unauthorized"}, 401, {"WWW-Authenticate": "Bearer"}
         return None
 
-    # -- what there is ---------------------------------------------------------------------------------
+    # -- pages -----------------------------------------------------------------------------------------
 
     def _events(self, trusted: bool) -> ResponseReturnValue:
         if request.method == "HEAD":
@@ -132,7 +135,7 @@ class Pages:
         return {"error": "Unauthorized"}, 401, {"WWW-Authenticate": "Bearer"}
 
     def _seated(self, inner: Application) -> Application:
-        """Give back the place of who watched, however the request ended."""
+        """Wrap the application so that a watcher is removed however its request ends."""
 
         async def seated(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             try:

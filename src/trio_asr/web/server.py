@@ -1,4 +1,4 @@
-"""The listening socket: who is let in, and what happens to the process's files."""
+"""The HTTP server: it listens, admits clients, and limits their use of the process's descriptors."""
 
 import errno
 import logging
@@ -23,29 +23,29 @@ from hypercorn.typing import (
 from trio_asr.config import HttpConfig
 from trio_asr.telemetry import logs
 from trio_asr.web.app import App
+from trio_asr.web.clients import Client, Clients
 from trio_asr.web.connection import Connection, Turns
-from trio_asr.web.places import Place, Places
 
 _log = logs.get(__name__)
 
-# The kernel breaks a connection whose peer does not read after this time; accepted sockets inherit the
-# option. No longer than the two seconds that a stop may take beyond its grace.
+# After this time the kernel breaks a connection whose peer does not read. Accepted sockets inherit the
+# option. It is no longer than the two seconds that a stop may take beyond its grace.
 SEND_TIMEOUT_MS = 2_000
-# What the kernel takes for a client that does not read, before that time begins: a few pictures of the page.
+# What the kernel buffers for a client that does not read, before that time starts: a few pictures.
 SEND_BUFFER_BYTES = 128 * 1024
-MAX_HEADER_BYTES = 16 * 1024  # of a request; browsers send the cookies of all that is on localhost
-# How long requests in progress may take at the end. They are answered from memory.
+MAX_HEADER_BYTES = 16 * 1024  # of a request; browsers send the cookies of everything on localhost
+# How long requests in progress may take at a stop. They are answered from memory.
 GRACE_S = 1.0
-# Before another try after the server has failed.
+# The pause before a restart of a server that has failed.
 RESTART_S = 1.0
-# What accept says when the process or the machine has no more; it would say so again at once.
+# What accept raises when the process or the machine runs out. It would raise again at once: hence the pause.
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 EXHAUSTED_S = 0.1
 LOG_S = 10.0
 
 
 class CannotListenError(Exception):
-    """The address is taken, not ours, or does not exist."""
+    """An address that is taken, is not ours, or does not exist."""
 
 
 async def serve(
@@ -55,10 +55,13 @@ async def serve(
     shutdown: trio.Event | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer requests until ``shutdown`` is set, or for ever; started with the port, which may have been 0.
+    """Answer requests until `shutdown` is set, or for ever. Report the port, which may be 0 in the config.
 
-    A failure of the HTTP server itself is logged and the server started anew on the same socket: pages must
-    not end calls. Raises CannotListenError.
+    A failure of the HTTP server itself is logged, and the server is restarted on the same socket: pages must
+    not end calls.
+
+    Raises:
+        CannotListenError: The address cannot be listened on. Raised before the task has started.
     """
     stop = trio.Event() if shutdown is None else shutdown
     files = raise_file_limit()
@@ -86,15 +89,19 @@ async def serve(
 
 
 async def answer_one(app: App, stream: trio.SocketStream) -> None:
-    """Answer requests on one connection, until it ends."""
+    """Answer requests on one connection until it ends.
+
+    Raises:
+        OSError: The peer is gone already.
+    """
     connection = Connection(stream, _patient(app), _settings(), app.internal)
     await connection.run(WorkerContext(None), Turns())
 
 
 def raise_file_limit() -> int:
-    """Let the process open as many files as it may; return how many those are.
+    """Raise the process's soft limit on open files to the hard limit; return the limit.
 
-    The soft limit is low by custom, for programs that use select(2); nothing here does.
+    The soft limit is low by custom, for programs that use select(2). Nothing here does.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
@@ -105,18 +112,22 @@ def raise_file_limit() -> int:
 
 
 class _Server:
-    """Accepts connections, and lets in whom there is a place for."""
+    """One run of the server: it accepts connections and admits clients within the limits."""
 
     def __init__(self, app: App, files: int) -> None:
         self._app, self._patient = app, _patient(app)
-        self._places, self._turns = Places(files), Turns()
-        self._open: dict[Place, Connection] = {}
+        self._clients, self._turns = Clients(files), Turns()
+        self._open: dict[Client, Connection] = {}
         self._settings = _settings()
         self._context = WorkerContext(None)
         self._rate = logs.Rate(LOG_S)
 
     async def run(self, listeners: Sequence[trio.SocketListener], stop: trio.Event) -> None:
-        """Serve until stopped; then those who are being answered have a little time."""
+        """Serve until `stop` is set, then drain: requests that are being answered have `GRACE_S` seconds.
+
+        Raises:
+            ExceptionGroup: A listener failed, other than for want of descriptors or memory.
+        """
         async with trio.open_nursery() as nursery:
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
@@ -124,8 +135,8 @@ class _Server:
                 await stop.wait()
                 accepting.cancel_scope.cancel()
             await self._context.terminated.set()
-            for place, connection in self._open.items():
-                if place.waiting is not None:
+            for client, connection in self._open.items():
+                if client.waiting is not None:
                     connection.drop()
             nursery.cancel_scope.deadline = trio.current_time() + GRACE_S
 
@@ -147,7 +158,7 @@ class _Server:
         except OSError:  # it is gone already
             stream.socket.close()
             return
-        losers = self._places.enter(connection.place, stream.socket.fileno())
+        losers = self._clients.admit(connection.client, stream.socket.fileno())
         if losers is None:
             stream.socket.close()
             self._turned_away("no place is free")
@@ -155,27 +166,27 @@ class _Server:
         for loser in losers:
             self._open[loser].drop()
             self._turned_away("others came")
-        self._open[connection.place] = connection
+        self._open[connection.client] = connection
         nursery.start_soon(self._run, connection)
 
     async def _run(self, connection: Connection) -> None:
         try:
             await connection.run(self._context, self._turns)
         finally:
-            self._places.leave(connection.place)
-            del self._open[connection.place]
+            self._clients.remove(connection.client)
+            del self._open[connection.client]
 
     def _turned_away(self, why: str) -> None:
         self._app.turned_away.inc()
         if self._rate.allow(trio.current_time()):
             _log.warning(
-                "HTTP connections turned away", reason=why, open=len(self._places),
-                most=self._places.most, suppressed=self._rate.skipped,
+                "HTTP connections turned away", reason=why, open=len(self._clients),
+                most=self._clients.most, suppressed=self._rate.skipped,
             )  # fmt: skip
 
 
 def _patient(app: App) -> ASGIFramework:
-    """The application, told of a disconnect only when it is not in the middle of sending.
+    """Wrap the application so that it learns of a disconnect only when it is not in the middle of sending.
 
     While hypercorn handles the last message of an answer it reports the end of the request; quart-trio then
     cancels the task that still sends, and a connection that was to be closed stays open for ever.

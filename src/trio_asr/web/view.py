@@ -1,4 +1,4 @@
-"""What the web pages may ask of the daemon."""
+"""The interface of the daemon to the web pages."""
 
 from collections.abc import Mapping
 from typing import Literal, Protocol
@@ -10,22 +10,26 @@ Role = Literal["starting", "standby", "active", "stopping"]
 
 
 class View(Protocol):
-    """The daemon as its health is told; everything here is cheap and never waits."""
+    """The daemon as the pages see it. Everything here is cheap and never waits."""
 
     @property
-    def role(self) -> Role: ...
+    def role(self) -> Role:
+        """The role of this worker."""
+        ...
 
     @property
-    def provider(self) -> str: ...
+    def provider(self) -> str:
+        """The name of the provider."""
+        ...
 
     @property
     def active_buffers(self) -> int:
-        """Calls in progress."""
+        """The number of calls in progress."""
         ...
 
     @property
     def active_connections(self) -> int | None:
-        """Connections to the provider; None for a provider that has none."""
+        """The number of connections to the provider; None for a provider without sockets."""
         ...
 
     @property
@@ -40,17 +44,17 @@ class View(Protocol):
 
     @property
     def lag_s(self) -> float:
-        """How late audio is read, for the call that is furthest behind, in seconds."""
+        """The lag of the call that is furthest behind: how late its audio is read, in seconds."""
         ...
 
     @property
     def history(self) -> History:
-        """The last minutes."""
+        """The samples of the last minutes."""
         ...
 
     def problems(self, now: float) -> Mapping[str, float]:
-        """What keeps the daemon from its job: a name such as ``redis`` and for how many seconds already.
+        """Return what keeps the daemon from its job: names such as `redis`, with their ages in seconds.
 
-        ``now`` is trio's clock. A standby that waits for its turn has no problem.
+        `now` is on trio's clock. A standby that waits for the lease has no problem.
         """
         ...

@@ -1,7 +1,7 @@
-"""The provider's answer to a handshake: the 101 that begins a connection, a refusal, or neither.
+"""The provider's answer to a WebSocket handshake: the 101 that opens a connection, a refusal, or neither.
 
-RFC 6455, section 4.1, says what a client must check. Everything is bounded: what a peer, or a proxy in
-between, answers may be of any size and shape, or never end.
+RFC 6455, section 4.1, says what a client must check. Everything is bounded: the answer of a peer, or of a
+proxy in between, may have any size and shape, or no end.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from urllib.parse import urlsplit
 import h11
 import msgspec
 
-MAX_HEAD = 32 * 1024  # bytes of status line and headers; Deepgram's have 500
-MAX_ANSWER = 96 * 1024  # bytes of all of it, with what comes before the answer proper
-MAX_BODY = 16 * 1024  # bytes of a refusal that are read for its reason; Deepgram's have 150
-MAX_REASON = 1024  # characters taken out of it
+MAX_HEAD = 32 * 1024  # bytes of the status line and headers; Deepgram's take 500
+MAX_ANSWER = 96 * 1024  # bytes of everything, including interim (1xx) responses
+MAX_BODY = 16 * 1024  # bytes of a refusal's body that are read for its reason; Deepgram's take 150
+MAX_REASON = 1024  # characters of the reason
 CLOSED_EARLY = "the connection was closed before the handshake was answered"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-# What was asked, as far as it decides how the answer is read.
+# The part of the request that decides how h11 reads the answer.
 _ASKED = [("Host", "x"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class Refused(Exception):
-    """An answer that is no connection. `status` is None where there is none, 101 where the rest is wrong."""
+    """An answer that does not open a connection.
+
+    `status` is the HTTP status: None if there was no answer, 101 if the rest of the handshake was wrong.
+    """
 
     def __init__(self, status: int | None, reason: str, request_id: str = "") -> None:
         super().__init__(reason)
@@ -38,14 +41,14 @@ class Refused(Exception):
 
 
 class Accepted(NamedTuple):
-    """A connection: its headers, and what came after them."""
+    """An answer that opens a connection: its headers, and the bytes that followed them."""
 
     headers: Headers
     rest: bytes
 
 
 class Answer:
-    """Takes the answer piece by piece. `key` is the Sec-WebSocket-Key that was sent."""
+    """An incremental parser of the answer. `key` is the Sec-WebSocket-Key that was sent."""
 
     def __init__(self, key: bytes) -> None:
         self._expected = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
@@ -58,14 +61,16 @@ class Answer:
 
     @property
     def refused(self) -> bool:
-        """Whether it is a refusal already, of which some may be still to come."""
+        """Whether the head of a refusal has arrived. Its body may still be on the way."""
         return self._refusal is not None
 
     def take(self, data: bytes | bytearray) -> Accepted | None:
-        """Take what came, nothing for the end; return the connection, None if more must come.
+        """Take received bytes, or none for the end of the stream; return the connection once it is open.
+
+        None means that the answer is not complete yet.
 
         Raises:
-            Refused: there will be none.
+            Refused: There will be no connection.
         """
         self._received += len(data)
         if self._received > MAX_ANSWER:
@@ -97,7 +102,7 @@ class Answer:
                 return None
 
     def refusal(self) -> Refused:
-        """Return the refusal, with as much of its body as has come."""
+        """Return the refusal, with the reason from as much of its body as has arrived."""
         if self._refusal is None:
             return Refused(None, "no answer")
         status, headers = self._refusal.status_code, list(self._refusal.headers)
@@ -109,7 +114,11 @@ class Answer:
         return Refused(status, reason[:MAX_REASON], header(headers, b"dg-request-id"))
 
     def _give_up(self, problem: str) -> NoReturn:
-        """Go by what there is; `problem` is "" if the connection was closed."""
+        """Raise what is known so far. `problem` is "" if the connection was closed.
+
+        Raises:
+            Refused: Always.
+        """
         if self._refusal is not None:
             raise self.refusal()
         if not problem:
@@ -127,7 +136,7 @@ class Answer:
         return Accepted(headers, self._http.trailing_data[0])
 
     def _wrong(self, headers: Headers) -> str:
-        """Return what is wrong with a 101, "" if nothing is."""
+        """Return what is wrong with the headers of a 101, or "" if nothing is."""
         upgrade, accept = header(headers, b"upgrade"), header(headers, b"sec-websocket-accept")
         connection = {token.strip().lower() for token in header(headers, b"connection").split(",")}
         if upgrade.lower() != "websocket":
@@ -145,7 +154,7 @@ class Answer:
 
 
 def switching(headers: Headers) -> bytes:
-    """Return the head of a 101 that says what has been checked, and nothing else."""
+    """Return the head of a 101 that holds only the headers that have been checked."""
     kept = b"".join(
         name + b": " + value + b"\r\n"
         for name, value in headers
@@ -155,12 +164,12 @@ def switching(headers: Headers) -> bytes:
 
 
 def header(headers: Headers, name: bytes) -> str:
-    """Return a header's value, all of them if it stands there more than once, "" if it does not."""
+    """Return the value of a header, several values joined by commas, or "" if there is none."""
     return ", ".join(bytes(value).decode("latin-1") for key, value in headers if key == name)
 
 
 def _place(url: str) -> str:
-    """Return where a URL leads, without what may be secret in it."""
+    """Return the scheme, host and path of a URL: its query or credentials may be secret."""
     try:
         split = urlsplit(url)
     except ValueError:
@@ -169,7 +178,7 @@ def _place(url: str) -> str:
 
 
 def _body_message(body: bytes) -> str:
-    """Return what a refusal's JSON body says (two shapes are documented), else its beginning."""
+    """Return the reason in a refusal's JSON body (two shapes are documented), else the body's beginning."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):

@@ -1,12 +1,12 @@
-"""From a stream entry to audio: the decoder of everything producers put on the audio stream.
+"""The decoder of stream entries: from what producers put on the input streams to audio and ends of calls.
 
-The envelope is one JSON object in the field ``data``. Producers are forgiven what costs no audio (numbers as
-strings, unknown or odd optional fields, the audio under one of its later names); what cannot be audio of a
-call raises `Junk` with the reason, for the dead-letter stream.
+The envelope is one JSON object in the field `data`. Producers are forgiven whatever costs no audio: numbers
+as strings, unknown or odd optional fields, the audio under one of its later names. Whatever cannot be a
+call's audio raises `Junk` with the reason, for the dead-letter stream.
 
-A trap of the old ingest: it published the JSON *text* of telephony events as if it were PCM, so "audio" that
-is such an event is unwrapped. PCM may begin with any byte, a brace included, so only bytes that parse as an
-event of that protocol are taken for one.
+The old ingest had a trap: it published the JSON *text* of telephony events as if it were PCM. So "audio" that
+is such an event is unwrapped. PCM may begin with any byte, a brace included, so bytes are taken for an event
+only if they parse as one of that protocol.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from trio_asr.wire.codes import DeadLetterKind
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.numbers import decimal, rounded, whole
 
-MAX_ENTRY_BYTES = 2 * 1024 * 1024  # 40 s of 16 kHz audio in base64; the longest frames in use are of 5 s
-# What is odd is decoded into objects, which take a hundred times the room and time of its bytes. It may be as
-# long as the longest frames in use.
+MAX_ENTRY_BYTES = 2 * 1024 * 1024  # 40 s of 16 kHz audio in base64; the longest frames in use have 5 s
+# The lenient path decodes into objects, at a hundred times the memory and time of the plain bytes. Its limit
+# allows for the longest frames in use.
 MAX_ODD_BYTES = 256 * 1024
 MAX_ID_LENGTH = MAX_REASON_LENGTH = 256
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 96_000
-NO_RATE = MAX_SAMPLE_RATE + 1  # none was given
+NO_RATE = MAX_SAMPLE_RATE + 1  # Hz; stands for "none was given"
 _Encoding = Literal[
     "pcm16", "linear16", "s16le", "pcm", "audio/x-raw", "raw/slin", "audio/l16",
     "l16", "slin", "pcm_s16le", "audio/x-l16", "audio/pcm", "",
@@ -42,7 +42,7 @@ _TELEPHONY_EVENTS = frozenset({"connected", "start", "media", "dtmf", "mark", "c
 _AUDIO_NAMES = ("audio", "audio_data", "data", "payload")
 
 
-# What msgspec raises at bytes from anywhere: bad UTF-8 and deep nesting have errors of their own.
+# What msgspec raises on untrusted bytes: bad UTF-8 and deep nesting have errors of their own.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Rate = Annotated[int, msgspec.Meta(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)]
@@ -50,7 +50,7 @@ _Short = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
 
 
 class Junk(Exception):
-    """An entry that cannot be used; `kind` is a metric label, the message names what is wrong."""
+    """An unusable entry. `kind` is a metric label; the message says what is wrong."""
 
     def __init__(self, kind: DeadLetterKind, message: str) -> None:
         super().__init__(message)
@@ -58,16 +58,17 @@ class Junk(Exception):
 
 
 class NotAudio(Junk):
-    """A well-formed telephony event other than media: nothing to transcribe and nothing to complain of."""
+    """A well-formed telephony event other than media: nothing to transcribe, and nothing to report."""
 
     def __init__(self, message: str) -> None:
         super().__init__(DeadLetterKind.AUDIO, message)  # which nobody sees: it goes to no dead letter
 
 
 class Frame(msgspec.Struct, gc=False):
-    """One frame of a call, decoded from its envelope in one step; `pcm` is s16le mono of any length.
+    """One frame of a call, decoded from its envelope in one step. `pcm` is s16le mono audio of any length.
 
-    The types are what healthy producers write. Whatever does not fit them takes the lenient path.
+    The types are those that healthy producers write. An envelope that does not fit them takes the lenient
+    path. `sample_rate` is in Hz, `timestamp_ms` in milliseconds.
     """
 
     interaction_id: str
@@ -79,14 +80,14 @@ class Frame(msgspec.Struct, gc=False):
     trace_id: _Short | None = None
     encoding: _Encoding = "pcm16"
     channels: Literal[1] | None = None
-    # Not the producer's (if it has such fields, they are overwritten):
-    digest: int = 0  # a hash of the audio, with the time laid over it: by these a repeat is recognised
-    odd: bool = False  # it took the lenient path, which takes its time
-    entry: EntryId = ""  # where it was read
+    # Ours, not the producer's. An envelope may hold fields of these names: they are overwritten.
+    digest: int = 0  # hash of the audio, xor the timestamp; repeats are recognised by it
+    odd: bool = False  # it took the lenient path, which is slow
+    entry: EntryId = ""  # the entry that it was read from
 
 
 class CallEnd(msgspec.Struct, gc=False):
-    """A call is over: no more audio of it is expected (though late frames happen)."""
+    """The end of a call: no more audio is expected, though late frames happen."""
 
     interaction_id: str
     reason: str = ""
@@ -104,10 +105,10 @@ _any = msgspec.json.Decoder()
 
 
 def decode_frame(fields: list[bytes], default_sample_rate: int) -> Frame:
-    """Decode one entry of the audio stream.
+    """Decode one entry of the audio stream. `default_sample_rate` (Hz) applies where the frame names none.
 
     Raises:
-        Junk: it is not audio of a call.
+        Junk: The entry is not audio of a call.
     """
     data = _data(fields)
     try:
@@ -129,7 +130,7 @@ def decode_end(fields: list[bytes]) -> CallEnd:
     """Decode one entry of the call-end stream.
 
     Raises:
-        Junk: it names no call.
+        Junk: The entry names no call.
     """
     data = _data(fields)
     try:
@@ -159,19 +160,19 @@ _envelope = msgspec.json.Decoder(_Envelope)
 
 
 def peek_id(fields: list[bytes]) -> str | None:
-    """Return whose frame an entry is, at a fraction of the price of decoding it; None if it is nobody's."""
+    """Return the interaction id of a frame at a fraction of the cost of decoding it; None if it has none."""
     try:
         return _envelope.decode(_data(fields)).interaction_id
     except (Junk, *_UNREADABLE):
         return None
 
 
-@lru_cache(4096)  # each call's comes fifty times a second
+@lru_cache(4096)  # each call's id comes fifty times a second
 def check_id(interaction_id: str) -> None:
-    """Refuse ids that could not stand in a key, a header or a log line.
+    """Check that an id can be part of a Redis key, a header and a log line.
 
     Raises:
-        Junk: the id is not 1-256 printable characters without braces.
+        Junk: The id is not 1-256 printable characters without braces.
     """
     if not 1 <= len(interaction_id) <= MAX_ID_LENGTH:
         raise Junk(
@@ -210,7 +211,7 @@ def _document(data: bytes) -> dict[str, Any]:
 
 
 def _lenient(data: bytes) -> Frame:
-    """Decode an envelope that is odd somewhere; only what makes audio unusable is refused."""
+    """Decode an envelope with oddities; refuse only those that make the audio unusable."""
     document = _document(data)
     interaction_id = document.get("interaction_id")
     if not isinstance(interaction_id, str):
@@ -229,7 +230,7 @@ def _lenient(data: bytes) -> Frame:
 
 
 def _encoding_of(value: Any) -> str:
-    """Return what was said of the encoding, in small letters, if it is a name of 16-bit PCM or nothing."""
+    """Return the encoding in lower case, or "" if none was given; refuse what is not 16-bit PCM."""
     if value is None:
         return ""
     encoding = value.strip().lower() if isinstance(value, str) else None
@@ -239,7 +240,7 @@ def _encoding_of(value: Any) -> str:
 
 
 def _check_channels(value: Any, encoding: str) -> None:
-    """Refuse audio of several channels: taken for one, it is noise at half the speed."""
+    """Refuse audio with several channels: read as one channel, it is noise at half the speed."""
     said = _CHANNELS_OF_TYPE.search(encoding)
     channels = decimal(value) or (int(said[1]) if said else 1)
     if channels > 1:
@@ -270,7 +271,7 @@ def _base64(document: dict[str, Any]) -> bytes:
     if not isinstance(value, str):
         raise Junk(DeadLetterKind.AUDIO, f"{name} {ids.show(value)} is not a base64 string")
     try:
-        # Without its padding, of the alphabet for addresses, in lines: it is the same audio.
+        # Without padding, in the URL-safe alphabet, or broken into lines, it is the same audio.
         text = value.strip().encode("ascii").translate(_FROM_URL_SAFE, b"\r\n").rstrip(b"=")
         return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
     except ValueError as error:  # bad characters, or so many that no bytes make them
@@ -282,7 +283,7 @@ def _text(value: Any) -> str | None:
 
 
 def _unwrap(pcm: bytes) -> bytes:
-    """Return the audio of a telephony event that was published as if it were PCM, else `pcm` itself."""
+    """Return the audio inside a telephony event that was published as if it were PCM, else `pcm` itself."""
     if len(pcm) > MAX_ODD_BYTES:
         return pcm
     try:

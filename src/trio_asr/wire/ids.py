@@ -1,7 +1,7 @@
-"""Stream entry ids: the one clock that audio, call ends and checkpoints share.
+"""Stream entry ids: the one clock that audio, ends of calls and checkpoints share.
 
-An id is Redis' own text form, ``"<milliseconds>-<sequence>"``; ids of one server are ordered across its
-streams, which is what lets an end of a call be placed among the call's frames.
+An id has Redis's own text form, `"<milliseconds>-<sequence>"`. The ids of one server are ordered across its
+streams. That is how the end of a call finds its position among the call's frames.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ _PART = 2**64  # each part of an id is an unsigned integer of 64 bits
 
 
 def key(entry_id: EntryId) -> int:
-    """Map an id to an int of the same order (the sequence part is 64 bits wide)."""
+    """Map an id to an integer of the same order. The low 64 bits are the sequence."""
     ms, _, seq = entry_id.partition("-")
     return (int(ms) << 64) | int(seq or 0)
 
 
 def id_of(value: int) -> EntryId:
-    """Return the id of a `key`."""
+    """Return the id that `key` maps to `value`."""
     return f"{value >> 64}-{value & (2**64 - 1)}"
 
 
 def milliseconds(entry_id: EntryId) -> int:
-    """Return the server's clock when the entry was added, in epoch milliseconds."""
+    """Return the time by the server's clock when the entry was added, in epoch milliseconds."""
     return int(entry_id.partition("-")[0])
 
 
 def earlier(entry_id: EntryId, by_ms: int) -> EntryId:
-    """Return the first possible id of the moment `by_ms` before `entry_id`."""
+    """Return the lowest id of the time `by_ms` milliseconds before `entry_id`."""
     return f"{max(0, milliseconds(entry_id) - by_ms)}-0"
 
 
@@ -43,7 +43,7 @@ def before(entry_id: EntryId) -> EntryId:
 
 
 def field(fields: list[bytes], name: bytes) -> bytes | None:
-    """Return the value of the first field called `name`."""
+    """Return the value of the first field called `name`; `fields` alternates names and values."""
     for i in range(0, len(fields) - 1, 2):
         if fields[i] == name:
             return fields[i + 1]
@@ -51,14 +51,14 @@ def field(fields: list[bytes], name: bytes) -> bytes | None:
 
 
 def is_id(text: str) -> bool:
-    """Say whether `text` is an id in full form, as Redis writes them."""
+    """Return whether `text` is an id in full form, as Redis writes it."""
     return bool(_FORM.fullmatch(text)) and all(int(part) < _PART for part in text.split("-"))
 
 
 def show(value: Any, limit: int = 80) -> str:
-    """Return `value`, which came out of a JSON document, as it may stand in a reason: one line, cut.
+    """Return a value from a JSON document in a form fit for a reason: one line, at most `limit` characters.
 
-    Of what has an inside it says what it is: how deep or long that may be is not known.
+    Objects and lists are named, not shown: they may be of any depth and length.
     """
     if isinstance(value, dict | list):
         text = "an object" if isinstance(value, dict) else "a list"

@@ -1,9 +1,9 @@
-"""Deepgram's live messages, both ways.
+"""The messages of Deepgram's live API, in both directions.
 
 Shapes per Deepgram's reference "Live Streaming Audio" and the guides "Interim Results", "Endpointing" and
-"Utterance End": every server message is a JSON object with a string `type`; one decodes by that first, for
+"Utterance End": every server message is a JSON object with a string `type`. Decoding goes by that first, for
 `channel` is an object in Results and a list elsewhere. Unknown types and fields are ignored. A field that
-does not fit is left out (`salvage`), but for those without which there is no transcript: `ESSENTIAL`.
+does not fit is left out (`salvage`), except those without which there is no transcript: `ESSENTIAL`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ FINALIZE = '{"type":"Finalize"}'
 CLOSE_STREAM = '{"type":"CloseStream"}'
 
 
-MAX_TYPE = 64  # characters of the name of a type that is not known
+MAX_TYPE = 64  # characters of an unknown type's name
 
-# What is passed on of these is short; a longer one is left out.
+# These are passed on to consumers, so they are bounded. One beyond its bound is left out.
 _Language = Annotated[str, Meta(max_length=35)]  # the longest tag of BCP 47 in use
 _Speaker = Annotated[int, Meta(ge=0, le=9999)]
 _Label = Annotated[str, Meta(max_length=100)]
@@ -33,7 +33,7 @@ _Index = Annotated[int, Meta(ge=0, le=100_000)]
 
 
 class Word(msgspec.Struct, gc=False):
-    """One recognised word; times in seconds on the connection's clock, None where they are not known."""
+    """One recognised word. Times are seconds on the connection's clock, None where unknown."""
 
     word: str = ""
     start: float | None = None
@@ -45,12 +45,15 @@ class Word(msgspec.Struct, gc=False):
 
     @property
     def text(self) -> str:
-        """The word as it reads in the transcript."""
+        """The word as it appears in the transcript."""
         return self.punctuated_word or self.word
 
 
 class Entity(msgspec.Struct, gc=False):
-    """A name, a number, a date...: what it is, and in which words (the first, and the one after the last)."""
+    """A name, a number, a date and the like.
+
+    It spans the words from index `start_word` up to, but not including, `end_word`.
+    """
 
     label: _Label | None = None
     value: _Said | None = None
@@ -61,7 +64,7 @@ class Entity(msgspec.Struct, gc=False):
 
 
 class Alternative(msgspec.Struct, gc=False):
-    """What was recognised in a range."""
+    """One reading of a range of audio."""
 
     ESSENTIAL: ClassVar = frozenset({"transcript"})
 
@@ -73,7 +76,7 @@ class Alternative(msgspec.Struct, gc=False):
 
 
 class Hit(msgspec.Struct, gc=False):
-    """A place where something like the term was said."""
+    """One match of a search term. Times are seconds on the connection's clock."""
 
     confidence: float | None = None
     start: float | None = None
@@ -82,7 +85,7 @@ class Hit(msgspec.Struct, gc=False):
 
 
 class Search(msgspec.Struct, gc=False):
-    """The hits for one of the terms that are searched for."""
+    """The matches of one search term."""
 
     query: _Said = ""
     hits: list[Hit] = []
@@ -98,9 +101,10 @@ class Channel(msgspec.Struct, gc=False):
 
 
 class Results(msgspec.Struct, tag="Results", gc=False):
-    """A range of audio and its words: an interim, or with `is_final` for good.
+    """The words of a range of audio: a final if `is_final`, else an interim.
 
-    Entities stand here or in the alternative: Deepgram's specification and its guide differ.
+    `start` and `duration` are seconds on the connection's clock. Entities are here or in the alternative:
+    Deepgram's specification and its guide differ.
     """
 
     ESSENTIAL: ClassVar = frozenset({"start", "duration", "is_final", "channel"})
@@ -115,24 +119,27 @@ class Results(msgspec.Struct, tag="Results", gc=False):
 
     @property
     def best(self) -> Alternative:
-        """The first alternative (there is one in practice)."""
+        """The first alternative; in practice there is one."""
         return self.channel.alternatives[0] if self.channel.alternatives else Alternative()
 
 
 class UtteranceEnd(msgspec.Struct, tag="UtteranceEnd", gc=False):
-    """A gap between words; `last_word_end` -1 or old means that the utterance was closed already."""
+    """A gap between words that ends an utterance.
+
+    `last_word_end` is in seconds; -1, or a time in the past, means that the utterance was closed already.
+    """
 
     last_word_end: float = -1.0
 
 
 class SpeechStarted(msgspec.Struct, tag="SpeechStarted", gc=False):
-    """Speech was detected, in seconds on the connection's clock."""
+    """The start of speech, in seconds on the connection's clock."""
 
     timestamp: float | None = None
 
 
 class Metadata(msgspec.Struct, tag="Metadata", gc=False):
-    """The last message of a stream: the audio received, in seconds."""
+    """The last message of a stream. `duration` is the audio that Deepgram received, in seconds."""
 
     duration: float = 0.0
     sha256: str = ""
@@ -146,7 +153,7 @@ class Error(msgspec.Struct, tag="Error", gc=False):
 
 
 class Unknown(msgspec.Struct, gc=False):
-    """Any message that is not one of the above; `problem` says why if it should have been."""
+    """Any other message. `problem` says what is wrong if it should have been one of the above."""
 
     type: str = ""
     problem: str = ""
@@ -162,12 +169,12 @@ _KINDS: Mapping[str, type[Results | UtteranceEnd | SpeechStarted | Metadata | Er
 
 
 def middle(start: float | None, end: float | None) -> float | None:
-    """Return where something was said, from where to where it was; None if that is not known."""
+    """Return the middle of a span, in the unit of its ends; None if an end is unknown."""
     return None if start is None or end is None else (start + end) / 2
 
 
 def decode(data: str | bytes) -> Message:
-    """Decode one server message; never raises, for nothing that a server says may end a call."""
+    """Decode one server message. It never raises, for nothing that a server says may end a call."""
     try:
         message: Message = _known.decode(data)
     except UNREADABLE:
@@ -182,7 +189,7 @@ def _checked(message: Message) -> Message:
 
 
 def _odd(data: str | bytes) -> Message:
-    """Decode one that is not quite as documented."""
+    """Decode a message that is not quite as documented."""
     try:
         kind = _type.decode(data).type
     except UNREADABLE:

@@ -1,22 +1,22 @@
-"""What a peer sends, frame by frame: how much of it there is, and whether it is a WebSocket at all.
+"""A meter of received WebSocket frames: it bounds their rate and size, and checks that they are frames.
 
-RFC 6455, section 5.2, is the format. A peer may send valid frames without a meaning as fast as the network
-takes them: pings that each want an answer, fragments of nothing. Each frame and each read costs the event
-loop time that belongs to all calls, so a connection has an allowance of them.
+RFC 6455, section 5.2, defines the format. A peer may send meaningless valid frames as fast as the network
+takes them: pings, each of which wants an answer, or empty fragments. Every frame and every read costs time of
+the event loop, which belongs to all calls. So each connection has a token bucket of them.
 """
 
 from __future__ import annotations
 
-BURST = 1000  # frames and reads at once: the results of minutes of audio
-PER_S = 200.0  # frames and reads a second, on and on; a busy connection has 10
-MAX_FRAGMENTS = 512  # of one message
+BURST = 1000  # frames and reads at once; enough for the results of minutes of audio
+PER_S = 200.0  # frames and reads a second, sustained; a busy connection has 10
+MAX_FRAGMENTS = 512  # frames of one message
 _CONTINUATION, _CLOSE = 0, 8
 _KNOWN = frozenset({0, 1, 2, 8, 9, 10})
 ABNORMAL, TOO_BIG = 1006, 1009
 
 
 class Offence(Exception):
-    """What the peer did that ends the connection, and the close code that stands for it."""
+    """A breach by the peer that ends the connection. `code` is the close code that is reported for it."""
 
     def __init__(self, reason: str, code: int = ABNORMAL) -> None:
         super().__init__(reason)
@@ -25,7 +25,7 @@ class Offence(Exception):
 
 
 class Meter:
-    """Reads what one connection receives, and stops at what is too much."""
+    """The meter of one connection. `max_message` is in bytes, `now` in seconds on a monotonic clock."""
 
     __slots__ = (
         "_allowance",
@@ -40,19 +40,19 @@ class Meter:
     )
 
     def __init__(self, max_message: int, now: float) -> None:
-        self.close_code: int | None = None  # of the close frame that came
+        self.close_code: int | None = None  # of the close frame that was received
         self._max_message = max_message
         self._allowance, self._at = float(BURST), now
-        self._head = b""  # of the frame that begins
-        self._left = 0  # bytes of its payload that are still to come
-        self._fragments = self._size = 0  # of the message that is not finished
+        self._head = b""  # the head of a frame, as far as it has arrived
+        self._left = 0  # bytes of the present frame's payload still to come
+        self._fragments = self._size = 0  # frames and bytes of the unfinished message
         self._code: bytes | None = None  # the beginning of a close frame's payload
 
     def take(self, data: bytes | bytearray, now: float) -> None:
-        """Take what was received in one read.
+        """Meter the bytes of one read. `now` is in seconds.
 
         Raises:
-            Offence: it is too much, or no frame; the rest was not looked at.
+            Offence: The peer sends too much, or no WebSocket frames. The rest of `data` was not looked at.
         """
         self._allowance = min(BURST, self._allowance + (now - self._at) * PER_S) - 1
         self._at = now
@@ -78,7 +78,7 @@ class Meter:
             raise Offence(f"a flood: more than {PER_S:.0f} reads a second")
 
     def _frame(self, head: bytes) -> int:
-        """Begin a frame; return the size of its head, 0 if not all of that is there."""
+        """Begin a frame; return the size of its head in bytes, or 0 if the head is not complete."""
         if len(head) < 2:
             return 0
         length, size = head[1] & 0x7F, 2

@@ -1,4 +1,4 @@
-"""Numbers as producers write them: as floats and as text, too."""
+"""Numbers as producers write them, which includes floats and strings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DECIMAL = re.compile(r"-?\d{1,18}(\.\d{0,30})?", re.ASCII)
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number of 64 bits, else None."""
+    """Return `value` as a signed 64-bit integer, or None if it is not one."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -21,14 +21,14 @@ def whole(value: Any) -> int | None:
 
 
 def decimal(value: Any) -> float | None:
-    """Return a number, else None."""
+    """Return `value` as a number, or None if it is not one."""
     if isinstance(value, str):
         return float(value) if _DECIMAL.fullmatch(value) else None
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def rounded(value: Any) -> int | None:
-    """Return the whole number of 64 bits next to one that may have a fraction, else None."""
+    """Return `value` rounded to a signed 64-bit integer, or None if it is not a number of that range."""
     if (number := whole(value)) is not None:
         return number
     near = decimal(value)

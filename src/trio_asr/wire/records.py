@@ -1,4 +1,4 @@
-"""What is written to Redis, and what a restart reads: checkpoints and the commits that move them."""
+"""The records on Redis that a restart reads: checkpoints, and the commits that move them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import msgspec
 
 from trio_asr.wire.frames import MAX_SAMPLE_RATE
 from trio_asr.wire.ids import ORIGIN, EntryId, is_id, key
-from trio_asr.wire.resume_point import Place
+from trio_asr.wire.resume_point import ResumePoint
 
 T = TypeVar("T")
 
-# What no checkpoint of ours can hold: anything else there may be costs memory, or time that never comes.
+# Bounds of every checkpoint that we write. A value beyond them, from elsewhere, could cost any amount of
+# memory, or a wait that never ends.
 _MOST_SAMPLES = 2**50
 _MOST_SILENCE = 61 * MAX_SAMPLE_RATE * 2  # bytes between `finalized` and `at`: the largest `gap_fill_ms`
 _MOST_SEQ = 2**31  # readers keep it in 32 bits
@@ -24,11 +25,11 @@ _MOST_AHEAD = 1024  # entries
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     """The committed state of one call.
 
-    `ended` is "" while the call lives, else the id of the entry that it ended at: an end at or before it has
-    been applied.
+    `place` is the resume point; the field has this name on Redis. `ended` is "" while the call lives, else
+    the id of the entry that ended it: any end at or before that entry has been applied.
     """
 
-    place: Place = Place()
+    place: ResumePoint = ResumePoint()
     seq: int = 0  # the last output seq used
     connection: int = 0  # the last connection number used
     tenant_id: str = ""
@@ -37,12 +38,15 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def over(self) -> bool:
-        """The call has ended, and nothing was committed of it since."""
+        """Whether the call has ended, and nothing of it was committed since."""
         return bool(self.ended) and key(self.place.entry) <= key(self.ended)
 
 
 class ReaderState(msgspec.Struct, frozen=True, gc=False):
-    """The committed state of the reader: where a start reads from, and how far junk is dead-lettered."""
+    """The committed state of the reader.
+
+    The floors are the ids that a start reads from. The junk marks say how far dead letters were written.
+    """
 
     audio_floor: EntryId = ORIGIN
     end_floor: EntryId = ORIGIN
@@ -51,7 +55,7 @@ class ReaderState(msgspec.Struct, frozen=True, gc=False):
 
 
 class Write(NamedTuple):
-    """One XADD: `data` goes into the field ``data`` of `stream`; `maxlen` 0 means unbounded."""
+    """One XADD: `data` goes into the field `data` of `stream`. `maxlen` is in entries; 0 means unbounded."""
 
     stream: str
     data: bytes
@@ -59,10 +63,12 @@ class Write(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """One atomic step: if the stored revision is ``rev - 1``, add `writes` and store `state` as `rev`.
+    """One atomic step: if the stored revision is `rev - 1`, add `writes` and store `state` as `rev`.
 
-    `owner` is the interaction id, or "" for the reader. `live` says whether the call is to be found by the
-    next start; one that is not expires.
+    Applying it again does nothing, so it is idempotent.
+
+    `owner` is the interaction id, or "" for the reader. `live` says whether the next start is to find the
+    call; the record of a call that is not live expires.
     """
 
     owner: str
@@ -75,8 +81,8 @@ class Commit(NamedTuple):
 class Stored(NamedTuple):
     """The stored revision and state of one owner; (0, b"") where nothing is stored.
 
-    `fault` says why nothing can be made of what is there instead. `said` is the last message of the call's
-    transcript stream, looked up only where there is no commit.
+    `fault` says why what is there instead is unusable. `said` is the last message of the call's transcript
+    stream, which is looked up only where there is no commit.
     """
 
     rev: int = 0
@@ -86,19 +92,19 @@ class Stored(NamedTuple):
 
 
 class Outcome(enum.Enum):
-    """What became of a commit."""
+    """The outcome of a commit."""
 
     APPLIED = "applied"
-    DONE = "done"  # it had been applied before: the answer was lost, nothing was written again
-    STALE = "stale"  # the stored state is not the one that this commit builds on
-    FENCED = "fenced"  # another worker owns the calls now
-    UNFENCED = "unfenced"  # no fence at all: Redis has lost its data
+    DONE = "done"  # applied before: the answer had been lost; nothing was written again
+    STALE = "stale"  # the stored revision is not the one that this commit builds on
+    FENCED = "fenced"  # the fencing token is another worker's: that one owns the calls now
+    UNFENCED = "unfenced"  # there is no fencing token: Redis has lost its data
     REFUSED = "refused"  # this commit alone failed (a key of another type); nothing was written
     BLOCKED = "blocked"  # a key that all calls need is of another type; nothing was written
 
 
 class Unreadable(Exception):
-    """What is stored is no state of ours; the message says what is wrong with it."""
+    """A stored state that is not one of ours. The message says what is wrong with it."""
 
 
 class _Said(msgspec.Struct, gc=False):
@@ -114,10 +120,10 @@ encode = msgspec.json.Encoder().encode
 
 
 def read_checkpoint(stored: Stored) -> Checkpoint:
-    """Read what is stored of a call; where there is nothing, a fresh state goes on with its stream's numbers.
+    """Return the checkpoint of a call; without one, a fresh state that continues its stream's numbers.
 
     Raises:
-        Unreadable: there is something else.
+        Unreadable: What is stored is not a checkpoint.
     """
     if stored.fault:
         raise Unreadable(stored.fault)
@@ -125,10 +131,10 @@ def read_checkpoint(stored: Stored) -> Checkpoint:
 
 
 def read_reader(stored: Stored) -> ReaderState:
-    """Read what is stored of the reader.
+    """Return the state of the reader; without one, a fresh state.
 
     Raises:
-        Unreadable: there is something else than a state of the reader, or nothing.
+        Unreadable: What is stored is not a state of the reader.
     """
     if stored.fault:
         raise Unreadable(stored.fault)
@@ -136,19 +142,19 @@ def read_reader(stored: Stored) -> ReaderState:
 
 
 def decode_checkpoint(state: bytes) -> Checkpoint:
-    """Decode a call's stored state (a fresh one where there is none).
+    """Decode a checkpoint; an empty `state` gives a fresh one.
 
     Raises:
-        Unreadable: it is something else.
+        Unreadable: The bytes are not a checkpoint.
     """
     return _decode(state, _checkpoint, "a checkpoint", _wrong_with) if state else Checkpoint()
 
 
 def decode_reader(state: bytes) -> ReaderState:
-    """Decode the reader's stored state (a fresh one where there is none).
+    """Decode a state of the reader; an empty `state` gives a fresh one.
 
     Raises:
-        Unreadable: it is something else.
+        Unreadable: The bytes are not a state of the reader.
     """
     return _decode(state, _reader, "the reader's", _wrong_with_reader) if state else ReaderState()
 
@@ -164,7 +170,7 @@ def _decode(state: bytes, decoder: msgspec.json.Decoder[T], what: str, wrong_wit
 
 
 def _goes_on(said: bytes) -> Checkpoint:
-    """Return a fresh state that goes on with the numbers of a message of ours, if it is one."""
+    """Return a fresh state that continues the numbers of a message, if it is one of ours."""
     try:
         last = _said.decode(said) if said else _Said()
     except _UNDECODABLE:
@@ -174,28 +180,28 @@ def _goes_on(said: bytes) -> Checkpoint:
 
 
 def _wrong_with(checkpoint: Checkpoint) -> str:
-    """Say what cannot be in a decoded checkpoint; "" if all of it can."""
-    place = checkpoint.place
-    for name, entry in (("entry", place.entry), ("ended", checkpoint.ended or ORIGIN)):
+    """Return what is impossible in a decoded checkpoint, or "" if nothing is."""
+    point = checkpoint.place
+    for name, entry in (("entry", point.entry), ("ended", checkpoint.ended or ORIGIN)):
         if not is_id(entry):
             return f"{name} {entry[:40]!r} is no entry id"
-    if not 0 <= place.rate_from <= place.finalized <= _MOST_SAMPLES:
-        return f"finalized {place.finalized} does not fit to rate_from {place.rate_from}"
-    if not 0 <= place.at - 2 * place.finalized <= _MOST_SILENCE:
-        return f"at {place.at} does not fit to finalized {place.finalized}"
-    if not 0 <= place.rate <= MAX_SAMPLE_RATE:
-        return f"rate {place.rate} is not within 0..{MAX_SAMPLE_RATE} Hz"
-    if not place.rate and (place.finalized or place.at):
+    if not 0 <= point.rate_from <= point.finalized <= _MOST_SAMPLES:
+        return f"finalized {point.finalized} does not fit to rate_from {point.rate_from}"
+    if not 0 <= point.at - 2 * point.finalized <= _MOST_SILENCE:
+        return f"at {point.at} does not fit to finalized {point.finalized}"
+    if not 0 <= point.rate <= MAX_SAMPLE_RATE:
+        return f"rate {point.rate} is not within 0..{MAX_SAMPLE_RATE} Hz"
+    if not point.rate and (point.finalized or point.at):
         return "there is audio without a rate"
-    counts = {"offset": place.offset, "rate_us": place.rate_us, "seq": checkpoint.seq}
+    counts = {"offset": point.offset, "rate_us": point.rate_us, "seq": checkpoint.seq}
     counts["connection"] = checkpoint.connection
     impossible = (f"{name} {n} is not possible" for name, n in counts.items() if not 0 <= n < 2**62)
-    return next(impossible, "") or _wrong_ahead(place)
+    return next(impossible, "") or _wrong_ahead(point)
 
 
-def _wrong_ahead(place: Place) -> str:
-    """Say what cannot be in what a place says of entries out of order; "" if all of it can."""
-    ahead = place.ahead
+def _wrong_ahead(point: ResumePoint) -> str:
+    """Return what is impossible in a resume point's `ahead`, or "" if nothing is."""
+    ahead = point.ahead
     if ahead is msgspec.UNSET:
         return ""
     if len(ahead.entries) > _MOST_AHEAD:
@@ -206,7 +212,7 @@ def _wrong_ahead(place: Place) -> str:
 
 
 def _wrong_with_reader(reader: ReaderState) -> str:
-    """Say what cannot be in a decoded state of the reader; "" if all of it can."""
+    """Return what is impossible in a decoded state of the reader, or "" if nothing is."""
     for name, entry in msgspec.structs.asdict(reader).items():
         if not is_id(entry):
             return f"{name} {entry[:40]!r} is no entry id"

@@ -1,4 +1,4 @@
-"""Where on the stream a call stands: what its checkpoint says of its timeline."""
+"""The resume point: which byte of which entry a call's timeline goes on with after a restart."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import msgspec
 
 from trio_asr.wire.ids import ORIGIN, EntryId, key
 
-PAST_END = 2**40  # an offset behind any entry's audio: nothing of it is left to be read
+PAST_END = 2**40  # an offset beyond any entry's audio: nothing of the entry is left to read
 
 
 class Ahead(msgspec.Struct, frozen=True, gc=False):
-    """What was finalized of entries that came later than one which is still needed.
+    """What is finalized of entries that follow, on the stream, one that is still needed.
 
-    All of `entries`, and of `entry` what lies before its byte `offset`: the first sample not yet finalized.
+    That is all of `entries`, and of `entry` the bytes before `offset`. Byte `offset` of its audio is the
+    first sample that is not yet finalized.
     """
 
     entries: tuple[EntryId, ...] = ()
@@ -20,14 +21,15 @@ class Ahead(msgspec.Struct, frozen=True, gc=False):
     offset: int = 0
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
-    """Where in the audio stream the first sample not yet finalized lies: all that a restart needs.
+class ResumePoint(msgspec.Struct, frozen=True, gc=False):
+    """The position in the audio stream of the first sample not yet finalized: all that a restart needs.
 
-    `at` is the timeline position, in bytes, of byte `offset` of the audio of entry `entry`. It lies past
-    ``2 * finalized`` only where filled silence before that entry is not finalized yet.
+    `finalized` is in samples. `at` is the timeline position, in bytes, of byte `offset` of the audio of entry
+    `entry`. It is beyond `2 * finalized` only where filled silence before that entry is not finalized yet.
+    `rate` is in Hz.
 
     Where entries came in another order than their audio has on the timeline, `entry` is the first that is
-    still needed, and `ahead` says what is not, and what lies at `at`.
+    still needed; `ahead` says which later ones are not, and which audio is at `at`.
     """
 
     finalized: int = 0
@@ -36,30 +38,32 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     at: int = 0
     rate: int = 0
     rate_from: int = 0  # the sample at which `rate` began
-    rate_us: int = 0  # the time of that sample
+    rate_us: int = 0  # the time of that sample, in microseconds
     ahead: Ahead | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def next(self) -> tuple[EntryId, int]:
-        """The entry, and the byte of its audio, that lie at `at`."""
+        """The entry, and the byte offset in its audio, that are at `at` on the timeline."""
         ahead = self.ahead
         return (self.entry, self.offset) if ahead is msgspec.UNSET else (ahead.entry, ahead.offset)
 
 
-def without_order(place: Place, done: set[EntryId], needed: list[EntryId], *, placed: bool) -> Place:
-    """Complete a place where entries are not in the order of their ids.
+def without_order(
+    point: ResumePoint, done: set[EntryId], needed: list[EntryId], *, placed: bool
+) -> ResumePoint:
+    """Return a resume point completed for entries that are not in the order of their ids.
 
-    `done` are finalized, `needed` are not, and `place` is that of the first on the timeline that is not; if
-    there is none there (`placed`), it is after the last.
+    The entries of `done` are finalized, those of `needed` are not. `point` is that of the first un-finalized
+    entry on the timeline; if the timeline has none (`placed`), it is after the last one.
     """
-    if placed and (newest := max([place.entry, *done], key=key)) != place.entry:
-        place = msgspec.structs.replace(place, entry=newest, offset=PAST_END)
+    if placed and (newest := max([point.entry, *done], key=key)) != point.entry:
+        point = msgspec.structs.replace(point, entry=newest, offset=PAST_END)
     if not needed:
-        return place
+        return point
     first = min(needed, key=key)
     above = tuple(sorted((entry for entry in done if key(entry) >= key(first)), key=key))
-    if not above and key(place.entry) <= key(first):
-        return place
-    ahead = Ahead(above, place.entry, place.offset)
-    offset = place.offset if first == place.entry else 0
-    return msgspec.structs.replace(place, entry=first, offset=offset, ahead=ahead)
+    if not above and key(point.entry) <= key(first):
+        return point
+    ahead = Ahead(above, point.entry, point.offset)
+    offset = point.offset if first == point.entry else 0
+    return msgspec.structs.replace(point, entry=first, offset=offset, ahead=ahead)

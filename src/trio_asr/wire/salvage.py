@@ -1,7 +1,7 @@
-"""What is usable of a message that does not fit: an odd side field costs that field, not the message.
+"""Lenient decoding of messages that do not fit: an odd side field costs that field, not the message.
 
 Providers, proxies and compatible servers send `null` where a number belongs, `0.0` for an integer, `NaN`. A
-struct says in `ESSENTIAL` which of its fields it cannot do without; of all others, what does not fit is left
+struct names in `ESSENTIAL` the fields that it cannot do without. Any other field that does not fit is left
 out, and so is an element of a list.
 """
 
@@ -15,29 +15,28 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
-MAX_DEPTH = 16  # of what is looked at; real messages have 6
-MAX_NESTED = 64 * 1024  # characters in which nesting is looked for: more would hold up the calls beside it
-MAX_PIECES = 1000  # of a list are looked at one by one if it does not fit as it is; a final has 50 words
-MAX_LENIENT = 128 * 1024  # characters that are read generously; Deepgram's messages have 5,000
-MAX_DIGITS = 20  # longer integers mean nothing here, and take long to read
-# What the decoders raise at text from anywhere: bad Unicode, deep nesting and long numbers have errors of
-# their own.
+MAX_DEPTH = 16  # levels that are looked at; real messages have 6
+MAX_NESTED = 64 * 1024  # characters that are searched for nesting; more would hold up other calls
+MAX_PIECES = 1000  # elements of a list that are tried one by one; a final has 50 words
+MAX_LENIENT = 128 * 1024  # characters that are decoded leniently; Deepgram's messages have 5,000
+MAX_DIGITS = 20  # longer integers mean nothing here, and are slow to parse
+# What the decoders raise on untrusted text. Bad Unicode, deep nesting and long numbers have their own errors.
 UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
-# A string, or what opens or closes a level.
+# A string, or a bracket that opens or closes a level.
 _JOINTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Unusable(Exception):
-    """Something essential is not there as it must be."""
+    """An essential field that is missing or does not fit."""
 
 
 def document(data: str | bytes) -> dict[str, Any]:
-    """Return a JSON object, also one that only a generous reader takes.
+    """Decode a JSON object, strictly at first, then leniently.
 
     Raises:
-        Unusable: it is none.
+        Unusable: The data is not a JSON object.
     """
     found = _read(data)
     if not isinstance(found, dict):
@@ -71,7 +70,7 @@ def _integer(digits: str) -> int | float:
 
 
 def _shallow(text: str) -> str:
-    """Return `text` with `null` in place of what is nested deeper than `MAX_DEPTH`."""
+    """Return `text` with everything nested deeper than `MAX_DEPTH` replaced by `null`."""
     kept: list[str] = []
     depth = at = 0
     for joint in _JOINTS.finditer(text):
@@ -90,10 +89,10 @@ def _shallow(text: str) -> str:
 
 
 def salvage(kind: type[T], value: object) -> T:
-    """Return a struct of what fits.
+    """Return a struct of the fields of `value` that fit.
 
     Raises:
-        Unusable: an essential field does not.
+        Unusable: An essential field does not fit.
     """
     if not isinstance(value, dict):
         raise Unusable(f"{kind.__name__} is no object")
@@ -128,7 +127,10 @@ def _fit(kind: Any, value: object) -> Any:
 
 
 def _fit_list(kind: Any, value: object) -> list[Any]:
-    """Return the elements that fit, of the first so many. The first must, if something of it is essential."""
+    """Return the elements that fit, of the first `MAX_PIECES`.
+
+    The first element must fit if its struct has essential fields.
+    """
     if not isinstance(value, list):
         raise Unusable("no list")
     fitting = []
@@ -142,7 +144,7 @@ def _fit_list(kind: Any, value: object) -> list[Any]:
 
 
 def _whole(text: str) -> str:
-    """Return a text that can be written: half a surrogate pair cannot."""
+    """Return `text` with unpaired surrogates replaced, since they cannot be encoded."""
     try:
         text.encode()
     except UnicodeEncodeError:

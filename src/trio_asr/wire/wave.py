@@ -1,24 +1,27 @@
-"""The header of a WAVE file, where a producer sends the file as it is: as audio it would be a click."""
+"""The header of a WAVE file, for producers that send a file as it is: played as audio, it is a click."""
 
 from __future__ import annotations
 
-MOST = 65_536  # bytes of header before the audio; what is longer is none
+MOST = 65_536  # bytes before the audio; anything longer is not a header
 _CHUNK = 8  # bytes of a chunk's name and size
 
 
 class Header:
-    """Finds the header at the beginning of a call, in as many frames as it takes."""
+    """An incremental parser that strips the header at the beginning of a call, over any number of frames.
+
+    `over` is set once everything that follows is audio. `stripped` counts the bytes of header so far.
+    """
 
     __slots__ = ("_taken", "_to_skip", "over", "stripped")
 
     def __init__(self) -> None:
-        self.over = False  # what comes is audio
-        self.stripped = 0  # bytes of header so far
-        self._taken = b""  # the beginning of what may go on in the next frame
+        self.over = False
+        self.stripped = 0
+        self._taken = b""  # bytes that may continue in the next frame
         self._to_skip = 0  # bytes of a chunk that is not audio
 
     def strip(self, pcm: bytes) -> int:
-        """Return how many bytes at the beginning of the next frame are header."""
+        """Return how many bytes at the beginning of `pcm`, the next frame, are header."""
         if self.over or not pcm:
             return 0
         data = self._taken + pcm

@@ -58,7 +58,7 @@ class Housekeeping:
                 partial(self._give_up_ended, now),
                 self._shed,
                 self._bound,
-                self._services.connections.nobody_waits,
+                self._services.admission.nobody_waits,
                 partial(self._say_who_waits, now),
                 self.note_floors,
             ):

@@ -12,7 +12,7 @@ from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.config import Config
 from trio_asr.core.reader_state import ReaderBox
-from trio_asr.deepgram.admission import Connections
+from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.provider import Provider
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry.internal import InternalErrors
@@ -76,7 +76,7 @@ def build_services(
     internal: InternalErrors, on_stale: Callable[[str], None],
 ) -> Services:  # fmt: skip
     """Put together what all calls share; `on_stale` is told whose stored state somebody else has changed."""
-    connections = Connections(
+    connections = Admission(
         provider,
         limit=config.deepgram.max_connections,
         connect_timeout_s=config.deepgram.connect_timeout_ms / 1000,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import trio
 
 from trio_asr.config import Secret
-from trio_asr.config.secret import MASK
+from trio_asr.config.secrets import MASK
 
 SHORTEST_SECRET = 6  # a shorter one is likely to be a word of the findings themselves
 

@@ -14,9 +14,9 @@ import trio
 
 from trio_asr.client.http import get
 from trio_asr.commands.doctor.findings import Report, threaded
-from trio_asr.config import Config, ConfigError, Loaded, credentials, load
-from trio_asr.config.secret import mask_path
-from trio_asr.config.tree import keys, value_at
+from trio_asr.config import Config, ConfigError, Loaded, load, secrets
+from trio_asr.config.secrets import mask_path
+from trio_asr.config.sections import keys, value_at
 from trio_asr.telemetry.systemd import Notifier
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 (not listened on here)
@@ -160,10 +160,10 @@ def _secret_files(config: Config, env: Mapping[str, str]) -> Iterator[tuple[str,
         if field.name.endswith("_file") and (value := value_at(config, path)):
             yield path, Path(value)
     if directory := env.get("CREDENTIALS_DIRECTORY"):
-        for place in (credentials.DEEPGRAM, credentials.HTTP):
-            credential = Path(directory) / place.credential
+        for spec in (secrets.DEEPGRAM, secrets.HTTP):
+            credential = Path(directory) / spec.credential
             if credential.exists():
-                yield place.path, credential
+                yield spec.path, credential
 
 
 def _look_at(file: Path, report: Report, *, secret: bool, what: str) -> None:
