@@ -11,8 +11,9 @@ from rich.table import Table
 
 from trio_asr.lab.load.account import Account
 from trio_asr.lab.load.feeder import Fed
-from trio_asr.lab.load.measure import Page, exact_percentile
+from trio_asr.lab.load.measure import exact_percentile
 from trio_asr.lab.load.plan import Plan
+from trio_asr.lab.rig.page import Page
 
 MILLISECONDS = 1000
 

@@ -23,12 +23,13 @@ from trio_asr.client.redis import connect
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.lab.load.account import Published, account, delays_s
 from trio_asr.lab.load.feeder import Fed, Order
-from trio_asr.lab.load.measure import Page, cpu_s, pin, rss_bytes
+from trio_asr.lab.load.measure import cpu_s, pin, rss_bytes
 from trio_asr.lab.load.plan import Plan
 from trio_asr.lab.load.report import Measured, Reading, Report, Usage, report
 from trio_asr.lab.rig.certificate import self_signed
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.evidence import PAGE, documents
+from trio_asr.lab.rig.page import Page
 from trio_asr.lab.rig.processes import START_S, Worker, toml
 from trio_asr.lab.rig.programs import Program
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
