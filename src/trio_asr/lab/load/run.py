@@ -26,7 +26,7 @@ from trio_asr.lab.load.feeder import Fed, Order
 from trio_asr.lab.load.measure import cpu_s, pin, rss_bytes
 from trio_asr.lab.load.plan import Plan
 from trio_asr.lab.load.report import Measured, Reading, Report, Usage, report
-from trio_asr.lab.rig.certificate import self_signed
+from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.evidence import PAGE, documents
 from trio_asr.lab.rig.page import Page
@@ -136,9 +136,9 @@ class Load:
     async def _simulator(self, stack: AsyncExitStack) -> tuple[Program, str]:
         command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0"]
         if self._where.wss:
-            certificate = await trio.to_thread.run_sync(self_signed, self.work)
-            command += certificate.options
-            self.environment |= certificate.trust
+            issued = await trio.to_thread.run_sync(certificate, self.work)
+            command += issued.options
+            self.environment |= issued.trust
         program = self._program("simulator", command)
         stack.push_async_callback(program.aclose)
         await program.start()

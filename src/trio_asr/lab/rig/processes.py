@@ -14,7 +14,7 @@ import trio
 
 from trio_asr.client.http import NoAnswer, ask, get
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
-from trio_asr.lab.rig.certificate import self_signed
+from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.programs import POLL_S, Program, RigError
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
@@ -151,9 +151,9 @@ async def rig(
     environment = clean_environment(OLD_VARIABLES)
     command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0", "--control-port", "0", *simulate]
     if wss:
-        certificate = await trio.to_thread.run_sync(self_signed, work)
-        command += certificate.options
-        environment |= certificate.trust
+        issued = await trio.to_thread.run_sync(certificate, work)
+        command += issued.options
+        environment |= issued.trust
     valkey = EmbeddedValkey(appendonly=True, options=valkey_options)
     await trio.to_thread.run_sync(valkey.start)
     program = Program("simulator", command, environment, work / "simulator.log")
