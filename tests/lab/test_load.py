@@ -113,17 +113,17 @@ def test_exact_percentiles() -> None:
 
 def test_a_perfect_run() -> None:
     found = account(PLAN, everything(), life())
-    assert found.perfect
     assert (found.fed, found.lost, found.connections) == (found.covered, 0, 3)
+    assert (found.gaps, found.doubled, found.strangers, found.unended) == (0, 0, 0, 0)
 
 
 def test_losses_gaps_repeats_strangers_and_open_calls_are_told_apart() -> None:
     said = everything()
     said[1] = [final(1, (0, 1600), (2400, PLAN.samples(1)))]
     said[2] = [*said[2], final(2, (800, 1000)), final(3, (0, 80))]
-    gap = {"interaction_id": PLAN.name(1), "event": "gap", "samples": 500}
+    gap = {"interaction_id": PLAN.name(1), "event": "gap", "samples": 500, "reason": "retention"}
     found = account(PLAN, said, [*life()[:-1], gap])
-    assert not found.perfect
+    assert found.covered == found.fed - 800
     assert (found.gaps, found.lost, found.doubled, found.strangers, found.unended) == (500, 300, 200, 80, 1)
 
 
