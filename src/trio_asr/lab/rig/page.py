@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from trio_asr.telemetry.counters import quantile
 
 
 @dataclass(frozen=True)
@@ -16,27 +17,14 @@ class Histogram:
     bounds: tuple[float, ...]
     counts: tuple[float, ...]
 
-    @property
-    def total(self) -> float:
-        return sum(self.counts)
-
     def since(self, before: Histogram) -> Histogram:
         """What was observed after `before`."""
         counts = tuple(now - then for now, then in zip(self.counts, before.counts, strict=True))
         return Histogram(self.bounds, counts)
 
-    def percentile(self, percent: float) -> float:
-        """The value that so many percent do not exceed, taken to be even within a bucket; NaN of nothing.
-
-        What lies beyond the last bound is said to be infinite.
-        """
-        rank = self.total * percent / 100
-        below, seen = 0.0, 0.0
-        for bound, count in zip(self.bounds, self.counts, strict=True):
-            if count and seen + count >= rank:
-                return below + (bound - below) * (rank - seen) / count if bound < math.inf else math.inf
-            below, seen = bound, seen + count
-        return math.nan
+    def quantile(self, q: float) -> float | None:
+        """The value that so large a part does not exceed; see `counters.quantile`."""
+        return quantile(self.bounds, self.counts, q)
 
 
 class Page:
