@@ -10,7 +10,6 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from trio_asr.lab.load.account import Published, account, delays_s
-from trio_asr.lab.load.chart import page, round_up
 from trio_asr.lab.load.feeder import Fed
 from trio_asr.lab.load.frames import Frames
 from trio_asr.lab.load.measure import exact_percentile, stat_cpu_s
@@ -169,13 +168,3 @@ def test_what_the_daemon_lost_is_a_failure_and_complained_of() -> None:
     seen.account.lost = 80
     one = report(seen)
     assert one.failures == one.complaints == ["80 samples are lost"]
-
-
-def test_the_page_of_a_sweep_draws_every_run() -> None:
-    shown = page([report(measured()), report(measured())])
-    assert shown.count("<svg") == shown.count("</svg>") == 3
-    assert "nan" not in shown.lower()
-
-
-def test_axes_end_at_round_numbers() -> None:
-    assert [round_up(value) for value in (0.03, 0.7, 1, 1.2, 3, 45, 101)] == [0.05, 1, 1, 2, 5, 50, 200]

@@ -42,10 +42,6 @@ class Live:
 
     # -- who watches -----------------------------------------------------------------------------------
 
-    @property
-    def watchers(self) -> int:
-        return len(self._guests)
-
     def enter(self, key: int, *, trusted: bool) -> bool:
         """Take a place, until `leave`; False if there is none."""
         guests = sum(self._guests.values())

@@ -45,10 +45,6 @@ TAIL_TIMEOUT_S = 120.0
 POLL_S = 0.05
 
 
-class DemoError(Exception):
-    """The demo did not come to its end as it should; the message says why."""
-
-
 @dataclass(frozen=True)
 class Recording:
     """A call to play, and its words if they are known."""
@@ -89,7 +85,7 @@ class Demo:
         )
 
     async def run(self) -> Report:
-        """All of it; raises `DemoError`, `RigError` or `RedisFailure` when some part fails."""
+        """All of it; raises `RigError` or `RedisFailure` when some part fails."""
         with step(self._console, "Starting a Valkey server"):
             valkey = EmbeddedValkey(appendonly=True)
             await trio.to_thread.run_sync(valkey.start)
