@@ -14,6 +14,7 @@ from collections import deque
 import trio
 
 from trio_asr.telemetry import logs
+from trio_asr.telemetry.groups import leaves
 from trio_asr.telemetry.metrics import Metrics
 
 LOG_S = 10.0  # between two lines of one place
@@ -34,7 +35,7 @@ class InternalErrors:
 
         The error's own words may quote what somebody said in a call, so only DEBUG has them.
         """
-        leaf = _leaf(error)
+        leaf = leaves(error)[0]
         if leaf in self._last:
             return  # on its way up it was caught before, where more was known of it
         self._last.append(leaf)
@@ -51,14 +52,7 @@ class InternalErrors:
 
 def where(error: BaseException) -> str:
     """Return where an error was raised: file, line and function, the innermost first; none of its words."""
-    frames = traceback.extract_tb(_leaf(error).__traceback__)[-FRAMES:]
+    frames = traceback.extract_tb(leaves(error)[0].__traceback__)[-FRAMES:]
     return " < ".join(
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames[::-1]
     )
-
-
-def _leaf(error: BaseException) -> BaseException:
-    """Return the first error in a group of a group: each nursery on its way has wrapped it once."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

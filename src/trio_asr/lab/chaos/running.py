@@ -17,6 +17,7 @@ from trio_asr.lab.rig.processes import Settings, merged, rig
 from trio_asr.lab.rig.programs import RigError
 from trio_asr.lab.rig.run import Run
 from trio_asr.lab.rig.valkey import EmbeddedServerError
+from trio_asr.telemetry.groups import leaves
 
 MAX_SHIFT_MS = 30.0
 MAX_SPEED = 1.25 + 0.1  # as it arrives: what is sent evenly may arrive in bunches
@@ -91,7 +92,7 @@ async def play_row(row: Row, work: Path, terms: Terms) -> Outcome:
         with trio.fail_after(MAX_SECONDS):
             await _play(row, work, terms, outcome)
     except* (RigError, EmbeddedServerError, OSError) as errors:
-        outcome.broken += [str(error) for error in _leaves(errors)]
+        outcome.broken += [str(error) for error in leaves(errors)]
     except* trio.TooSlowError:
         outcome.broken.append(f"not over within {MAX_SECONDS:.0f} s")
     outcome.seconds = time.monotonic() - began
@@ -161,9 +162,3 @@ def _fill(outcome: Outcome, finding: Finding) -> None:
     outcome.notes = stage.notes
     if stage.over_ms is not None:
         outcome.recovery_s = recovery_s(finding.evidence, stage.over_ms)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
