@@ -345,8 +345,8 @@ async def test_what_redis_refuses_for_hours(autojump_clock: MockClock, patient: 
         for _ in range(4):
             await call.talk(1800)
             await consume(on)
-        backlog = on.calls.interactions["call"].call.outbox.backlog
-        assert backlog < 100
+        waiting = on.calls.interactions["call"].call.outbox.waiting
+        assert waiting < 100
         on.bus.refused = set()
         await trio.sleep(30)
         gaps = [event for event in read(on.store, "asr_events") if event["event"] == "gap"]
@@ -354,4 +354,4 @@ async def test_what_redis_refuses_for_hours(autojump_clock: MockClock, patient: 
         assert gaps[0]["end_ms"] - gaps[0]["start_ms"] > 7_000_000
         first = min(final["start_ms"] for final in await consume(on))
         assert first == gaps[0]["end_ms"]
-        figures.append(f"2 h of refused commits: {backlog} wait in the end")
+        figures.append(f"2 h of refused commits: {waiting} wait in the end")

@@ -54,7 +54,7 @@ async def test_it_shows_what_comes_out_and_counts_it(tmp_path: Path, terminal: b
     assert report.complaints() == []
     assert report.calls["one"].error_rate == 0
     assert report.calls["two"].error_rate is None
-    assert report.metrics["deepgram_audio_chunks_sent_total"] == 7
+    assert report.page.value("deepgram_audio_chunks_sent_total") == 7
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     for step in ("Starting a Valkey server", "Loading the speech model", "Starting the daemon"):

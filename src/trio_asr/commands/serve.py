@@ -23,6 +23,7 @@ from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import Provider
 from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.telemetry import logs
+from trio_asr.telemetry.groups import leaves
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
@@ -68,15 +69,7 @@ def serve(path: Path | None) -> None:
     try:
         trio.run(_run, config, path)
     except* (CannotListenError, ForeignConsumerError) as errors:
-        raise click.ClickException(_first(errors)) from errors
-
-
-def _first(errors: BaseExceptionGroup[CannotListenError | ForeignConsumerError]) -> str:
-    """Return what the first error says; each nursery between it and us has wrapped it once."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)
+        raise click.ClickException(str(leaves(errors)[0])) from errors
 
 
 async def _run(config: Config, path: Path | None) -> None:

@@ -173,11 +173,6 @@ class Outbox:
         """Items that are not in flight yet."""
         return len(self._queue)
 
-    @property
-    def backlog(self) -> int:
-        """Items that wait or are in flight."""
-        return len(self._queue) + (self._partial is not None) + len(self._flight[1] if self._flight else ())
-
     def next_commit(self, wall_ms: int) -> Commit | None:
         """Return the commit to send now: the one in flight again, or one built of what waits."""
         if self._flight is not None:

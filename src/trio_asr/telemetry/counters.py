@@ -5,6 +5,7 @@ event loop does all the changing and all the reading, so plain numbers do; the r
 scrape.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,21 @@ class GapMeter:
         self.count.inc()
         self.samples.inc(samples)
         self.seconds.inc(seconds)
+
+
+def quantile(bounds: Sequence[float], counts: Sequence[float], q: float) -> float | None:
+    """Return the value that the part `q` of the values does not exceed, taken to be even within a bucket.
+
+    None of nothing. What lies beyond the last bound, or below an infinite one, is said to be infinite.
+    """
+    rank, start, below = q * sum(counts), 0.0, 0.0
+    if not rank:
+        return None
+    for end, count in zip(bounds, counts, strict=False):
+        if below + count >= rank:
+            return start + (end - start) * (rank - below) / count
+        below, start = below + count, end
+    return math.inf
 
 
 def kept(make: Callable[[str], T], beforehand: Iterable[str] = ()) -> Callable[[str], T]:

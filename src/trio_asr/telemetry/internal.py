@@ -14,6 +14,7 @@ from collections import deque
 import trio
 
 from trio_asr.telemetry import logs
+from trio_asr.telemetry.groups import leaves
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.wire.codes import CaughtAt, ErrorKind
 
@@ -35,7 +36,7 @@ class InternalErrors:
 
         The error's message may quote what somebody said in a call, so it is logged at DEBUG only.
         """
-        leaf = _leaf(error)
+        leaf = leaves(error)[0]
         if leaf in self._last:
             return  # it was caught further down already, where more was known about it
         self._last.append(leaf)
@@ -52,14 +53,7 @@ class InternalErrors:
 
 def where(error: BaseException) -> str:
     """Return where an error was raised, without its message: file, line and function, innermost first."""
-    frames = traceback.extract_tb(_leaf(error).__traceback__)[-FRAMES:]
+    frames = traceback.extract_tb(leaves(error)[0].__traceback__)[-FRAMES:]
     return " < ".join(
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames[::-1]
     )
-
-
-def _leaf(error: BaseException) -> BaseException:
-    """Return the first error inside nested groups: each nursery on the way up has wrapped it once."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -42,11 +42,6 @@ class Live:
 
     # -- watchers --------------------------------------------------------------------------------------
 
-    @property
-    def watchers(self) -> int:
-        """The number of watchers."""
-        return len(self._guests)
-
     def enter(self, key: int, *, trusted: bool) -> bool:
         """Add a watcher, until `leave`; return False if there are too many."""
         guests = sum(self._guests.values())

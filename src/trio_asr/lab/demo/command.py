@@ -18,6 +18,7 @@ from trio_asr.client.redis import RedisFailure
 from trio_asr.lab.demo.run import Demo, choose
 from trio_asr.lab.rig.programs import RigError
 from trio_asr.lab.rig.valkey import EmbeddedServerError
+from trio_asr.telemetry.groups import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,8 @@ def demo(*, audio: tuple[Path, ...], keep_logs: Path | None) -> None:
     try:
         report = _run(audio, console, keep_logs)
     except* _FAILURES as group:
-        failure = _first(group)
+        # What failed first is the reason, and what followed from it is not.
+        failure = str(leaves(group)[0])
     if report is None:
         raise click.ClickException(failure)
     console.print()
@@ -65,11 +67,3 @@ def _run(audio: Sequence[Path], console: Console, keep_logs: Path | None) -> Rep
         work = keep_logs or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         return trio.run(Demo(recordings, console, work).run)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    """What failed first is the reason, and what followed from it is not."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)
