@@ -14,7 +14,7 @@ import enum
 
 
 class Code(enum.StrEnum):
-    """A word that leaves the daemon."""
+    """A word that leaves the daemon. In hot loops bind a member first: access by name is slow on 3.11."""
 
     # As of any text: the log's renderer for people and messages about input show values by their repr.
     __repr__ = str.__repr__
@@ -39,9 +39,9 @@ class EventName(Code):
 class GapReason(Code):
     """Why a stretch of audio was given up."""
 
-    RETENTION = "retention"  # older than a call may keep without a final
+    RETENTION = "retention"  # more than a call may keep without a final (`interaction.max_unfinalized_s`)
     MEMORY = "memory"  # all calls together held too much
-    REJECTED = "rejected"  # the provider closed on it again and again, as unusable
+    REJECTED = "rejected"  # the provider closed on it repeatedly, as unusable
     # No result covered it, on connections that were closed in good order. Published as "unanswered", a word
     # that elsewhere means other things: consumers and dashboards know it by that.
     NO_RESULT = "unanswered"
