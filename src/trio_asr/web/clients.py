@@ -18,7 +18,7 @@ FILES_SHARE = 4  # clients may have at most one in four of the process's file de
 # The last descriptors that the process may open are not for pages, but for calls, Redis and the resolver.
 RESERVED_FILES = 32
 ALWAYS = 4  # clients that are admitted even then: somebody has to see why calls fail
-# A token bucket for requests: so many at once, then so many a second. At 2 ms each, a fifth of a core at most.
+# A token bucket for requests: a burst, then so many a second. At 2 ms each: a fifth of a core at most.
 BURST = 100
 PER_SECOND = 100.0
 
@@ -27,8 +27,8 @@ PER_SECOND = 100.0
 class Client:
     """A connected client. `peer` is its address.
 
-    `waiting` is the time since which it has owed a request, or None while it is being answered. `asked` is set
-    while a request waits for its turn. `answered` counts its earlier requests.
+    `waiting` is the time since which it has owed a request, or None while it is being answered. `asked` is
+    set while a request waits for its turn. `answered` counts its earlier requests.
     """
 
     peer: str
@@ -82,8 +82,8 @@ class Clients:
     def _victim(self, newcomer: Client, peers: Counter[str]) -> Client | None:
         """Return the client to evict for a newcomer, or None if there is none.
 
-        It has the newcomer's address if that has too many clients, else it is of the largest group. Clients on
-        this machine are evicted for each other only.
+        It has the newcomer's address if that has too many clients, else it is of the largest group. Clients
+        on this machine are evicted for each other only.
         """
         waiting = [
             one for one in self._connected if one.waiting is not None and (one.answered or not one.asked)
