@@ -25,10 +25,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from trio_asr.lab.load.measure import Page
 from trio_asr.lab.load.plan import Plan
 from trio_asr.lab.load.report import Report
 from trio_asr.lab.load.run import Load, Where
+from trio_asr.lab.rig.page import Page
 from trio_asr.lab.rig.processes import START_S
 from trio_asr.lab.rig.programs import Program
 

@@ -13,6 +13,7 @@ from trio.testing import MockClock, memory_stream_pair
 from trio_asr.config import DeepgramConfig, Secret
 from trio_asr.deepgram.provider import ConnectFailed, LinkClosed
 from trio_asr.deepgram.websocket import DeepgramProvider
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.app import App
 from trio_asr.web.server import answer_one
@@ -59,7 +60,7 @@ def http_target(data: bytes) -> None:
     metrics = Metrics()
 
     async def main() -> None:
-        app = App(metrics)
+        app = App(metrics, InternalErrors(metrics))
         ours, theirs = socket.socketpair()
         with theirs:
             theirs.setblocking(False)

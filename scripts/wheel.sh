@@ -25,6 +25,8 @@ cd "$work"  # not in the checkout: what is imported must come out of the wheel
 import email, pathlib, sys, zipfile
 
 import trio_asr
+from trio_asr.client.audio import load
+from trio_asr.samples import shipped_samples
 
 wheel = pathlib.Path(sys.argv[1])
 with zipfile.ZipFile(wheel) as archive:
@@ -36,9 +38,15 @@ assert about["Name"] == "trio-asr" and about["Summary"] and about["Requires-Pyth
 assert about["Description-Content-Type"] == "text/markdown" and about.get_payload().strip()
 for needed in ("py.typed", "bus/commit.lua", "bus/lease.lua", "samples/billing.wav"):
     assert f"trio_asr/{needed}" in names, needed
+recordings = [name for name in names if name.startswith("trio_asr/samples/") and name.endswith((".wav", ".txt"))]
+assert len(recordings) == 2, recordings  # what `smoke` plays; the demo's others stay in the source
 strange = [name for name in names if not name.startswith(("trio_asr/", "trio_asr-"))]
 assert not strange, strange
 assert pathlib.Path(trio_asr.__file__).is_relative_to(sys.prefix), trio_asr.__file__
+about_it = set(about.get_all("Classifier"))
+assert "Typing :: Typed" in about_it and "Framework :: Trio" in about_it and about["Keywords"], about.items()
+played = load(shipped_samples()[0].audio)
+assert len(played) > 10 * 8000 * 2, len(played)
 print(f"{wheel.name}: {len(names)} files, {wheel.stat().st_size} bytes")
 PY
 "$work/venv/bin/trio-asr" --help >/dev/null

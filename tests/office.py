@@ -17,15 +17,14 @@ from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, InteractionConfig
 from trio_asr.core.reader_state import ReaderBox
-from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
-from trio_asr.interaction.services import Services
 from trio_asr.simulator.echo import EchoEar, EchoEngine
 from trio_asr.simulator.engines import SegmentEnds
 from trio_asr.simulator.query import check
 from trio_asr.simulator.stamps import stamp
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire import messages
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results
@@ -34,6 +33,7 @@ from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, decode_ch
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.housekeeping import Housekeeping
+from trio_asr.worker.tenure import build_tenure
 
 RATE = 8000
 AUDIO, ENDS, DEAD_LETTERS = "audio_stream", "call_end", "asr_dead_letter"
@@ -258,7 +258,7 @@ class Office:
     lease: Lease
     committer: Committer
     metrics: Metrics
-    troubles: Troubles
+    problems: Problems
     calls: Calls
     dispatcher: Dispatcher
     housekeeping: Housekeeping
@@ -298,7 +298,7 @@ class Office:
         with trio.fail_after(600):
             await trio.sleep(0.05)  # what was just added is read first
             for producer in producers:
-                while producer.id in self.calls.slots:  # noqa: ASYNC110 (the clock jumps)
+                while producer.id in self.calls.interactions:  # noqa: ASYNC110 (the clock jumps)
                     await trio.sleep(0.05)
 
 
@@ -321,31 +321,27 @@ async def office(
     """Run a worker; leaving the block is its kill -9."""
     config, store = config or Config(), store or MemoryStore()
     provider, bus = provider or EchoProvider(), bus or RoughBus(store)
-    metrics, troubles = Metrics(), Troubles()
+    metrics, problems = Metrics(), Problems()
     lease = Lease(bus, 3_600_000)
     store.lease = None  # that of a killed one would have to expire first
     assert await lease.acquire()
     async with trio.open_nursery() as nursery:
-        admission = Admission(
-            provider,
-            limit=config.deepgram.max_connections,
-            connect_timeout_s=10,
+        tenure = await build_tenure(
+            nursery,
+            config,
+            bus,
+            lease,
+            provider=provider,
             metrics=metrics,
-            troubles=troubles,
+            problems=problems,
+            internal=InternalErrors(metrics),
         )
-        committer = Committer(
-            bus, lease, metrics, troubles, lambda interaction_id: calls.restart(interaction_id, "stale")
-        )
-        services = Services(config, admission, committer, lease, metrics, troubles)
-        calls = Calls(nursery, bus, services)
-        box = ReaderBox((await bus.load([""]))[0], DEAD_LETTERS, 10_000)
-        dispatcher = Dispatcher(bus, calls, services, box)
-        housekeeping = Housekeeping(bus, calls, dispatcher, services)
-        for task in (committer.run, dispatcher.run, housekeeping.run):
-            nursery.start_soon(task)
+        nursery.start_soon(tenure.services.committer.run)
+        nursery.start_soon(tenure.run)
         yield Office(
-            store, bus, provider, lease, committer, metrics, troubles, calls, dispatcher, housekeeping, box
-        )
+            store, bus, provider, lease, tenure.services.committer, metrics, problems, tenure.calls,
+            tenure.dispatcher, tenure.housekeeping, tenure.box,
+        )  # fmt: skip
         nursery.cancel_scope.cancel()
 
 

@@ -10,23 +10,23 @@ import msgspec
 import trio
 from trio.testing import memory_stream_pair
 
-from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
-from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.provider import Link, Provider
 from trio_asr.deepgram.websocket import DeepgramProvider
-from trio_asr.interaction.interaction import Frames, Interaction
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.simulator.ledger import ConnectionRecord
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.stamps import stamp
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.frames import Frame
+from trio_asr.worker.tenure import build_services
 
 RATE = 8000
 
@@ -35,10 +35,10 @@ class Stage:
     """What a test holds: the call's channel, what Redis and the simulator saw."""
 
     def __init__(
-        self, settings: SimulatorSettings, store: MemoryStore, services: Services, troubles: Troubles
+        self, settings: SimulatorSettings, store: MemoryStore, services: Services, problems: Problems
     ) -> None:
         self.simulator = settings
-        self.troubles = troubles
+        self.problems = problems
         self.store = store
         self.services = services
         self.metrics = services.metrics
@@ -64,10 +64,8 @@ class Stage:
 class Line:
     """One call on the stage: its frames go in here."""
 
-    def __init__(
-        self, stage: Stage, call: Call, frames: trio.MemorySendChannel[Frames], interaction: Interaction
-    ) -> None:
-        self.stage, self.call, self.frames, self.interaction = stage, call, frames, interaction
+    def __init__(self, stage: Stage, interaction: Interaction) -> None:
+        self.stage, self.call, self.interaction = stage, interaction.call, interaction
         self.done = trio.Event()
         self._seq = 0
         self._at = 0
@@ -77,7 +75,8 @@ class Line:
         self._seq += 1
         frame = Frame(self.call.id, pcm, rate, self._seq, self._seq * 20, "tenant")
         frame.entry, frame.digest = f"{self._seq}-0", self._seq
-        self.frames.send_nowait([frame])
+        self.interaction.inbox.add(frame)
+        assert self.interaction.release()
 
     def speak(self, seconds: float, rate: int = RATE, number: int = 1) -> None:
         """Hand over position-stamped audio as one frame."""
@@ -92,7 +91,7 @@ class Line:
             await trio.sleep(frame_s)
 
     def hang_up(self) -> None:
-        self.frames.close()
+        self.interaction.close()
 
 
 def config(**deepgram: Any) -> Config:
@@ -122,18 +121,19 @@ async def stage(
             return ours
 
         chosen = provider or DeepgramProvider(settings.deepgram, Secret("secret-key"), dial)
-        troubles = Troubles()
-        admission = Admission(
-            chosen,
-            limit=settings.deepgram.max_connections,
-            connect_timeout_s=settings.deepgram.connect_timeout_ms / 1000,
+        problems = Problems()
+        services = build_services(
+            settings,
+            bus,
+            lease,
+            provider=chosen,
             metrics=metrics,
-            troubles=troubles,
+            problems=problems,
+            internal=InternalErrors(metrics),
+            on_stale=lambda _: None,
         )
-        committer = Committer(bus, lease, metrics, troubles, lambda _: None)
-        nursery.start_soon(committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
-        services = Services(settings, admission, committer, lease, metrics, troubles)
-        yield Stage(simulator, store, services, troubles), nursery
+        nursery.start_soon(services.committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
+        yield Stage(simulator, store, services, problems), nursery
         nursery.cancel_scope.cancel()
 
 
@@ -149,20 +149,18 @@ async def ring(
     limits = on.services.config.interaction
     bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms)
     call = Call(Outbox(interaction_id, topics, stored), bounds)
-    send, receive = trio.open_memory_channel[Frames](10_000)
-    interaction = Interaction(call, on.services)
-    line = Line(on, call, send, interaction)
+    interaction = Interaction(call, on.services, batches=10_000)
+    interaction.end = "9999999999999-0", "test"
+    line = Line(on, interaction)
 
     async def run() -> None:
         try:
-            await interaction.run(receive)
+            await interaction.run()
         except Exception as error:
             if on_error is None:
                 raise
             on_error(error)
             return
-        call.end("9999999999999-0", "test")
-        await on.services.committer.drained(call.outbox)
         line.done.set()
 
     nursery.start_soon(run)

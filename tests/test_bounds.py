@@ -129,7 +129,7 @@ async def test_ten_thousand_calls_that_nobody_ends(
         seconds = time.monotonic() - began
         assert not sizes[-1].grew(sizes[20])
         assert most <= 500
-        assert not on.calls.slots
+        assert not on.calls.interactions
         assert keys(on) == 0
         assert provider.made == 10_000
         assert remembered(on) <= 1000
@@ -164,7 +164,7 @@ async def test_a_provider_that_never_answers(
         call = LeanCall(on.store, "call", frame_s=5.0)
         sizes = []
         await call.talk(5)
-        timeline = on.calls.slots["call"].call.timeline
+        timeline = on.calls.interactions["call"].call.timeline
         for _ in range(8):
             await call.talk(1800)
             assert bound_s - 7 < timeline.unfinalized / RATE <= bound_s
@@ -193,7 +193,7 @@ async def test_all_calls_together_hold_no_more_than_the_total(autojump_clock: Mo
             for call in calls:
                 call.speak()
             await trio.sleep(1)
-            most = max(most, sum(slot.call.timeline.held_bytes for slot in on.calls.slots.values()))
+            most = max(most, sum(slot.call.timeline.held_bytes for slot in on.calls.interactions.values()))
             if second % 100 == 99:
                 await consume(on)
                 sizes.append(look())
@@ -223,7 +223,7 @@ async def test_eight_hours_of_reconnects(autojump_clock: MockClock, patient: Non
                     assert abs(final["start_ms"] - end_ms) <= 1
                     end_ms = final["end_ms"]
             sizes.append(look())
-        assert on.calls.slots["call"].call.connection == provider.made > 2500
+        assert on.calls.interactions["call"].call.connection == provider.made > 2500
         assert end_ms > call.samples * 1000 / RATE - 20_000
         assert not sizes[-1].grew(sizes[5])
         note("8 h of aborted connections", sizes[5], sizes[-1], connections=provider.made)
@@ -264,7 +264,7 @@ async def test_tens_of_thousands_of_junk_entries(autojump_clock: MockClock) -> N
         assert len(letters) == 10_000
         assert max(len(fields[1]) for _, fields in letters) < 64 * 1024
         assert on.box.dropped == 0
-        assert list(on.calls.slots) == ["call"]
+        assert list(on.calls.interactions) == ["call"]
         assert not sizes[-1].grew(sizes[30])
         note("40,000 junk entries", sizes[30], sizes[-1], dead_letters=len(letters))
 
@@ -284,12 +284,12 @@ async def test_a_thousand_ended_calls_without_a_connection(
                 call.speak()
                 call.end()
             await trio.sleep(25)
-            assert len(on.calls.slots) == 1000
+            assert len(on.calls.interactions) == 1000
             assert keys(on) == 2000
             full.append(look())
             await trio.sleep(30)
             await consume(on)
-            assert not on.calls.slots
+            assert not on.calls.interactions
             assert keys(on) == 0
             sizes.append(look())
         assert on.counted("asr_gap_seconds_total", reason="retention") == pytest.approx(2000)
@@ -309,7 +309,7 @@ async def test_thousands_of_ends_of_unknown_calls(autojump_clock: MockClock) -> 
             await consume(on)
             sizes.append(look())
         assert remembered(on) == 0
-        assert not on.calls.slots
+        assert not on.calls.interactions
         assert keys(on) == 0
         assert not sizes[-1].grew(sizes[1])
         note("20,000 ends of unknown calls", sizes[1], sizes[-1], keys=keys(on))
@@ -332,7 +332,7 @@ async def test_calls_that_are_stuck_do_not_hold_up_those_that_are_not(
         await trio.sleep(15)
         call.end()
         await trio.sleep(5)
-        assert "call" not in on.calls.slots
+        assert "call" not in on.calls.interactions
 
 
 async def test_what_redis_refuses_for_hours(autojump_clock: MockClock, patient: None) -> None:
@@ -345,8 +345,8 @@ async def test_what_redis_refuses_for_hours(autojump_clock: MockClock, patient: 
         for _ in range(4):
             await call.talk(1800)
             await consume(on)
-        backlog = on.calls.slots["call"].call.outbox.backlog
-        assert backlog < 100
+        waiting = on.calls.interactions["call"].call.outbox.waiting
+        assert waiting < 100
         on.bus.refused = set()
         await trio.sleep(30)
         gaps = [event for event in read(on.store, "asr_events") if event["event"] == "gap"]
@@ -354,4 +354,4 @@ async def test_what_redis_refuses_for_hours(autojump_clock: MockClock, patient: 
         assert gaps[0]["end_ms"] - gaps[0]["start_ms"] > 7_000_000
         first = min(final["start_ms"] for final in await consume(on))
         assert first == gaps[0]["end_ms"]
-        figures.append(f"2 h of refused commits: {backlog} wait in the end")
+        figures.append(f"2 h of refused commits: {waiting} wait in the end")

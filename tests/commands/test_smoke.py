@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import msgspec
 import pytest
 import redis
 import trio
+from tests.client.answering import answering
 
 from trio_asr.client.consumer import Event, Message
 from trio_asr.commands.smoke import judge
@@ -83,7 +82,7 @@ async def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         assert (code, set(failed(found))) == (1, {"health"})
         assert "nobody answers" in failed(found)["health"]
 
-        async with answering(b"HTTP/1.1 503 Service Unavailable\r\n\r\n" + HEALTH) as port:
+        async with answering(b"HTTP/1.1 503 Service Unavailable\r\n\r\n" + HEALTH) as (port, _):
             code, found = await smoke(r, port)
         assert (code, set(failed(found))) == (1, {"health"})
         assert "HTTP 503" in failed(found)["health"]
@@ -104,21 +103,6 @@ async def test_what_is_wrong_is_named(tmp_path: Path) -> None:
 
 
 HEALTH = b'{"status":"degraded","provider":"deepgram","role":"active","problems":{"redis":40.0}}'
-
-
-@asynccontextmanager
-async def answering(answer: bytes) -> Any:
-    """A server that says this to everybody."""
-
-    async def serve(stream: trio.SocketStream) -> None:
-        async with stream:
-            await stream.receive_some()
-            await stream.send_all(answer)
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
-        yield listeners[0].socket.getsockname()[1]
-        nursery.cancel_scope.cancel()
 
 
 async def strike(r: Rig) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from trio_asr.core.call import GAP_STEP_S, Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.wire.codes import GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.records import Commit, Outcome, Stored
 
@@ -94,7 +95,7 @@ def test_a_restart_goes_on_in_mid_frame() -> None:
     call = begun()
     frames = [arrival(n) for n in range(1, 11)]
     call.receive(frames)
-    call.give_up_until(5 * SIZE // 2 + 7, "memory")
+    call.give_up_until(5 * SIZE // 2 + 7, GapReason.MEMORY)
     committed(call)
     again = restarted(call)
     assert again.outbox.confirmed.place.entry == "6-0"
@@ -110,7 +111,7 @@ def test_a_restart_goes_on_in_mid_frame() -> None:
 def test_what_is_only_looked_at_teaches_about_holes_and_repeats() -> None:
     call = begun()
     call.receive([arrival(n) for n in (1, 2, 3)])
-    call.give_up_until(call.timeline.received, "memory")
+    call.give_up_until(call.timeline.received, GapReason.MEMORY)
     committed(call)
     again = restarted(call)
     tally = again.receive([arrival(2), arrival(3), arrival(3), arrival(6)])
@@ -125,7 +126,7 @@ def test_silence_before_the_entry_to_resume_at_is_not_put_there_again(cursor: in
     call = begun()
     frames = [arrival(n) for n in (1, 4, 5)]
     call.receive(frames)
-    call.give_up_until(cursor, "memory")
+    call.give_up_until(cursor, GapReason.MEMORY)
     committed(call)
     again = restarted(call)
     again.receive(frames)
@@ -138,7 +139,7 @@ def test_a_call_that_was_over_is_resumed_and_says_so_once() -> None:
     """Also when its worker is killed after that; and its times go on."""
     call = begun()
     call.receive([arrival(1)])
-    call.give_up_until(call.timeline.received, "memory")
+    call.give_up_until(call.timeline.received, GapReason.MEMORY)
     call.end("1-0", "idle")
     last, written = committed(call)
     assert named(written) == ["started", "gap", "ended"]
@@ -158,7 +159,7 @@ def test_a_call_that_was_over_is_resumed_and_says_so_once() -> None:
     killed = restarted(resumed)
     killed.receive([arrival(1), arrival(100, seq=1), arrival(101, seq=2)])
     assert committed(killed)[1] == []
-    killed.give_up_until(killed.timeline.received, "memory")
+    killed.give_up_until(killed.timeline.received, GapReason.MEMORY)
     killed.end("101-0", "idle")
     assert named(committed(killed)[1]) == ["gap", "ended"]
 
@@ -167,7 +168,7 @@ def test_frames_after_the_end_that_named_it_are_of_the_call_until_it_is_over() -
     """`call_end` is often read before the last frames."""
     call = begun()
     call.receive([arrival(1), arrival(9)])
-    call.give_up_until(call.timeline.received, "memory")
+    call.give_up_until(call.timeline.received, GapReason.MEMORY)
     call.end("5-0", "call_end")
     committed(call)
     assert call.outbox.confirmed.ended == "9-0"
@@ -194,10 +195,10 @@ def test_beyond_the_bound_the_oldest_becomes_a_gap() -> None:
 
 def test_giving_up_stops_at_what_was_received() -> None:
     call = begun()
-    assert call.give_up_oldest(5.0, "memory") == 0.0
+    assert call.give_up_oldest(5.0, GapReason.MEMORY) == 0.0
     call.receive([arrival(1)])
-    assert call.give_up_oldest(5.0, "memory") == pytest.approx(0.02)
-    assert call.give_up_until(0, "memory") == 0.0
+    assert call.give_up_oldest(5.0, GapReason.MEMORY) == pytest.approx(0.02)
+    assert call.give_up_until(0, GapReason.MEMORY) == 0.0
     assert call.unfinalized_s() == 0.0
 
 
@@ -219,7 +220,7 @@ def test_connections_are_numbered_on_across_restarts_and_start_from_the_cursor()
 def test_half_a_sample_left_over_does_not_count_as_audio() -> None:
     call = begun()
     call.receive([arrival(1, pcm=b"\1" * 577)])
-    call.give_up_until(288, "memory")
+    call.give_up_until(288, GapReason.MEMORY)
     committed(call)
     assert call.timeline.unfinalized == 0
     assert call.floor() == "1-0"  # its other half may come

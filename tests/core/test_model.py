@@ -20,6 +20,7 @@ from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import MAX_WRITES, Item, Outbox, Topics
 from trio_asr.core.results import TOLERANCE_S, Hearing
 from trio_asr.wire import ids
+from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.messages import Alternative, Channel, Metadata, Results, UtteranceEnd, Word
 from trio_asr.wire.records import Commit, Outcome, Stored, decode_checkpoint
@@ -352,14 +353,14 @@ class Machine(RuleBasedStateMachine):
         if in_order:
             self.line.hearing.hear(Metadata(1.0))
             self.line.hearing.finish()
-        self.call.event("connection_closed", code=1000 if in_order else 1006)
+        self.call.event(EventName.CONNECTION_CLOSED, code=1000 if in_order else 1006)
         self.line = None
 
     @precondition(lambda self: self.call and not self.ending)
     @rule(seconds=st.floats(0.01, 2))
     def the_oldest_audio_is_given_up(self, seconds: float) -> None:
         assert self.call is not None
-        assert self.call.give_up_oldest(seconds, "memory") <= 2 * seconds + 0.01
+        assert self.call.give_up_oldest(seconds, GapReason.MEMORY) <= 2 * seconds + 0.01
 
     # -- Redis, and death ------------------------------------------------------------------------------
 

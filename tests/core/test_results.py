@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.results import DEFAULT_CONFIDENCE, Heard, Hearing, give_up
 from trio_asr.core.timeline import Timeline
+from trio_asr.wire.codes import GapReason
 from trio_asr.wire.messages import (
     Alternative,
     Channel,
@@ -59,7 +60,7 @@ class Line:
         self.timeline.append("1-0", bytes(2 * round((begin_s + LENGTH_S) * RATE)), RATE)
         self.outbox = Outbox("call", Topics("t", "e", 100), Stored())
         if begin_s:
-            give_up(self.timeline, self.outbox, round(begin_s * RATE), "before")
+            give_up(self.timeline, self.outbox, round(begin_s * RATE), GapReason.RETENTION)
             self.committed()
         self.hearing = Hearing(
             self.timeline,
@@ -246,7 +247,7 @@ def test_times_go_on_across_connections_and_gaps() -> None:
     """Requirements 7: a second connection starts at 0, the call does not."""
     line = Line(begin_s=100)
     line.hear(final(0, 2, "one"))
-    give_up(line.timeline, line.outbox, 110 * RATE, "retention")
+    give_up(line.timeline, line.outbox, 110 * RATE, GapReason.RETENTION)
     line.hear(final(2, 11, "a b c d e f g h two"))
     line.hear(final(11, 12, "three"))
     assert line.summary() == [
@@ -260,7 +261,7 @@ def test_times_go_on_across_connections_and_gaps() -> None:
 def test_what_was_given_up_before_it_was_sent_shifts_the_clock() -> None:
     line = Line()
     line.timeline.append("2-0", bytes(2 * 20 * RATE), RATE)
-    give_up(line.timeline, line.outbox, 70 * RATE, "retention")
+    give_up(line.timeline, line.outbox, 70 * RATE, GapReason.RETENTION)
     line.send(10)
     line.committed()
     line.hear(final(60, 62, "one"))

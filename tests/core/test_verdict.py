@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trio_asr.core.verdict import BRIEF, End, Judge, Verdict
+from trio_asr.wire.codes import GapReason
 
 PATIENCE_S = 120.0
 GOOD = End(1000, asked=True, done=True, progressed=True, left_s=0.0, lived_s=60.0)
@@ -60,7 +61,7 @@ def test_little_that_is_left_after_closing_is_worth_one_more_connection(code: in
     end = End(code, asked=True, done=False, progressed=progressed, left_s=0.099, lived_s=10.0)
     judge = Judge()
     assert judge.ended(end, 0, PATIENCE_S) == Verdict(pause=True)
-    assert judge.ended(end, 5, PATIENCE_S) == Verdict(pause=True, give_up="unanswered")
+    assert judge.ended(end, 5, PATIENCE_S) == Verdict(pause=True, give_up=GapReason.NO_RESULT)
     judge = Judge()
     for now in (0.0, 5.0, 10.0):  # more than little, or not asked for: audio that somebody will take
         assert judge.ended(end._replace(left_s=0.1), now, PATIENCE_S).give_up == ""

@@ -7,13 +7,13 @@ from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
 
 
-def made() -> tuple[Admission, Metrics, Troubles]:
-    metrics, troubles = Metrics(), Troubles()
-    admission = Admission(MockProvider(), limit=5, connect_timeout_s=1, metrics=metrics, troubles=troubles)
-    return admission, metrics, troubles
+def made() -> tuple[Admission, Metrics, Problems]:
+    metrics, problems = Metrics(), Problems()
+    connections = Admission(MockProvider(), limit=5, connect_timeout_s=1, metrics=metrics, problems=problems)
+    return connections, metrics, problems
 
 
 async def test_a_second_open_connection_of_a_call_is_counted() -> None:
@@ -33,20 +33,20 @@ async def test_a_second_open_connection_of_a_call_is_counted() -> None:
 async def test_a_refused_query_is_trouble_while_no_call_is_connected(status: int) -> None:
     """An option that Deepgram does not take stops every call: readiness and health must say so."""
     await trio.lowlevel.checkpoint()
-    admission, metrics, troubles = made()
+    connections, metrics, problems = made()
     refusal = ConnectFailed("No such model", status=status)
-    admission.wanted = 1
-    assert not admission.failed(refusal, 8000)
-    admission.nobody_waits()
-    assert list(troubles.ages(trio.current_time())) == ["deepgram"]
+    connections.wanted = 1
+    assert not connections.failed(refusal, 8000)
+    connections.nobody_waits()
+    assert list(problems.ages(trio.current_time())) == ["deepgram"]
     assert metrics.registry.get_sample_value("deepgram_breaker_open") == 0  # it is not the account
-    admission.opened(8000, "a")
-    assert not troubles.ages(trio.current_time())
-    admission.failed(refusal, 16000)  # one call with an odd rate beside one that goes well
-    assert not troubles.ages(trio.current_time())
-    admission.closed("a")
-    admission.failed(refusal, 16000)
-    assert troubles.ages(trio.current_time())
-    admission.wanted = 0
-    admission.nobody_waits()
-    assert not troubles.ages(trio.current_time())
+    connections.opened(8000, "a")
+    assert not problems.ages(trio.current_time())
+    connections.failed(refusal, 16000)  # one call with an odd rate beside one that goes well
+    assert not problems.ages(trio.current_time())
+    connections.closed("a")
+    connections.failed(refusal, 16000)
+    assert problems.ages(trio.current_time())
+    connections.wanted = 0
+    connections.nobody_waits()
+    assert not problems.ages(trio.current_time())

@@ -16,9 +16,9 @@ import trio
 import yaml
 
 from trio_asr.client.http import get
-from trio_asr.lab.load.measure import Page
 from trio_asr.lab.load.plan import Plan
 from trio_asr.lab.load.run import Load, Where
+from trio_asr.lab.rig.page import Page
 from trio_asr.lab.rig.processes import Worker
 from trio_asr.lab.rig.programs import Program
 from trio_asr.lab.rig.valkey import free_port

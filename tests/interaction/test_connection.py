@@ -5,16 +5,28 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from trio_asr.config import DeepgramConfig
+from trio_asr.bus.lease import Lease
+from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.config import Config
+from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.results import Hearing
-from trio_asr.core.timeline import Chunk, Timeline
+from trio_asr.core.timeline import Chunk
+from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import LinkClosed
-from trio_asr.interaction.connection import Conversation, Ending, Why
+from trio_asr.interaction.connection import LiveConnection
+from trio_asr.interaction.ending import Ending, Why
+from trio_asr.interaction.feed import Flow
+from trio_asr.interaction.report import Report
+from trio_asr.interaction.services import Services
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.problems import Problems
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message
 from trio_asr.wire.records import Stored
-from trio_asr.wire.resume_point import ResumePoint
+from trio_asr.worker.tenure import build_services
 
 CHUNK = 1600
 
@@ -42,19 +54,29 @@ class QuietLink:
         raise LinkClosed(1006, "")
 
 
+def services() -> Services:
+    """Return what a connection needs of its worker, of which no task runs."""
+    bus, metrics = MemoryBus(MemoryStore(), audio_stream="audio_stream", end_stream="call_end"), Metrics()
+    return build_services(
+        Config(), bus, Lease(bus, 10_000), provider=MockProvider(), metrics=metrics, problems=Problems(),
+        internal=InternalErrors(metrics), on_stale=lambda _: None,
+    )  # fmt: skip
+
+
 class Stand:
-    """A conversation on a quiet link, fed by hand."""
+    """A connection that stays quiet, fed by hand."""
 
     def __init__(self) -> None:
         self.link = QuietLink()
         self.ending: Ending | None = None
-        self._timeline = Timeline(ResumePoint())
-        self._timeline.append("1-0", bytes(2 * 100 * CHUNK), 8000)
         outbox = Outbox("call", Topics("transcript.call", "asr_events", 100), Stored())
+        call = Call(outbox, Bounds(1000, 120))
+        self._timeline = call.timeline
+        self._timeline.append("1-0", bytes(2 * 100 * CHUNK), 8000)
         hearing = Hearing(self._timeline, outbox, connection=1, request_id="quiet")
-        self._conversation = Conversation(
-            self.link, hearing, DeepgramConfig(), on_heard=lambda *_: None, on_sent=lambda *_: None
-        )
+        shared = services()
+        report = Report(call, shared, logs.get("test"))
+        self._connection = LiveConnection(self.link, hearing, shared, report, Flow())
         self._feed, self._chunks = trio.open_memory_channel[Chunk](1)
 
     def feed(self) -> None:
@@ -63,7 +85,7 @@ class Stand:
         self._feed.send_nowait(chunk)
 
     async def run(self) -> None:
-        self.ending = await self._conversation.run(self._chunks)
+        self.ending = await self._connection.run(self._chunks)
 
 
 async def test_a_chunk_that_comes_as_the_timer_goes_off_is_sent(mock_clock: MockClock) -> None:

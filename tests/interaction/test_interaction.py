@@ -344,10 +344,10 @@ async def test_a_refused_query_holds_only_calls_that_have_the_same(autojump_cloc
         poisoned = await ring(on, nursery, "poisoned")
         poisoned.say(bytes(3200), 16000)
         await trio.sleep(0.5)
-        assert on.troubles.ages(trio.current_time()), "of all calls that there are, none is connected"
+        assert on.problems.ages(trio.current_time()), "of all calls that there are, none is connected"
         well = await ring(on, nursery, "well")
         await well.talk(3)
-        assert not on.troubles.ages(trio.current_time())
+        assert not on.problems.ages(trio.current_time())
         well.hang_up()
         await well.done.wait()
         assert whole(on.finals("well"), 3 * 8000)  # although there is one place only

@@ -229,7 +229,7 @@ async def test_an_error_in_handling_a_message_costs_that_call_and_is_counted(
     hear = Hearing.hear
 
     def faulty(self: Hearing, message: messages.Message) -> Any:
-        if isinstance(message, Results) and self._outbox.interaction_id == "poisoned":
+        if isinstance(message, Results) and self.outbox.interaction_id == "poisoned":
             raise ZeroDivisionError("what somebody said")
         return hear(self, message)
 

@@ -28,7 +28,7 @@ class Refusing(EchoProvider):
 async def test_the_states_of_a_call(autojump_clock: MockClock) -> None:
     provider = Refusing()
     async with office(provider=provider) as here:
-        slots, call = here.calls.slots, here.producer()
+        slots, call = here.calls.interactions, here.producer()
 
         def look() -> str:
             return state(slots[call.id])
@@ -61,7 +61,7 @@ async def test_a_call_waits_for_a_place(autojump_clock: MockClock) -> None:
         await trio.sleep(0.5)
         second.speak(1.0)
         await trio.sleep(0.5)
-        assert [state(here.calls.slots[one.id]) for one in (first, second)] == ["streaming", "waiting"]
+        assert [state(here.calls.interactions[one.id]) for one in (first, second)] == ["streaming", "waiting"]
 
 
 @pytest.mark.parametrize("status", [401, 400])
@@ -72,7 +72,7 @@ async def test_a_call_is_held_while_deepgram_refuses(autojump_clock: MockClock, 
         call = here.producer()
         call.speak(1.0)
         await trio.sleep(1.5)
-        portrait = portray_closely(here.calls.slots[call.id])
+        portrait = portray_closely(here.calls.interactions[call.id])
         assert portrait.state == "held"
         assert portrait.last_error == f"{status}: so the test says"
         assert (portrait.lines, portrait.interim) == ((), None)

@@ -17,9 +17,9 @@ from trio_asr.config import loading
 from trio_asr.lab.chaos import command, report
 from trio_asr.lab.chaos.command import chaos, choose, own_settings
 from trio_asr.lab.chaos.mix import FAULTS, mixed
+from trio_asr.lab.chaos.row import of_seconds
 from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, crowd, judge, play_row
-from trio_asr.lab.chaos.stage import of_seconds
 from trio_asr.lab.rig.account import Account, CallAccount
 from trio_asr.lab.rig.processes import toml
 

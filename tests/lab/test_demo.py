@@ -13,11 +13,14 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from trio_asr.client.audio import AudioError
 from trio_asr.client.producer import Call, IdRefused
+from trio_asr.lab.demo import command as command_module
 from trio_asr.lab.demo import run as demo_module
 from trio_asr.lab.demo.command import demo
 from trio_asr.lab.demo.run import Demo, Recording, choose
 from trio_asr.lab.rig.programs import Program, RigError
+from trio_asr.samples import shipped_samples
 
 if TYPE_CHECKING:
     from trio_asr.lab.demo.report import Report
@@ -54,7 +57,7 @@ async def test_it_shows_what_comes_out_and_counts_it(tmp_path: Path, terminal: b
     assert report.complaints() == []
     assert report.calls["one"].error_rate == 0
     assert report.calls["two"].error_rate is None
-    assert report.metrics["deepgram_audio_chunks_sent_total"] == 7
+    assert report.page.value("deepgram_audio_chunks_sent_total") == 7
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     for step in ("Starting a Valkey server", "Loading the speech model", "Starting the daemon"):
@@ -111,6 +114,16 @@ def test_the_command_fails_with_one_reason(tmp_path: Path) -> None:
     outcome = CliRunner().invoke(demo, [str(noise)])
     assert outcome.exit_code == 1
     assert "noise.wav: not a recording" in outcome.output
+
+
+def test_a_wheel_says_where_its_other_calls_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise AudioError("enough")
+
+    monkeypatch.setattr(command_module, "_run", stop)
+    assert "scripts/demo.sh" not in CliRunner().invoke(demo, []).output  # a checkout has all of them
+    monkeypatch.setattr(command_module, "shipped_samples", lambda: shipped_samples()[:1])
+    assert " ".join(CliRunner().invoke(demo, []).output.split()).startswith(command_module.FEWER)
 
 
 @pytest.mark.soak

@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from trio_asr.client.consumer import Event, Message
-from trio_asr.lab.demo.report import CallReport, Report, parse_metrics
+from trio_asr.lab.demo.report import CallReport, Report
+from trio_asr.lab.rig.page import Page
 
 
 def message(text: str, kind: str, end_ms: int | None) -> Message:
@@ -61,7 +62,7 @@ def test_other_calls_and_messages_without_times_do_no_harm() -> None:
 
 def test_table_and_footer() -> None:
     report = full_report()
-    report.metrics = parse_metrics(
+    report.page = Page(
         "# HELP x y\nasr_audio_chunks_processed_total 200.0\ndeepgram_audio_chunks_sent_total 18.0\n"
         'asr_role{role="active"} 1.0\ndeepgram_audio_sent_seconds_total 4e0\n'
     )

@@ -17,6 +17,7 @@ from trio_asr.simulator.render import About
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.session import Session
 from trio_asr.simulator.wire import ModelInfo, encode
+from trio_asr.telemetry.groups import leaves
 
 RAW = "model=nova-3&encoding=linear16&sample_rate=8000"
 INTERIMS = RAW + "&interim_results=true"
@@ -94,16 +95,10 @@ async def refused(settings: SimulatorSettings, **more: Any) -> ConnectionRejecte
         async with connected(settings, **more):
             pass
     except* ConnectionRejected as group:
-        answers += [leaf for leaf in _leaves(group) if isinstance(leaf, ConnectionRejected)]
+        answers += [leaf for leaf in leaves(group) if isinstance(leaf, ConnectionRejected)]
     await trio.lowlevel.checkpoint()
     (answer,) = answers
     return answer
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
 
 
 def results(result: Any) -> tuple[float, float, str]:

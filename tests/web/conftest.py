@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from trio_asr.interaction.slots import Slot
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.history import History
 from trio_asr.web.view import Role, View
@@ -18,7 +18,7 @@ class FakeView:
     lag_s: float = 0.0
     active_connections: int | None = 0
     refused: bool = False
-    slots: dict[str, Slot] = field(default_factory=dict)
+    interactions: dict[str, Interaction] = field(default_factory=dict)
     history: History = field(default_factory=lambda: History(Metrics()))
     since: dict[str, float] = field(default_factory=dict)  # what is wrong, and since when on trio's clock
 

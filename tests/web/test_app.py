@@ -8,13 +8,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock
 
 from trio_asr.config import Config, HttpConfig
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.app import create_app
 
 
 async def get(view: Any, path: str, metrics: Metrics | None = None) -> tuple[int, Any]:
     config = Config(http=HttpConfig(degraded_after_s=30))
-    response = await create_app(view, metrics or Metrics(), config).test_client().get(path)
+    metrics = metrics or Metrics()
+    app = create_app(view, metrics, InternalErrors(metrics), config)
+    response = await app.test_client().get(path)
     return response.status_code, await response.get_json()
 
 
@@ -98,7 +101,8 @@ async def test_metrics_is_a_scrape(view: Any) -> None:
     """Requirements 16."""
     view.role = "standby"
     metrics = Metrics()
-    response = await create_app(view, metrics, Config()).test_client().get("/metrics")
+    app = create_app(view, metrics, InternalErrors(metrics), Config())
+    response = await app.test_client().get("/metrics")
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     text = await response.get_data(as_text=True)
@@ -114,7 +118,8 @@ async def test_anything_else_is_404_in_json(view: Any, path: str) -> None:
 
 
 async def test_pages_only_read(view: Any) -> None:
-    response = await create_app(view, Metrics(), Config()).test_client().post("/health")
+    app = create_app(view, metrics := Metrics(), InternalErrors(metrics), Config())
+    response = await app.test_client().post("/health")
     assert response.status_code == 405
     assert await response.get_json() == {"error": "Method Not Allowed"}
 

@@ -1,24 +1,15 @@
 """The samples of the page's charts."""
 
-import pytest
-
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.web.history import KEPT, STEP_S, History, quantile
+from trio_asr.web.history import KEPT, STEP_S, History
 
 
-@pytest.mark.parametrize(
-    ("counts", "q", "expected"),
-    [
-        ([0, 0, 0], 0.99, None),
-        ([10, 0, 0], 0.5, 0.5),
-        ([10, 10, 0], 0.5, 1.0),
-        ([10, 10, 0], 0.75, 2.0),
-        ([0, 4, 0], 1.0, 3.0),
-        ([0, 0, 5], 0.99, 3.0),  # beyond the last bound
-    ],
-)
-def test_quantile(counts: list[int], q: float, expected: float | None) -> None:
-    assert quantile((1.0, 3.0), counts, q) == expected
+def test_beyond_the_last_bound_nothing_is_known() -> None:
+    metrics = Metrics()
+    history = History(metrics)
+    metrics.commit_latency.observe(1e6)
+    history.note(100.0, 1)
+    assert history.samples[0].commit_ms == metrics.commit_latency.bounds[-1] * 1000
 
 
 def test_a_sample_is_of_its_own_time() -> None:

@@ -7,12 +7,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock
 
 from trio_asr.config import Config
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.app import create_app
 
 
 async def scraped(view: Any) -> dict[tuple[str, str], float]:
-    client = create_app(view, Metrics(), Config()).test_client()
+    client = create_app(view, metrics := Metrics(), InternalErrors(metrics), Config()).test_client()
     text = await (await client.get("/metrics")).get_data(as_text=True)
     assert (await client.get("/health")).status_code in (200, 503)
     return {

@@ -15,7 +15,9 @@ import trio
 from tests.web.worker import TOKEN, Worker, request, worker
 
 from trio_asr.config import Config, HttpConfig, Secret
+from trio_asr.core.states import Life
 from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web import live, server
 from trio_asr.web.app import create_app
@@ -47,7 +49,9 @@ async def ask(
 ) -> tuple[int, dict[str, str]]:
     """Ask the application as from some address; return status and headers, whatever else would come."""
     secret = Secret(TOKEN) if configured else None
-    app = create_app(view, Metrics(), Config(http=HttpConfig(token=secret)))
+    app = create_app(
+        view, metrics := Metrics(), InternalErrors(metrics), Config(http=HttpConfig(token=secret))
+    )
     sent = {"host": "127.0.0.1"} | headers | ({} if token is None else {"authorization": f"Bearer {token}"})
     fields = [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in sent.items()]
     scope: Any = {
@@ -202,7 +206,7 @@ async def test_any_id_can_be_asked_for() -> None:
 async def test_without_a_token_no_transcript_is_kept() -> None:
     async with worker(token=None) as one:
         await one.speak("call-17")
-        assert one.daemon.slots["call-17"].call.outbox.recent is None
+        assert one.daemon.interactions["call-17"].call.outbox.recent is None
 
 
 async def test_the_trace_id_of_the_producer_is_everywhere(log: io.StringIO) -> None:
@@ -311,7 +315,7 @@ async def test_a_stop_ends_the_streams_at_once() -> None:
 async def test_who_stops_reading_loses_the_place(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "SEND_TIMEOUT_MS", 300)
     view.since = {f"{number} {'x' * 1000}": 0.0 for number in range(500)}  # half a megabyte a second
-    app = create_app(view, Metrics(), Config())
+    app = create_app(view, metrics := Metrics(), InternalErrors(metrics), Config())
     async with trio.open_nursery() as nursery, AsyncExitStack() as deaf:
         port = await nursery.start(server.serve, app, HttpConfig(port=0))
         for _ in range(live.MAX_GUESTS):
@@ -362,11 +366,11 @@ async def test_calls_in_trouble_come_first_where_not_all_are_shown(monkeypatch: 
     async with worker() as one:
         for number in range(3):
             await one.speak(f"call-{number}")
-        slot = one.daemon.slots["call-2"]
-        slot.failed = True
+        life = one.daemon.interactions["call-2"].life
+        life.now = Life.FAILED
         async with await listen(one.port, TOKEN) as stream:
             seen = await first(stream, b"event: calls\n") + await first(stream)
-        slot.failed = False
+        life.now = Life.RUNNING
     listed = json.loads(seen.rpartition("data: ")[2].partition("\n")[0])
     assert listed["more"] == 1
     assert listed["calls"][0]["id"] == "call-2"

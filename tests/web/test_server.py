@@ -14,6 +14,7 @@ import trio
 
 from trio_asr.config import Config, HttpConfig
 from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web import server
 from trio_asr.web.app import create_app
@@ -36,7 +37,7 @@ def log() -> Iterator[io.StringIO]:
 async def serving(view: Any, config: HttpConfig = ANYWHERE) -> AsyncIterator[tuple[int, trio.Event]]:
     """Serve while the block runs, then stop in order; it must end by itself."""
     shutdown = trio.Event()
-    app = create_app(view, Metrics(), Config())
+    app = create_app(view, metrics := Metrics(), InternalErrors(metrics), Config())
     async with trio.open_nursery() as nursery:
         port: int = await nursery.start(partial(server.serve, app, config, shutdown=shutdown))
         yield port, shutdown
@@ -77,18 +78,24 @@ async def test_many_at_once(view: Any) -> None:
 async def test_a_port_in_use_is_told_clearly(view: Any) -> None:
     async with serving(view) as (port, _):
         with pytest.raises(server.CannotListenError, match=f"port {port}: Address already in use"):
-            await server.serve(create_app(view, Metrics(), Config()), HttpConfig(port=port))
+            await server.serve(
+                create_app(view, metrics := Metrics(), InternalErrors(metrics), Config()),
+                HttpConfig(port=port),
+            )
 
 
 async def test_a_host_that_does_not_exist_is_told_clearly(view: Any) -> None:
     with pytest.raises(server.CannotListenError, match=r"192\.0\.2\.1, port 0: Cannot assign"):
-        await server.serve(create_app(view, Metrics(), Config()), HttpConfig(host="192.0.2.1", port=0))
+        await server.serve(
+            create_app(view, metrics := Metrics(), InternalErrors(metrics), Config()),
+            HttpConfig(host="192.0.2.1", port=0),
+        )
 
 
 async def test_the_port_is_free_again_after_a_stop_and_after_a_cancel(view: Any) -> None:
     async with serving(view) as (port, _):
         pass
-    app = create_app(view, Metrics(), Config())
+    app = create_app(view, metrics := Metrics(), InternalErrors(metrics), Config())
     for _ in range(2):
         async with trio.open_nursery() as nursery:
             assert await nursery.start(server.serve, app, HttpConfig(port=port)) == port

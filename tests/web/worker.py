@@ -88,7 +88,8 @@ class Worker:
         Producer(self.store, interaction_id, 1).speak(seconds)
         with trio.fail_after(60):
             while not (  # noqa: ASYNC110 (what is asked has no event for it)
-                (slot := self.daemon.slots.get(interaction_id)) and slot.call.outbox.confirmed.place.finalized
+                (slot := self.daemon.interactions.get(interaction_id))
+                and slot.call.outbox.confirmed.place.finalized
             ):
                 await trio.sleep(0.02)
 

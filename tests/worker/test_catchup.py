@@ -75,7 +75,7 @@ async def live_beside(big_s: float) -> tuple[list[list[tuple[int, dict[str, Any]
             nursery.start_soon(calls[2].talk, 16)
             for _ in range(160):
                 await trio.sleep(0.1)
-                most = max(most, on.calls.slots[big.id].size if big.id in on.calls.slots else 0)
+                most = max(most, on.calls.interactions[big.id].size if big.id in on.calls.interactions else 0)
             if big_s > 1:
                 assert on.counted("asr_calls_behind") == 1
         for call in calls:
@@ -182,11 +182,11 @@ async def test_who_is_a_little_behind_does_not_wait_for_who_is_far_behind(
     burst(near, 16)  # a second more than it may hold
     async with office(settings(max_unfinalized_s=30), store=store, bus=bus) as on:
         await trio.sleep(0.5)
-        assert on.calls.slots[far.id].behind
-        assert on.calls.slots[near.id].behind
-        await until(lambda: not on.calls.slots[near.id].behind)
+        assert on.calls.interactions[far.id].behind
+        assert on.calls.interactions[near.id].behind
+        await until(lambda: not on.calls.interactions[near.id].behind)
         assert trio.current_time() < 10, "half of what it holds is gone after 6 s"
-        assert on.calls.slots[far.id].behind
+        assert on.calls.interactions[far.id].behind
         bus.page_s = 0.0
         for call in (far, near):
             call.end()
@@ -320,7 +320,7 @@ async def killed(instants: list[float], behind: set[int], lates: set[int]) -> No
 def ended(on: Office, call: Producer) -> bool:
     """Say whether all of a call was heard and it is over."""
     finals = on.finals(call)
-    return call.id not in on.calls.slots and bool(finals) and finals[-1]["end_ms"] == call.samples // 8
+    return call.id not in on.calls.interactions and bool(finals) and finals[-1]["end_ms"] == call.samples // 8
 
 
 @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -26,10 +26,10 @@ from trio_asr.bus import memory
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.config import Config, InteractionConfig
 from trio_asr.config.sections import FlushConfig, RedisConfig
-from trio_asr.interaction.interaction import Frames, Interaction
+from trio_asr.interaction import interaction
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.simulator.stamps import stamp
 from trio_asr.wire.records import Stored
-from trio_asr.worker import calls as calls_module
 from trio_asr.worker import restarts
 
 GOOD = {"interaction_id": "x", "seq": 1, "sample_rate": 8000, "audio": "AAAA"}
@@ -110,7 +110,7 @@ async def test_junk_is_dead_lettered_once(
             assert len(letter["reason"]) < 300
             assert len(letter["data"]) <= 4096
             assert on.counted("asr_dead_letters_total", reason=kind) == (not start)
-            assert on.calls.slots == {}, "junk is nobody's call"
+            assert on.calls.interactions == {}, "junk is nobody's call"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ async def test_frames_while_the_call_closes(autojump_clock: MockClock) -> None:
         await trio.sleep(30)
         assert complete(on, call)
         assert on.counted("asr_late_frames_total") == 2
-        assert on.calls.slots == {}
+        assert on.calls.interactions == {}
         assert on.happened(call) == ["started", "ended", "resumed", "ended"]
         assert on.events(call)[-1]["reason"] == "call_end"
 
@@ -255,7 +255,7 @@ async def test_late_frames_read_together_with_a_call_that_is_unknown(autojump_cl
         other.speak(0.5)
         await trio.sleep(1)
         provider.mute = False
-        assert call.id in on.calls.slots
+        assert call.id in on.calls.interactions
         await trio.sleep(40)
         bus.load_s = 0
         await trio.sleep(60)
@@ -303,7 +303,7 @@ async def test_ends_that_end_nothing(autojump_clock: MockClock) -> None:
         await trio.sleep(2)
         call.speak(0.5)
         await trio.sleep(2)
-        assert list(on.calls.slots) == [call.id]
+        assert list(on.calls.interactions) == [call.id]
         call.end()
         call.end()
         await on.over(call)
@@ -328,7 +328,7 @@ async def test_an_end_applied_before_a_restart_does_not_end_the_resumed_call(
         await trio.sleep(0.3)
     async with office(store=store) as on:
         await trio.sleep(5)
-        assert call.id in on.calls.slots
+        assert call.id in on.calls.interactions
         await on.finish(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended", "resumed", "ended"]
@@ -371,15 +371,15 @@ async def test_a_call_is_not_idle_while_it_cannot_be_transcribed(autojump_clock:
         await trio.sleep(3)
         on.bus.away = True
         await trio.sleep(20)
-        assert call.id in on.calls.slots
+        assert call.id in on.calls.interactions
         on.bus.away = False
         await trio.sleep(3)
-        assert call.id in on.calls.slots
+        assert call.id in on.calls.interactions
         await on.over(call)
         provider.refuse = True
         call.speak(1.0)
         await trio.sleep(20)
-        assert call.id in on.calls.slots
+        assert call.id in on.calls.interactions
         provider.refuse = False
         await on.over(call)
         assert complete(on, call)
@@ -452,7 +452,7 @@ async def test_a_call_that_fails_with_every_connection(autojump_clock: MockClock
         await other.talk(30)
         await trio.sleep(170)
         assert 3 <= len(attempts) <= 60
-        assert other.id in on.calls.slots or complete(on, other)
+        assert other.id in on.calls.interactions or complete(on, other)
         provider.inspect = lambda link, pcm: None
         await trio.sleep(61)
         await on.finish(call, other)
@@ -499,14 +499,14 @@ async def test_a_full_channel_is_its_calls_failure_alone(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that does not take its frames is restarted, and reads again what it could not take."""
-    monkeypatch.setattr(calls_module, "FRAMES", 3)
+    monkeypatch.setattr(interaction, "BATCHES", 3)
     read, stuck = Interaction._read, {"call-1"}
 
-    async def read_unless_stuck(self: Interaction, frames: trio.MemoryReceiveChannel[Frames]) -> None:
+    async def read_unless_stuck(self: Interaction) -> None:
         if self.call.id in stuck:
             stuck.clear()
             await trio.sleep_forever()
-        await read(self, frames)
+        await read(self)
 
     monkeypatch.setattr(Interaction, "_read", read_unless_stuck)
     async with office() as on:

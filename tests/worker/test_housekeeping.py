@@ -90,9 +90,9 @@ async def test_reading_pauses_while_calls_have_enough_to_do(autojump_clock: Mock
         call.end()
     held = 0.0
     async with office(settings(max_unfinalized_s=60), store=store) as on:
-        while on.calls.slots or not held:
+        while on.calls.interactions or not held:
             await trio.sleep(0.1)
-            held = max([held, *(slot.call.unfinalized_s() for slot in on.calls.slots.values())])
+            held = max([held, *(slot.call.unfinalized_s() for slot in on.calls.interactions.values())])
         assert 20 < held <= 60
         assert all(complete(on, call) for call in calls)
         assert all(on.happened(call) == ["started", "ended"] for call in calls)
@@ -106,14 +106,14 @@ async def test_a_stuck_call_holds_up_no_other(autojump_clock: MockClock) -> None
         provider.refuse = True
         stuck.speak(0.5)
         await trio.sleep(1)
-        stuck_sender = on.calls.slots[stuck.id].interaction.sender
+        stuck_sender = on.calls.interactions[stuck.id].sender
         stuck_sender._services.admission.provider.refuse = True  # type: ignore[attr-defined]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stuck.talk, 100, 1.0)
             nursery.start_soon(other.talk, 100, 1.0)
             await trio.sleep(99)
             for call in (stuck, other):
-                assert on.calls.slots[call.id].call.unfinalized_s() <= 30
+                assert on.calls.interactions[call.id].call.unfinalized_s() <= 30
         assert on.counted("asr_gap_seconds_total", reason="retention") >= 130
         provider.refuse = False
         await on.finish(stuck, other)
@@ -138,7 +138,7 @@ async def test_the_memory_of_all_calls_is_bounded(autojump_clock: MockClock) -> 
             nursery.start_soon(large.talk, 100, 1.0)
             nursery.start_soon(small.talk, 10, 1.0)
         await trio.sleep(1.1)
-        held = {name: slot.call.timeline.held_bytes for name, slot in on.calls.slots.items()}
+        held = {name: slot.call.timeline.held_bytes for name, slot in on.calls.interactions.items()}
         assert sum(held.values()) <= 1_000_000
         assert held[small.id] == 2 * small.samples, "the small one gave up nothing"
         provider.refuse = False

@@ -104,7 +104,7 @@ async def test_repeats_after_the_end_make_no_phantom(autojump_clock: MockClock, 
             store.add(AUDIO, message)
         await trio.sleep(3)
         assert on.happened(call) == ["started", "ended"]
-        assert on.calls.slots == {}
+        assert on.calls.interactions == {}
     for _ in range(2):
         async with office(store=store) as on:
             await trio.sleep(3)
@@ -113,7 +113,7 @@ async def test_repeats_after_the_end_make_no_phantom(autojump_clock: MockClock, 
             other.speak(0.02)  # else the repeat is the last entry
             await trio.sleep(65)
             assert on.happened(call) == ["started", "ended"]
-            assert call.id not in on.calls.slots
+            assert call.id not in on.calls.interactions
 
 
 async def test_a_restart_whose_last_entry_is_a_repeat(autojump_clock: MockClock) -> None:
@@ -161,7 +161,7 @@ async def test_an_end_in_mid_sample_and_a_series_that_goes_on(
             publish(call, pcm, (16_001,), at)
             at += 16_001
         await trio.sleep(4)
-        assert on.calls.slots == {}
+        assert on.calls.interactions == {}
         if not restart:
             publish(call, pcm[:40_000], (40_000 - at,), at)
             call.samples = 20_000

@@ -30,7 +30,7 @@ def put(store: MemoryStore, pcm: bytes, seq: int | None, at: float | None, **mor
 
 def received(on: Office) -> int:
     """How many samples the call "call-1" has."""
-    return on.calls.slots["call-1"].call.timeline.received
+    return on.calls.interactions["call-1"].call.timeline.received
 
 
 async def shuffled(call: Producer, order: Iterable[int], frame_s: float = 0.02) -> None:
@@ -98,8 +98,7 @@ async def test_a_reload_changes_how_long_is_waited(autojump_clock: MockClock) ->
         for n in (0, 2):
             put(on.store, stamp(1, n * FRAME, FRAME), n, n * 20)
         await trio.sleep(0.01)
-        slot = on.calls.slots["call-1"]
-        slot.interaction.reload(Config(interaction=InteractionConfig(reorder_ms=0)))
+        on.calls.interactions["call-1"].reload(Config(interaction=InteractionConfig(reorder_ms=0)))
         put(on.store, stamp(1, 3 * FRAME, FRAME), 3, 60)
         await trio.sleep(0.6)
         assert received(on) == 4 * FRAME
@@ -193,7 +192,7 @@ async def test_no_alarm_for_what_was_read(how: str, restart: bool, autojump_cloc
     async with office(store=store) as on:
         await call.talk(3)
         await trio.sleep(70)
-        assert on.calls.slots == {}
+        assert on.calls.interactions == {}
         if not restart:
             if how == "cut":
                 store.streams[AUDIO].clear()

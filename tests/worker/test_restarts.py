@@ -120,7 +120,7 @@ async def test_a_bug_in_how_calls_end_costs_that_call(
         await call.talk(3)
         call.end()
         await trio.sleep(3)
-        assert call.id not in on.calls.slots
+        assert call.id not in on.calls.interactions
         assert on.counted("asr_internal_errors_total", place="call") == 1
         await other.talk(2)
         await call.talk(3)
@@ -155,4 +155,4 @@ async def test_a_bug_in_how_a_call_begins_anew_loses_nothing(
         await until(lambda: complete(on, call), 60)
         await trio.sleep(5)
         assert complete(on, call)
-        assert on.calls.slots == {}
+        assert on.calls.interactions == {}

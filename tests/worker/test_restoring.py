@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 import trio
-from tests.office import DEAD_LETTERS, Office, Producer, office
+from tests.office import Office, Producer, office
 from tests.worker.test_dispatcher import complete
 from trio.testing import MockClock
 
@@ -108,7 +108,7 @@ async def test_a_reader_that_cannot_be_read(autojump_clock: MockClock, kind: str
     async with office(store=store) as on:
         services = on.calls._services
         store.states[""] = BROKEN[kind] if kind != "cut" else Stored(4, b'{"audio_floor":"')
-        box = await open_box(on.bus, services, DEAD_LETTERS, 10)
+        box = await open_box(on.bus, services)
         assert box.broken
         assert "" in store.aside
         assert box.start() == (ORIGIN, ORIGIN)
@@ -127,5 +127,5 @@ async def test_a_state_of_a_call_that_was_over_is_believed(autojump_clock: MockC
         await trio.sleep(65)
         assert on.happened(call) == ["started", "ended"]
         assert not on.provider.links
-        assert on.calls.slots == {}
+        assert on.calls.interactions == {}
         assert complete(on, call)

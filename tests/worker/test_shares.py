@@ -41,11 +41,11 @@ async def test_who_gets_nowhere_takes_what_comes(autojump_clock: MockClock) -> N
         provider.mute = True
         call.speak(0.5)
         now = trio.current_time()
-        slot = on.calls.slots[call.id]
+        slot = on.calls.interactions[call.id]
         limit = 60 * 2 * RATE
         assert on.calls.shares.limit(slot, now + STUCK_S - 1) == limit
-        assert on.calls.shares.limit(slot, slot.cursor_at + STUCK_S) == math.inf
-        assert not on.calls.shares.is_stuck(slot, slot.cursor_at + STUCK_S - 0.01)
+        assert on.calls.shares.limit(slot, slot._cursor_at + STUCK_S) == math.inf
+        assert not on.calls.shares.is_stuck(slot, slot._cursor_at + STUCK_S - 0.01)
 
 
 async def test_who_is_hungry(autojump_clock: MockClock) -> None:
@@ -54,7 +54,7 @@ async def test_who_is_hungry(autojump_clock: MockClock) -> None:
         call = on.producer(1)
         burst(call, 16)
         await trio.sleep(0.05)
-        slot, shares, now = on.calls.slots[call.id], on.calls.shares, trio.current_time()
+        slot, shares, now = on.calls.interactions[call.id], on.calls.shares, trio.current_time()
         assert slot.behind
         assert not shares.is_hungry(slot, now)
         limit = shares.limit(slot, now)

@@ -92,12 +92,12 @@ async def test_a_call_beyond_the_bound_waits_and_loses_nothing(autojump_clock: M
             for call in calls:
                 nursery.start_soon(call.talk, 10)
             await trio.sleep(5)
-            assert len(on.calls.slots) == 2
-            begun = [call for call in calls if call.id in on.calls.slots]
+            assert len(on.calls.interactions) == 2
+            begun = [call for call in calls if call.id in on.calls.interactions]
             assert on.counted("asr_calls_waiting") == 1
             assert on.counted("asr_calls_deferred_total") == 1
             assert on.counted("asr_calls_refused_total") == 0
-            assert on.troubles.ages(trio.current_time())
+            assert on.problems.ages(trio.current_time())
         begun[0].end()
         await on.over(begun[0])
         await trio.sleep(1)
@@ -110,7 +110,7 @@ async def test_a_call_beyond_the_bound_waits_and_loses_nothing(autojump_clock: M
             assert on.happened(call) == ["started", "ended"]
         await trio.sleep(1.1)
         assert on.counted("asr_calls_waiting") == 0
-        assert not on.troubles.ages(trio.current_time())
+        assert not on.problems.ages(trio.current_time())
 
 
 async def test_an_end_that_comes_while_a_call_waits(autojump_clock: MockClock) -> None:
@@ -123,7 +123,7 @@ async def test_an_end_that_comes_while_a_call_waits(autojump_clock: MockClock) -
             burst(second, 2)
             second_frames = second.samples
             second.end()
-        assert second.id not in on.calls.slots
+        assert second.id not in on.calls.interactions
         await on.finish(first)
         await trio.sleep(0.2)
         await on.over(second)
@@ -148,8 +148,8 @@ async def test_ids_used_once_keep_no_genuine_call_out(autojump_clock: MockClock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(flood)
             await trio.sleep(3)
-            assert len(on.calls.slots) == 10
-            assert call.id not in on.calls.slots
+            assert len(on.calls.interactions) == 10
+            assert call.id not in on.calls.interactions
             began = trio.current_time()
             nursery.start_soon(call.talk, 8)
             await until(lambda: bool(on.finals(call)))
@@ -167,7 +167,7 @@ async def test_a_call_in_which_nobody_speaks_makes_room_and_goes_on(autojump_clo
         async with trio.open_nursery() as nursery:
             nursery.start_soon(other.talk, 10)
             await trio.sleep(6)
-            assert list(on.calls.slots) == [other.id]
+            assert list(on.calls.interactions) == [other.id]
             assert on.events(still)[-1]["reason"] == "idle"
             await still.talk(2)
         other.end()
@@ -267,5 +267,5 @@ async def test_a_thousand_that_wait_are_all_served(autojump_clock: MockClock) ->
         await until(lambda: all(on.finals(call) for call in calls))
         await trio.sleep(5)
         assert all(complete(on, call) for call in calls)
-        assert on.calls.slots == {}
+        assert on.calls.interactions == {}
         assert not on.calls.waiting

@@ -1,1 +1,1 @@
-"""Where calls come from and transcripts go: the Bus protocol, on Redis and in memory."""
+"""The Bus protocol, through which audio comes in and transcripts go out; on Redis and in memory."""

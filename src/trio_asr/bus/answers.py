@@ -1,4 +1,4 @@
-"""What the server's answers mean."""
+"""The meaning of the server's replies."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import redis.exceptions
 from trio_asr.bus.base import Answer
 from trio_asr.wire.records import Commit, Outcome, Stored
 
-MOST_STATE_BYTES = 64 * 1024  # ours have less than one
-# Refusals that are the server's and no commit's: a replica, one that is starting or without memory, one that
-# cannot save, has too few replicas, or is held up by somebody's script; a cluster that has moved the key or
-# has no say over it now. For some the library has classes.
+MOST_STATE_BYTES = 64 * 1024  # of a stored state; ours take less than 1 KB
+# Refusals that say something about the server, not about the commit: it is a replica, is loading, is out of
+# memory, cannot save, has too few replicas, or is busy with a script; or it is a cluster node that does not
+# serve the key now. For some of them the library has classes.
 UNWILLING = (
     redis.ReadOnlyError,
     redis.BusyLoadingError,
@@ -32,14 +32,15 @@ UNWILLING_TEXT = re.compile(rf"(?:^|@user_script: ?\d+: -)({CODES}) ")
 
 
 def describe(error: BaseException) -> str:
+    """Return an error's type and message."""
     return f"{type(error).__name__}: {error}"
 
 
 def stored_of(key: str, named: bytes, *found: bytes | None) -> Stored:
-    """Return what was answered of one owner.
+    """Return the stored state from the reply about one owner.
 
     Raises:
-        ValueError: the answer is of another.
+        ValueError: the reply is about another owner.
     """
     if bytes(named) != key.encode():
         raise ValueError("an answer to another question")
@@ -58,11 +59,11 @@ def stored_of(key: str, named: bytes, *found: bytes | None) -> Stored:
 
 
 def judged(commit: Commit, reply: Any) -> Answer:
-    """Return what became of a commit.
+    """Return the outcome of a commit from its reply.
 
     Raises:
-        redis.ResponseError: the server can do no such thing now.
-        ValueError: the answer is to another commit.
+        redis.ResponseError: the server takes no writes now.
+        ValueError: the reply is to another commit.
     """
     if isinstance(reply, Exception):
         if isinstance(reply, UNWILLING) or UNWILLING_TEXT.search(str(reply)):

@@ -1,4 +1,4 @@
-"""A bus that does not answer: what kind of trouble that is."""
+"""Reporting of a bus that does not answer."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import trio
 
 from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
 from trio_asr.telemetry.internal import InternalErrors
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.codes import CaughtAt, Problem
+
+RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0  # between two attempts, in full jitter
 
 
-def away(trouble: str, error: BusUnavailable, troubles: Troubles, internal: InternalErrors) -> None:
-    """Take note that the bus does not do what `trouble` names, and why: a key, a bug, or it is not there."""
+def away(problem: Problem, error: BusUnavailable, problems: Problems, internal: InternalErrors) -> None:
+    """Report `problem` with the bus, as `error` tells it: a misused key, a bug, or no answer.
+
+    A bug is also counted as an internal error.
+    """
     now = trio.current_time()
     if isinstance(error, KeyMisused):
-        troubles.begin_key(error.key, trouble, now, str(error))
+        problems.report_key(error.key, problem, now, str(error))
         return
     if isinstance(error, BusFault):
-        internal.caught("bus", error.__cause__ or error)
-    troubles.begin(trouble, now, str(error))
+        internal.caught(CaughtAt.BUS, error.__cause__ or error)
+    problems.report(problem, now, str(error))

@@ -1,12 +1,12 @@
-"""The Bus: what the daemon needs of Redis, and no more.
+"""The Bus: everything that the daemon needs of Redis, and no more.
 
-Reading has no side effects: plain reads from a position that the reader keeps, no consumer group, no pending
-list, no acknowledgement. A lost answer is read again, and a zombie reader harms nobody. All writing goes
-through `Bus.commit`, one atomic compare-and-set under the fence.
+Reads have no side effects: they start at a position that the reader keeps. There is no consumer group, no
+pending list and no acknowledgement. After a lost reply the same entries are read again, and a zombie reader
+harms nobody. All writes go through `Bus.commit`, an atomic compare-and-set under the fence.
 
-Ownership is two values: the *lease* (expires, renewed) says who may read and dial; the *fence* (never
-expires, a fresh token set in the same step that takes the lease) is what every commit checks. A worker that
-was frozen past its lease finds another's fence and writes nothing.
+Ownership is two values. The *lease* expires and is renewed; it says who may read and dial. The *fence* is a
+fencing token: it never expires, is set afresh in the step that takes the lease, and every commit checks it. A
+worker that was frozen past its lease finds another worker's fence and writes nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ RawEntry = tuple[bytes, list[bytes]]  # id, [field, value, ...]
 
 
 class BusUnavailable(Exception):
-    """The bus did not answer, or not now; whether the request took effect is unknown."""
+    """A request without an answer, or one that the bus refuses for now; it may have taken effect."""
 
 
 class KeyMisused(BusUnavailable):
-    """`key`, which all calls need, is of another type: somebody has put something else there."""
+    """A key that all calls need has another type: somebody has put something else there."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"{key} is not of the type that this worker uses: see who wrote it, and rename it")
@@ -34,28 +34,28 @@ class KeyMisused(BusUnavailable):
 
 
 class BusFault(BusUnavailable):
-    """What the bus answered makes no sense, or our client failed on it; the cause is attached."""
+    """An answer that makes no sense, or that our client failed on; the cause is attached."""
 
 
 class BusForbids(Exception):
-    """The bus lets us not ask that; it is not needed for the work."""
+    """A question that our user may not ask; the work does not depend on it."""
 
 
 class Tenure(enum.Enum):
-    """Whose the calls are, as the bus says."""
+    """The owner of the calls, as the bus tells it."""
 
     HELD = "held"
-    LOST = "lost"  # somebody else's fence
-    MISSING = "missing"  # no fence at all: the bus has lost its data
+    LOST = "lost"  # another worker's fence
+    MISSING = "missing"  # no fence: the bus has lost its data
 
 
 class Batch(NamedTuple):
-    """Entries after the positions asked for, as of one moment.
+    """A snapshot of the entries after the positions asked for.
 
-    `audio_full`/`ends_full`: the limit was reached, so more may be there already. `trimmed`: the audio stream
-    begins after the position now, so what there was up to this id is gone. `last_audio`/`last_end`: the last
-    id that each stream gave out, where that was looked at. `gone`: the audio stream has nothing now, but
-    gave out ids up to this one.
+    `audio_full`/`ends_full`: the limit was reached, so there may be more. `trimmed`: the audio stream was
+    trimmed past the position; entries up to this id are gone. `last_audio`/`last_end`: the last id that each
+    stream has generated, where that was looked up. `gone`: the audio stream is empty now, but has generated
+    ids up to this one.
     """
 
     audio: Sequence[RawEntry] = ()
@@ -69,21 +69,21 @@ class Batch(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Entries of the audio stream after a position; `full`: more may be there already."""
+    """Entries of the audio stream after a position; with `full` there may be more."""
 
     entries: Sequence[RawEntry] = ()
     full: bool = False
 
 
 class Answer(NamedTuple):
-    """What became of a commit, and why if it was refused, or which key is in its way."""
+    """The outcome of a commit; `reason` is why it was refused, or the key that blocks it."""
 
     outcome: Outcome
     reason: str = ""
 
 
 class Consumer(NamedTuple):
-    """Somebody who reads an input stream as a consumer of a group, and how long ago that was."""
+    """A consumer of a group on an input stream, and how long ago it read, in milliseconds."""
 
     stream: str
     group: str
@@ -92,88 +92,94 @@ class Consumer(NamedTuple):
 
 
 class Bus(Protocol):
-    """Every method raises `BusUnavailable` when the bus is away."""
+    """One worker's access to the bus.
+
+    Raises:
+        BusUnavailable: by every method but `aclose`, when the bus does not answer; `KeyMisused` when the key
+            that the method needs has another type, `BusFault` when the answer makes no sense.
+    """
 
     @property
     def cadence_s(self) -> float:
-        """How far apart the beginnings of two commits had better be: what waits meanwhile goes together."""
+        """Least time between the starts of two commit rounds, in seconds: what waits is batched."""
         ...
 
     async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
-        """Take the lease and set a fresh fence, unless somebody holds the lease (`LOST`).
+        """Take the lease for `ttl_ms` milliseconds and set a fresh fence, unless the lease is held (`LOST`).
 
-        With `patient` also not where there is no fence (`MISSING`): its owner may be about to set it again.
+        With `patient`, take nothing while there is no fence either (`MISSING`): the owner may be about to
+        restore it.
         """
         ...
 
     async def renew(self, ttl_ms: int) -> Tenure:
-        """Prolong the lease; re-create an expired one while the fence is still ours."""
+        """Renew the lease for `ttl_ms` milliseconds, also an expired one while the fence is still ours."""
         ...
 
     async def release(self) -> None:
-        """Give the lease back, so that a standby need not wait for it to expire."""
+        """Release the lease, so that a standby need not wait until it expires."""
         ...
 
     async def consumers(self) -> list[Consumer]:
-        """Return the consumers of our group. We have none ourselves: they are of another program.
+        """Return the consumers of our group. We have none, so they belong to another program.
 
         Raises:
-            BusForbids: we may not ask.
+            BusForbids: our user may not ask.
         """
         ...
 
     async def neighbours(self) -> list[Consumer]:
-        """Return who reads the audio stream as a consumer of any other group.
+        """Return the consumers of all other groups on the audio stream.
 
         Raises:
-            BusForbids: we may not ask.
+            BusForbids: our user may not ask.
         """
         ...
 
     async def now_ms(self) -> int:
-        """Return the bus' clock, which entry ids are made of, in epoch milliseconds."""
+        """Return the time of the bus, from which it makes entry ids, in milliseconds since 1970."""
         ...
 
     async def live_calls(self) -> list[bytes]:
-        """Return the ids of calls whose last commit left them live, and whatever else stands among them."""
+        """Return the members of the live set: the ids of calls in progress, and anything else put there."""
         ...
 
     async def forget_live(self, members: Sequence[bytes]) -> None:
-        """Take these out of the ids of live calls."""
+        """Remove members from the live set."""
         ...
 
     async def set_aside(self, owner: str) -> str:
-        """Put what is stored of a call ("" is the reader) out of the way; return the key it has now."""
+        """Move the stored state of a call ("" is the reader) out of the way; return its new key."""
         ...
 
     async def load(self, owners: Sequence[str]) -> list[Stored]:
-        """Return what is stored of each call ("" is the reader)."""
+        """Return the stored state of each call ("" is the reader)."""
         ...
 
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
-        """Wait briefly for entries after the positions; an empty batch when none came."""
+        """Wait briefly for entries after the positions; return an empty batch if none come."""
         ...
 
     async def read_again(self, after: EntryId) -> Page:
-        """Return what is in the audio stream after a position, for whoever is behind; never wait."""
+        """Return entries of the audio stream after a position, without waiting, for catch-up."""
         ...
 
     async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
-        """Apply each commit, or not, on its own; answers in the same order."""
+        """Apply each commit on its own; return the answers in the same order."""
         ...
 
     async def misused(self) -> list[str]:
-        """Return the keys that all calls need and that are of another type."""
+        """Return those keys that all calls need and that have another type."""
         ...
 
     async def show_lag(self, audio: EntryId, ends: EntryId) -> None:
-        """Let others see how far both streams are dealt with (the position of our consumer group)."""
+        """Set the position of our consumer group on both streams, so that others see the lag."""
         ...
 
     async def trim(self, floor: EntryId) -> None:
-        """Delete audio that nobody needs any more: before the floor, and read by every other group."""
+        """Delete audio that is no longer needed: below the floor, and acknowledged by every other group."""
         ...
 
     async def aclose(self) -> None:
-        """Free what the bus holds."""
+        """Close the connections and release all resources."""
         ...

@@ -1,8 +1,8 @@
-"""The committer: the commits of all calls, many in one round trip, each judged on its own.
+"""The committer: it batches the commits of all calls into round trips; each commit has its own outcome.
 
-A source (a call's outbox, or the reader's) submits itself when it has something to say; the committer takes
-one commit from each ready source, sends them together, and tells every source its answer. While Redis is away
-the same commits are sent again for as long as it takes: their revisions make that harmless.
+A source (a call's outbox, or the reader's) submits itself when it has something to commit. The committer
+takes one commit from each ready source, sends them together, and gives every source its answer. While Redis
+is away the same commits are sent again until there is an answer: their revisions make that idempotent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 import trio
 
-from trio_asr.bus.away import away
+from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S, away
 from trio_asr.bus.base import Answer, Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.core.backoff import Backoff
@@ -22,68 +22,79 @@ from trio_asr.core.outbox import Item
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.codes import CaughtAt, ErrorKind, EventName, Problem
 from trio_asr.wire.records import Commit, Outcome
 
-MAX_BATCH = 500  # commits per round trip: some milliseconds of Redis' time
-ROUND = 4  # commits that are worth a round trip: where more come, rounds come sooner, up to thrice as often
-REFUSED_RETRY_S = 1.0
-RETRY_BASE_S, RETRY_CAP_S = 0.05, 2.0
-TROUBLE = "commits"  # a Redis that can be read may still not be written
+MAX_BATCH = 500  # most commits per round trip: a few milliseconds of work for Redis
+ROUND = 4  # target commits per round trip: above it the interval shrinks, to a third at most
+REFUSED_RETRY_S = 1.0  # between two attempts at a commit that was refused or is blocked
 
 
 class Source(Protocol):
-    """Something that commits: a call's outbox, or the reader's."""
+    """An owner of commits: a call's outbox, or the reader's."""
 
     interaction_id: str
 
     @property
-    def idle(self) -> bool: ...
+    def idle(self) -> bool:
+        """Whether there is nothing to commit, and nothing in flight."""
+        ...
 
-    def next_commit(self, wall_ms: int) -> Commit | None: ...
+    def next_commit(self, wall_ms: int) -> Commit | None:
+        """Return the commit in flight, or the next one, made at `wall_ms` milliseconds since 1970."""
+        ...
 
-    def settle(self, outcome: Outcome) -> Sequence[Item]: ...
+    def settle(self, outcome: Outcome) -> Sequence[Item]:
+        """Take the outcome of the commit in flight; return the items that it has committed."""
+        ...
 
 
 class Committer:
-    """Sends what sources submit. One task runs `run`; everything else is synchronous."""
+    """The sender of all commits. One task runs `run`; other tasks submit and wait.
+
+    `on_stale` is called with the owner of a commit that does not build on what is stored ("" is the reader).
+    """
 
     def __init__(
         self,
         bus: Bus,
         lease: Lease,
         metrics: Metrics,
-        troubles: Troubles,
+        problems: Problems,
+        *,
+        internal: InternalErrors,
         on_stale: Callable[[str], None],
     ) -> None:
         self._bus, self._lease = bus, lease
-        self._metrics, self._troubles = metrics, troubles
-        self._internal = InternalErrors(metrics)
+        self._metrics, self._problems = metrics, problems
+        self._internal = internal
         self._on_stale = on_stale
         self._log = logs.get("committer")
         self._refusals = logs.Rate(10.0)
-        self._ready: dict[str, tuple[Source, float]] = {}  # bounded by the number of calls
-        self._refused: dict[str, tuple[Source, float]] = {}  # and when to try again
-        self._blocked: set[str] = set()  # owners whose commits a key is in the way of that all need
+        # By owner, so bounded by the number of calls; with the time of submission, and of the next attempt.
+        self._ready: dict[str, tuple[Source, float]] = {}
+        self._refused: dict[str, tuple[Source, float]] = {}
+        self._blocked: set[str] = set()  # owners whose commits are blocked by a key that all calls need
         self._drains: dict[str, trio.Event] = {}
         self._wake = trio.Event()
         self._in_flight: set[str] = set()
         self._next_round = -math.inf
-        self._gap_s = bus.cadence_s  # between the beginnings of two rounds
+        self._gap_s = bus.cadence_s  # between the starts of two rounds
         self._answered = trio.Event()  # set and replaced at the end of every round
 
     def submit(self, source: Source) -> None:
-        """Note that `source` has something to commit."""
+        """Mark a source as ready to commit."""
         if not source.idle and source.interaction_id not in self._refused:
             self._ready.setdefault(source.interaction_id, (source, trio.current_time()))
             self._wake.set()
 
     def is_blocked(self, source: Source) -> bool:
-        """Say whether a key that all need keeps this source from committing: then it is not to give up."""
+        """Return whether a key that all calls need blocks this source, which must then not give up."""
         return source.interaction_id in self._blocked
 
     async def forget(self, source: Source) -> None:
-        """Drop a source whose call is reloaded, and wait until none of its commits is on its way."""
+        """Drop a source whose call is reloaded, and wait until none of its commits is in flight."""
         self._blocked.discard(source.interaction_id)
         for waiting in (self._ready, self._refused):
             waiting.pop(source.interaction_id, None)
@@ -93,18 +104,18 @@ class Committer:
                 waiting.pop(source.interaction_id, None)
 
     async def flush(self) -> None:
-        """Wait until nothing is ready and nothing on its way."""
+        """Wait until no source is ready and no commit is in flight."""
         while self._ready or self._in_flight:
             await self._answered.wait()
 
     async def drained(self, source: Source) -> None:
-        """Wait until all that `source` had to say is committed."""
+        """Wait until everything that a source has is committed."""
         while not source.idle:
             self.submit(source)
             await self._drains.setdefault(source.interaction_id, trio.Event()).wait()
 
     async def run(self) -> None:
-        """Commit for ever.
+        """Commit whatever becomes ready; never return.
 
         Raises:
             OwnershipLost: another worker owns the calls.
@@ -117,7 +128,7 @@ class Committer:
                 await self._round()
 
     async def _anything(self) -> None:
-        """Wait until something is ready."""
+        """Wait until a source is ready."""
         if not self._refused:
             await self._wake.wait()
         else:
@@ -154,8 +165,8 @@ class Committer:
     def _next(self, source: Source, wall_ms: int) -> Commit | None:
         try:
             return source.next_commit(wall_ms)
-        except Exception as error:  # noqa: BLE001 - a bug in what one call says is that call's
-            self._internal.caught("commit", error, interaction_id=source.interaction_id)
+        except Exception as error:  # noqa: BLE001 - a bug in making one call's commit costs that call only
+            self._internal.caught(CaughtAt.COMMIT, error, interaction_id=source.interaction_id)
             self._on_stale(source.interaction_id)
             return None
 
@@ -165,16 +176,16 @@ class Committer:
             try:
                 answers = await self._bus.commit(commits)
             except BusUnavailable as error:
-                away(TROUBLE, error, self._troubles, self._internal)
-                self._metrics.failed("redis", time.time())
+                away(Problem.COMMITS, error, self._problems, self._internal)
+                self._metrics.failed(ErrorKind.REDIS, time.time())
                 await trio.sleep(backoff.next())
                 continue
             if any(answer.outcome is Outcome.FENCED for answer in answers):
                 raise OwnershipLost
             if any(answer.outcome is Outcome.UNFENCED for answer in answers):
                 await self._restore_fence()
-                continue  # those that were applied answer that they were
-            self._troubles.end(TROUBLE, trio.current_time())
+                continue  # those that were applied before answer that they were
+            self._problems.resolve(Problem.COMMITS, trio.current_time())
             return answers
 
     async def _restore_fence(self) -> None:
@@ -190,12 +201,12 @@ class Committer:
         self._blocked.discard(source.interaction_id)
         try:
             self._settle(source, since, answer, now)
-        except Exception as error:  # noqa: BLE001 - a bug in what one call makes of an answer is that call's
-            self._internal.caught("commit", error, interaction_id=source.interaction_id)
+        except Exception as error:  # noqa: BLE001 - a bug in settling one call's commit costs that call only
+            self._internal.caught(CaughtAt.COMMIT, error, interaction_id=source.interaction_id)
             self._on_stale(source.interaction_id)
 
     def _block(self, source: Source, key: str, now: float) -> None:
-        """Keep a commit as it is until somebody has mended the key that is in its way."""
+        """Keep a commit as it is, and retry it until somebody has repaired the key that blocks it."""
         self._blocked.add(source.interaction_id)
         self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
         self._ready.pop(source.interaction_id, None)
@@ -208,7 +219,7 @@ class Committer:
                 "Stored state is not what this call builds on", interaction_id=source.interaction_id
             )
             self._on_stale(source.interaction_id)
-            if not source.interaction_id:  # the reader's, which is set aside and then written anew
+            if not source.interaction_id:  # the reader's state, which is set aside and then written afresh
                 self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
             return
         if answer.outcome is Outcome.REFUSED:
@@ -223,9 +234,9 @@ class Committer:
             drain.set()
 
     def _refuse(self, source: Source, reason: str, now: float) -> None:
-        self._ready.pop(source.interaction_id, None)  # it may have said more meanwhile
+        self._ready.pop(source.interaction_id, None)  # it may have been submitted again meanwhile
         self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
-        self._metrics.failed("publish", time.time())
+        self._metrics.failed(ErrorKind.PUBLISH, time.time())
         if self._refusals.allow(now):
             self._log.error(
                 "Redis refuses a commit; it is tried again",
@@ -240,7 +251,7 @@ class Committer:
                 self._metrics.transcripts_delivered(item.transcript.type).inc()
             if item.chunks:
                 self._metrics.chunks_covered.inc(item.chunks)
-            if item.event is not None and item.event["event"] == "gap":
+            if item.event is not None and item.event["event"] == EventName.GAP:
                 gap = item.event
                 seconds = (gap["end_ms"] - gap["start_ms"]) / 1000
                 self._metrics.gaps(gap["reason"]).add(gap.get("samples", 0), seconds)

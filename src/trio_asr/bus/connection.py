@@ -1,7 +1,7 @@
-"""A connection for many commands at a time.
+"""A connection that sends many commands in one round trip.
 
-redis-py's connection without the pipeline on top of it, which takes one from the pool and checks, counts and
-times it for every round: where a round is a few commands, that costs more than they do.
+It is redis-py's connection without the pipeline on top. The pipeline takes a connection from the pool, and
+checks, counts and times it in every round; where a round is a few commands, that costs more than they do.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ Command = Sequence[str | bytes | int]
 
 
 class ReplyTooLargeError(redis.ConnectionError):
-    """More came than was asked to be taken; the connection is closed, nothing of it was used."""
+    """A reply above the size limit; the connection is closed, and nothing of the reply was used."""
 
 
 class Script:
-    """A Lua script of this package: its text, and the name under which the server keeps it."""
+    """A Lua script of this package: its text, and the SHA-1 under which the server caches it."""
 
     def __init__(self, name: str) -> None:
         self.text = resources.files("trio_asr.bus").joinpath(name).read_text()
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def on(self, keys: Sequence[str], *args: str | bytes | int) -> Command:
-        """Return the command that runs it."""
+        """Return the command that runs the script."""
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
 
 
-class Line:
-    """One connection of a pool's kind, made when it is first needed, and anew after an error.
+class PipelinedConnection:
+    """A connection to Redis, opened when it is first needed, and again after an error. Blocking.
 
-    With `most_bytes` a round whose replies are larger fails: how large entries of a stream are shows only
-    when they come.
+    With `most_bytes`, a round whose replies are larger fails: the size of a stream's entries is not known
+    until they arrive.
     """
 
     def __init__(self, url: str, options: dict[str, Any], most_bytes: int = 0) -> None:
@@ -51,11 +51,11 @@ class Line:
         self._connection: Any = pool.make_connection()  # half of its methods have no types
 
     def ask(self, *commands: Command, raise_on_error: bool = True) -> list[Any]:
-        """Send commands in one go and return their replies, as they came.
+        """Send commands in one go and return their replies, in order.
 
         Raises:
-            redis.ConnectionError, redis.TimeoutError: no answer; what was applied is not known.
-            ReplyTooLargeError: there are more bytes of it than allowed.
+            redis.ConnectionError, redis.TimeoutError: no answer; which commands took effect is unknown.
+            ReplyTooLargeError: the replies are larger than `most_bytes`.
             redis.ResponseError: the first refusal. Without `raise_on_error` it is that command's reply.
         """
         connection = self._connection
@@ -67,7 +67,7 @@ class Line:
             connection.send_packed_command(connection.pack_commands(commands))
             replies = [self._reply() for _ in commands]
         except BaseException:
-            connection.disconnect()  # what is still to come would be taken for the next answers
+            connection.disconnect()  # late replies would be taken for those to the next commands
             raise
         if raise_on_error:
             for reply in replies:
@@ -76,7 +76,13 @@ class Line:
         return replies
 
     def run(self, script: Script, keys: Sequence[str], *args: str | bytes | int) -> Any:
-        """Run one script, loaded first if the server does not have it; raises as `ask` does."""
+        """Run a script and return its reply; load it first if the server does not have it.
+
+        Raises:
+            redis.ConnectionError, redis.TimeoutError: no answer; whether the script took effect is unknown.
+            ReplyTooLargeError: the reply is larger than `most_bytes`.
+            redis.ResponseError: the script failed, or was refused.
+        """
         (reply,) = self.ask(script.on(keys, *args), raise_on_error=False)
         if isinstance(reply, redis.exceptions.NoScriptError):
             self.ask(("SCRIPT", "LOAD", script.text))
@@ -86,13 +92,13 @@ class Line:
         return reply
 
     def close(self) -> None:
-        """Hang up; the next command connects again."""
+        """Disconnect; the next command connects again."""
         self._connection.disconnect()
 
     def _is_stale(self) -> bool:
-        """Say whether the server has hung up, as it may on a client that was silent for long."""
+        """Return whether the server has disconnected, as it may do to a client that was idle for long."""
         try:
-            return bool(self._connection.can_read())  # what nobody asked for
+            return bool(self._connection.can_read())  # a reply that nobody asked for
         except (redis.RedisError, OSError):
             return True
 
@@ -104,24 +110,30 @@ class Line:
 
 
 class _BoundedParser(DefaultParser):  # type: ignore[misc, valid-type]
-    """The library's parser on a socket that gives only so much."""
+    """The library's parser, on a socket with a byte limit."""
 
     def __init__(self, left: list[int], socket_read_size: int) -> None:
         super().__init__(socket_read_size=socket_read_size)
         self._left = left
 
     def on_connect(self, connection: Any, **kwargs: Any) -> None:
+        """Put the byte limit between the parser and the connection's socket."""
         super().on_connect(connection, **kwargs)
         self._sock: Any = _BoundedSocket(connection._sock, self._left)  # noqa: SLF001 - it has no other way in
 
 
 class _BoundedSocket:
-    """A socket of which at most `left` bytes are received."""
+    """A socket that receives at most `left[0]` bytes."""
 
     def __init__(self, sock: Any, left: list[int]) -> None:
         self._sock, self._left = sock, left
 
     def recv_into(self, buffer: Any, *args: Any) -> int:
+        """Receive into a buffer.
+
+        Raises:
+            ReplyTooLargeError: more bytes came than the limit allows.
+        """
         received: int = self._sock.recv_into(buffer, *args)
         self._left[0] -= received
         if self._left[0] < 0:

@@ -1,6 +1,6 @@
-"""Consumer groups on the input streams. Ours has no consumers: its position is moved along for people to see.
+"""Consumer groups on the input streams. Ours has no consumers; its position is advanced to show the lag.
 
-Whoever reads as a consumer of a group is therefore another program.
+So any consumer in it belongs to another program.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from trio_asr.wire.ids import EntryId
 
 
 def consumers_of(client: redis.Redis, group: str, streams: Sequence[str]) -> list[Consumer]:
-    """Return the consumers of a group on some streams.
+    """Return the consumers of a group on these streams.
 
     Raises:
-        BusForbids: the user may not ask.
+        BusForbids: our user may not ask.
+        redis.RedisError: no answer.
     """
     found: list[Consumer] = []
     for stream in streams:
@@ -34,14 +35,19 @@ def neighbours_of(client: redis.Redis, group: str, stream: str) -> list[Consumer
     """Return the consumers of all other groups on a stream.
 
     Raises:
-        BusForbids: the user may not ask.
+        BusForbids: our user may not ask.
+        redis.RedisError: no answer.
     """
     names = [_text(one["name"]) for one in _there(functools.partial(client.xinfo_groups, stream))]
     return [one for name in names if name != group for one in consumers_of(client, name, [stream])]
 
 
 def move(client: redis.Redis, stream: str, group: str, to: EntryId) -> None:
-    """Set the position of a group; if the group or the stream is not there, make it."""
+    """Set the position of a group; create the group and the stream if they do not exist.
+
+    Raises:
+        redis.RedisError: no answer, or a refusal.
+    """
     try:
         client.xgroup_setid(stream, group, to)
     except redis.ResponseError:
@@ -49,14 +55,18 @@ def move(client: redis.Redis, stream: str, group: str, to: EntryId) -> None:
 
 
 def needed_by_others(client: redis.Redis, group: str, stream: str, floor: EntryId) -> EntryId:
-    """Return the first entry that the stream must keep: the floor, or before it what another group needs."""
+    """Return the first entry that the stream must keep: the floor, or an earlier one for another group.
+
+    Raises:
+        redis.RedisError: no answer, or a refusal.
+    """
     keep = ids.key(floor)
     for one in client.xinfo_groups(stream):
         name = _text(one["name"])
         if name == group:
             continue
         keep = min(keep, ids.key(one["last-delivered-id"].decode()))
-        # Asked whatever XINFO says of it: that was a moment ago, and its consumers go on reading.
+        # Asked whatever XINFO has said: that was a moment ago, and the group's consumers go on reading.
         oldest = client.xpending(stream, name)["min"]
         if oldest is not None:
             keep = min(keep, ids.key(oldest.decode()))
@@ -64,7 +74,7 @@ def needed_by_others(client: redis.Redis, group: str, stream: str, floor: EntryI
 
 
 def _there(ask: Callable[[], Any]) -> list[dict[str, Any]]:
-    """Ask about something; there is none of it if the stream or the group does not exist."""
+    """Return the answer, an empty list if the stream or the group does not exist."""
     try:
         return cast("list[dict[str, Any]]", ask())
     except redis.exceptions.NoPermissionError as error:

@@ -1,4 +1,4 @@
-"""Ownership as a worker knows it: until when its lease surely holds, and how it gets it back."""
+"""A worker's view of ownership: until when its lease certainly holds, and how it gets it back."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import trio
 
 from trio_asr.bus.base import Bus, Tenure
 
-MAX_PERIOD_S = 0.5  # a standby takes over within a second of a release
-MARGIN = 0.2  # of the lease: clocks drift, and what is being dialled takes a moment
+MAX_PERIOD_S = 0.5  # between two renewals; a standby takes over within a second of a release
+MARGIN = 0.2  # share of the lease that is not relied on: clocks drift, and dialling takes a moment
 
 
 class OwnershipLost(Exception):
-    """Another worker owns the calls: drop everything and stand by."""
+    """The loss of the calls to another worker: drop everything and stand by."""
 
 
 class Lease:
-    """The lease of this worker; `valid` is asked before every dial and every send.
+    """The lease of this worker; `valid` is checked before every dial and every send.
 
-    It counts from when a renewal was *requested*: the answer may have been on its way for long.
-    `on_recovered` is called when the fence was set anew because the bus had lost its data.
+    Its validity counts from when a renewal was *requested*, since the answer may take long. `on_recovered` is
+    called after the fence was set again because the bus had lost its data.
     """
 
     def __init__(self, bus: Bus, ttl_ms: int, on_recovered: Callable[[], None] = lambda: None) -> None:
@@ -31,30 +31,33 @@ class Lease:
         self._valid_until = -math.inf
         self._recovering = trio.Lock()
         self._renewed = trio.Event()
-        self._lost_data = False  # the bus has, and does not have our fence again for sure
-        self._owner_seen = False  # somebody else's lease
-        self._missing_since: float | None = None  # the fence
+        self._lost_data = False  # the bus has, and it is not certain that our fence is there again
+        self._owner_seen = False  # another worker has held the lease
+        self._missing_since: float | None = None  # since when the fence is missing
 
     @property
     def period_s(self) -> float:
-        """How often to renew, and how often a standby tries."""
+        """The interval of renewals, and of a standby's attempts, in seconds."""
         return min(self._ttl_ms / 4000, MAX_PERIOD_S)
 
     def valid(self, now: float) -> bool:
-        """Say whether the lease surely holds now."""
+        """Return whether the lease certainly holds at `now`, in seconds of trio's clock."""
         return now < self._valid_until
 
     async def wait_valid(self) -> None:
-        """Wait until the lease surely holds."""
+        """Wait until the lease certainly holds."""
         while not self.valid(trio.current_time()):
             await self._renewed.wait()
 
     async def acquire(self) -> bool:
-        """Try to become the owner.
+        """Try to become the owner; return whether this worker is.
 
         Where there was an owner and now there is not even a fence, the bus has lost its data. The owner, if
-        it lives, sets it again with its next renewal, and has in memory what was lost: it gets the length of
-        a lease to do so.
+        it is alive, restores the fence with its next renewal, and has the lost data in memory. So it gets the
+        length of a lease to do so.
+
+        Raises:
+            BusUnavailable: the bus does not answer.
         """
         asked = trio.current_time()
         since = asked if self._missing_since is None else self._missing_since
@@ -67,12 +70,13 @@ class Lease:
         return tenure is Tenure.HELD
 
     async def renew(self) -> None:
-        """Prolong the lease.
+        """Renew the lease.
 
         Raises:
-            OwnershipLost: another worker took over.
+            OwnershipLost: another worker has taken over.
+            BusUnavailable: the bus does not answer.
         """
-        # One at a time: whoever finds the fence gone sets it again, and the next one finds it there.
+        # One at a time: the first to find the fence missing restores it, and the next one finds it there.
         async with self._recovering:
             asked = trio.current_time()
             tenure = await self._bus.renew(self._ttl_ms)
@@ -83,12 +87,16 @@ class Lease:
             elif tenure is Tenure.LOST:
                 raise OwnershipLost
             self._hold(asked)
-            if self._lost_data:  # also where the answer to `acquire` was lost, and this is a later renewal
+            if self._lost_data:  # also in a later renewal, if the answer to `acquire` was lost
                 self._lost_data = False
                 self._on_recovered()
 
     async def release(self) -> None:
-        """Give the lease back."""
+        """Release the lease.
+
+        Raises:
+            BusUnavailable: the bus does not answer; a standby has to wait until the lease expires.
+        """
         self._valid_until = -math.inf
         await self._bus.release()
 

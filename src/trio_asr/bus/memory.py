@@ -1,6 +1,6 @@
-"""The Bus in memory: the same semantics in one process, for tests, and for trying the daemon without Redis.
+"""The Bus in memory: the same semantics in one process, for tests and for trying the daemon without Redis.
 
-A `MemoryStore` is the server; any number of `MemoryBus` workers share it. Time is trio's clock, so that
+A `MemoryStore` is the server, and any number of `MemoryBus` workers share it. Time is trio's clock, so that
 leases expire under the autojump clock as they do in Redis.
 """
 
@@ -17,25 +17,25 @@ from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Commit, Outcome, Stored
 
-BLOCK_S = 1.0
+BLOCK_S = 1.0  # most time that a read waits for entries
 READ_COUNT = 1000
-EPOCH_MS = 1_700_000_000_000  # when trio's clock is at 0
+EPOCH_MS = 1_700_000_000_000  # the time in milliseconds since 1970 at which trio's clock is at 0
 
 
 class Kept(list[RawEntry]):
-    """What there is of a stream; how many entries it ever had, and the last id that it gave out."""
+    """The entries of a stream, how many were ever added, and the last id that it has generated."""
 
     added = 0
     last: EntryId | None = None
 
 
 class MemoryStore:
-    """Streams, states, lease and fence."""
+    """The server: streams, states, lease and fence."""
 
     def __init__(self) -> None:
         self.streams: dict[str, Kept] = {}
         self.states: dict[str, Stored] = {}
-        self.aside: dict[str, Stored] = {}  # what was set aside of them
+        self.aside: dict[str, Stored] = {}  # states that were set aside
         self.live: set[str] = set()
         self.lease: tuple[str, float] | None = None
         self.fence: str | None = None
@@ -45,7 +45,7 @@ class MemoryStore:
         self._added = trio.Event()
 
     def add(self, stream: str, data: bytes | None, maxlen: int = 0, **fields: bytes) -> EntryId:
-        """Add an entry with the field ``data`` (and others) as XADD does; return its id."""
+        """Add an entry with the field `data` (and others), as XADD does; return its id."""
         now = EPOCH_MS + round(trio.current_time() * 1000)
         ms, seq = self.last_id
         self.last_id = (now, 0) if now > ms else (ms, seq + 1)
@@ -63,20 +63,20 @@ class MemoryStore:
         return entry_id
 
     def messages(self, stream: str) -> list[bytes]:
-        """Return the ``data`` of every entry of a stream."""
+        """Return the field `data` of every entry of a stream."""
         return [ids.field(fields, b"data") or b"" for _, fields in self.streams.get(stream, Kept())]
 
     def last_of(self, stream: str) -> EntryId | None:
-        """Return the last id that a stream gave out; None if there is no such stream."""
+        """Return the last id that a stream has generated; None if there is no such stream."""
         kept = self.streams.get(stream)
         return None if kept is None else kept.last
 
     async def added(self) -> None:
-        """Wait until anything is added."""
+        """Wait until an entry is added to any stream."""
         await self._added.wait()
 
     def after(self, stream: str, position: EntryId) -> list[RawEntry]:
-        """Return at most `READ_COUNT` entries past a position."""
+        """Return at most `READ_COUNT` entries after a position."""
         kept, at = self.streams.get(stream, Kept()), ids.key(position)
         first = len(kept)
         while first and ids.key(kept[first - 1][0].decode()) > at:
@@ -85,7 +85,7 @@ class MemoryStore:
 
 
 class MemoryBus:
-    """One worker's side of a `MemoryStore`."""
+    """One worker's access to a `MemoryStore` (see `Bus`)."""
 
     cadence_s = 0.0
 
@@ -101,7 +101,7 @@ class MemoryBus:
         self._transcript_key = transcript_key
         self._audio, self._ends = audio_stream, end_stream
         self._token = ""
-        # How many entries were ever added up to one that was read, and which.
+        # An entry that was read, and how many entries were ever added up to it.
         self._added: tuple[EntryId, int] | None = None
         self.floors: tuple[EntryId, EntryId] = ids.ORIGIN, ids.ORIGIN
 
@@ -182,11 +182,11 @@ class MemoryBus:
         return Batch(audio, ends, *full, trimmed, last_audio, last_end, gone=gone)
 
     def _count(self, at: EntryId) -> None:
-        """Note how many entries were added up to this one."""
+        """Remember how many entries were added up to this one."""
         self._added = at, self._ever() - self._left(at)
 
     def _ever(self) -> int:
-        """Return how many entries the audio stream ever had."""
+        """Return how many entries were ever added to the audio stream."""
         return self._store.streams.get(self._audio, Kept()).added
 
     async def read_again(self, after: EntryId) -> Page:
@@ -205,7 +205,7 @@ class MemoryBus:
         return until if self._ever() > self._added[1] + self._left(position) else None
 
     def _left(self, position: EntryId) -> int:
-        """Return how many entries there are after a position."""
+        """Return the number of entries after a position."""
         kept, at = self._store.streams.get(self._audio, Kept()), ids.key(position)
         return sum(1 for _ in takewhile(lambda e: ids.key(e[0].decode()) > at, reversed(kept)))
 

@@ -1,8 +1,8 @@
 """The Bus on Redis or Valkey (6.2 or newer), over redis-py's blocking client in worker threads.
 
-In batches that costs less CPU than the native-async client. What comes often has a connection of its own, one
-for reading and one for commits: with one for both, every command waits for the other's BLOCK, which is what
-starved the old worker. redis-py's own retries are off: by default it repeats a timed-out EVALSHA by itself.
+With batches, that costs less CPU than the native-async client. Reads and commits have a connection each: on a
+shared one every command waits for the other's BLOCK, which is what starved the old worker. redis-py's own
+retries are off: by default it repeats a timed-out EVALSHA by itself.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from trio_asr.bus.base import (
     Page,
     Tenure,
 )
-from trio_asr.bus.connection import Command, Line, Script
+from trio_asr.bus.connection import Command, PipelinedConnection, Script
 from trio_asr.bus.streams import BLOCK_MS, MOST_BYTES, AgainReader, StreamReader
 from trio_asr.bus.thread import WorkerThread
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Commit, Stored
 
-# Reads are as far apart as brings about `BATCH` entries, within bounds: few cost nearly as much as many, but
-# many make many calls due at once, and the last of them wait for the first.
+# Reads are spaced, within bounds, so that each brings about `BATCH` entries. A small read costs nearly as
+# much as a large one; but a large one makes many calls due at once, and the last of them wait for the first.
 BATCH = 400
 LEAST_CADENCE_S, CADENCE_S = 0.01, 0.04
-COMMIT_CADENCE_S = 0.015  # nor commits than this
+COMMIT_CADENCE_S = 0.015  # least time between two commit rounds
 SOCKET_TIMEOUT_S = 3.0
-ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints outlive their call by a day
-BROKEN_TTL_MS = 7 * ENDED_TTL_MS  # what was set aside may be looked at for a week
-LOAD_PAGE = 500
+ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints are kept for a day after the end of their call
+BROKEN_TTL_MS = 7 * ENDED_TTL_MS  # states that were set aside are kept for a week
+LOAD_PAGE = 500  # states per round trip
 _COMMIT, _LEASE, _LOAD = Script("commit.lua"), Script("lease.lua"), Script("load.lua")
 
 T = TypeVar("T")
 
 
 class RedisBus:
-    """One worker's side of the bus."""
+    """One worker's access to the bus (see `Bus`); `shared` are the streams that all calls write to."""
 
     cadence_s = COMMIT_CADENCE_S
 
@@ -68,7 +68,7 @@ class RedisBus:
         shared: Sequence[str] = (),
     ) -> None:
         self._token = ""
-        self._asked = ""  # a token whose acquiring was not answered yet
+        self._asked = ""  # the token of an acquire without an answer so far
         self._group = group
         self._audio, self._ends = audio_stream, end_stream
         prefix = f"trio_asr:{{{group}}}:"
@@ -76,24 +76,25 @@ class RedisBus:
         self._live_key, self._state_prefix = prefix + "live", prefix + "call:"
         self._reader_key, self._broken_prefix = prefix + "reader", prefix + "broken:"
         self._transcript_key = transcript_key
-        # What all calls need, and what it is; `shared` are the streams that calls write to together.
+        # The keys that all calls need, and their types.
         self._kinds = {self._lease_key: b"string", self._fence_key: b"string", self._live_key: b"set"}
         self._kinds |= dict.fromkeys((audio_stream, end_stream, *shared), b"stream")
         self._client = redis.Redis.from_url(url, **_options(SOCKET_TIMEOUT_S))
         blocking = _options(SOCKET_TIMEOUT_S + BLOCK_MS / 1000)
-        self._lines = [Line(url, blocking, MOST_BYTES), Line(url, _options(SOCKET_TIMEOUT_S), MOST_BYTES)]
-        self._writing = Line(url, _options(SOCKET_TIMEOUT_S))
-        self._reader = StreamReader(self._lines[0], audio_stream, end_stream)
-        self._again = AgainReader(self._lines[1], audio_stream)
+        self._front = PipelinedConnection(url, blocking, MOST_BYTES)
+        self._behind = PipelinedConnection(url, _options(SOCKET_TIMEOUT_S), MOST_BYTES)
+        self._writing = PipelinedConnection(url, _options(SOCKET_TIMEOUT_S))
+        self._reader = StreamReader(self._front, audio_stream, end_stream)
+        self._again = AgainReader(self._behind, audio_stream)
         self._read_thread, self._thread = WorkerThread("redis-read"), WorkerThread("redis")
-        self._again_thread = WorkerThread("redis-again")  # begun when a call is behind
+        self._again_thread = WorkerThread("redis-again")  # started when a call is behind
         self._next_read = 0.0
         self._cadence_s = CADENCE_S
 
     # -- ownership -------------------------------------------------------------------------------------
 
     async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
-        # Another token for each tenure; but if the answer is lost, the lease is ours perhaps: the same again.
+        # Each tenure has a new token. But if the answer is lost, the lease may be ours: the same one again.
         self._token = self._asked = self._asked or secrets.token_hex(16)
         tenure = await self._tenure("acquire", ttl_ms, str(int(patient)))
         self._asked = ""
@@ -157,7 +158,7 @@ class RedisBus:
         (renamed,) = self._writing.ask(("RENAME", key, aside), raise_on_error=False)
         if isinstance(renamed, redis.RedisError):
             if "no such key" in str(renamed):
-                return  # the answer to an earlier attempt was lost, or somebody has mended it
+                return  # the answer to an earlier attempt was lost, or somebody has repaired it
             raise renamed
         self._writing.ask(("PEXPIRE", aside, BROKEN_TTL_MS))
 
@@ -177,7 +178,7 @@ class RedisBus:
         if new:
             commands = [("XREVRANGE", self._transcript_key(owners[i]), "+", "-", "COUNT", 1) for i in new]
             for i, last in zip(new, self._writing.ask(*commands, raise_on_error=False), strict=True):
-                if isinstance(last, list) and last:  # else it is new, or no stream, or not for us to read
+                if isinstance(last, list) and last:  # else it is new, no stream, or forbidden to us
                     stored[i] = Stored(said=ids.field(last[0][1], b"data") or b"")
         return stored
 
@@ -255,8 +256,8 @@ class RedisBus:
         return self._state_prefix + owner if owner else self._reader_key
 
     def _hang_up(self) -> None:
-        for line in (*self._lines, self._writing):
-            line.close()
+        for connection in (self._front, self._behind, self._writing):
+            connection.close()
 
     async def _run(
         self,
@@ -265,25 +266,25 @@ class RedisBus:
         on_failure: Callable[[], None] = lambda: None,
     ) -> T:
         try:
-            # Abandoned when cancelled: a stop must not wait for a frozen server. Whatever comes next on this
-            # connection does, since the thread stays taken; and what is still applied is so under our fence.
+            # Abandoned when cancelled: a stop must not wait for a frozen server. Later jobs on the connection
+            # have to wait: the thread stays busy. What the server still applies, it applies under our fence.
             return await (thread or self._thread).run(job)
         except (redis.RedisError, OSError) as error:
             on_failure()
             raise BusUnavailable(describe(error)) from error
         except (BusUnavailable, BusForbids):
             raise
-        except Exception as error:  # noqa: BLE001 - an answer of another shape than it can have
+        except Exception as error:  # noqa: BLE001 - an answer of an impossible shape
             fault = error
-        # Whatever is on its way on this connection belongs to something else.
+        # Replies that are still on their way on this connection belong to other commands.
         on_failure()
         await (thread or self._thread).run(self._hang_up_of(thread))
         raise BusFault(f"an answer that makes no sense ({describe(fault)[:200]})") from fault
 
     def _hang_up_of(self, thread: WorkerThread | None) -> Callable[[], None]:
-        """Return how to close the connection that a thread uses; nobody else may."""
-        lines = {self._read_thread: self._lines[0], self._again_thread: self._lines[1]}
-        return (lines.get(thread, self._writing) if thread is not None else self._writing).close
+        """Return the function that closes a thread's connection; only that thread may call it."""
+        reading = {self._read_thread: self._front, self._again_thread: self._behind}
+        return (reading.get(thread, self._writing) if thread is not None else self._writing).close
 
 
 def _options(timeout_s: float) -> dict[str, Any]:

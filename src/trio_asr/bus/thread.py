@@ -1,7 +1,7 @@
-"""A thread for a client that blocks.
+"""A thread for a blocking client.
 
-`trio.to_thread` takes a thread, a place and three turns of the loop for every job; where there are a hundred
-a second, most of their price is that.
+`trio.to_thread` costs a thread, a limiter slot and three turns of the event loop per job. With a hundred jobs
+a second, that is most of what they cost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 class _Job(NamedTuple):
     do: Callable[[], Any]
-    waiting: list[trio.lowlevel.Task]  # who waits for it; nobody any more once that task was cancelled
+    waiting: list[trio.lowlevel.Task]  # the task that waits for it; empty once that is cancelled
     token: trio.lowlevel.TrioToken
 
     def deliver(self, result: outcome.Outcome[Any]) -> None:
@@ -28,19 +28,22 @@ class _Job(NamedTuple):
 
 
 class WorkerThread:
-    """Does one job after another. It holds up no end of the process."""
+    """A daemon thread that runs one job after another; the process does not wait for it to exit."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        # Callers wait, and the client has time limits of its own: this holds few, and none of them for long.
+        # Unbounded, but short: callers wait, and the client has timeouts of its own.
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     async def run(self, do: Callable[[], T]) -> T:
-        """Return what `do` returns, or raise what it raises.
+        """Run `do` in the thread and return its result.
 
-        A cancelled caller does not wait for it: a job that was begun goes on, and what comes next waits; one
-        that was not is left out.
+        A cancelled caller does not wait for it. If the job has started, it goes on, and later jobs wait for
+        it; otherwise it is skipped.
+
+        Raises:
+            Exception: whatever `do` raises.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._thread is None:
@@ -56,7 +59,7 @@ class WorkerThread:
         return cast("T", await trio.lowlevel.wait_task_rescheduled(abort))
 
     def close(self) -> None:
-        """Let the thread end after what it does now."""
+        """Let the thread exit after the jobs that are queued."""
         self._jobs.put(None)
 
     def _work(self) -> None:

@@ -1,24 +1,69 @@
-"""One question to a server of ours."""
+"""HTTP as a client asks: one request, one answer, on h11."""
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+import h11
 import trio
 
 
-async def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
-    """One HTTP request to a local server: status and body; status 0 when nobody answers."""
+class NoAnswer(Exception):
+    """Nobody is there, or nobody that speaks HTTP; the message says why."""
+
+
+async def ask(url: str, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
+    """Status and body of one answer. Redirections are not followed, and no proxy is asked.
+
+    Raises:
+        NoAnswer: there is none, or it is not whole.
+    """
     try:
-        stream = await trio.open_tcp_stream(host, port)
-    except OSError:
-        await trio.lowlevel.checkpoint()
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise NoAnswer("this is no URL of HTTP")
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        headers = [
+            ("Host", parts.netloc.rpartition("@")[2]),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+        ]
+        connection = h11.Connection(h11.CLIENT)
+        request = h11.Request(method=method, target=target, headers=headers)
+        events = (request, h11.Data(data=body), h11.EndOfMessage())
+        wire = b"".join(connection.send(event) or b"" for event in events)
+        if parts.scheme == "http":
+            stream: trio.abc.Stream = await trio.open_tcp_stream(parts.hostname, parts.port or 80)
+        else:
+            stream = await trio.open_ssl_over_tcp_stream(
+                parts.hostname, parts.port or 443, https_compatible=True
+            )
+        async with stream:
+            await stream.send_all(wire)
+            return await _answer(connection, stream)
+    except (OSError, ValueError, trio.BrokenResourceError, h11.ProtocolError) as error:
+        raise NoAnswer(str(error) or repr(error.__cause__ or error)) from error
+
+
+async def _answer(connection: h11.Connection, stream: trio.abc.Stream) -> tuple[int, bytes]:
+    status, body = 0, bytearray()
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(bytes(await stream.receive_some()))
+        elif isinstance(event, h11.Response):
+            status = event.status_code
+        elif isinstance(event, h11.Data):
+            body += event.data
+        elif isinstance(event, h11.EndOfMessage):
+            return status, bytes(body)
+
+
+async def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
+    """Status and text of a local server's answer; status 0 when there is none."""
+    name = f"[{host}]" if ":" in host else host
+    try:
+        status, body = await ask(f"http://{name}:{port}{path}")
+    except NoAnswer:
         return 0, ""
-    async with stream:
-        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-        try:
-            await stream.send_all(request.encode("ascii"))
-            answer = b"".join([chunk async for chunk in stream])
-        except trio.BrokenResourceError:
-            return 0, ""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status = head.split(b" ", 2)[1:2]
-    return int(status[0]) if status else 0, body.decode(errors="replace")
+    return status, body.decode(errors="replace")

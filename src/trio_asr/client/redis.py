@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 TIMEOUT_S = 5.0
+PAGE = 5000
+
+Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 class RedisFailure(Exception):
@@ -39,3 +42,18 @@ def redis_failure(url: str) -> Iterator[None]:
         yield
     except redis.RedisError as error:
         raise RedisFailure(f"Redis at {mask_url(url)}: {error}") from error
+
+
+def entries(client: redis.Redis, stream: str, since: str = "-") -> Iterator[Entry]:
+    """Read the entries of a stream in order, a page at a time."""
+    while True:
+        page: Any = client.xrange(stream, min=since, count=PAGE)
+        yield from page
+        if len(page) < PAGE:
+            return
+        since = "(" + page[-1][0].decode()
+
+
+def data(client: redis.Redis, stream: str, since: str = "-") -> list[bytes]:
+    """Read the field ``data`` of each entry of a stream, in order."""
+    return [fields.get(b"data", b"") for _, fields in entries(client, stream, since)]

@@ -23,10 +23,12 @@ from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import Provider
 from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.telemetry import logs
+from trio_asr.telemetry.groups import leaves
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.server import CannotListenError
+from trio_asr.wire.codes import CaughtAt
 from trio_asr.worker.foreign_readers import ForeignConsumerError
 
 # By default the garbage collector runs after every 700 new objects. With some hundred calls, its larger runs
@@ -68,15 +70,7 @@ def serve(path: Path | None) -> None:
     try:
         trio.run(_run, config, path)
     except* (CannotListenError, ForeignConsumerError) as errors:
-        raise click.ClickException(_first(errors)) from errors
-
-
-def _first(errors: BaseExceptionGroup[CannotListenError | ForeignConsumerError]) -> str:
-    """Return the message of the first error inside; each nursery on the way has wrapped it once."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)
+        raise click.ClickException(str(leaves(errors)[0])) from errors
 
 
 async def _run(config: Config, path: Path | None) -> None:
@@ -90,7 +84,7 @@ async def _run(config: Config, path: Path | None) -> None:
             logs.get("serve").warning(remark)
         metrics = Metrics()
         daemon = Daemon(config, make_bus(config), make_provider(config), metrics, notifier)
-        reload = Reload(daemon, path, InternalErrors(metrics))
+        reload = Reload(daemon, path, daemon.internal)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reload.run)
             nursery.start_soon(_obey_signals, daemon, reload, nursery.cancel_scope)
@@ -131,7 +125,7 @@ class Reload:
             try:
                 await self._reload()
             except Exception as error:  # noqa: BLE001 - it is counted and logged
-                self._internal.caught("reload", error)
+                self._internal.caught(CaughtAt.RELOAD, error)
                 self._daemon.not_reloaded([f"an internal error: {type(error).__name__}"])
 
     async def _reload(self) -> None:

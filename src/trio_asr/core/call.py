@@ -22,6 +22,7 @@ from trio_asr.core.sequence import Series
 from trio_asr.core.tally import Tally
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire import ids
+from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.resume_point import PAST_END
@@ -146,7 +147,7 @@ class Call:
                 self._settle()
                 waiting_s = 0.0
         if (over := self.unfinalized_s() + waiting_s - most_s) > 0:
-            tally.given_up_s += self.give_up_oldest(over + GAP_STEP_S, "retention")
+            tally.given_up_s += self.give_up_oldest(over + GAP_STEP_S, GapReason.RETENTION)
 
     def _receive(self, frame: Frame, now: float, tally: Tally) -> None:
         if self._border:
@@ -217,7 +218,8 @@ class Call:
             outbox.trace_id = frame.trace_id or outbox.trace_id
         if outbox.fresh or resumed:
             outbox.fresh = False
-            event = {"event": "resumed" if resumed else "started", "sample_rate": frame.sample_rate}
+            name = EventName.RESUMED if resumed else EventName.STARTED
+            event = {"event": name, "sample_rate": frame.sample_rate}
             outbox.put(Item(place=self.timeline.place(self.timeline.finalized), event=event))
 
     def past(self) -> Past:
@@ -246,13 +248,13 @@ class Call:
         """Return the seconds of audio received and not finalized."""
         return self.timeline.seconds(self.timeline.finalized, self.timeline.received)
 
-    def give_up_oldest(self, seconds: float, reason: str) -> float:
+    def give_up_oldest(self, seconds: float, reason: GapReason) -> float:
         """Commit the oldest un-finalized audio as a gap; return the seconds given up."""
         timeline = self.timeline
         rate = timeline.rate_at(timeline.finalized)
         return self.give_up_until(timeline.finalized + round(seconds * rate), reason)
 
-    def give_up_until(self, end: int, reason: str) -> float:
+    def give_up_until(self, end: int, reason: GapReason) -> float:
         """Commit the audio from `finalized` to `end` as a gap; return the seconds given up."""
         timeline = self.timeline
         end = min(timeline.received, end)
@@ -265,12 +267,7 @@ class Call:
         """Return what commits all audio up to entry `last` as a gap: it is not known what to do with it."""
         timeline, start = self.timeline, self.outbox.confirmed.place.finalized
         end = max(start, timeline.received)
-        event = {
-            "event": "gap",
-            "reason": "internal",
-            "start_ms": timeline.ms(start),
-            "end_ms": timeline.ms(end),
-        }
+        event = {"event": EventName.GAP, "reason": GapReason.INTERNAL, "start_ms": timeline.ms(start)}
         place = msgspec.structs.replace(
             timeline.place(end),
             entry=max(last, self.last_entry, key=ids.key),
@@ -278,23 +275,23 @@ class Call:
             at=2 * end,
             ahead=msgspec.UNSET,
         )
-        return Item(place=place, event=event | {"samples": end - start})
+        return Item(place=place, event=event | {"end_ms": timeline.ms(end), "samples": end - start})
 
     def connected(self, request_id: str) -> int:
         """Number a new connection, which starts from `finalized`."""
         self.timeline.rewind()
         self.outbox.connection += 1
-        self.event("connection_opened", connection=self.outbox.connection, request_id=request_id)
+        self.event(EventName.CONNECTION_OPENED, connection=self.outbox.connection, request_id=request_id)
         return self.outbox.connection
 
-    def event(self, event: str, **fields: Any) -> None:
+    def event(self, event: EventName, **fields: Any) -> None:
         """Queue a lifecycle event."""
         self.outbox.put(Item(event={"event": event, **fields}))
 
     def end(self, at: EntryId, reason: str) -> None:
         """Queue the end of the call: the last item, after all that is left was finalized."""
         timeline = self.timeline
-        fields = {"event": "ended", "reason": reason, "duration_ms": timeline.ms(timeline.received)}
+        fields = {"event": EventName.ENDED, "reason": reason, "duration_ms": timeline.ms(timeline.received)}
         fields["connections"] = self.outbox.connection
         ended = max(at, self.last_entry, key=ids.key)  # frames may have come after the end that named it
         self.outbox.put(Item(place=timeline.place(timeline.finalized), event=fields, ended=ended))

@@ -1,21 +1,17 @@
-"""When audio leaves: the flush policy and the pacer.
+"""The flush policy: how much audio makes a chunk, and how long less than that waits.
 
-The policy (the old worker meant to have it, but looked only when a frame arrived):
+The old worker meant to have this policy, but looked only when a frame arrived:
 
 * the first chunk of a call leaves at `initial_ms` of audio, later ones at `min_chunk_ms`;
 * whatever is there leaves `max_interval_ms` after the last flush, by timer, frames or no frames.
 
 Timer deadlines are rounded *down* to a grid shared by all calls, so that many calls wake together and no gap
 exceeds the interval.
-
-The pacer bounds catching up (after a reconnect, a restart, a queue): Deepgram takes audio at about 1.25 times
-real time (guide "Recovering From Errors"); faster floods it.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Protocol
 
 GRID_S = 0.02
@@ -56,13 +52,13 @@ class FlushPolicy:
         self.last_flush = now
         self._waiting_since = now if remains else None
 
-    def enough_ms(self) -> int:
-        """Return how much audio is due at once, in milliseconds."""
+    def threshold_ms(self) -> int:
+        """Return how much audio leaves at once, without waiting for the timer, in milliseconds."""
         return self.intervals.min_chunk_ms if self.flushes else self.intervals.initial_ms
 
-    def enough(self, rate: int) -> int:
-        """Return how many samples that is."""
-        return -(-self.enough_ms() * rate // 1000)
+    def threshold_samples(self, rate: int) -> int:
+        """Return the same in samples, rounded up."""
+        return -(-self.threshold_ms() * rate // 1000)
 
     def age(self, now: float) -> float:
         """Return for how long unsent audio has waited, in seconds."""
@@ -72,7 +68,7 @@ class FlushPolicy:
         """Return when the unsent audio is due: ``-inf`` at once, ``inf`` never."""
         if unsent_s <= 0 or self._waiting_since is None:
             return math.inf
-        return -math.inf if unsent_s >= self.enough_ms() / 1000 else self.timer()
+        return -math.inf if unsent_s >= self.threshold_ms() / 1000 else self.timer()
 
     def timer(self) -> float:
         """Return when audio is due that is not enough by itself, but waits already."""
@@ -87,7 +83,7 @@ class FlushPolicy:
         since_last = None if self.last_flush is None else round((now - self.last_flush) * 1000)
         return {
             "audio_ms": round(unsent_s * 1000),
-            "needed_ms": self.enough_ms(),
+            "needed_ms": self.threshold_ms(),
             "since_last_flush_ms": since_last,
             "buffer_age_ms": round(self.age(now) * 1000),
             "max_interval_ms": self.intervals.max_interval_ms,
@@ -97,51 +93,3 @@ class FlushPolicy:
 def on_grid(when: float) -> float:
     """Round a deadline down to the grid (a deadline that lies on it stays, whatever floats say)."""
     return math.floor(when / GRID_S + 1e-6) * GRID_S
-
-
-class Pacer:
-    """Bounds how fast one connection is fed: `rate` times real time over any `WINDOW_S`.
-
-    Live audio comes at real time and is never held back. A backlog goes in small chunks at even steps, from
-    when it exceeds `BACKLOG_S` until less than a chunk is left; bursts would use up the window and leave
-    gaps.
-    """
-
-    __slots__ = ("_sent", "_step_until", "_total", "catching_up", "rate")
-
-    WINDOW_S = 5.0
-    BACKLOG_S = 1.0
-
-    def __init__(self, rate: float) -> None:
-        self.catching_up = False
-        self.rate = rate
-        self._step_until = -math.inf  # while catching up, the next chunk is not due before
-        self._sent: deque[tuple[float, float]] = deque()
-        self._total = 0.0
-
-    def waiting(self, unsent_s: float, chunk_s: float) -> None:
-        """Note how much audio waits, and how much of it makes a small chunk."""
-        self.catching_up = unsent_s > (chunk_s if self.catching_up else max(self.BACKLOG_S, chunk_s))
-
-    def ready_at(self, seconds: float, now: float) -> float:
-        """Return when `seconds` of audio may be sent (not after `now`: at once)."""
-        ready = self._step_until if self.catching_up else -math.inf
-        excess = self._total_since(now - self.WINDOW_S) + seconds - self.rate * self.WINDOW_S
-        for when, sent in self._sent:
-            if excess <= 1e-9:
-                break
-            ready = max(ready, when + self.WINDOW_S)
-            excess -= sent
-        return ready
-
-    def sent(self, seconds: float, now: float) -> None:
-        """Note that `seconds` of audio were sent."""
-        # One chunk more than the pace gives fits into a window, so the pace is that much lower.
-        self._step_until = now + seconds / max(1.0, self.rate - seconds / self.WINDOW_S)
-        self._sent.append((now, seconds))
-        self._total += seconds
-
-    def _total_since(self, then: float) -> float:
-        while self._sent and self._sent[0][0] <= then:
-            self._total -= self._sent.popleft()[1]
-        return self._total

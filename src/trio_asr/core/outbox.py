@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.ids import EntryId, key
 from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, Write, encode, read_checkpoint
 from trio_asr.wire.resume_point import ResumePoint
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 MAX_WRITES = 64  # per commit, so that no call keeps Redis busy for long
 # Events that nobody misses in a gap.
 PASSING = (
-    "utterance_end", "speech_started", "search", "rate_changing", "connection_opened", "connection_closed",
+    EventName.UTTERANCE_END, EventName.SPEECH_STARTED, EventName.SEARCH, EventName.RATE_CHANGING,
+    EventName.CONNECTION_OPENED, EventName.CONNECTION_CLOSED,
 )  # fmt: skip
 
 
@@ -171,11 +173,6 @@ class Outbox:
         """Items that are not in flight yet."""
         return len(self._queue)
 
-    @property
-    def backlog(self) -> int:
-        """Items that wait or are in flight."""
-        return len(self._queue) + (self._partial is not None) + len(self._flight[1] if self._flight else ())
-
     def next_commit(self, wall_ms: int) -> Commit | None:
         """Return the commit to send now: the one in flight again, or one built of what waits."""
         if self._flight is not None:
@@ -245,17 +242,18 @@ def _is_other(tenant_id: str, before: str) -> bool:
 def _unpublished(item: Item) -> Item:
     if (lost := item.transcript) is None:
         return item
-    event = {"event": "gap", "reason": "unpublished", "start_ms": lost.start_ms, "end_ms": lost.end_ms}
+    event = {"event": EventName.GAP, "reason": GapReason.UNPUBLISHED, "start_ms": lost.start_ms}
+    event["end_ms"] = lost.end_ms
     return item._replace(transcript=None, event=event)
 
 
 def _joined(gap: Item, item: Item) -> Item | None:
     """Return the gap with what follows it, if that is more of the same or of no interest any more."""
     event, more = gap.event, item.event
-    if event is None or event["event"] != "gap" or item.ended is not None:
+    if event is None or event["event"] != EventName.GAP or item.ended is not None:
         return None
     if more is not None and more["event"] not in PASSING:
-        if more["event"] != "gap" or more["reason"] != event["reason"]:
+        if more["event"] != EventName.GAP or more["reason"] != event["reason"]:
             return None
         event = event | {"end_ms": more["end_ms"]}
         if "samples" in more:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from trio_asr.core.outbox import Item, Transcript
+from trio_asr.wire.codes import EventName
 
 MAX_LINES = 50
 MAX_TEXT = 1000  # characters; Deepgram's finals have less
@@ -41,7 +42,7 @@ class Recent:
                 self.interim = _line(0, item.transcript)
             elif item.transcript is not None:
                 self._add(_line(self._count + 1, item.transcript))
-            elif item.event is not None and item.event["event"] == "gap":
+            elif item.event is not None and item.event["event"] == EventName.GAP:
                 gap = item.event
                 self._add(Line(self._count + 1, "gap", gap["reason"], gap["start_ms"], gap["end_ms"]))
 

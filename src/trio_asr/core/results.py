@@ -23,6 +23,7 @@ from trio_asr.core.clock import ClockMap
 from trio_asr.core.description import Said, Teller
 from trio_asr.core.outbox import Item, Outbox, Transcript
 from trio_asr.core.timeline import Timeline
+from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.messages import Message, Metadata, Results, SpeechStarted, UtteranceEnd
 
 TOLERANCE_S = 0.02
@@ -65,7 +66,7 @@ class Hearing:
         self.speech_told = speech_told  # the last start of speech told of, on this connection or one before
         # Ends of the chunks sent that no final has covered yet; those that none ever will drop out.
         self.chunk_ends: deque[int] = deque(maxlen=MAX_UNCOVERED)
-        self._outbox = outbox
+        self.outbox = outbox
         self._connection = connection
         self._request_id = request_id
         self._partials, self._with_words = partials, words
@@ -111,7 +112,7 @@ class Hearing:
             return Heard.REPEAT
         cut = None
         if start > cursor + self._tolerance:
-            self.gap(start, "skipped")
+            self.gap(start, GapReason.SKIPPED)
         elif start < cursor - self._tolerance:
             cut = cursor
         begin = self.timeline.finalized
@@ -137,12 +138,12 @@ class Hearing:
         if transcript is None:
             return Heard.EMPTY_PARTIAL
         if self._partials:
-            self._outbox.put_partial(transcript)
+            self.outbox.put_partial(transcript)
         return Heard.PARTIAL
 
-    def gap(self, end: int, reason: str) -> None:
+    def gap(self, end: int, reason: GapReason) -> None:
         """Commit the audio from `finalized` to `end` as a gap."""
-        give_up(self.timeline, self._outbox, end, reason)
+        give_up(self.timeline, self.outbox, end, reason)
 
     def _advance(self, end: int, transcript: Transcript | None) -> None:
         place = self.timeline.finalize(end)
@@ -151,12 +152,12 @@ class Hearing:
             self.chunk_ends.popleft()
             covered += 1
         self.finals += 1
-        self._outbox.put(Item(place=place, transcript=transcript, chunks=covered))
+        self.outbox.put(Item(place=place, transcript=transcript, chunks=covered))
 
     def _utterance_end(self, end: int) -> None:
         """An utterance ended without a final to say so: an event, unless it had been closed already."""
         if self._utterance_open and end > self._closed_until:
-            self._outbox.put(Item(event={"event": "utterance_end", "end_ms": self.timeline.ms(end)}))
+            self.outbox.put(Item(event={"event": EventName.UTTERANCE_END, "end_ms": self.timeline.ms(end)}))
             self._closed_until = end
             self._utterance_open = False
 
@@ -164,21 +165,25 @@ class Hearing:
         """Tell of it, unless that was told of: a connection that is lost has its audio heard again."""
         if self.speech_told < 0 or at > self.speech_told + SPEECH_APART_S * self.clock.rate:
             self.speech_told = at
-            event = {"event": "speech_started", "start_ms": self.timeline.ms(at)}
-            self._outbox.put(Item(event=event | {"connection": self._connection}))
+            event = {"event": EventName.SPEECH_STARTED, "start_ms": self.timeline.ms(at)}
+            self.outbox.put(Item(event=event | {"connection": self._connection}))
 
     def _found(self, said: Said, start: int, end: int) -> None:
         """Tell of search hits where no text was recognised for them to go with."""
         if (hits := said.more.get("search")) is not None:
-            event = {"event": "search", "start_ms": self.timeline.ms(start), "end_ms": self.timeline.ms(end)}
-            self._outbox.put(Item(event=event | {"search": hits, "connection": self._connection}))
+            event = {
+                "event": EventName.SEARCH,
+                "start_ms": self.timeline.ms(start),
+                "end_ms": self.timeline.ms(end),
+            }
+            self.outbox.put(Item(event=event | {"search": hits, "connection": self._connection}))
 
     def _transcript(
         self, kind: str, said: Said, start: int, end: int, *, speech_final: bool
     ) -> Transcript | None:
         if not said.text:
             return None
-        outbox = self._outbox
+        outbox = self.outbox
         return Transcript(
             interaction_id=outbox.interaction_id,
             tenant_id=outbox.tenant_id,
@@ -198,12 +203,12 @@ class Hearing:
         )
 
 
-def give_up(timeline: Timeline, outbox: Outbox, end: int, reason: str) -> float:
+def give_up(timeline: Timeline, outbox: Outbox, end: int, reason: GapReason) -> float:
     """Commit the audio from `finalized` to `end` as a gap; return its seconds."""
     start = timeline.finalized
     seconds = timeline.seconds(start, end)
     event = {
-        "event": "gap",
+        "event": EventName.GAP,
         "reason": reason,
         "start_ms": timeline.ms(start),
         "end_ms": timeline.ms(end),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+from trio_asr.wire.codes import GapReason
 
 REJECTING = (1002, 1003, 1007, 1008)  # closes by which the provider says that it cannot use the audio
 HOPELESS = 2  # such closes without a final in between, and the audio is given up
@@ -26,7 +28,7 @@ class Verdict(NamedTuple):
     """What follows: a pause or none, why audio is to be given up, whether brief connections are news."""
 
     pause: bool
-    give_up: str = ""
+    give_up: GapReason | Literal[""] = ""
     brief: bool = False
 
 
@@ -53,23 +55,23 @@ class Judge:
         """Whether connections are made and done with in quick succession."""
         return self._brief > BRIEF
 
-    def _hopeless(self, end: End, now: float, patience_s: float) -> str:
+    def _hopeless(self, end: End, now: float, patience_s: float) -> GapReason | Literal[""]:
         """Return why the audio that is left is to be given up, "" if it is not."""
         self._tails = self._tails + 1 if end.asked and 0 < end.left_s < TAIL_S else 0
         if self._tails > 1:
-            return self._give_up("unanswered")
+            return self._give_up(GapReason.NO_RESULT)
         if end.progressed or end.left_s <= 0:
             return ""
         if end.done:
             if self._fruitless_since is None:
                 self._fruitless_since = now
-            return self._give_up("unanswered") if now - self._fruitless_since >= patience_s else ""
+            return self._give_up(GapReason.NO_RESULT) if now - self._fruitless_since >= patience_s else ""
         if end.code in REJECTING:
             self._rejected += 1
-            return self._give_up("rejected") if self._rejected >= HOPELESS else ""
+            return self._give_up(GapReason.REJECTED) if self._rejected >= HOPELESS else ""
         return ""
 
-    def _give_up(self, reason: str) -> str:
+    def _give_up(self, reason: GapReason) -> GapReason:
         self._rejected = self._tails = 0
         self._fruitless_since = None
         return reason

@@ -19,9 +19,8 @@ from trio_asr.deepgram.permits import Holder, Permits
 from trio_asr.deepgram.provider import ConnectFailed, Provider
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Troubles
-
-TROUBLE = "deepgram"
+from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.codes import ErrorKind, Problem
 
 
 class Gate:
@@ -66,7 +65,7 @@ class Admission:
         limit: int,
         connect_timeout_s: float,
         metrics: Metrics,
-        troubles: Troubles,
+        problems: Problems,
     ) -> None:
         self.provider = provider
         self.open = 0
@@ -77,7 +76,7 @@ class Admission:
         # Gates of refused queries, by sample rate in Hz: in all else the query is the same for all calls.
         self._queries: dict[int, Gate] = {}
         self._connected: set[str] = set()  # calls
-        self._metrics, self._troubles = metrics, troubles
+        self._metrics, self._problems = metrics, problems
         metrics.connections.read = lambda: self.open
         metrics.waiting_for_slot.read = lambda: self.waiting
         metrics.breaker_open.read = lambda: self.refused
@@ -124,7 +123,7 @@ class Admission:
             if gate is not None and gate.breaker.succeeded():
                 self._log.info("Deepgram accepts connections again", sample_rate=rate)
                 gate.changed()
-        self._troubles.end(TROUBLE, trio.current_time())
+        self._problems.resolve(Problem.DEEPGRAM, trio.current_time())
 
     def closed(self, interaction_id: str) -> None:
         """Record that a call's connection has closed."""
@@ -137,18 +136,18 @@ class Admission:
         False means that the breaker is open: the call gives its permit back and waits at the gate.
         """
         now = trio.current_time()
-        self._metrics.failed("connect", time.time())
+        self._metrics.failed(ErrorKind.CONNECT, time.time())
         whom = concerns(failure.status)
         if whom is Concerns.ATTEMPT:
             if not self.open:
-                self._troubles.begin(TROUBLE, now, str(failure))
+                self._problems.report(Problem.DEEPGRAM, now, str(failure))
             return True
         gate = self._account if whom is Concerns.ACCOUNT else self._query(rate)
         opened = gate.breaker.refused(failure.status, now)
         gate.changed()
         # While other calls are connected, a refused query is one call's problem, not the daemon's.
         if gate.breaker.open if whom is Concerns.ACCOUNT else not self.open:
-            self._troubles.begin(TROUBLE, now, str(failure))
+            self._problems.report(Problem.DEEPGRAM, now, str(failure))
         if opened:
             self._log.error(
                 f"Deepgram refuses the {whom.value}; audio is kept, one call at a time tries again",
@@ -162,7 +161,7 @@ class Admission:
     def nobody_waits(self) -> None:
         """End the trouble once no call wants a connection, unless the account is still refused."""
         if not self.wanted and not self._account.breaker.open:
-            self._troubles.end(TROUBLE, trio.current_time())
+            self._problems.resolve(Problem.DEEPGRAM, trio.current_time())
 
     def _query(self, rate: int) -> Gate:
         return self._queries.setdefault(rate, Gate(self._patience_s))

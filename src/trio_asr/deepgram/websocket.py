@@ -25,6 +25,7 @@ from trio_asr.deepgram.guard import GuardedStream
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.deepgram.stream import WatchedStream
 from trio_asr.deepgram.tls import Tls, context
+from trio_asr.telemetry.groups import leaves
 from trio_asr.wire import messages
 from trio_asr.wire.answer import CLOSED_EARLY, Refused, header
 from trio_asr.wire.messages import Error, Message, Unknown
@@ -142,7 +143,7 @@ class DeepgramProvider:
 
     def _failed(self, error: Exception) -> Exception:
         """Return the cause of a failed attempt as `ConnectFailed`; return `error` itself if it is a bug."""
-        causes = _leaves(error)
+        causes = leaves(error)
         said = self._border.said
         for kind in (Refused, trio.TooSlowError, *_PROTOCOL, *_BROKEN):
             for cause in causes:
@@ -278,9 +279,3 @@ class _DeepgramLink:
         if code in _OURS and self._guard.close_code != code:
             return LinkClosed(ABNORMAL, f"it breaks the protocol: {why}")
         return LinkClosed(code, why)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]

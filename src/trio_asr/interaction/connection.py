@@ -1,16 +1,22 @@
-"""One connection of one call, from the first byte to the close: the sender's side and the receiver's.
+"""One connection, from its handshake to its close: the sender's side and the receiver's.
+
+Audio goes down::
+
+    chunks -> clock (which audio this connection was sent) -> link
+
+and results come up, in `_take`::
+
+    link -> results (what a message does to the timeline) -> outbox -> committer
 
 The sender is the only writer of the socket. Chunks reach it through a feed that the flush scheduler closes
 when there is nothing more for this connection; then it says CloseStream and lets the receiver read until
-Metadata and the close, bounded. The receiver's end, for whatever reason, ends the conversation.
+Metadata and the close, bounded. The receiver's end, for whatever reason, ends the connection.
 """
 
 from __future__ import annotations
 
-import enum
 import math
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Awaitable
 
 import trio
 
@@ -19,6 +25,10 @@ from trio_asr.core.results import Heard, Hearing
 from trio_asr.core.timeline import Chunk
 from trio_asr.deepgram.provider import Link, LinkClosed
 from trio_asr.interaction.deadlines import renew
+from trio_asr.interaction.ending import Ending, Why
+from trio_asr.interaction.feed import STILL_S, Flow
+from trio_asr.interaction.report import Report
+from trio_asr.interaction.services import Services
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message, Unknown
 
@@ -29,55 +39,14 @@ FINALIZE_S = 10.0  # a Finalize with much audio before it is answered by then, o
 PAUSE_S = 2.0  # a source silent for this long gets its open segment finalized
 
 
-class Why(enum.Enum):
-    """Why a conversation ended."""
+class LiveConnection:
+    """The two tasks around one open link: one sends audio and control messages, one takes results."""
 
-    DONE = "done"  # we closed it: Metadata and 1000
-    UNANSWERED = "unanswered"  # we closed it, and the answer did not come in time
-    DROPPED = "dropped"  # closed by the other side, or broken
-    STALLED = "stalled"  # open but silent, or not taking audio
-
-
-class Ending(NamedTuple):
-    """How a conversation ended: why, the close code (1006 where there was none) and reason.
-
-    `asked` is whether CloseStream had been said.
-    """
-
-    why: Why
-    code: int
-    reason: str
-    asked: bool = False
-
-
-class Feed(NamedTuple):
-    """The scheduler's end of one connection: where its chunks go, while `scope` is not cancelled."""
-
-    chunks: trio.MemorySendChannel[Chunk]
-    rate: int
-    scope: trio.CancelScope
-
-
-class Conversation:
-    """The tasks around one open link."""
-
-    def __init__(
-        self,
-        link: Link,
-        hearing: Hearing,
-        config: DeepgramConfig,
-        *,
-        on_heard: Callable[[Message, Heard], None],
-        on_sent: Callable[[Chunk, float], None],
-        on_bug: Callable[[Exception], None] = lambda _: None,
-        leave_at: Callable[[], float] = lambda: math.inf,
-        watched: bool = False,
-    ) -> None:
+    def __init__(self, link: Link, hearing: Hearing, services: Services, report: Report, flow: Flow) -> None:
         self._link, self._hearing, self._timeline = link, hearing, hearing.timeline
-        self.reload(config)
-        self._on_heard, self._on_sent, self._on_bug = on_heard, on_sent, on_bug
-        self._leave_at = leave_at  # when there is no use for the link any more, as things stand
-        self._watched = watched  # somebody may be waiting for this place: it is to be asked
+        self._services, self._report, self._flow = services, report, flow
+        self.reload(services.config.deepgram)
+        self._watched = services.admission.waiting > 0  # another call may be waiting for this permit
         self._ending: Ending | None = None
         self._closing = False
         self._leaving: tuple[Awaitable[None], Chunk] | None = None  # what the socket did not take at once
@@ -92,7 +61,11 @@ class Conversation:
         self._waiting_since: float | None = None  # since when sent audio has had no message after it
 
     async def run(self, feed: trio.MemoryReceiveChannel[Chunk]) -> Ending:
-        """Converse until the link is over."""
+        """Send the feed's chunks and take results until the link is over; return how it ended.
+
+        Raises:
+            Exception: a bug, in what a message does to the call.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._receive, nursery.cancel_scope)
             try:
@@ -104,7 +77,7 @@ class Conversation:
             except trio.TooSlowError:
                 self._over(Why.STALLED, 1006, f"no audio taken for {self._config.send_timeout_ms} ms")
             nursery.cancel_scope.cancel()
-        return self._ending or Ending(Why.UNANSWERED, 1006, "no answer to CloseStream", asked=True)
+        return self._ending or Ending(Why.CLOSE_TIMEOUT, 1006, "no answer to CloseStream", asked=True)
 
     def reload(self, config: DeepgramConfig) -> None:
         """Go by other time limits, from the next wait on."""
@@ -116,10 +89,16 @@ class Conversation:
         # After audio, nothing else is to be said for so long.
         self._soonest_s = min(PAUSE_S, config.keepalive_ms / 1000)
 
-    def look(self) -> None:
-        """Ask from now on when to leave: somebody waits for a place."""
+    def watch(self) -> None:
+        """Look from now on whether there is still a use for the permit: another call waits for one."""
         self._watched = True
         self._limit.deadline = -math.inf
+
+    def _use_until(self) -> float:
+        """Return when this connection is to be closed for want of audio: never while no call waits for it."""
+        if not self._services.admission.waiting or self._timeline.received > self._hearing.clock.end:
+            return math.inf
+        return self._flow.last_at + STILL_S
 
     def _over(self, why: Why, code: int, reason: str) -> None:
         if self._ending is None:
@@ -136,7 +115,7 @@ class Conversation:
                     return
             if self._leaving is not None:
                 await self._await_leaving(*self._leaving)
-            if self._watched and trio.current_time() >= self._leave_at():
+            if self._watched and trio.current_time() >= self._use_until():
                 return
             if self._wants_finalize():
                 await self._finalize()
@@ -164,7 +143,7 @@ class Conversation:
             if self._wants_finalize():
                 return True
             soonest = self._last_sent + self._soonest_s
-            renew(limit, min(soonest, self._leave_at()) if self._watched else soonest, SLACK_S)
+            renew(limit, min(soonest, self._use_until()) if self._watched else soonest, SLACK_S)
 
     async def _await_leaving(self, rest: Awaitable[None], chunk: Chunk) -> None:
         with trio.fail_after(self._config.send_timeout_ms / 1000):
@@ -176,7 +155,7 @@ class Conversation:
         """Return when something is to be said if no audio comes."""
         soonest = self._last_sent + self._config.keepalive_ms / 1000
         if self._watched:
-            soonest = min(soonest, self._leave_at())
+            soonest = min(soonest, self._use_until())
         if self._open_segment() and self._finals_asked != self._hearing.finals:
             return min(soonest, self._last_audio + PAUSE_S)
         return soonest
@@ -197,7 +176,7 @@ class Conversation:
             self._waiting_since = now
         deadline = self._stall_deadline()
         self._put_stall(deadline if self._much_asked is None else min(deadline, self._finalize_deadline()))
-        self._on_sent(chunk, now)
+        self._report.sent(chunk, now)
 
     def _wants_finalize(self) -> bool:
         """Say whether too much audio waits for its final, and was not asked for yet."""
@@ -235,32 +214,35 @@ class Conversation:
 
     # -- receiving -------------------------------------------------------------------------------------
 
-    async def _receive(self, conversation: trio.CancelScope) -> None:
+    async def _receive(self, connection: trio.CancelScope) -> None:
         """Take messages until the link is over, or silent for too long while it owes answers."""
         with self._stall as stall:
             try:
                 while True:
                     message = await self._link.receive()
                     self._waiting_since = None
-                    self._heard(message)
+                    self._take(message)
                     self._put_stall(self._finalize_deadline())
             except LinkClosed as closed:
                 done = self._closing and closed.code == 1000 and self._hearing.metadata is not None
                 self._over(Why.DONE if done else Why.DROPPED, closed.code, closed.reason)
         if stall.cancelled_caught:
             self._over(Why.STALLED, 1006, self._stalled())
-        conversation.cancel()
+        connection.cancel()
 
-    def _heard(self, message: Message) -> None:
-        finals = self._hearing.finals
+    def _take(self, message: Message) -> None:
+        """Bring one message up: to the timeline, to the outbox, to the committer; then tell of it."""
+        hearing = self._hearing
+        finals = hearing.finals
         try:
-            heard = Heard.OTHER if isinstance(message, Unknown) else self._hearing.hear(message)
-            self._on_heard(message, heard)
+            heard = Heard.OTHER if isinstance(message, Unknown) else hearing.hear(message)
+            self._services.committer.submit(hearing.outbox)
+            self._report.heard(message, heard, hearing.answered)
         except Exception as error:
             # What it has done of the message is not known: the call goes on from its checkpoint.
-            self._on_bug(error)
+            self._report.bug(error)
             raise
-        if self._hearing.finals != finals:
+        if hearing.finals != finals:
             self._much_asked = None
 
     def _stalled(self) -> str:

@@ -9,7 +9,8 @@ import trio
 from msgspec import UNSET, UnsetType
 
 from trio_asr.core.recent import Line
-from trio_asr.interaction.slots import Slot
+from trio_asr.core.states import Shown, shown
+from trio_asr.interaction.interaction import Interaction
 
 
 class Portrait(msgspec.Struct, gc=False, kw_only=True):
@@ -18,7 +19,7 @@ class Portrait(msgspec.Struct, gc=False, kw_only=True):
     id: str
     tenant: str
     trace_id: str | None
-    state: str
+    state: Shown
     connection: int
     request_id: str
     received_s: float
@@ -33,54 +34,39 @@ class Portrait(msgspec.Struct, gc=False, kw_only=True):
     interim: Line | UnsetType | None = UNSET
 
 
-def portray(slot: Slot) -> Portrait:
+def portray(call: Interaction) -> Portrait:
     """Return a call's portrait."""
-    call, sender = slot.call, slot.interaction.sender
-    timeline, outbox = call.timeline, call.outbox
+    timeline, outbox, report = call.call.timeline, call.call.outbox, call.report
     since = None
-    if sender.began is not None:
-        since = round((time.time() - (trio.current_time() - sender.began)) * 1000)
+    if report.began is not None:
+        since = round((time.time() - (trio.current_time() - report.began)) * 1000)
     return Portrait(
-        id=call.id,
+        id=call.call.id,
         tenant=outbox.tenant_id,
         trace_id=outbox.trace_id,
-        state=state(slot),
-        connection=call.connection,
-        request_id=sender.request_id,
+        state=state(call),
+        connection=call.call.connection,
+        request_id=call.sender.request_id,
         received_s=timeline.ms(timeline.received) / 1000,
         sent_s=timeline.ms(timeline.sent) / 1000,
         finalized_s=timeline.ms(timeline.finalized) / 1000,
-        lag_s=round(call.unfinalized_s(), 3),
-        chunks=sender.chunks,
+        lag_s=round(call.call.unfinalized_s(), 3),
+        chunks=report.chunks,
         held_bytes=timeline.held_bytes,
-        last_error=sender.last_error,
+        last_error=report.last_error,
         since=since,
     )
 
 
-def portray_closely(slot: Slot) -> Portrait:
+def portray_closely(call: Interaction) -> Portrait:
     """Return a call's portrait with its transcript, as far as that was kept."""
-    portrait, recent = portray(slot), slot.call.outbox.recent
+    portrait, recent = portray(call), call.call.outbox.recent
     portrait.lines = () if recent is None else tuple(recent.lines)
     portrait.interim = None if recent is None else recent.interim
     return portrait
 
 
-def state(slot: Slot) -> str:
+def state(call: Interaction) -> Shown:
     """Say in one word what a call is doing."""
-    if slot.failed:
-        return "restarting"
-    if slot.closing or slot.end is not None:
-        return "closing"
-    if slot.interaction.sender.connected:
-        return "streaming"
-    return _unconnected(slot) if slot.call.timeline.unfinalized else "quiet"
-
-
-def _unconnected(slot: Slot) -> str:
-    sender = slot.interaction.sender
-    if sender.waits_for == "permit":
-        return "waiting"
-    if sender.waits_for == "gate":
-        return "held"
-    return "reconnecting" if slot.call.connection else "connecting"
+    audio, before = call.call.timeline.unfinalized > 0, call.call.connection > 0
+    return shown(call.life.now, call.sender.state, audio=audio, before=before)

@@ -1,4 +1,4 @@
-"""The sender of one call: it makes the call's connections, one at a time, and lets each converse.
+"""The sender of one call: it keeps the call connected while it needs to be, over one connection at a time.
 
 A connection is wanted while there is un-finalized audio. However one ends, what it did not finalize is sent
 again on the next: there is no other recovery. The first is logged as `Creating new connection`, later ones as
@@ -9,29 +9,28 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 
 import trio
 
 from trio_asr.config import DeepgramConfig
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Call
-from trio_asr.core.results import Heard, Hearing
+from trio_asr.core.results import Hearing
+from trio_asr.core.states import DIAL, Dial, Moves
 from trio_asr.core.timeline import Chunk
 from trio_asr.core.verdict import End, Judge
 from trio_asr.deepgram.provider import ConnectFailed, Link
-from trio_asr.interaction.connection import Conversation, Ending, Feed, Why
-from trio_asr.interaction.report import Account
+from trio_asr.interaction.connection import LiveConnection
+from trio_asr.interaction.ending import Ending, Why
+from trio_asr.interaction.feed import FLOWING_S, Feed, Flow
+from trio_asr.interaction.report import Report
 from trio_asr.interaction.services import Services
-from trio_asr.telemetry import logs
-from trio_asr.wire.messages import Message
+from trio_asr.wire.codes import EventName
 
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 10.0
-FLOWING_S = 1.5  # audio that came so lately is flowing: frames may hold a second of it
-STILL_S = 2.0  # a call that stood still for so long gives its permit to who waits for one
-FEED = 1  # a chunk may wait while the one before it is on its way to the socket; more would only be older
+CHUNKS = 1  # a chunk may wait while the one before it is on its way to the socket; more would only be older
 
 
 class Again(enum.Enum):
@@ -43,113 +42,90 @@ class Again(enum.Enum):
 
 
 class Sender:
-    """Owns the connections of one call."""
+    """Keeps one call connected. `connect` makes a connection for audio of a sample rate."""
 
-    def __init__(self, call: Call, services: Services, log: logs.Logger) -> None:
-        self.connecting = False
-        self.connected = False
-        self.waits_for = ""  # the "gate" or a "permit"
+    def __init__(
+        self,
+        call: Call,
+        services: Services,
+        report: Report,
+        flow: Flow,
+        connect: Callable[[int], AbstractAsyncContextManager[Link]],
+    ) -> None:
         self.request_id = ""  # of the last connection
-        self._call = call
-        self._services = services
-        self._account = Account(call, services, log)
+        self._call, self._services = call, services
+        self._report, self._flow, self._connect = report, flow, connect
+        self._dial = Moves[Dial](DIAL, Dial.IDLE)
         self._backoff = Backoff(BACKOFF_BASE_S, BACKOFF_CAP_S)
         self._resume_at = -math.inf  # when the pause before the next attempt is over
         self._attempts = 0  # that failed since the last connection
         self._judge = Judge()
         self._speech_told = -1  # the timeline sample of the last start of speech that was told of
-        self._audio = trio.Event()
-        self._input_over = False
-        self._heard_at = -math.inf  # when the last one came
-        self._conversation: Conversation | None = None
+        self._wake = trio.Event()
+        self._live: LiveConnection | None = None
 
     @property
-    def chunks(self) -> int:
-        """Messages of audio sent, on all connections."""
-        return self._account.chunks
+    def state(self) -> Dial:
+        """Where the call's connection stands."""
+        return self._dial.now
 
     @property
-    def began(self) -> float | None:
-        """When the first audio of the call came to this worker, on trio's clock."""
-        return self._account.began
+    def connected(self) -> bool:
+        """Whether a connection is open."""
+        return self._dial.now is Dial.OPEN
 
-    @property
-    def last_error(self) -> str:
-        """What last went wrong with a connection, "" if nothing has."""
-        return self._account.last_error
-
-    # -- what the reader tells -------------------------------------------------------------------------
-
-    def arrived(self) -> None:
-        """Audio may be there to connect for."""
-        self._heard_at = trio.current_time()
-        if self._account.began is None:
-            self._account.began = self._heard_at
-        self._audio.set()
-
-    def input_over(self) -> None:
-        """No more frames will come."""
-        self._input_over = True
-        self._audio.set()
+    def look(self) -> None:
+        """Look whether a connection is wanted: audio may have come, or its end."""
+        self._wake.set()
 
     def reload(self, config: DeepgramConfig) -> None:
         """Let the present connection, if there is one, go by other time limits."""
-        if self._conversation is not None:
-            self._conversation.reload(config)
+        if self._live is not None:
+            self._live.reload(config)
 
-    # -- its permit ------------------------------------------------------------------------------------
+    # -- as the holder of a permit ---------------------------------------------------------------------
 
     def flowing(self) -> bool:
-        """Whether audio comes in: such a call goes before others, and keeps its permit to reconnect."""
-        return not self._input_over and trio.current_time() - self._heard_at < FLOWING_S
+        """Say whether audio comes in: such a call goes before others, and keeps its permit to reconnect."""
+        return self._flow.flowing(trio.current_time())
 
     def permit_wanted(self) -> None:
-        """Somebody has begun to wait for a permit."""
-        if self._conversation is not None:
-            self._conversation.look()
-
-    def _leave_at(self, hearing: Hearing) -> float:
-        """Return when this connection is to be closed for want of audio: never while nobody waits."""
-        if not self._services.admission.waiting or self._call.timeline.received > hearing.clock.end:
-            return math.inf
-        return self._heard_at + STILL_S
+        """Ask the connection whether it still has a use for its permit: another call waits for one."""
+        if self._live is not None:
+            self._live.watch()
 
     # -- connections -----------------------------------------------------------------------------------
 
     async def run(self, feeds: trio.MemorySendChannel[Feed]) -> None:
-        """Keep the call connected while it needs to be."""
+        """Keep the call connected while it needs to be; end with its last result.
+
+        Raises:
+            Exception: a bug, in what a message does to the call; it restarts from its checkpoint.
+        """
         admission, timeline = self._services.admission, self._call.timeline
         with feeds:
             while await self._audio_wanted():
                 with self._wanting():
                     await trio.sleep_until(max(self._resume_at, trio.current_time()))
-                    self.waits_for = "gate"
+                    self._dial.to(Dial.ADMISSION)
                     await admission.wait_for_gate(timeline.rate_at(timeline.finalized), self._wants)
-                    self.waits_for = "permit"
+                    self._dial.to(Dial.PERMIT)
                     async with admission.permit(self):
-                        self.waits_for = ""
+                        self._dial.to(Dial.PERMITTED)
                         await self._while_wanted(feeds)
+                    self._dial.to(Dial.IDLE)
 
     def _wants(self) -> bool:
         return self._call.timeline.unfinalized > 0
 
-    async def _while_wanted(self, feeds: trio.MemorySendChannel[Feed]) -> None:
-        """Connect, and reconnect with the same permit, until there is no reason to, or no sense in it.
-
-        A call that stands still takes its turn again each time.
-        """
-        while self._wants():
-            await self._services.lease.wait_valid()  # who might have been replaced dials nothing
-            again = await self._connection(feeds)
-            if again is Again.ADMITTED:
-                return
-            if again is Again.LATER:
-                self._resume_at = trio.current_time() + self._backoff.next()
-            while self.flowing() and trio.current_time() < self._resume_at:  # noqa: ASYNC110 (see below)
-                # Until it is time, or the audio stands still, which more of it puts off.
-                await trio.sleep_until(min(self._resume_at, self._heard_at + FLOWING_S))
-            if not self.flowing():
-                return
+    async def _audio_wanted(self) -> bool:
+        """Wait until there is un-finalized audio; return False when there never will be any."""
+        while not self._wants():
+            if self._flow.over:
+                return False
+            self._wake = trio.Event()
+            await self._wake.wait()
+        return True
 
     @contextmanager
     def _wanting(self) -> Iterator[None]:
@@ -159,75 +135,74 @@ class Sender:
         finally:
             self._services.admission.wanted -= 1
 
-    async def _audio_wanted(self) -> bool:
-        """Wait until there is un-finalized audio; False when there never will be any."""
-        while not self._wants():
-            if self._input_over:
-                return False
-            self._audio = trio.Event()
-            await self._audio.wait()
-        return True
+    async def _while_wanted(self, feeds: trio.MemorySendChannel[Feed]) -> None:
+        """Connect, and reconnect with the same permit, until there is no reason to, or no sense in it.
 
-    async def _connection(self, feeds: trio.MemorySendChannel[Feed]) -> Again:
-        """Make one connection and converse; return when to make the next."""
-        self._account.announce(self._attempts)
+        A call that stands still queues for a permit again each time.
+        """
+        flow = self._flow
+        while self._wants():
+            await self._services.lease.wait_valid()  # who might have been replaced dials nothing
+            again = await self._one_connection(feeds)
+            if again is Again.ADMITTED:
+                return
+            if again is Again.LATER:
+                self._resume_at = trio.current_time() + self._backoff.next()
+            while self.flowing() and trio.current_time() < self._resume_at:  # noqa: ASYNC110 (see below)
+                # Until it is time, or the audio stands still, which more of it puts off.
+                await trio.sleep_until(min(self._resume_at, flow.last_at + FLOWING_S))
+            if not self.flowing():
+                return
+
+    async def _one_connection(self, feeds: trio.MemorySendChannel[Feed]) -> Again:
+        """Make one connection and use it to its end; return when to make the next."""
+        self._report.dialling(self._attempts)
         timeline = self._call.timeline
         rate = timeline.rate_at(timeline.finalized)
         wanted = trio.current_time()
-        self.connecting = True
+        self._dial.to(Dial.DIALLING)
         try:
-            async with self._services.admission.provider.connect(rate) as link:
-                self.connecting = False
+            async with self._connect(rate) as link:
                 if timeline.rate_at(timeline.finalized) != rate:
                     return Again.NOW  # what it was for was given up meanwhile
+                self._dial.to(Dial.OPEN)
                 self._services.metrics.connection_opened(trio.current_time() - wanted)
-                return await self._converse(link, feeds)
+                return await self._use(link, feeds)
         except ConnectFailed as failure:
             self._attempts += 1
-            self._account.failed(failure)
+            self._report.failed(failure)
             return Again.LATER if self._services.admission.failed(failure, rate) else Again.ADMITTED
         finally:
-            self.connecting = False
+            self._dial.to(Dial.PERMITTED)
 
-    async def _converse(self, link: Link, feeds: trio.MemorySendChannel[Feed]) -> Again:
-        call, config = self._call, self._services.config
+    async def _use(self, link: Link, feeds: trio.MemorySendChannel[Feed]) -> Again:
+        """Offer the scheduler a feed for this connection, and send what it hands on."""
+        call, services = self._call, self._services
         number = call.connected(link.request_id)
-        self._attempts = 0
-        self.request_id = link.request_id
-        self._services.committer.submit(call.outbox)
-        self._account.opened(number, link.request_id)
+        self._attempts, self.request_id = 0, link.request_id
+        services.committer.submit(call.outbox)
+        self._report.opened(number, link.request_id)
         hearing = Hearing(
             call.timeline,
             call.outbox,
             connection=number,
             request_id=link.request_id,
-            partials=config.publish.partials,
-            words=config.publish.words,
+            partials=services.config.publish.partials,
+            words=services.config.publish.words,
             speech_told=self._speech_told,
         )
-        conversation = Conversation(
-            link,
-            hearing,
-            config.deepgram,
-            on_heard=partial(self._heard, hearing),
-            on_sent=self._account.sent,
-            on_bug=self._account.bug,
-            leave_at=partial(self._leave_at, hearing),
-            watched=self._services.admission.waiting > 0,
-        )
-        self._conversation, opened = conversation, trio.current_time()
-        chunks_in, chunks_out = trio.open_memory_channel[Chunk](FEED)
-        self.connected = True
-        self._services.admission.opened(hearing.clock.rate, self._call.id)
+        opened = trio.current_time()
+        self._live = LiveConnection(link, hearing, services, self._report, self._flow)
+        chunks_in, chunks_out = trio.open_memory_channel[Chunk](CHUNKS)
         feed = Feed(chunks_in, hearing.clock.rate, trio.CancelScope())
+        services.admission.opened(hearing.clock.rate, call.id)
         try:
             await feeds.send(feed)
-            ending = await conversation.run(chunks_out)
+            ending = await self._live.run(chunks_out)
         finally:
-            self._conversation = None
+            self._live = None
             feed.scope.cancel()  # the scheduler is ready for the next one before the next one is dialled
-            self.connected = False
-            self._services.admission.closed(self._call.id)
+            services.admission.closed(call.id)
         return self._ended(hearing, number, ending, trio.current_time() - opened)
 
     def _ended(self, hearing: Hearing, number: int, ending: Ending, lived_s: float) -> Again:
@@ -243,17 +218,13 @@ class Sender:
         verdict = self._judge.ended(end, trio.current_time(), patience_s)
         if verdict.give_up:
             seconds = call.give_up_until(hearing.clock.end, verdict.give_up)
-            self._account.gave_up(seconds, verdict.give_up)
+            self._report.gave_up(seconds, verdict.give_up)
         if hearing.progressed and not self._judge.restless:
             self._backoff.reset()
-        call.event("connection_closed", connection=number, code=ending.code, reason=ending.reason)
+        call.event(EventName.CONNECTION_CLOSED, connection=number, code=ending.code, reason=ending.reason)
         if verdict.brief and (rate := timeline.rate_at(timeline.finalized)) != hearing.clock.rate:
-            call.event("rate_changing", connection=number, sample_rate=rate)
-            self._account.rate_changes(rate)
+            call.event(EventName.RATE_CHANGING, connection=number, sample_rate=rate)
+            self._report.rate_changes(rate)
         self._services.committer.submit(call.outbox)
-        self._account.closed(number, ending)
+        self._report.closed(number, ending)
         return Again.LATER if verdict.pause else Again.NOW
-
-    def _heard(self, hearing: Hearing, message: Message, heard: Heard) -> None:
-        self._account.heard(message, heard, hearing.answered)
-        self._services.committer.submit(self._call.outbox)

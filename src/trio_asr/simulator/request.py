@@ -2,6 +2,9 @@
 
 A page in a browser on this machine could reach it too, by a foreign origin or by a name of its own that it
 points to 127.0.0.1. So a request has to ask for a loopback name, and to come from no page of another one.
+
+Read by hand, not by h11: that takes a Host that is missing or there twice for bad syntax before anybody can
+ask whose it is, answers a length of many digits with 400 and not 413, and needs as many lines around it.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ from trio_asr.simulator.engines import Engine
 from trio_asr.simulator.faults import Faults, FaultsFor, refusal, with_query
 from trio_asr.simulator.faulty import FaultyPeer
 from trio_asr.simulator.ledger import ConnectionRecord, Ledger
-from trio_asr.simulator.line import Jobs, Line
 from trio_asr.simulator.query import ListenQuery, Refused
 from trio_asr.simulator.render import About
+from trio_asr.simulator.served import Jobs, ServedConnection
 from trio_asr.simulator.session import Session, Timing
 from trio_asr.simulator.wire import ModelInfo
 
@@ -143,9 +143,9 @@ async def _answer(
     now = trio.current_time()
     settings.ledger.accepted(record, now)
     peer = _peer(accepted.query, settings, faults, record, now)
-    line = Line(websocket, stream, peer, settings.jobs, record)
-    with settings.board.open(record.index, line):
-        await line.run()
+    connection = ServedConnection(websocket, stream, peer, settings.jobs, record)
+    with settings.board.open(record.index, connection):
+        await connection.run()
 
 
 def _peer(

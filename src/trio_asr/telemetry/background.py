@@ -1,10 +1,10 @@
-"""Standard error without waiting for whoever reads it: lines queue up in memory, and a thread writes them.
+"""Standard error without backpressure: lines are queued in memory, and a thread writes them.
 
-A pipe holds 64 KB. Once its reader stands still, the next write waits, and with it would all calls. So the
-queue has a bound, and what does not fit is dropped: the lower levels first, and counted. The descriptor stays
-blocking: O_NONBLOCK would hold for everybody who shares it.
+A pipe holds 64 KB. When its reader stalls, the next write blocks, and all calls would block with it. So the
+queue is bounded; lines that do not fit are dropped, lower levels first, and counted. The descriptor stays
+blocking: O_NONBLOCK would affect every process that shares it.
 
-Only the standard library is imported here: this begins before anything else of a daemon is loaded.
+This module imports the standard library only: it is set up before anything else of the daemon is loaded.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-MAX_BYTES = 1024 * 1024  # some thousand lines: seconds of a busy log, minutes of a quiet one
+MAX_BYTES = 1024 * 1024  # of the queue; some thousand lines: seconds of a busy log, minutes of a quiet one
 MAX_LINES = 8192
-MAX_LINE_BYTES = 64 * 1024  # a traceback has a tenth of that
-FLUSH_S = 1.0  # what the end of the process may wait for
-# Up to so much a write to a pipe is one piece, whoever else writes into it.
+MAX_LINE_BYTES = 64 * 1024  # longer lines are cut; a traceback has a tenth of that
+FLUSH_S = 1.0  # most time that the exit of the process waits for the queue
+# A write to a pipe of up to this size is atomic, whoever else writes to it.
 ATOMIC_BYTES = select.PIPE_BUF
-LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)  # what is dropped first comes first
+LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)  # dropped in this order
 
 
 class _Line(NamedTuple):
@@ -39,7 +39,7 @@ def _notice(dropped: int) -> str:
 
 
 class LineQueue:
-    """Lines in their order, within bounds. Not locked: whoever has it does that."""
+    """A bounded queue of lines in order. Not thread-safe: its owner holds a lock."""
 
     def __init__(self, max_bytes: int = MAX_BYTES, max_lines: int = MAX_LINES) -> None:
         self._max_bytes, self._max_lines = max_bytes, max_lines
@@ -52,13 +52,14 @@ class LineQueue:
 
     @property
     def roomy(self) -> bool:
-        """Whether half of it is free."""
+        """Whether at least half of the queue is free."""
         return 2 * self.bytes <= self._max_bytes and 2 * len(self) <= self._max_lines
 
     def put(self, level: int, data: bytes) -> int:
-        """Take a line of a level, an index of LEVELS; return how many were dropped for want of room.
+        """Append a line; return how many lines were dropped for it, itself included.
 
-        They are the latest of the lowest levels, this one included: what led to the trouble is kept.
+        `level` is an index into LEVELS. The newest lines of the lowest levels are dropped, since the older
+        ones show how the trouble began.
         """
         dropped = 0
         while self.bytes + len(data) > self._max_bytes or len(self) >= self._max_lines:
@@ -73,7 +74,7 @@ class LineQueue:
         return dropped
 
     def take(self, most: int) -> list[bytes]:
-        """Take the oldest line out, and what follows it up to `most` bytes in all."""
+        """Remove the oldest line, and those that follow up to `most` bytes in all; return them."""
         taken: list[bytes] = []
         size = 0
         while filled := [lines for lines in self._levels if lines]:
@@ -88,27 +89,27 @@ class LineQueue:
 
 
 class BackgroundStream(io.TextIOBase):
-    """A text stream on a descriptor that never makes its writer wait. Stands in the place of `sys.stderr`."""
+    """A text stream on a descriptor that never blocks its writer; it takes the place of `sys.stderr`."""
 
     encoding, errors = "utf-8", "backslashreplace"
 
     def __init__(self, descriptor: int, queue: LineQueue | None = None) -> None:
         super().__init__()
         self.dropped = 0
-        # Both are replaced once logs are set up: how a line looks, and what must not be in one.
+        # The format of the notice, and the mask for secrets. Both are replaced once logging is configured.
         self.notice: Callable[[int], str] = _notice
         self.mask: Callable[[str], str] = str
         self._descriptor = descriptor
         self._queue = LineQueue() if queue is None else queue
         self._untold = 0
-        self._torn = False  # a write failed in mid-line
-        self._rest = ""  # of a text without a line's end, yet
+        self._torn = False  # a write failed in the middle of a line
+        self._rest = ""  # the last line, still without its line break
         self._busy = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def put(self, level: int, line: str) -> None:
-        """Append a line of a level of the standard library's; it is written later, or dropped."""
+        """Queue a line to be written, or drop it; `level` is one of the standard library's."""
         data = line.encode("utf-8", "backslashreplace")[:MAX_LINE_BYTES] + b"\n"
         rank = 0 if level <= LEVELS[0] else 1 if level <= LEVELS[1] else 2 if level <= LEVELS[2] else 3
         with self._changed:
@@ -124,12 +125,12 @@ class BackgroundStream(io.TextIOBase):
                 self._changed.notify_all()
 
     def _tell(self) -> None:
-        """Put a line where others are missing, saying how many. There is room for it."""
+        """Queue a line that says how many are missing here; there is room for it."""
         told, self._untold = self._untold, 0
         self._queue.put(len(LEVELS) - 1, f"{self.notice(told)}\n".encode("utf-8", "backslashreplace"))
 
     def close_soon(self) -> None:
-        """Wait for what is queued, but no longer than `FLUSH_S`."""
+        """Drain the queue, for `FLUSH_S` seconds at most."""
         with self._changed:
             if self._rest:
                 rest, self._rest = self._rest, ""
@@ -156,7 +157,7 @@ class BackgroundStream(io.TextIOBase):
                     self.dropped += len(lines)
 
     def _written(self, data: bytes) -> bool:
-        """Write all of it, however long that takes; say whether it could be."""
+        """Write all of `data`, however long that takes; return whether it succeeded."""
         if self._torn:
             data = b"\n" + data
         view, room = memoryview(data), select.poll()
@@ -164,18 +165,18 @@ class BackgroundStream(io.TextIOBase):
         while view:
             try:
                 view = view[os.write(self._descriptor, view) :]
-            except BlockingIOError:  # somebody who shares the descriptor has made it so
+            except BlockingIOError:  # a process that shares the descriptor has set O_NONBLOCK
                 room.poll()
-            except OSError:  # no reader any more, no room on the disk: losing lines is better than calls
+            except OSError:  # no reader, or a full disk: losing lines is better than losing calls
                 self._torn = self._torn or len(view) < len(data)
                 return False
         self._torn = False
         return True
 
-    # -- what a text stream has ------------------------------------------------------------------------
+    # -- the interface of a text stream ----------------------------------------------------------------
 
     def write(self, text: str) -> int:
-        """Take text as the interpreter and libraries write it: tracebacks, warnings, messages."""
+        """Queue text that the interpreter or a library writes: tracebacks, warnings, messages."""
         with self._changed:
             *lines, self._rest = (self._rest + text).split("\n")
             for line in lines:
@@ -186,20 +187,23 @@ class BackgroundStream(io.TextIOBase):
         return len(text)
 
     def writable(self) -> bool:
+        """Return True."""
         return True
 
     def fileno(self) -> int:
+        """Return the descriptor."""
         return self._descriptor
 
     def isatty(self) -> bool:
+        """Return whether the descriptor is a terminal."""
         return os.isatty(self._descriptor)
 
     def close(self) -> None:
-        """Stay open: there is no other place for errors."""
+        """Do nothing: there is no other place for errors."""
 
 
 def begin() -> None:
-    """Let `sys.stderr` never wait again; at the end of the process, at most `FLUSH_S`."""
+    """Replace `sys.stderr` by a stream that never blocks; at exit, drain it for `FLUSH_S` seconds at most."""
     stream = BackgroundStream(sys.stderr.fileno())
     atexit.register(stream.close_soon)
     sys.stderr = stream

@@ -1,9 +1,11 @@
-"""Counters and histograms for what happens thousands of times a second.
+"""Counters and histograms that are cheap enough for thousands of changes a second.
 
-prometheus_client's own take a lock for each change and go through a histogram's buckets one by one. Here all
-changes, and the reading, are the event loop's: plain numbers that the registry asks for when somebody looks.
+Those of prometheus_client take a lock for every change and search a histogram's buckets one by one. Here the
+event loop does all the changing and all the reading, so plain numbers do; the registry collects them at a
+scrape.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ class PlainCounter(Collector):
         registry.register(self)
 
     def inc(self, amount: float = 1) -> None:
+        """Add to the counter."""
         self.value += amount
 
     def collect(self) -> Iterable[Metric]:
@@ -34,7 +37,7 @@ class PlainCounter(Collector):
 
 
 class ReadCounter(Collector):
-    """A counter without labels that somebody else keeps: `read` returns it when somebody looks."""
+    """A counter without labels that is kept elsewhere: `read` returns its value at a scrape."""
 
     def __init__(self, name: str, text: str, registry: CollectorRegistry, read: Callable[[], float]) -> None:
         self._name, self._text, self._read = name, text, read
@@ -45,9 +48,10 @@ class ReadCounter(Collector):
 
 
 class ReadGauge(Collector):
-    """A gauge without labels of a state that somebody has: `read` returns it when somebody looks.
+    """A gauge without labels of a state that is kept elsewhere: `read` returns its value at a scrape.
 
-    What is set when a state changes is left behind when its owner goes; what is read is true at every scrape.
+    A gauge that is set when a state changes goes stale when the owner of the state goes. One that is read is
+    right at every scrape.
     """
 
     def __init__(self, name: str, text: str, registry: CollectorRegistry) -> None:
@@ -60,12 +64,12 @@ class ReadGauge(Collector):
 
 
 def nothing() -> float:
-    """Return what a gauge reads while nobody has its state."""
+    """Return 0, the reading of a gauge whose state has no owner."""
     return 0.0
 
 
 class PlainHistogram(Collector):
-    """A histogram without labels; `bounds` are its buckets' upper ends, the infinite one left out."""
+    """A histogram without labels; `bounds` are the upper bounds of its buckets, without +Inf."""
 
     def __init__(self, name: str, text: str, bounds: Sequence[float], registry: CollectorRegistry) -> None:
         self._name, self._text = name, text
@@ -75,15 +79,17 @@ class PlainHistogram(Collector):
         registry.register(self)
 
     def observe(self, value: float) -> None:
+        """Count a value in its bucket."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
     @property
     def bounds(self) -> tuple[float, ...]:
+        """The upper bounds of the buckets, without +Inf."""
         return self._bounds
 
     def counts(self) -> tuple[int, ...]:
-        """How many values each bucket has got, the infinite one last."""
+        """Return the number of values in each bucket, +Inf last."""
         return tuple(self._counts)
 
     def collect(self) -> Iterable[Metric]:
@@ -94,20 +100,39 @@ class PlainHistogram(Collector):
 
 @dataclass(frozen=True, slots=True)
 class GapMeter:
-    """The counters of one reason for which audio was given up."""
+    """The counters of the gaps with one reason."""
 
     count: Counter
     samples: Counter
     seconds: Counter
 
     def add(self, samples: int, seconds: float) -> None:
+        """Count one gap of this length."""
         self.count.inc()
         self.samples.inc(samples)
         self.seconds.inc(seconds)
 
 
+def quantile(bounds: Sequence[float], counts: Sequence[float], q: float) -> float | None:
+    """Return the value that the part `q` of the values does not exceed, taken to be even within a bucket.
+
+    None of nothing. What lies beyond the last bound, or below an infinite one, is said to be infinite.
+    """
+    rank, start, below = q * sum(counts), 0.0, 0.0
+    if not rank:
+        return None
+    for end, count in zip(bounds, counts, strict=False):
+        if below + count >= rank:
+            return start + (end - start) * (rank - below) / count
+        below, start = below + count, end
+    return math.inf
+
+
 def kept(make: Callable[[str], T], beforehand: Iterable[str] = ()) -> Callable[[str], T]:
-    """``make``, asked once for each label: the library's own lookup takes a lock and builds a tuple."""
+    """Return `make`, cached by label: the library's own lookup takes a lock and builds a tuple.
+
+    The labels in `beforehand` are made at once.
+    """
     known: dict[str, T] = {label: make(label) for label in beforehand}
 
     def child(label: str) -> T:
@@ -120,5 +145,5 @@ def kept(make: Callable[[str], T], beforehand: Iterable[str] = ()) -> Callable[[
 
 
 def bound(family: Counter, beforehand: Iterable[str] = ()) -> Callable[[str], Counter]:
-    """The children of a family by label. Those made ``beforehand`` show a 0 until something happens."""
+    """Return the children of a family by label; those in `beforehand` are exported from the start, as 0."""
     return kept(family.labels, beforehand)

@@ -1,7 +1,7 @@
-"""The series of the daemon: each with its name, its help text, and the labels that it has from the start.
+"""The series of the daemon: names, help texts, and the labels that are exported from the start.
 
-Names follow Prometheus' conventions: base units, ``_total`` on counters, no label that grows with the calls.
-What is used per frame or chunk is an attribute, or a child bound once and kept.
+Names follow Prometheus' conventions: base units, `_total` on counters, no label that grows with the calls. A
+series that changes per frame or chunk is an attribute, or a child that is bound once and kept.
 """
 
 import prometheus_client
@@ -33,10 +33,10 @@ from trio_asr.telemetry.process import Process, memory_limit_bytes
 
 
 class Families:
-    """All series, in a registry of their own."""
+    """All series of a daemon, in a registry of their own."""
 
     def __init__(self) -> None:
-        # A creation time beside every series would double the exposition. The library's switch is global.
+        # A creation time for every series would double the exposition. The library's switch is global.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         Process(registry=self.registry)
@@ -172,14 +172,14 @@ class Families:
         )
         dropped = "Log lines dropped, because standard error was not read in time or could not be written."
         ReadCounter("asr_log_lines_dropped", dropped, self.registry, logs.dropped)
-        # The text of an error may quote a URL or a message, so the label says the kind only.
+        # An error's message may quote a URL or a transcript, so the label is its kind only.
         self._last_error = self._gauge("asr_last_error_info", "The kind of the last error; 1.", "kind")
         self._last_error_time = self._gauge(
             "asr_last_error_timestamp_seconds", "When the last error happened, in seconds since 1970."
         )
 
     def _state(self) -> None:
-        # Who owns the calls says how these are read; without an owner all are 0.
+        # The owner of the calls sets how these are read; without an owner all are 0.
         self.calls = self._read("asr_calls", "Calls in progress.")
         self.connections = self._read("deepgram_connections", "Connections open now.")
         self.waiting_for_slot = self._read(

@@ -1,8 +1,8 @@
-"""The net under what is done for one entry, one message, one call, one job: a bug there costs that one.
+"""The safety net: a bug costs the one entry, message, call or job that it happened in.
 
-Whoever does such a thing catches what it does not foresee and brings it here, with the place where it was
-caught. It is counted by place (`asr_internal_errors_total`, which alarms) and logged once in a while: it
-never hides.
+The code that handles one of those catches every exception and reports it here, with the place where it was
+caught. The bug is counted by place (`asr_internal_errors_total`, which alerts) and logged at a limited rate,
+so it never goes unnoticed.
 """
 
 from __future__ import annotations
@@ -14,32 +14,34 @@ from collections import deque
 import trio
 
 from trio_asr.telemetry import logs
+from trio_asr.telemetry.groups import leaves
 from trio_asr.telemetry.metrics import Metrics
+from trio_asr.wire.codes import CaughtAt, ErrorKind
 
-LOG_S = 10.0  # between two lines of one place
-FRAMES = 6  # of the traceback: the innermost ones
+LOG_S = 10.0  # least time between two log lines about one place, in seconds
+FRAMES = 6  # innermost frames of the traceback that are logged
 
 
 class InternalErrors:
-    """Counts and logs what was caught."""
+    """The counter and the log of caught bugs. One instance serves the process, so the rate limit is one."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._log = logs.get("internal")
         self._last: deque[BaseException] = deque(maxlen=1)
-        self._rates: dict[str, logs.Rate] = {}  # one for each place in the code
+        self._rates: dict[str, logs.Rate] = {}  # by place
 
-    def caught(self, place: str, error: BaseException, **names: str) -> None:
-        """Take note of an error that was not foreseen at `place`; `names` say what it cost.
+    def caught(self, place: CaughtAt, error: BaseException, **names: str) -> None:
+        """Count and log a bug that was caught at `place`; `names` say what it cost.
 
-        The error's own words may quote what somebody said in a call, so only DEBUG has them.
+        The error's message may quote what somebody said in a call, so it is logged at DEBUG only.
         """
-        leaf = _leaf(error)
+        leaf = leaves(error)[0]
         if leaf in self._last:
-            return  # on its way up it was caught before, where more was known of it
+            return  # it was caught further down already, where more was known about it
         self._last.append(leaf)
         self._metrics.internal_errors(place).inc()
-        self._metrics.failed("internal", time.time())
+        self._metrics.failed(ErrorKind.INTERNAL, time.time())
         rate = self._rates.setdefault(place, logs.Rate(LOG_S))
         if rate.allow(trio.current_time()):
             self._log.error(
@@ -50,15 +52,8 @@ class InternalErrors:
 
 
 def where(error: BaseException) -> str:
-    """Return where an error was raised: file, line and function, the innermost first; none of its words."""
-    frames = traceback.extract_tb(_leaf(error).__traceback__)[-FRAMES:]
+    """Return where an error was raised, without its message: file, line and function, innermost first."""
+    frames = traceback.extract_tb(leaves(error)[0].__traceback__)[-FRAMES:]
     return " < ".join(
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames[::-1]
     )
-
-
-def _leaf(error: BaseException) -> BaseException:
-    """Return the first error in a group of a group: each nursery on its way has wrapped it once."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

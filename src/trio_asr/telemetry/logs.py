@@ -3,12 +3,12 @@
     log = logs.get(__name__)
     log.info("Creating new connection for 17", interaction_id="17", connection=1)
 
-Loggers may be made before ``configure()`` and bound for the length of a call: level, format and secrets are
-looked up when a line is written, so that a reload of the configuration reaches all of them. A level that is
-off costs one comparison.
+Loggers may be created before `configure()` and bound for the length of a call: level, format and secrets are
+looked up when a line is written, so a reload of the configuration reaches all of them. A disabled level costs
+one comparison.
 
-In a daemon `sys.stderr` does not wait for its reader (`telemetry/background.py`): what it has no room for is
-dropped.
+In the daemon, `sys.stderr` does not wait for its reader (`telemetry/background.py`): lines that do not fit
+into its queue are dropped.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ _NUMBERS: dict[str, int] = {
 
 
 class _Sink:
-    """Where lines go, and what all loggers share: logs belong to the process, so there is one."""
+    """The destination of the lines and the state that all loggers share; one for the process."""
 
     def __init__(self) -> None:
         self.threshold = logging.INFO
@@ -46,17 +46,19 @@ class _Sink:
         self.needles: tuple[str, ...] = ()
 
     def mask(self, text: str) -> str:
+        """Return `text` with a mask in place of each secret."""
         for needle in self.needles:
             text = text.replace(needle, MASK)
         return text
 
     def write(self, level: int, line: str) -> None:
+        """Write a line, with its secrets masked; lose it where that fails."""
         line = self.mask(line)
         stream = self.stream or sys.stderr
         if isinstance(stream, BackgroundStream):
             stream.put(level, line)
             return
-        # ValueError is what a closed stream raises. Losing a line is better than losing the calls.
+        # A closed stream raises ValueError. Losing a line is better than losing the calls.
         with contextlib.suppress(OSError, ValueError):
             stream.write(line + "\n")
             stream.flush()
@@ -72,48 +74,54 @@ _processors: list[Processor] = []
 
 
 class Logger(structlog.BoundLoggerBase):
-    """A logger with fields that it adds to each line: ``bind()`` gives one with more of them."""
+    """A logger that adds its fields to each line; `bind()` returns one with more fields."""
 
     def add(self, **fields: Any) -> None:
-        """Add fields to this very logger, whoever else holds it; ``bind()`` returns another."""
+        """Add fields to this logger itself, for all who hold it; `bind()` returns another one."""
         self._context.update(fields)
 
     def debug(self, event: str, **fields: Any) -> None:
+        """Log a line at DEBUG."""
         if _sink.threshold <= logging.DEBUG:
             self._proxy_to_logger("debug", event, **fields)
 
     def info(self, event: str, **fields: Any) -> None:
+        """Log a line at INFO."""
         if _sink.threshold <= logging.INFO:
             self._proxy_to_logger("info", event, **fields)
 
     def warning(self, event: str, **fields: Any) -> None:
+        """Log a line at WARNING."""
         if _sink.threshold <= logging.WARNING:
             self._proxy_to_logger("warning", event, **fields)
 
     def error(self, event: str, **fields: Any) -> None:
+        """Log a line at ERROR."""
         self._proxy_to_logger("error", event, **fields)
 
     def exception(self, event: str, **fields: Any) -> None:
-        """An error with the traceback of the exception in hand, or of ``exc_info=exc``."""
+        """Log a line at ERROR with the traceback of the current exception, or of `exc_info=exc`."""
         fields.setdefault("exc_info", True)
         self._proxy_to_logger("error", event, **fields)
 
 
 def get(name: str) -> Logger:
+    """Return a logger of this name."""
     return Logger(_sink, _processors, {"logger": name})
 
 
 def configure(
     level: Level, fmt: Format, *, secrets: Iterable[Secret] = (), stream: TextIO | None = None
 ) -> None:
-    """Set up all loggers, the standard library's too. ``secrets`` are masked wherever a line would show them.
+    """Set up all loggers, those of the standard library included.
 
-    Lines go to ``stream``, by default to whatever ``sys.stderr`` is at the time.
+    `secrets` are masked in every line. Lines go to `stream`, by default to whatever `sys.stderr` is when they
+    are written.
     """
     set_level(level)
     _sink.stream = stream
     needles = {form for secret in secrets for form in forms(secret.reveal())}
-    # The longest first: a shorter one may be a part of it, and would leave the rest.
+    # The longest first: masking a shorter one that is a part of it would leave the rest.
     _sink.needles = tuple(sorted(needles, key=lambda form: (-len(form), form)))
     _processors[:] = _for_machines() if fmt == "json" else _for_people(stream or sys.stderr)
     root = logging.getLogger()
@@ -124,27 +132,27 @@ def configure(
 
 
 def masked(text: str) -> str:
-    """Return a text without the secrets of the configuration: for what others wrote and we pass on."""
+    """Return a text with the configured secrets masked, for text of others that we pass on."""
     return _sink.mask(text)
 
 
 def dropped() -> int:
-    """Return how many lines were dropped: standard error was not read in time, or could not be written."""
+    """Return how many lines were dropped, because standard error was not read in time or writing failed."""
     return sys.stderr.dropped if isinstance(sys.stderr, BackgroundStream) else 0
 
 
 def set_level(level: Level) -> None:
-    """Change what all loggers let through, from now on."""
+    """Set the lowest level that all loggers write, from now on."""
     _sink.threshold = _NUMBERS[level]
 
 
 def debugging() -> bool:
-    """Say whether DEBUG lines are written: what they say need not be put together otherwise."""
+    """Return whether DEBUG lines are written, so that their fields need not be computed otherwise."""
     return _sink.threshold <= logging.DEBUG
 
 
 class Rate:
-    """Lets one message through per interval. Pure: the caller brings the time, in seconds of any clock."""
+    """A limit of one message per interval. Pure: the caller passes the time, in seconds of any clock."""
 
     __slots__ = ("_interval_s", "_next", "_refused", "skipped")
 
@@ -155,7 +163,7 @@ class Rate:
         self.skipped = 0
 
     def allow(self, now: float) -> bool:
-        """Whether to speak now; if so, ``skipped`` is how often the answer was no since the last time."""
+        """Return whether to log now; if so, `skipped` is the number of refusals since the last time."""
         if now < self._next:
             self._refused += 1
             return False
@@ -165,10 +173,11 @@ class Rate:
 
 
 class _Bridge(logging.Handler):
-    """Lines of libraries that use the standard library's logging."""
+    """A handler that passes lines of the standard library's logging on to ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Called for what libraries say, hence for anything; the standard handlers do not raise here either.
+        """Log a record; anything below WARNING at DEBUG."""
+        # Libraries may log anything. Like the handlers of the standard library, this one never raises.
         try:
             logger = get(record.name)
             fields = {"exc_info": record.exc_info} if record.exc_info else {}
@@ -202,18 +211,18 @@ def _for_people(stream: TextIO) -> list[Processor]:
 
 
 def _json_line(_logger: Any, level: str, event: EventDict) -> str:
-    # These three first; a field that is called "level" gives way.
+    # These three come first. A field that is called "level" is overwritten.
     line: dict[str, Any] = {"ts": None, "level": None, "event": None}
     line.update(event, level=level)
     try:
         return msgspec.json.encode(line, enc_hook=str).decode()
     except (TypeError, ValueError):
-        # Half a surrogate pair in a text, a key that is no text, or a value that cannot be shown.
+        # A lone surrogate in a text, a key that is not a text, or a value whose `str` fails.
         return json.dumps(line, default=repr, skipkeys=True)
 
 
 def _escaped(_logger: Any, _level: str, event: EventDict) -> EventDict:
-    """Without what would move the cursor or colour the terminal of who reads it."""
+    """Escape control characters: they could move the cursor or colour the reader's terminal."""
     for key, value in event.items():
         if isinstance(value, str) and not value.isprintable():
             event[key] = repr(value)
@@ -221,7 +230,7 @@ def _escaped(_logger: Any, _level: str, event: EventDict) -> EventDict:
 
 
 def _dropped_line(lines: int) -> str:
-    """The line that stands where others are missing."""
+    """Return the line that takes the place of dropped ones."""
     event: Any = {"event": "Log lines were dropped: standard error was not read in time", "logger": "logs"}
     event["lines"] = lines
     for processor in _processors:

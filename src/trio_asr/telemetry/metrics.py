@@ -1,4 +1,4 @@
-"""Everything the daemon counts, once for Prometheus and once for the ``metrics`` object of ``/health``."""
+"""All metrics of the daemon, for Prometheus and for the `metrics` object of `/health`."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -10,13 +10,14 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from trio_asr.telemetry.counters import nothing
 from trio_asr.telemetry.families import Families
 from trio_asr.telemetry.labels import CLOSE_CODES, ROLES
+from trio_asr.wire.codes import ErrorKind
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-_RECENT = 100  # how many samples each list of /health keeps
+_RECENT = 100  # samples in each list of /health
 
 
 class Metrics(Families):
-    """The counters of one daemon."""
+    """The metrics of one daemon."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,24 +29,24 @@ class Metrics(Families):
         self.set_role("starting")
 
     def reloaded(self, success: bool) -> None:
-        """The configuration was read again, or refused."""
+        """Count a reload of the configuration that was applied, or refused."""
         self._reload_results("success" if success else "failure").inc()
         self._last_reload.set(success)
 
     def connections_closed(self, code: int) -> Counter:
-        """The counter of a close code; codes that mean nothing here share the label ``other``."""
+        """Return the counter of a close code; unknown codes share the label `other`."""
         return self._closed_label(str(code) if code in CLOSE_CODES else "other")
 
     def connection_opened(self, wait_s: float) -> None:
-        """A connection opened, ``wait_s`` seconds after it was wanted."""
+        """Count a connection that opened `wait_s` seconds after it was wanted."""
         self.connections_created.inc()
         self.connection_wait.observe(wait_s)
         self._recent_waits_s.append(wait_s)
 
     def flushed(self, *, since_last_s: float | None, age_s: float, audio_s: float) -> None:
-        """``audio_s`` seconds of a call were handed on.
+        """Count a flush of `audio_s` seconds of audio, the oldest of which had waited `age_s` seconds.
 
-        A call's first flush has no ``since_last_s``; ``age_s`` is how long the oldest audio waited.
+        `since_last_s` is None for a call's first flush.
         """
         self.flush_age.observe(age_s)
         self.flush_audio.observe(audio_s)
@@ -56,13 +57,13 @@ class Metrics(Families):
             self._recent_intervals_s.append(since_last_s)
 
     def sent(self, audio_s: float, delay_s: float) -> None:
-        """One binary message with ``audio_s`` seconds went to the provider, ``delay_s`` after it was due."""
+        """Count one message of `audio_s` seconds of audio, sent to the provider `delay_s` seconds late."""
         self.chunks_sent.inc()
         self.send_delay.observe(delay_s)
         self.audio_sent_seconds.inc(audio_s)
 
-    def failed(self, kind: str, epoch_s: float) -> None:
-        """Count an error and remember it as the last one, at ``epoch_s`` seconds since 1970."""
+    def failed(self, kind: ErrorKind, epoch_s: float) -> None:
+        """Count an error, and export it as the last one, at `epoch_s` seconds since 1970."""
         self.errors(kind).inc()
         self.last_error = kind, epoch_s
         self._last_error.clear()
@@ -70,32 +71,33 @@ class Metrics(Families):
         self._last_error_time.set(epoch_s)
 
     def loop_late(self, delay_s: float) -> None:
-        """The event loop came back ``delay_s`` later than it was asked to."""
+        """Record that the event loop woke up `delay_s` seconds late."""
         self.loop_lag_seconds.set(delay_s)
         self.loop_delay.observe(delay_s)
 
     def health(self, status: int, problems: Mapping[str, float]) -> None:
-        """``/health`` answers this status, because of these problems and their seconds."""
+        """Export the HTTP status of `/health` and the age of each open problem, in seconds."""
         self._health.set(status)
         self._kinds |= problems.keys()
         for kind in self._kinds:
             self._problems.labels(kind).set(problems.get(kind, 0))
 
     def no_calls(self) -> None:
-        """The calls are nobody's, or another worker's: there is nothing to be read of them here."""
+        """Reset the gauges of the calls: this worker does not own them (any more)."""
         for gauge in self._owned:
             gauge.read = nothing
 
     def set_role(self, role: str) -> None:
+        """Export the worker's role, one of `labels.ROLES`."""
         for one in ROLES:
             self._role.labels(one).set(one == role)
 
     def exposition(self) -> bytes:
-        """All series in Prometheus' text format; its media type is ``CONTENT_TYPE``."""
+        """Return all series in Prometheus' text format, of media type `CONTENT_TYPE`."""
         return generate_latest(self.registry)
 
     def seed_snapshot(self) -> dict[str, Any]:
-        """The ``metrics`` object of ``/health``: counts, and the last 100 times in milliseconds."""
+        """Return the `metrics` object of `/health`: counts, and the last 100 times in milliseconds."""
         return {
             "connectionsCreated": int(self.connections_created.value),
             "connectionsReused": int(self.connections_reused.value),

@@ -1,50 +1,57 @@
-"""What keeps the daemon from its job, and since when: what readiness and health are told from."""
+"""The problems that keep the daemon from its job, and since when: the source of readiness and health."""
 
 from __future__ import annotations
 
 from trio_asr.telemetry import logs
 
 
-class Troubles:
-    """Named troubles; the beginning and the end of each is one log line, whatever happens in between."""
+class Problems:
+    """The open problems, by name.
+
+    The beginning and the end of each is one log line, however often it is reported in between. Times are in
+    seconds of trio's clock.
+    """
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
-        self._of: dict[str, str] = {}  # keys that are in trouble, and with what
-        self._log = logs.get("troubles")
+        self._of: dict[str, str] = {}  # the problems that are about a key, and what each key is in the way of
+        self._log = logs.get("troubles")  # the name that operators know
 
-    def begin(self, name: str, now: float, why: str) -> None:
-        """Note that `name` is in trouble, unless that is known."""
+    def report(self, name: str, now: float, why: str) -> None:
+        """Open the problem `name`, unless it is open already; `why` is for the log."""
         if name not in self._since:
             self._since[name] = now
             self._log.warning(f"Trouble with {name}", why=why)
 
-    def begin_key(self, key: str, of: str, now: float, why: str) -> None:
-        """Note that a key on the bus is in the way of `of`: it has a name of its own, and ends with `of`."""
+    def report_key(self, key: str, of: str, now: float, why: str) -> None:
+        """Open a problem about a key on the bus that is in the way of the problem `of`.
+
+        It has a name of its own, and is resolved together with `of`.
+        """
         name = f"key {key}"
         self._of[name] = of
-        self.begin(name, now, why)
+        self.report(name, now, why)
 
-    def end_key(self, key: str, now: float) -> None:
-        """Note that a key is in nobody's way any more."""
-        self.end(f"key {key}", now)
+    def resolve_key(self, key: str, now: float) -> None:
+        """Close the problem about a key, if it is open."""
+        self.resolve(f"key {key}", now)
 
-    def end(self, name: str, now: float) -> None:
-        """Note that `name` is well again, if it was not."""
+    def resolve(self, name: str, now: float) -> None:
+        """Close the problem `name`, if it is open, and those about keys in its way."""
         if self._of:
             for key in [key for key, of in self._of.items() if of == name]:
                 del self._of[key]
-                self.end(key, now)
+                self.resolve(key, now)
         since = self._since.pop(name, None)
         if since is not None:
             self._log.info(f"Trouble with {name} is over", lasted_s=round(now - since, 3))
 
-    def clear(self, now: float) -> None:
-        """End all: the work that they kept from being done is nobody's here any more."""
+    def resolve_all(self, now: float) -> None:
+        """Close all problems: this worker no longer owns the work that they were in the way of."""
         self._of.clear()
         for name in list(self._since):
-            self.end(name, now)
+            self.resolve(name, now)
 
     def ages(self, now: float) -> dict[str, float]:
-        """Return each trouble there is and for how many seconds it has lasted."""
+        """Return how long each open problem has lasted, in seconds."""
         return {name: now - since for name, since in self._since.items()}

@@ -1,4 +1,4 @@
-"""What the process uses of its machine, and how much memory it may use."""
+"""The resources that the process uses, and its memory limit."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 class Process(ProcessCollector):
-    """CPU, memory and files of the process.
+    """CPU, memory and file descriptors of the process.
 
-    The library asks /proc/stat when the machine was booted and shows nothing without it. The unit hides that
-    file (ProcSubset=pid), so the clock is asked.
+    The library reads the boot time from /proc/stat and exports nothing without it. Our systemd unit hides
+    that file (ProcSubset=pid), so the boot time is taken from the clock.
     """
 
     def _boot_time(self) -> float:
         try:
             return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-        except AttributeError as error:  # no Linux; there is no /proc either
+        except AttributeError as error:  # not Linux, so there is no /proc either
             raise OSError from error
 
 
 def memory_limit_bytes(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUP) -> int:
-    """Return how much memory the process may use: what its control groups allow, at most what there is.
+    """Return the memory limit in bytes: the least of its control groups' limits and the machine's memory.
 
-    MemoryHigh= counts as well as MemoryMax=: beyond it a process is slowed down until it stands still.
+    MemoryHigh= counts as well as MemoryMax=: above it the kernel throttles a process to a standstill.
     """
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([there, *_limits(cgroups, own)])
@@ -49,7 +49,7 @@ def _limits(cgroups: Path, own: Path) -> Iterator[int]:
         for name in ("memory.high", "memory.max"):
             try:
                 text = (cgroups / one / name).read_text().strip()
-            except OSError:  # the root has none; a container may not see its own
+            except OSError:  # the root group has no limit; a container may not see its own group
                 continue
             if text.isdecimal():  # else it is "max"
                 yield int(text)

@@ -1,7 +1,7 @@
-"""What the daemon tells systemd: sd_notify(3) over the datagram socket that the unit's environment names.
+"""Notifications to systemd: sd_notify(3) over the datagram socket that the unit's environment names.
 
-Without such a socket everything here does nothing. A message that cannot be delivered at once is dropped, and
-what the environment says in another way than systemd does is remarked: none of it may hold up the calls.
+Without such a socket nothing here has any effect. None of it may hold up the calls: a message that cannot be
+delivered at once is dropped, and a malformed environment leads to a remark instead of an error.
 """
 
 import contextlib
@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-# The address of a socket on Linux, and the digits of the 64 bits of a time.
+# The longest address of a Unix socket on Linux, and the digits of a 64-bit number.
 MAX_ADDRESS_BYTES, MAX_DIGITS = 108, 20
-# A shorter period would have the event loop do little else than report.
+# With a shorter period the event loop would do little but feed the watchdog.
 MIN_WATCHDOG_S = 0.3
 # systemd's word for "never".
 INFINITY_US = 2**64 - 1
 
 
 class Notifier:
-    """One socket to the service manager, made from ``$NOTIFY_SOCKET``; ``close()`` it, or use it in ``with``.
+    """A socket to the service manager, made from `$NOTIFY_SOCKET`; call `close()`, or use it in `with`.
 
-    ``remarks`` says what of the environment cannot be used, one line each.
+    `remarks` are about the parts of the environment that cannot be used, one line each.
     """
 
     def __init__(self, env: Mapping[str, str] = os.environ) -> None:
@@ -41,27 +41,32 @@ class Notifier:
 
     @property
     def enabled(self) -> bool:
+        """Whether there is a service manager to notify."""
         return self._socket is not None
 
     def ready(self, status: str) -> None:
-        """The service does its work. Also ends a reload."""
+        """Report that the service is up, or that a reload is over."""
         self._send("READY=1", _status(status))
 
     def status(self, status: str) -> None:
+        """Set the status line that `systemctl status` shows."""
         self._send(_status(status))
 
     def stopping(self) -> None:
+        """Report that the service is shutting down."""
         self._send("STOPPING=1", _status("Stopping"))
 
     def reloading(self) -> None:
-        """The configuration is being read again; ``ready()`` must follow."""
-        # systemd tells by the time that this is the answer to its signal, and not to an earlier one.
+        """Report that the configuration is being reloaded; `ready()` must follow."""
+        # By the timestamp systemd knows that this answers its latest signal, and not an earlier one.
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def watchdog(self) -> None:
+        """Feed the watchdog."""
         self._send("WATCHDOG=1")
 
     def close(self) -> None:
+        """Close the socket; later notifications have no effect."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -75,7 +80,7 @@ class Notifier:
         self.close()
 
     def _watchdog_interval(self, env: Mapping[str, str]) -> float | None:
-        """How often to report, in seconds: half of what the unit allows; None if there is no watchdog."""
+        """Return how often to feed the watchdog, in seconds: twice per period. None without a watchdog."""
         period, pid = env.get("WATCHDOG_USEC", ""), env.get("WATCHDOG_PID", "")
         if not period:
             return None
@@ -104,12 +109,16 @@ class Notifier:
 
 
 def _status(text: str) -> str:
-    # A line break would begin another assignment.
+    # A line break would start another assignment.
     return f"STATUS={' '.join(text.splitlines())}"
 
 
 def _address(name: str) -> bytes | None:
-    """Return the socket's address; raise ValueError for one that is not of systemd's kinds."""
+    """Return the socket's address, None if there is no name.
+
+    Raises:
+        ValueError: the name is neither a path nor an abstract address, or one that cannot exist.
+    """
     if not name:
         return None
     if name[0] not in "/@":
@@ -117,7 +126,7 @@ def _address(name: str) -> bytes | None:
     address = os.fsencode(name)
     if len(address) > MAX_ADDRESS_BYTES or "\0" in name:
         raise ValueError(f"no such address is possible: at most {MAX_ADDRESS_BYTES} bytes")
-    # The abstract namespace has a NUL where systemd writes an @.
+    # An abstract address starts with a NUL, for which systemd writes an @.
     return b"\0" + address[1:] if name[0] == "@" else address
 
 

@@ -19,6 +19,7 @@ from trio_asr.web.access import Guard
 from trio_asr.web.live import Live
 from trio_asr.web.pages import SECURITY_HEADERS, Pages
 from trio_asr.web.view import View
+from trio_asr.wire.codes import CaughtAt, Problem
 
 SERVICE = "asr-worker"  # the name that the old worker's monitoring expects
 
@@ -30,9 +31,9 @@ MAX_REQUEST_BYTES = 4096  # no page takes a body
 class App(QuartTrio):
     """The application, and the counters of its server. A bug in a page is caught and counted."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, internal: InternalErrors) -> None:
         super().__init__("trio_asr.web", static_folder=None)
-        self.internal = InternalErrors(metrics)
+        self.internal = internal
         self.turned_away = metrics.http_turned_away
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
@@ -47,12 +48,12 @@ class App(QuartTrio):
         """Count a bug in a page as an internal error."""
         error = exception_info[1]
         if error is not None:
-            self.internal.caught("page", error)
+            self.internal.caught(CaughtAt.PAGE, error)
 
 
-def create_app(view: View, metrics: Metrics, config: Config) -> App:
+def create_app(view: View, metrics: Metrics, internal: InternalErrors, config: Config) -> App:
     """Return the application over one daemon's view and metrics."""
-    app = App(metrics)
+    app = App(metrics, internal)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the old worker's order is easier on the eye
 
@@ -72,8 +73,8 @@ def create_app(view: View, metrics: Metrics, config: Config) -> App:
         metrics.set_role(view.role)
         metrics.ready.set(not not_ready(view, now))
         problems = view.problems(now)
-        # Before its first answer Redis is not known to be up.
-        metrics.redis_up.set(view.role != "starting" and "redis" not in problems)
+        # Before the first answer nothing is known of it.
+        metrics.redis_up.set(view.role != "starting" and Problem.REDIS not in problems)
         metrics.health(_status(_lasting(problems, patience_s)), problems)
         return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 

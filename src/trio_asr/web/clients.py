@@ -18,7 +18,7 @@ FILES_SHARE = 4  # clients may have at most one in four of the process's file de
 # The last descriptors that the process may open are not for pages, but for calls, Redis and the resolver.
 RESERVED_FILES = 32
 ALWAYS = 4  # clients that are admitted even then: somebody has to see why calls fail
-# A token bucket for requests: a burst, then so many a second. At 2 ms each: a fifth of a core at most.
+# A token bucket for requests: that many at once, then that many a second: a fifth of a core, at 2 ms each.
 BURST = 100
 PER_SECOND = 100.0
 

@@ -23,6 +23,7 @@ from hypercorn.utils import parse_socket_addr
 
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.web.clients import Client, Pace
+from trio_asr.wire.codes import CaughtAt
 
 # A request must have arrived as a whole within this time, counted from the accept or from the last answer.
 REQUEST_S = 10.0
@@ -84,8 +85,8 @@ class Connection:
             with self._scope:
                 self._wait()
                 await self._serve(context, turns)
-        except Exception as error:  # noqa: BLE001 - others' code, fed with anybody's bytes
-            self._internal.caught("page", error)
+        except Exception as error:  # noqa: BLE001 - in code that is not ours, over bytes that anybody sent
+            self._internal.caught(CaughtAt.PAGE, error)
         finally:
             with trio.CancelScope(shield=True):  # closing by force does not wait
                 await trio.aclose_forcefully(self._stream)
@@ -237,7 +238,7 @@ class _Tasks:
         try:
             await self._app(scope, out.receive, send)
         except Exception as error:  # noqa: BLE001 - one request's failure is one request's
-            self._internal.caught("page", error)
+            self._internal.caught(CaughtAt.PAGE, error)
         await send(None)
 
     def spawn(self, func: Callable[..., Awaitable[Any]], *args: Any) -> None:

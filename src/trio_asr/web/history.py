@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from trio_asr.telemetry.counters import quantile
 from trio_asr.telemetry.metrics import Metrics
 
 STEP_S = 5.0
@@ -41,26 +42,15 @@ class History:
         send, commit = (_grown(old, new) for old, new in zip(before, self._counts, strict=True))
         self.number += 1
         self.samples.append(
-            Sample(calls, _ms(quantile(self._send.bounds, send)), _ms(quantile(self._commit.bounds, commit)))
+            Sample(calls, _late_ms(self._send.bounds, send), _late_ms(self._commit.bounds, commit))
         )
-
-
-def quantile(bounds: Sequence[float], counts: Sequence[int], q: float = QUANTILE) -> float | None:
-    """Return the `q` quantile of a histogram, interpolated linearly within a bucket; None if it is empty."""
-    rank, below = q * sum(counts), 0
-    if not rank:
-        return None
-    start = 0.0
-    for end, count in zip(bounds, counts, strict=False):
-        if below + count >= rank:
-            return start + (end - start) * (rank - below) / count
-        below, start = below + count, end
-    return start  # beyond the last bound nothing is known
 
 
 def _grown(old: Sequence[int], new: Sequence[int]) -> list[int]:
     return [after - before for before, after in zip(old, new, strict=True)]
 
 
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 2)
+def _late_ms(bounds: Sequence[float], counts: Sequence[int]) -> float | None:
+    late_s = quantile(bounds, counts, QUANTILE)
+    # Beyond the last bound nothing is known.
+    return None if late_s is None else round(min(late_s, bounds[-1]) * 1000, 2)

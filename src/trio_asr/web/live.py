@@ -17,8 +17,8 @@ import msgspec
 import trio
 
 from trio_asr.config import Config
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.portrait import portray, portray_closely, state
-from trio_asr.interaction.slots import Slot
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.view import View
 
@@ -41,11 +41,6 @@ class Live:
         self.built = 0  # parts made so far; without watchers it must not grow
 
     # -- watchers --------------------------------------------------------------------------------------
-
-    @property
-    def watchers(self) -> int:
-        """The number of watchers."""
-        return len(self._guests)
 
     def enter(self, key: int, *, trusted: bool) -> bool:
         """Add a watcher, until `leave`; return False if there are too many."""
@@ -93,7 +88,7 @@ class Live:
 
     def _state(self, trusted: bool) -> dict[str, Any]:
         view, now = self._view, trio.current_time()
-        slots = view.slots.values()
+        interactions = view.interactions.values()
         error = self._metrics.last_error
         return {
             "at": round(time.time() * 1000),
@@ -101,11 +96,13 @@ class Live:
             "provider": view.provider,
             "problems": {name: round(seconds) for name, seconds in view.problems(now).items()},
             "refused": view.refused,
-            "calls": len(slots),
-            "states": Counter(map(state, slots)),
+            "calls": len(interactions),
+            "states": Counter(map(state, interactions)),
             "connections": view.active_connections,
-            "lag_s": round(max((slot.call.unfinalized_s() for slot in slots), default=0.0), 1),
-            "held_bytes": sum(slot.call.timeline.held_bytes for slot in slots),
+            "lag_s": round(
+                max((interaction.call.unfinalized_s() for interaction in interactions), default=0.0), 1
+            ),
+            "held_bytes": sum(interaction.call.timeline.held_bytes for interaction in interactions),
             "frames": int(self._metrics.frames_accepted.value),
             "chunks": int(self._metrics.chunks_sent.value),
             "error": None if error is None else {"kind": error[0], "at": round(error[1] * 1000)},
@@ -113,13 +110,19 @@ class Live:
         }
 
     def _calls(self) -> dict[str, Any]:
-        slots = self._view.slots.values()
-        shown: Iterable[Slot] = slots
-        if len(slots) > MAX_SHOWN:
-            shown = sorted(slots, key=lambda slot: (state(slot) in CALM, -slot.call.unfinalized_s()))
+        interactions = self._view.interactions.values()
+        shown: Iterable[Interaction] = interactions
+        if len(interactions) > MAX_SHOWN:
+            shown = sorted(
+                interactions,
+                key=lambda interaction: (state(interaction) in CALM, -interaction.call.unfinalized_s()),
+            )
             shown = shown[:MAX_SHOWN]
-        return {"calls": [portray(slot) for slot in shown], "more": max(0, len(slots) - MAX_SHOWN)}
+        return {
+            "calls": [portray(interaction) for interaction in shown],
+            "more": max(0, len(interactions) - MAX_SHOWN),
+        }
 
     def _call(self, interaction_id: str) -> Any:
-        slot = self._view.slots.get(interaction_id)
-        return None if slot is None else portray_closely(slot)
+        interaction = self._view.interactions.get(interaction_id)
+        return None if interaction is None else portray_closely(interaction)

@@ -119,13 +119,15 @@ class Pages:
     def _interactions(self, trusted: bool) -> ResponseReturnValue:
         if not trusted:
             return self._needs_token()
-        return _json({"interactions": [portray(slot) for slot in self._view.slots.values()]})
+        return _json(
+            {"interactions": [portray(interaction) for interaction in self._view.interactions.values()]}
+        )
 
     def _interaction(self, trusted: bool) -> ResponseReturnValue:
         if not trusted:
             return self._needs_token()
-        slot = self._view.slots.get(str((request.view_args or {})["interaction_id"]))
-        return ({"error": "Not Found"}, 404) if slot is None else _json(portray_closely(slot))
+        interaction = self._view.interactions.get(str((request.view_args or {})["interaction_id"]))
+        return ({"error": "Not Found"}, 404) if interaction is None else _json(portray_closely(interaction))
 
     def _needs_token(self) -> ResponseReturnValue:
         if not self._guard.has_token:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-from trio_asr.interaction.slots import Slot
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.web.history import History
 
 Role = Literal["starting", "standby", "active", "stopping"]
@@ -38,8 +38,8 @@ class View(Protocol):
         ...
 
     @property
-    def slots(self) -> Mapping[str, Slot]:
-        """The calls in progress, by interaction id."""
+    def interactions(self) -> Mapping[str, Interaction]:
+        """The calls in progress."""
         ...
 
     @property

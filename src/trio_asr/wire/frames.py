@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from trio_asr.wire import ids
+from trio_asr.wire.codes import DeadLetterKind
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.numbers import decimal, rounded, whole
 
@@ -51,13 +52,16 @@ _Short = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
 class Junk(Exception):
     """An unusable entry. `kind` is a metric label; the message says what is wrong."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: DeadLetterKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
 
 
 class NotAudio(Junk):
     """A well-formed telephony event other than media: nothing to transcribe, and nothing to report."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(DeadLetterKind.AUDIO, message)  # which nobody sees: it goes to no dead letter
 
 
 class Frame(msgspec.Struct, gc=False):
@@ -142,7 +146,9 @@ def _lenient_end(data: bytes) -> CallEnd:
     document = _document(data)
     interaction_id, reason = document.get("interaction_id"), document.get("reason")
     if not isinstance(interaction_id, str):
-        raise Junk("interaction_id", f"interaction_id {ids.show(interaction_id)} is not a string")
+        raise Junk(
+            DeadLetterKind.INTERACTION_ID, f"interaction_id {ids.show(interaction_id)} is not a string"
+        )
     return CallEnd(interaction_id, reason if isinstance(reason, str) else "")
 
 
@@ -169,29 +175,38 @@ def check_id(interaction_id: str) -> None:
         Junk: The id is not 1-256 printable characters without braces.
     """
     if not 1 <= len(interaction_id) <= MAX_ID_LENGTH:
-        raise Junk("interaction_id", f"interaction_id has {len(interaction_id)} characters, not 1..256")
+        raise Junk(
+            DeadLetterKind.INTERACTION_ID, f"interaction_id has {len(interaction_id)} characters, not 1..256"
+        )
     if not interaction_id.isprintable() or "{" in interaction_id or "}" in interaction_id:
-        raise Junk("interaction_id", f"interaction_id {ids.show(interaction_id)} has unusable characters")
+        raise Junk(
+            DeadLetterKind.INTERACTION_ID,
+            f"interaction_id {ids.show(interaction_id)} has unusable characters",
+        )
 
 
 def _data(fields: list[bytes]) -> bytes:
     data = fields[1] if len(fields) > 1 and fields[0] == b"data" else ids.field(fields, b"data")
     if data is None:
-        raise Junk("no_data", "the entry has no field 'data'")
+        raise Junk(DeadLetterKind.NO_DATA, "the entry has no field 'data'")
     if len(data) > MAX_ENTRY_BYTES:
-        raise Junk("too_large", f"the entry has {len(data)} bytes or more, above {MAX_ENTRY_BYTES}")
+        raise Junk(
+            DeadLetterKind.TOO_LARGE, f"the entry has {len(data)} bytes or more, above {MAX_ENTRY_BYTES}"
+        )
     return data
 
 
 def _document(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_ODD_BYTES:
-        raise Junk("too_large", f"data is odd, and its {len(data)} bytes are more than {MAX_ODD_BYTES}")
+        raise Junk(
+            DeadLetterKind.TOO_LARGE, f"data is odd, and its {len(data)} bytes are more than {MAX_ODD_BYTES}"
+        )
     try:
         document = _any.decode(data)
     except _UNREADABLE as error:
-        raise Junk("json", f"data is not JSON: {error}") from None
+        raise Junk(DeadLetterKind.JSON, f"data is not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise Junk("json", "data is not a JSON object")
+        raise Junk(DeadLetterKind.JSON, "data is not a JSON object")
     return document
 
 
@@ -200,7 +215,9 @@ def _lenient(data: bytes) -> Frame:
     document = _document(data)
     interaction_id = document.get("interaction_id")
     if not isinstance(interaction_id, str):
-        raise Junk("interaction_id", f"interaction_id {ids.show(interaction_id)} is not a string")
+        raise Junk(
+            DeadLetterKind.INTERACTION_ID, f"interaction_id {ids.show(interaction_id)} is not a string"
+        )
     encoding = _encoding_of(document.get("encoding"))
     _check_channels(document.get("channels"), encoding)
     frame = Frame(interaction_id, _base64(document), _sample_rate(document.get("sample_rate"), encoding))
@@ -218,7 +235,7 @@ def _encoding_of(value: Any) -> str:
         return ""
     encoding = value.strip().lower() if isinstance(value, str) else None
     if encoding is None or encoding.partition(";")[0].rstrip() not in PCM_ENCODINGS:
-        raise Junk("encoding", f"encoding {ids.show(value)} is not 16-bit PCM")
+        raise Junk(DeadLetterKind.ENCODING, f"encoding {ids.show(value)} is not 16-bit PCM")
     return encoding
 
 
@@ -227,7 +244,9 @@ def _check_channels(value: Any, encoding: str) -> None:
     said = _CHANNELS_OF_TYPE.search(encoding)
     channels = decimal(value) or (int(said[1]) if said else 1)
     if channels > 1:
-        raise Junk("channels", f"audio of {ids.show(channels)} channels; only one can be transcribed")
+        raise Junk(
+            DeadLetterKind.CHANNELS, f"audio of {ids.show(channels)} channels; only one can be transcribed"
+        )
 
 
 def _sample_rate(value: Any, encoding: str) -> int:
@@ -237,9 +256,12 @@ def _sample_rate(value: Any, encoding: str) -> int:
         return NO_RATE
     rate = whole(value)
     if rate is None:
-        raise Junk("sample_rate", f"sample_rate {ids.show(value)} is not a whole number")
+        raise Junk(DeadLetterKind.SAMPLE_RATE, f"sample_rate {ids.show(value)} is not a whole number")
     if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
-        raise Junk("sample_rate", f"sample_rate {rate} is not within {MIN_SAMPLE_RATE}..{MAX_SAMPLE_RATE} Hz")
+        raise Junk(
+            DeadLetterKind.SAMPLE_RATE,
+            f"sample_rate {rate} is not within {MIN_SAMPLE_RATE}..{MAX_SAMPLE_RATE} Hz",
+        )
     return rate
 
 
@@ -247,13 +269,13 @@ def _base64(document: dict[str, Any]) -> bytes:
     name = next((name for name in _AUDIO_NAMES if document.get(name) is not None), "audio")
     value = document.get(name)
     if not isinstance(value, str):
-        raise Junk("audio", f"{name} {ids.show(value)} is not a base64 string")
+        raise Junk(DeadLetterKind.AUDIO, f"{name} {ids.show(value)} is not a base64 string")
     try:
         # Without padding, in the URL-safe alphabet, or broken into lines, it is the same audio.
         text = value.strip().encode("ascii").translate(_FROM_URL_SAFE, b"\r\n").rstrip(b"=")
         return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
-    except ValueError as error:  # bad characters, or a length that no bytes encode to
-        raise Junk("audio", f"{name} is not base64: {error}") from None
+    except ValueError as error:  # bad characters, or so many that no bytes make them
+        raise Junk(DeadLetterKind.AUDIO, f"{name} is not base64: {error}") from None
 
 
 def _text(value: Any) -> str | None:
@@ -271,5 +293,5 @@ def _unwrap(pcm: bytes) -> bytes:
     if event.event not in _TELEPHONY_EVENTS:
         return pcm
     if event.event != "media":
-        raise NotAudio("not_audio", f"a telephony event {ids.show(event.event)}, not audio")
+        raise NotAudio(f"a telephony event {ids.show(event.event)}, not audio")
     return _base64(event.media if isinstance(event.media, dict) else {})

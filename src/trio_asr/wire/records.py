@@ -79,7 +79,7 @@ class Commit(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A commit as read back from Redis; revision 0 and an empty state where there is none.
+    """The stored revision and state of one owner; (0, b"") where nothing is stored.
 
     `fault` says why what is there instead is unusable. `said` is the last message of the call's transcript
     stream, which is looked up only where there is no commit.

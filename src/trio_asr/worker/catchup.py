@@ -13,12 +13,14 @@ import time
 import trio
 
 from trio_asr.bus.base import Bus, Page
+from trio_asr.interaction.inbox import Inbox
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
-from trio_asr.interaction.slots import Held, Slot
 from trio_asr.wire import ids
 from trio_asr.wire.frames import decode_frame, peek_id
 from trio_asr.wire.ids import EntryId
 from trio_asr.worker.calls import Calls
+from trio_asr.worker.retry import patiently
 
 LOOK_S = 0.1  # how often somebody who is behind may have got room: that comes with every final, of any call
 # So much of the time that a page took is left to the calls that are not behind, and at least so much.
@@ -44,8 +46,8 @@ class CatchUp:
 
     def __init__(self, bus: Bus, calls: Calls, services: Services, front: Front) -> None:
         self._bus, self._calls, self._services, self._front = bus, calls, services, front
-        self._joined: set[Slot] = set()  # who gets all that is theirs from this pass
-        self._full: set[Slot] = set()  # who has had enough of it
+        self._joined: set[Interaction] = set()  # who gets all that is theirs from this pass
+        self._full: set[Interaction] = set()  # who has had enough of it
         self._pending = 0  # bytes of audio held and not handed over
         self._far = False  # who is furthest behind had the last turn
 
@@ -58,7 +60,11 @@ class CatchUp:
             if calls.waiting:
                 calls.make_room(now)
                 await calls.admit()
-            hungry = [slot.latest for slot in calls.slots.values() if calls.shares.is_hungry(slot, now)]
+            hungry = [
+                interaction.latest
+                for interaction in calls.interactions.values()
+                if calls.shares.is_hungry(interaction, now)
+            ]
             if hungry:
                 await self._pass(self._begin(hungry))
             await trio.sleep(LOOK_S)
@@ -83,45 +89,52 @@ class CatchUp:
             if not self._joined:
                 return
             # Who is left may need nothing for a while.
-            after = max(after, min((slot.latest for slot in self._joined), key=ids.key), key=ids.key)
+            after = max(
+                after, min((interaction.latest for interaction in self._joined), key=ids.key), key=ids.key
+            )
             front = self._front.sorted
             began = time.perf_counter()
-            page = await self._services.patiently(lambda: self._bus.read_again(after))  # noqa: B023 - called at once
+            page = await patiently(self._services, lambda: self._bus.read_again(after))  # noqa: B023 - called at once
             await self._take(page)
             if page.entries:
                 after = page.entries[-1][0].decode()
-                for slot in self._joined:
-                    if not slot.over:
-                        slot.passed = after
+                for interaction in self._joined:
+                    if not interaction.over:
+                        interaction.progress.passed = after
             # A page that is not full had all that there was, up to the front as it was when it was asked for.
             reached = after if page.full else max(after, front, key=ids.key)
             if ids.key(self._front.sorted) <= ids.key(reached):
                 self._front.overlap = max(self._front.overlap, ids.key(after))
-                for slot in self._joined:
-                    if not slot.over:  # else it has taken nothing since that, and goes on from there
-                        self._calls.caught_up(slot)
+                for interaction in self._joined:
+                    if not interaction.over:  # else it has taken nothing since that, and goes on from there
+                        self._calls.caught_up(interaction)
                 return
             await trio.sleep(max(LEAST_REST_S, REST * (time.perf_counter() - began)))
 
     def _join(self, after: EntryId) -> None:
         """Let those join who have all that is theirs before `after`."""
         here = ids.key(after)
-        for slot in self._calls.slots.values():
-            if slot.behind and not slot.over and slot not in self._full and ids.key(slot.latest) >= here:
-                self._joined.add(slot)
-                elsewhere = slot.size - slot.held.size
-                slot.limit = self._calls.shares.limit(slot, trio.current_time())
-                slot.held.limit = slot.limit - elsewhere
-        self._joined = {slot for slot in self._joined if not slot.over}
+        for interaction in self._calls.interactions.values():
+            if (
+                interaction.behind
+                and not interaction.over
+                and interaction not in self._full
+                and ids.key(interaction.latest) >= here
+            ):
+                self._joined.add(interaction)
+                elsewhere = interaction.size - interaction.inbox.size
+                interaction.limit = self._calls.shares.limit(interaction, trio.current_time())
+                interaction.inbox.limit = interaction.limit - elsewhere
+        self._joined = {interaction for interaction in self._joined if not interaction.over}
 
     async def _take(self, page: Page) -> None:
         """Give everybody their own of a page."""
-        arrivals: dict[str, Held] = {}
+        arrivals: dict[str, Inbox] = {}
         stop = time.perf_counter() + STEP_S
         for raw_id, fields in page.entries:
-            slot = self._calls.slots.get(peek_id(fields) or "")
-            if slot is not None and slot in self._joined:
-                self._give(slot, raw_id.decode(), fields, arrivals)
+            interaction = self._calls.interactions.get(peek_id(fields) or "")
+            if interaction is not None and interaction in self._joined:
+                self._give(interaction, raw_id.decode(), fields, arrivals)
             if time.perf_counter() > stop:
                 self._hand_over(arrivals)
                 arrivals = {}
@@ -129,7 +142,7 @@ class CatchUp:
                 stop = time.perf_counter() + STEP_S
         self._hand_over(arrivals)
 
-    def _hand_over(self, arrivals: dict[str, Held]) -> None:
+    def _hand_over(self, arrivals: dict[str, Inbox]) -> None:
         self._pending = 0  # it is counted where it is handed over
         self._calls.hand_over(arrivals, trio.current_time())
 
@@ -137,21 +150,23 @@ class CatchUp:
         shares = self._calls.shares
         return shares.taken + self._pending < shares.total
 
-    def _give(self, slot: Slot, entry: EntryId, fields: list[bytes], arrivals: dict[str, Held]) -> None:
-        if slot.over or ids.key(entry) <= ids.key(slot.latest):
+    def _give(
+        self, interaction: Interaction, entry: EntryId, fields: list[bytes], arrivals: dict[str, Inbox]
+    ) -> None:
+        if interaction.over or ids.key(entry) <= ids.key(interaction.latest):
             return
         try:
             frame = decode_frame(fields, self._services.config.interaction.default_sample_rate)
         except Exception:  # noqa: BLE001 - said and counted where it was read first
             return
         frame.entry = entry
-        if slot.is_other(frame):
-            self._calls.other_tenant(slot, frame.tenant_id)
+        if interaction.is_other(frame):
+            self._calls.other_tenant(interaction, frame.tenant_id)
             return
-        if not slot.has_room(frame) or not self._is_room():
-            self._joined.discard(slot)
-            self._full.add(slot)
+        if not interaction.has_room(frame) or not self._is_room():
+            self._joined.discard(interaction)
+            self._full.add(interaction)
             return
         self._pending += len(frame.pcm)
-        if slot.held.add(frame):
-            arrivals[slot.call.id] = slot.held
+        if interaction.inbox.add(frame):
+            arrivals[interaction.call.id] = interaction.inbox

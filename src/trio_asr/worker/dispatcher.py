@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
 
 import trio
 
 from trio_asr.bus.base import Batch, Bus, RawEntry
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS, ReaderBox, dead_letter
+from trio_asr.interaction.inbox import Inbox
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
-from trio_asr.interaction.slots import Held, Slot
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
+from trio_asr.wire.codes import CaughtAt, DeadLetterKind, EndReason, ErrorKind
 from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame
 from trio_asr.wire.ids import EntryId
 from trio_asr.worker.calls import Calls
@@ -32,12 +33,11 @@ from trio_asr.worker.catchup import CatchUp, Front
 from trio_asr.worker.positions import Positions
 from trio_asr.worker.restarts import replayed_from
 from trio_asr.worker.restoring import restore
+from trio_asr.worker.retry import patiently
 
 MAX_ENDS = 10_000  # ends that wait for the audio before them
 STEP_S = 0.02  # of decoding at a stretch; others run in between
 JUNK_LOG_S = 10.0
-
-T = TypeVar("T")
 
 
 class Dispatcher:
@@ -66,11 +66,13 @@ class Dispatcher:
             await self._skip_old()
         self._calls.dealt_with = max(0, self._needed - 1)
         self._front.sorted = self._at.audio
-        self._log.info("Reading", after=self._at.audio, calls_restored=len(self._calls.slots))
+        self._log.info("Reading", after=self._at.audio, calls_restored=len(self._calls.interactions))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(CatchUp(self._bus, self._calls, self._services, self._front).run)
             while True:
-                batch = await self._patiently(partial(self._bus.read, self._at.audio, self._at.ends))
+                batch = await patiently(
+                    self._services, partial(self._bus.read, self._at.audio, self._at.ends), self._lost
+                )
                 await self._take(batch)
 
     def floors(self) -> tuple[EntryId, EntryId]:
@@ -82,15 +84,12 @@ class Dispatcher:
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        return await self._services.patiently(ask, self._lost)
-
     def _lost(self) -> None:
         self.caught_up = False
 
     async def _skip_old(self) -> None:
         """Leave what is too old to be of use: nothing says whether it was dealt with."""
-        now_ms = await self._patiently(self._bus.now_ms)
+        now_ms = await patiently(self._services, self._bus.now_ms, self._lost)
         self._oldest_ms = now_ms - round(self._config.redis.max_backlog_s * 1000)
 
     async def _take(self, batch: Batch) -> None:
@@ -134,12 +133,12 @@ class Dispatcher:
         return end
 
     def _meet(
-        self, interaction_id: str, meet: Callable[[Held, float], None], arrivals: dict[str, Held]
+        self, interaction_id: str, meet: Callable[[Inbox, float], None], arrivals: dict[str, Inbox]
     ) -> None:
         try:
             meet(arrivals[interaction_id], trio.current_time())
         except Exception as error:  # noqa: BLE001 - a bug in how a call begins is that call's
-            self._services.internal.caught("call", error, interaction_id=interaction_id)
+            self._services.internal.caught(CaughtAt.CALL, error, interaction_id=interaction_id)
 
     async def _look_at_positions(self, batch: Batch) -> None:
         """Where a stream has begun again, below what was read of it, go back with it."""
@@ -157,7 +156,7 @@ class Dispatcher:
     def _warn_trimmed(self, until: EntryId) -> None:
         """Say that a producer cut the stream under the reader: that audio is lost before anyone had it."""
         self._metrics.input_trimmed.inc()
-        self._metrics.failed("trimmed", time.time())
+        self._metrics.failed(ErrorKind.TRIMMED, time.time())
         if self._junk_log.allow(trio.current_time()):
             self._log.error(
                 "Audio was trimmed before it could be read; see MAXLEN at the producers", until=until
@@ -165,14 +164,14 @@ class Dispatcher:
 
     def _sort(  # noqa: C901, PLR0912 - for every frame, so that a call more is felt
         self, audio: Sequence[RawEntry], begin: int
-    ) -> tuple[dict[str, Held], int]:
+    ) -> tuple[dict[str, Inbox], int]:
         """Decode entries and put each frame to its call; what cannot be used goes to the dead letters.
 
         Return the calls that have something to decide, unknown ones included, and where it came to: as far as
         decoding goes at a stretch.
         """
-        arrivals: dict[str, Held] = {}
-        slots, overlap = self._calls.slots, self._front.overlap
+        arrivals: dict[str, Inbox] = {}
+        interactions, overlap = self._calls.interactions, self._front.overlap
         default_rate = self._services.config.interaction.default_sample_rate  # a reload may have replaced it
         oldest_ms, clock = self._oldest_ms, time.perf_counter
         stop = clock() + STEP_S
@@ -189,25 +188,27 @@ class Dispatcher:
                     return arrivals, taken + 1
                 continue
             frame.entry = entry
-            slot = slots.get(frame.interaction_id)
-            if slot is None:
+            interaction = interactions.get(frame.interaction_id)
+            if interaction is None:
                 held = self._held_of(frame, arrivals)
                 if held is None:
                     continue
                 if held.tenant != frame.tenant_id:
                     return arrivals, taken  # what is there begins the call; it is judged by that
-            elif (slot.behind or overlap or frame.tenant_id != slot.tenant) and not self._is_for(slot, frame):
+            elif (
+                interaction.behind or overlap or frame.tenant_id != interaction.tenant
+            ) and not self._is_for(interaction, frame):
                 continue
             else:
-                held = slot.held
+                held = interaction.inbox
             if held.add(frame):
                 arrivals[frame.interaction_id] = held
                 if held.size > held.limit:
-                    if slot is None:
+                    if interaction is None:
                         return arrivals, taken + 1
-                    if slot.size > len(frame.pcm):  # it may be as large as what a call can keep at all
+                    if interaction.size > len(frame.pcm):  # it may be as large as what a call can keep at all
                         held.drop_last()
-                    self._calls.fall_behind(slot)
+                    self._calls.fall_behind(interaction)
             if frame.odd and clock() > stop:
                 return arrivals, taken + 1
         return arrivals, len(audio)
@@ -217,27 +218,27 @@ class Dispatcher:
         self._metrics.backlog_skipped.inc(old)
         return old
 
-    def _is_for(self, slot: Slot, frame: Frame) -> bool:
+    def _is_for(self, interaction: Interaction, frame: Frame) -> bool:
         """Say whether a call takes a frame: it may be behind, or have it already, or be another's."""
-        if slot.behind:
-            slot.missed = True
-            if slot.closing:
+        if interaction.behind:
+            interaction.fall_behind()
+            if interaction.closing:
                 self._metrics.late_frames.inc()
             return False
-        if self._front.overlap and ids.key(frame.entry) <= ids.key(slot.latest):
+        if self._front.overlap and ids.key(frame.entry) <= ids.key(interaction.latest):
             return False
-        if slot.is_other(frame):
-            self._calls.other_tenant(slot, frame.tenant_id)
+        if interaction.is_other(frame):
+            self._calls.other_tenant(interaction, frame.tenant_id)
             return False
         return True
 
-    def _held_of(self, frame: Frame, arrivals: dict[str, Held]) -> Held | None:
+    def _held_of(self, frame: Frame, arrivals: dict[str, Inbox]) -> Inbox | None:
         """Return where a frame of a call that is not in progress is held; None if it waits to begin."""
         if self._calls.waiting and self._calls.waiting.note(frame, trio.current_time()):
             return None
         held = arrivals.get(frame.interaction_id)
         if held is None:
-            held = arrivals[frame.interaction_id] = Held(self._calls.shares.of(frame.sample_rate))
+            held = arrivals[frame.interaction_id] = Inbox(self._calls.shares.of(frame.sample_rate))
             held.tenant = frame.tenant_id
         return held
 
@@ -251,9 +252,9 @@ class Dispatcher:
             return
         self._metrics.dead_letters_dropped.inc(self.box.dropped - dropped)
         if not isinstance(error, Junk):
-            self._services.internal.caught("entry", error, stream=stream, entry=entry)
+            self._services.internal.caught(CaughtAt.ENTRY, error, stream=stream, entry=entry)
         self._metrics.dead_letters(kind).inc()
-        self._metrics.failed("input", time.time())
+        self._metrics.failed(ErrorKind.INPUT, time.time())
         self._services.committer.submit(self.box)
         if self._junk_log.allow(trio.current_time()):
             self._log.warning(
@@ -288,12 +289,11 @@ class Dispatcher:
         for interaction_id, entry in list(self._ends.items()):
             if self.caught_up or ids.key(entry) < audio_at:
                 del self._ends[interaction_id]
-                self._calls.end(interaction_id, entry, "call_end")
+                self._calls.end(interaction_id, entry, EndReason.CALL_END)
 
 
 def _reason(error: Exception) -> tuple[str, str]:
     """Return kind and reason of what cannot be used."""
-    junk = (
-        error if isinstance(error, Junk) else Junk("internal", f"the decoder failed: {type(error).__name__}")
-    )
-    return junk.kind, str(junk)
+    if isinstance(error, Junk):
+        return error.kind, str(error)
+    return DeadLetterKind.INTERNAL, f"the decoder failed: {type(error).__name__}"

@@ -15,12 +15,12 @@ import trio
 from trio_asr.bus.base import Bus, BusForbids, Consumer
 from trio_asr.config import RedisConfig
 from trio_asr.telemetry import logs
-from trio_asr.telemetry.problems import Troubles
+from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.codes import Problem
 
 # The old worker asks again at least every second or two, blocked or not. (Before 7.2, Redis counts from when
 # a consumer was last given an entry.)
 ACTIVE_MS = 15_000
-TROUBLE = "foreign consumer"
 
 
 class ForeignConsumerError(Exception):
@@ -30,8 +30,8 @@ class ForeignConsumerError(Exception):
 class Guard:
     """Looks, before a worker takes the lease, for programs that read the same calls."""
 
-    def __init__(self, bus: Bus, config: RedisConfig, troubles: Troubles) -> None:
-        self._bus, self._config, self._troubles = bus, config, troubles
+    def __init__(self, bus: Bus, config: RedisConfig, problems: Problems) -> None:
+        self._bus, self._config, self._problems = bus, config, problems
         self._looked_around = self._blind = False
         self._log = logs.get("migration")
 
@@ -47,12 +47,12 @@ class Guard:
         consumer = None if self._config.allow_foreign_consumers else await self._foreign()
         now = trio.current_time()
         if consumer is None:
-            self._troubles.end(TROUBLE, now)
+            self._problems.resolve(Problem.FOREIGN_CONSUMER, now)
             return True
         why = advice(consumer)
         if starting:
             raise ForeignConsumerError(why)
-        self._troubles.begin(TROUBLE, now, why)
+        self._problems.report(Problem.FOREIGN_CONSUMER, now, why)
         return False
 
     async def _foreign(self) -> Consumer | None:

@@ -12,9 +12,10 @@ import trio
 from trio_asr.bus.base import Bus, BusUnavailable, KeyMisused
 from trio_asr.config import Config
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
-from trio_asr.interaction.slots import Slot
 from trio_asr.wire import ids
+from trio_asr.wire.codes import CaughtAt, EndReason, GapReason, Problem
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 
@@ -22,7 +23,7 @@ PERIOD_S = 1.0
 # Messages of one call that wait for a key which somebody has to mend: an hour of speech, 1 MB.
 MAX_WAITING_ITEMS = 2000
 CATCHUP_BYTES = 2_000_000  # room to make in a second for calls that get nowhere and are behind
-MAX_CALLS, KEYS = "max_calls", "keys"  # troubles
+MAX_CALLS, KEYS = Problem.MAX_CALLS, Problem.KEYS  # problems
 
 
 class Housekeeping:
@@ -33,11 +34,15 @@ class Housekeeping:
         self._services = services
         self._misused: set[str] = set()
         metrics = services.metrics
-        metrics.calls.read = lambda: len(calls.slots)
+        metrics.calls.read = lambda: len(calls.interactions)
         metrics.calls_waiting.read = lambda: len(calls.waiting)
         metrics.calls_behind.read = lambda: len(self._behind())
-        metrics.unfinalized_seconds.read = lambda: sum(s.call.unfinalized_s() for s in calls.slots.values())
-        metrics.unfinalized_bytes.read = lambda: sum(s.call.timeline.held_bytes for s in calls.slots.values())
+        metrics.unfinalized_seconds.read = lambda: sum(
+            s.call.unfinalized_s() for s in calls.interactions.values()
+        )
+        metrics.unfinalized_bytes.read = lambda: sum(
+            s.call.timeline.held_bytes for s in calls.interactions.values()
+        )
         metrics.reader_lag_seconds.read = self._lag_s
 
     @property
@@ -70,16 +75,16 @@ class Housekeeping:
             yield
         except Exception as error:  # noqa: BLE001 - see above
             name = getattr(job, "func", job).__name__
-            self._services.internal.caught("housekeeping", error, job=name)
+            self._services.internal.caught(CaughtAt.HOUSEKEEPING, error, job=name)
 
     async def _look_at_keys(self) -> None:
         """Name the keys that somebody has put something else in place of: all that needs them waits."""
-        now, troubles = trio.current_time(), self._services.troubles
+        now, problems = trio.current_time(), self._services.problems
         misused = set(await self._bus.misused())
         for key in misused:
-            troubles.begin_key(key, KEYS, now, str(KeyMisused(key)))
+            problems.report_key(key, KEYS, now, str(KeyMisused(key)))
         for key in self._misused - misused:
-            troubles.end_key(key, now)
+            problems.resolve_key(key, now)
         self._misused = misused
 
     async def _show_lag(self) -> None:
@@ -104,30 +109,43 @@ class Housekeeping:
         closing.
         """
         timeout_s = self._config.interaction.idle_timeout_ms / 1000
-        for slot in list(self._calls.slots.values()):
-            slot.progress(now)
-            if not self._dispatcher.caught_up or slot.behind or slot.held.frames or self._is_busy(slot):
-                slot.active_at = now
-            elif now - slot.active_at >= timeout_s and slot.end is None and not slot.closing:
-                self._calls.close(slot, "idle")
+        for interaction in list(self._calls.interactions.values()):
+            interaction.progressed_at(now)
+            if (
+                not self._dispatcher.caught_up
+                or interaction.behind
+                or interaction.inbox.frames
+                or self._is_busy(interaction)
+            ):
+                interaction.active_at = now
+            elif (
+                now - interaction.active_at >= timeout_s
+                and interaction.end is None
+                and not interaction.closing
+            ):
+                self._calls.close(interaction, EndReason.IDLE)
 
     @staticmethod
-    def _is_busy(slot: Slot) -> bool:
-        return slot.call.timeline.unfinalized > 0 and not slot.interaction.sender.connected
+    def _is_busy(interaction: Interaction) -> bool:
+        return interaction.call.timeline.unfinalized > 0 and not interaction.sender.connected
 
     def _give_up_ended(self, now: float) -> None:
         """Give up what is left of a call that is over and finds no connection: nothing else bounds it."""
         patience_s = self._config.interaction.max_unfinalized_s
-        for slot in self._calls.slots.values():
-            if slot.closing and self._is_busy(slot) and now - slot.progress(now) > patience_s:
-                slot.call.give_up_oldest(slot.call.unfinalized_s() + 1, "retention")
-                self._services.committer.submit(slot.call.outbox)
+        for interaction in self._calls.interactions.values():
+            if (
+                interaction.closing
+                and self._is_busy(interaction)
+                and now - interaction.progressed_at(now) > patience_s
+            ):
+                interaction.call.give_up_oldest(interaction.call.unfinalized_s() + 1, GapReason.RETENTION)
+                self._services.committer.submit(interaction.call.outbox)
 
     def _shed(self) -> None:
         """Give up transcripts that Redis has refused for as long as audio would be kept."""
         patience_s = self._config.interaction.max_unfinalized_s
-        for slot in self._calls.slots.values():
-            timeline, outbox = slot.call.timeline, slot.call.outbox
+        for interaction in self._calls.interactions.values():
+            timeline, outbox = interaction.call.timeline, interaction.call.outbox
             if self._services.committer.is_blocked(outbox) and outbox.waiting <= MAX_WAITING_ITEMS:
                 continue  # nothing is wrong with what it says: it waits for a key that all calls need
             before = timeline.finalized - round(patience_s * timeline.rate_at(timeline.finalized))
@@ -140,23 +158,28 @@ class Housekeeping:
         Those that get nowhere do so first; what they hold is no fault of the others.
         """
         shares, now = self._calls.shares, trio.current_time()
-        slots = [slot for slot in self._calls.slots.values() if not slot.failed]
-        shares.taken = sum(slot.size for slot in slots)
-        for slot in slots:
-            slot.limit = shares.limit(slot, now)
+        interactions = [
+            interaction for interaction in self._calls.interactions.values() if not interaction.failed
+        ]
+        shares.taken = sum(interaction.size for interaction in interactions)
+        for interaction in interactions:
+            interaction.limit = shares.limit(interaction, now)
         excess = room = shares.taken - shares.total
-        stuck = {slot for slot in slots if shares.is_stuck(slot, now)}
-        if any(slot.behind and not slot.over for slot in stuck):
+        stuck = {interaction for interaction in interactions if shares.is_stuck(interaction, now)}
+        if any(interaction.behind and not interaction.over for interaction in stuck):
             # What is newer waits for room on the stream.
             room += max(shares.total // 10, min(CATCHUP_BYTES, shares.total // 2))
-        for slot in sorted(slots, key=lambda slot: (slot not in stuck, -slot.call.timeline.held_bytes)):
-            timeline = slot.call.timeline
-            share = min(room if slot in stuck else excess, timeline.held_bytes // 2)
+        for interaction in sorted(
+            interactions,
+            key=lambda interaction: (interaction not in stuck, -interaction.call.timeline.held_bytes),
+        ):
+            timeline = interaction.call.timeline
+            share = min(room if interaction in stuck else excess, timeline.held_bytes // 2)
             if share <= 0:
                 continue
             rate = timeline.rate_at(timeline.finalized) or 1
-            slot.call.give_up_oldest(share / 2 / rate, "memory")
-            self._services.committer.submit(slot.call.outbox)
+            interaction.call.give_up_oldest(share / 2 / rate, GapReason.MEMORY)
+            self._services.committer.submit(interaction.call.outbox)
             excess -= share
             room -= share
             shares.taken -= share
@@ -164,20 +187,24 @@ class Housekeeping:
     def _say_who_waits(self, now: float) -> None:
         if self._calls.waiting:
             most = self._config.interaction.max_calls
-            self._services.troubles.begin(
+            self._services.problems.report(
                 MAX_CALLS, now, f"all places are taken: {most} calls are in progress"
             )
         else:
-            self._services.troubles.end(MAX_CALLS, now)
+            self._services.problems.resolve(MAX_CALLS, now)
 
-    def _behind(self) -> list[Slot]:
-        return [slot for slot in self._calls.slots.values() if slot.missed and not slot.over]
+    def _behind(self) -> list[Interaction]:
+        return [
+            interaction
+            for interaction in self._calls.interactions.values()
+            if interaction.missed and not interaction.over
+        ]
 
     def _lag_s(self) -> float:
         """Return how far reading is behind for the call that is furthest behind, in seconds."""
         return max([self._dispatcher.lag_s, *map(_age_s, self._behind())])
 
 
-def _age_s(slot: Slot) -> float:
+def _age_s(interaction: Interaction) -> float:
     """Return how long ago what a call that is behind has not read was added, or a bit more."""
-    return max(0.0, time.time() - ids.milliseconds(slot.latest) / 1000)
+    return max(0.0, time.time() - ids.milliseconds(interaction.latest) / 1000)

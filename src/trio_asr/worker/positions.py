@@ -14,6 +14,7 @@ from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
+from trio_asr.worker.retry import patiently
 
 
 class Positions:
@@ -69,7 +70,7 @@ class Positions:
 
     async def _is_there(self, noted: Noted) -> bool:
         before = ids.before(noted.entry)
-        page = await self._services.patiently(partial(self._bus.read_again, before))
+        page = await patiently(self._services, partial(self._bus.read_again, before))
         if not page.entries:
             return False
         first = page.entries[0]

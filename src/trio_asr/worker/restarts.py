@@ -9,10 +9,11 @@ import trio
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.outbox import Item, Outbox
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
-from trio_asr.interaction.slots import Slot
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
+from trio_asr.wire.codes import GapReason
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, read_checkpoint
 from trio_asr.worker.stored import StoredCalls, topics
@@ -40,38 +41,40 @@ class Restarts:
         """Take note that a call has come to its end."""
         self._strikes.pop(interaction_id, None)
 
-    async def restart_later(self, slot: Slot) -> Anew:
+    async def restart_later(self, interaction: Interaction) -> Anew:
         """Let go of a call that failed; return what it begins anew from, in a while.
 
         Audio that it fails on again and again is committed as a gap: nothing else would ever end that.
         """
-        call = slot.call
-        slot.fail()
-        gap = call.abandon(slot.handed)
+        call = interaction.call
+        interaction.fail()
+        gap = call.abandon(interaction.progress.handed)
         call.timeline.finalize(call.timeline.received)  # it may wait for long: let go of the audio
         await self._services.committer.forget(call.outbox)
         strikes = self._strikes.setdefault(call.id, _Strikes())
         hopeless = strikes.note(call.outbox.confirmed.place.finalized)
         await trio.sleep(strikes.backoff.next())
         if not hopeless:
-            return await self.reload(slot)
-        return Anew(await self._give_up(slot, gap), slot.handed)
+            return await self.reload(interaction)
+        return Anew(await self._give_up(interaction, gap), interaction.progress.handed)
 
-    async def reload(self, slot: Slot) -> Anew:
+    async def reload(self, interaction: Interaction) -> Anew:
         """Return what a call begins anew from."""
-        first = slot.begin()
-        return Anew(await self._load(slot), slot.latest if first is None else replayed_from(first))
+        first = interaction.progress.replay_from()
+        return Anew(
+            await self._load(interaction), interaction.latest if first is None else replayed_from(first)
+        )
 
-    async def _load(self, slot: Slot) -> Stored:
-        (stored,) = await self._stored.load([slot.call.id])
+    async def _load(self, interaction: Interaction) -> Stored:
+        (stored,) = await self._stored.load([interaction.call.id])
         # Where nothing of use is there, what is in memory is written again.
-        return stored if stored.rev else slot.call.outbox.stored
+        return stored if stored.rev else interaction.call.outbox.stored
 
-    async def _give_up(self, slot: Slot, gap: Item) -> Stored:
-        interaction_id = slot.call.id
-        self._log.error("Audio given up", reason="internal", interaction_id=interaction_id)
+    async def _give_up(self, interaction: Interaction, gap: Item) -> Stored:
+        interaction_id = interaction.call.id
+        self._log.error("Audio given up", reason=GapReason.INTERNAL, interaction_id=interaction_id)
         outbox = Outbox(
-            interaction_id, topics(self._services.config.redis, interaction_id), await self._load(slot)
+            interaction_id, topics(self._services.config.redis, interaction_id), await self._load(interaction)
         )
         outbox.put(gap)
         await self._services.committer.drained(outbox)

@@ -8,21 +8,26 @@ from trio_asr.bus.base import Bus
 from trio_asr.core.reader_state import ReaderBox
 from trio_asr.interaction.services import Services
 from trio_asr.wire import ids
+from trio_asr.wire.codes import StoredKind
 from trio_asr.wire.frames import Junk, check_id
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, Unreadable
 from trio_asr.worker.calls import Calls
+from trio_asr.worker.retry import patiently
+
+DEAD_LETTERS_MAXLEN = 10_000
 
 
-async def open_box(bus: Bus, services: Services, dead_letter_stream: str, maxlen: int) -> ReaderBox:
+async def open_box(bus: Bus, services: Services) -> ReaderBox:
     """Return the reader's state; one that cannot be read is set aside: calls say where to begin."""
-    (stored,) = await services.patiently(partial(bus.load, [""]))
+    (stored,) = await patiently(services, partial(bus.load, [""]))
+    dead_letters = services.config.redis.dead_letter_stream
     try:
-        return ReaderBox(stored, dead_letter_stream, maxlen)
+        return ReaderBox(stored, dead_letters, DEAD_LETTERS_MAXLEN)
     except Unreadable as error:
-        key = await services.patiently(partial(bus.set_aside, ""))
-        services.broken_state("reader", str(error), key)
-        box = ReaderBox(Stored(), dead_letter_stream, maxlen)
+        key = await patiently(services, partial(bus.set_aside, ""))
+        services.broken_state(StoredKind.READER, str(error), key)
+        box = ReaderBox(Stored(), dead_letters, DEAD_LETTERS_MAXLEN)
         box.broken = True
         return box
 
@@ -32,7 +37,7 @@ async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:
 
     A call whose checkpoint was set aside begins anew with its audio; it is not waited for.
     """
-    live, strange = _members(await services.patiently(bus.live_calls))
+    live, strange = _members(await patiently(services, bus.live_calls))
     needed, gone = [], []
     for interaction_id, stored in zip(live, await calls.stored.load(live), strict=True):
         if stored.rev:
@@ -43,9 +48,11 @@ async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:
             strange.append(interaction_id.encode())
     if strange:
         shown = ", ".join(ids.show(member.decode("utf-8", "replace")) for member in strange[:5])
-        services.broken_state("live", f"{len(strange)} names are of no call in progress: {shown}", "")
+        services.broken_state(
+            StoredKind.LIVE, f"{len(strange)} names are of no call in progress: {shown}", ""
+        )
     if strange or gone:
-        await services.patiently(partial(bus.forget_live, strange + gone))
+        await patiently(services, partial(bus.forget_live, strange + gone))
     return min(needed, key=ids.key, default=None)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
-from trio_asr.interaction.slots import Slot
 
 STUCK_S = (
     20.0  # a connection attempt and a stall fit in; a call without progress for longer is not catching up
@@ -18,9 +18,9 @@ HUNGRY = 0.5  # of its share: below it a call that is behind is read for
 class Shares:
     """The shares of all calls of a worker."""
 
-    def __init__(self, slots: Mapping[str, Slot], services: Services) -> None:
+    def __init__(self, interactions: Mapping[str, Interaction], services: Services) -> None:
         self.taken = 0  # bytes that all calls hold: what they did when last counted, and what came since
-        self._slots, self._services = slots, services
+        self._interactions, self._services = interactions, services
 
     @property
     def total(self) -> int:
@@ -31,35 +31,37 @@ class Shares:
         """Return how many bytes a call with audio of this rate may hold."""
         limits = self._services.config.interaction
         own, all_others = FULL * limits.max_unfinalized_s * 2 * rate, FULL * self.total
-        return own if self.taken < all_others else min(own, all_others / max(1, len(self._slots)))
+        return own if self.taken < all_others else min(own, all_others / max(1, len(self._interactions)))
 
-    def limit(self, slot: Slot, now: float) -> float:
+    def limit(self, interaction: Interaction, now: float) -> float:
         """Return how many bytes this call may hold.
 
         One that makes no progress goes on taking what comes: at its own bound it gives up the oldest, for
         nobody wants to read what was said long ago.
         """
-        if self.is_stuck(slot, now):
+        if self.is_stuck(interaction, now):
             return math.inf
-        timeline = slot.call.timeline
+        timeline = interaction.call.timeline
         return self.of(
             timeline.rate_at(timeline.received) or self._services.config.interaction.default_sample_rate
         )
 
     @staticmethod
-    def is_stuck(slot: Slot, now: float) -> bool:
+    def is_stuck(interaction: Interaction, now: float) -> bool:
         """Say whether a call gets nowhere: it has no connection, or one that does not answer."""
-        return now - slot.progress(now) >= STUCK_S
+        return now - interaction.progressed_at(now) >= STUCK_S
 
-    def is_hungry(self, slot: Slot, now: float) -> bool:
+    def is_hungry(self, interaction: Interaction, now: float) -> bool:
         """Say whether to read for a call that is behind."""
-        if not slot.behind or slot.over or self.taken >= self.total:
+        if not interaction.behind or interaction.over or self.taken >= self.total:
             return False
-        limit = self.limit(slot, now)
-        return slot.size < HUNGRY * limit and (slot.size + slot.next_size <= limit or not slot.size)
+        limit = self.limit(interaction, now)
+        return interaction.size < HUNGRY * limit and (
+            interaction.size + interaction.next_size <= limit or not interaction.size
+        )
 
-    def to_make_room(self, waiting: int, now: float) -> list[Slot]:
+    def to_make_room(self, waiting: int, now: float) -> list[Interaction]:
         """Return the calls to end for so many that wait: where nobody has spoken for longest."""
-        ending = sum(slot.closing for slot in self._slots.values())
-        still = [slot for slot in self._slots.values() if slot.stands_still(now)]
-        return sorted(still, key=lambda slot: slot.handed_at)[: max(0, waiting - ending)]
+        ending = sum(interaction.closing for interaction in self._interactions.values())
+        still = [interaction for interaction in self._interactions.values() if interaction.stands_still(now)]
+        return sorted(still, key=lambda interaction: interaction.handed_at)[: max(0, waiting - ending)]

@@ -11,7 +11,9 @@ from trio_asr.core.call import Bounds, Call, Past
 from trio_asr.core.outbox import Item, Outbox, Topics
 from trio_asr.core.recent import Recent
 from trio_asr.interaction.services import Services
+from trio_asr.wire.codes import EventName, StoredKind
 from trio_asr.wire.records import Stored, Unreadable, read_checkpoint
+from trio_asr.worker.retry import patiently
 
 EVENTS_MAXLEN = 100_000
 
@@ -25,7 +27,7 @@ class StoredCalls:
 
     async def load(self, calls: list[str]) -> list[Stored]:
         """Return what is stored of some calls; what cannot be read is set aside, as if there was nothing."""
-        found = await self._services.patiently(partial(self._bus.load, calls))
+        found = await patiently(self._services, partial(self._bus.load, calls))
         for i, stored in enumerate(found):
             try:
                 read_checkpoint(stored)
@@ -50,14 +52,14 @@ class StoredCalls:
 
     async def set_reader_aside(self) -> None:
         """Put what is stored of the reader out of the way; what is in memory takes its place."""
-        key = await self._services.patiently(partial(self._bus.set_aside, ""))
-        self._services.broken_state("reader", "it is not what the reader has stored", key)
+        key = await patiently(self._services, partial(self._bus.set_aside, ""))
+        self._services.broken_state(StoredKind.READER, "it is not what the reader has stored", key)
 
     async def _set_aside(self, interaction_id: str, why: str) -> Stored:
-        key = await self._services.patiently(partial(self._bus.set_aside, interaction_id))
-        self._services.broken_state("call", why, key, interaction_id=interaction_id)
-        self._aside[interaction_id] = {"event": "checkpoint_broken", "reason": why, "kept_as": key}
-        (again,) = await self._services.patiently(partial(self._bus.load, [interaction_id]))
+        key = await patiently(self._services, partial(self._bus.set_aside, interaction_id))
+        self._services.broken_state(StoredKind.CALL, why, key, interaction_id=interaction_id)
+        self._aside[interaction_id] = {"event": EventName.CHECKPOINT_BROKEN, "reason": why, "kept_as": key}
+        (again,) = await patiently(self._services, partial(self._bus.load, [interaction_id]))
         return Stored(said=again.said)
 
 

@@ -33,11 +33,9 @@ class Deepgram:
     def __init__(self, config: Config, *, key_missing: bool) -> None:
         self._config = config
         self._mock = config.asr.provider == "mock" and not key_missing
-        self._key_missing = key_missing
         url = urlsplit(config.deepgram.url)
         self._host, self._secure = url.hostname or "", url.scheme == "wss"
         self._port = url.port or (443 if self._secure else 80)
-        self._reached = False
 
     @property
     def within_s(self) -> float:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
-import redis
 import trio
 
 from trio_asr.client.consumer import PLACEHOLDER, Event, Message
+from trio_asr.client.http import NoAnswer, ask
 from trio_asr.client.producer import Call, Source, play
-from trio_asr.client.redis import RedisFailure, connect, redis_failure
+from trio_asr.client.redis import RedisFailure, connect, data, redis_failure
 from trio_asr.commands.doctor.findings import Report
 from trio_asr.commands.smoke import judge
 
@@ -105,8 +103,15 @@ class Smoke:
 
     async def _get(self, path: str) -> tuple[int, str]:
         """Return the status and body of a page, or 0 and the reason if there is no answer."""
-        request = self._target.url.rstrip("/") + path
-        return await trio.to_thread.run_sync(_fetch, request, abandon_on_cancel=True)
+        url = self._target.url.rstrip("/") + path
+        try:
+            with trio.fail_after(HTTP_S):
+                status, body = await ask(url)
+        except NoAnswer as error:
+            return 0, f"{url}: {error}"
+        except trio.TooSlowError:
+            return 0, f"{url}: no answer within {HTTP_S:g} s"
+        return status, body.decode(errors="replace")
 
     async def _play(self) -> bool:
         frames = self._call.frame_count(self._target.source.frame_ms)
@@ -141,12 +146,12 @@ class Smoke:
         since = f"{int(self._since * 1000) - 60_000}-0"  # the clocks may differ
         try:
             with redis_failure(url):
-                said = _documents(client, target.transcript_key(self._call.interaction_id), "-")
-                events = _documents(client, target.events_stream, since)
+                said = data(client, target.transcript_key(self._call.interaction_id))
+                events = data(client, target.events_stream, since)
         finally:
             client.close()
-        self.messages = [one for data in said if (one := _decoded(data, Message)) is not None]
-        found = [one for data in events if (one := _decoded(data, Event)) is not None]
+        self.messages = [one for each in said if (one := _decoded(each, Message)) is not None]
+        found = [one for each in events if (one := _decoded(each, Event)) is not None]
         self.events = [event for event in found if event.interaction_id == self._call.interaction_id]
 
     def _heard(self) -> str:
@@ -196,22 +201,6 @@ def cleanup(target: Target, interaction_id: str) -> None:
             client.delete(target.transcript_key(interaction_id))
     finally:
         client.close()
-
-
-def _fetch(url: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(url, timeout=HTTP_S) as answer:  # noqa: S310 (the operator's own URL)
-            return answer.status, answer.read().decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode(errors="replace")
-    except (OSError, ValueError) as error:
-        return 0, f"{url}: {getattr(error, 'reason', None) or error}"
-
-
-def _documents(client: redis.Redis, stream: str, since: str) -> list[bytes]:
-    found = cast("list[tuple[bytes, dict[bytes, bytes]]]", client.xrange(stream, min=since))
-    return [fields.get(b"data", b"") for _, fields in found]
 
 
 def _decoded(data: bytes, kind: Any) -> Any:

@@ -18,9 +18,9 @@ from rich.console import Console
 
 from trio_asr.lab.chaos import report
 from trio_asr.lab.chaos.mix import mixed
+from trio_asr.lab.chaos.row import Row
 from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, play
-from trio_asr.lab.chaos.stage import Row
 
 #: Of an operator's own settings these are the rig's: they say where things are.
 NOT_TAKEN = {

@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from trio_asr.lab.chaos.stage import SECONDS, Finding, Row, Stage, of_seconds
+from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Finding, Row, of_seconds
 
 LEASE_S = 5.0
 TAKEOVER_S = LEASE_S + 2.0  # after a death; the lease has to expire
@@ -16,72 +16,72 @@ NOISE_S = 0.5  # of a busy machine, in starting processes and asking over HTTP
 FREEZE_S = 20.0
 
 
-async def _kill(stage: Stage, at: float) -> None:
-    await stage.at(at)
-    await stage.kill()
+async def _kill(run: ChaosRun, at: float) -> None:
+    await run.at(at)
+    await run.kill()
 
 
-async def _kill_connecting(stage: Stage) -> None:
+async def _kill_connecting(run: ChaosRun) -> None:
     """Kill it while its handshakes are not answered yet."""
-    await stage.at(1.8)
-    await stage.kill()
-    await stage.at(6)
-    await stage.simulator.heal()
+    await run.at(1.8)
+    await run.kill()
+    await run.at(6)
+    await run.simulator.heal()
 
 
-async def _slow(stage: Stage) -> None:
-    await stage.simulator.faults(handshake_delay_s=3)
+async def _slow(run: ChaosRun) -> None:
+    await run.simulator.faults(handshake_delay_s=3)
 
 
-async def _kill_closing(stage: Stage) -> None:
+async def _kill_closing(run: ChaosRun) -> None:
     """Kill it between CloseStream and the last finals."""
-    await stage.at(SECONDS + 1.2)
-    await stage.kill()
+    await run.at(SECONDS + 1.2)
+    await run.kill()
 
 
-async def _late(stage: Stage) -> None:
-    await stage.simulator.faults(final_delay_s=1.5)
+async def _late(run: ChaosRun) -> None:
+    await run.simulator.faults(final_delay_s=1.5)
 
 
-async def _kill_ten_times(stage: Stage) -> None:
+async def _kill_ten_times(run: ChaosRun) -> None:
     chance = random.Random(10)  # noqa: S311
     for _ in range(10):
         await trio.sleep(chance.uniform(0.5, 4.0))
-        await stage.kill()
+        await run.kill()
 
 
-async def _terminate(stage: Stage) -> None:
-    await stage.at(5)
-    if (code := await stage.worker.stop()) != 0:
-        stage.broken.append(f"exit code {code} after SIGTERM")
-    stage.over()
-    await stage.worker.start()
+async def _terminate(run: ChaosRun) -> None:
+    await run.at(5)
+    if (code := await run.worker.stop()) != 0:
+        run.broken.append(f"exit code {code} after SIGTERM")
+    run.over()
+    await run.worker.start()
 
 
-async def _terminate_with_standby(stage: Stage) -> None:
-    await stage.at(5)
+async def _terminate_with_standby(run: ChaosRun) -> None:
+    await run.at(5)
     since = trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(stage.worker.stop)
-        await stage.takes_over(stage.standby, since, HANDOVER_S + NOISE_S)
-        stage.over()
+        nursery.start_soon(run.worker.stop)
+        await run.takes_over(run.standby, since, HANDOVER_S + NOISE_S)
+        run.over()
 
 
-async def _kill_with_standby(stage: Stage) -> None:
-    await stage.at(5)
-    await stage.worker.kill()
-    stage.over()
-    await stage.takes_over(stage.standby, trio.current_time(), TAKEOVER_S + NOISE_S)
+async def _kill_with_standby(run: ChaosRun) -> None:
+    await run.at(5)
+    await run.worker.kill()
+    run.over()
+    await run.takes_over(run.standby, trio.current_time(), TAKEOVER_S + NOISE_S)
 
 
-async def _freeze_with_standby(stage: Stage) -> None:
-    await stage.at(5)
-    stage.worker.freeze()
-    stage.over()
-    await stage.takes_over(stage.standby, trio.current_time(), TAKEOVER_S + NOISE_S)
-    await stage.at(5 + FREEZE_S)
-    stage.worker.thaw()
-    await stage.worker.has_role("standby", 10)
+async def _freeze_with_standby(run: ChaosRun) -> None:
+    await run.at(5)
+    run.worker.freeze()
+    run.over()
+    await run.takes_over(run.standby, trio.current_time(), TAKEOVER_S + NOISE_S)
+    await run.at(5 + FREEZE_S)
+    run.worker.thaw()
+    await run.worker.has_role("standby", 10)
 
 
 def _woken(finding: Finding) -> list[str]:
@@ -89,17 +89,17 @@ def _woken(finding: Finding) -> list[str]:
     broken = []
     if finding.account.unannounced:
         broken.append(f"{finding.account.unannounced} connections that nobody told of")
-    if not all(worker.running for worker in finding.stage.rig.workers):
+    if not all(worker.running for worker in finding.run.rig.workers):
         broken.append("a worker has ended")
     return broken
 
 
-async def _freeze(stage: Stage, seconds: float) -> None:
-    await stage.at(5)
-    stage.worker.freeze()
+async def _freeze(run: ChaosRun, seconds: float) -> None:
+    await run.at(5)
+    run.worker.freeze()
     await trio.sleep(seconds)
-    stage.worker.thaw()
-    stage.over()
+    run.worker.thaw()
+    run.over()
 
 
 ROWS = (

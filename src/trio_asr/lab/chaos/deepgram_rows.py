@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from trio_asr.lab.chaos.stage import SECONDS, Finding, Row, Stage, of_seconds
+from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Finding, Row, of_seconds
 from trio_asr.lab.rig.feeder import FedCall, calls
 
 START_S, OUTAGE_S = 5.0, 15.0
@@ -12,38 +12,38 @@ STALL_S = 8.0
 POISONED_RATE = 16_000
 
 
-async def _drop(stage: Stage, *, every: float = 0.0, until: float = START_S) -> None:
+async def _drop(run: ChaosRun, *, every: float = 0.0, until: float = START_S) -> None:
     """Reset all sockets at `START_S`, and then as often until then."""
     at = START_S
     while True:
-        await stage.at(at)
-        await stage.simulator.strike(abort_after_s=0)
+        await run.at(at)
+        await run.simulator.strike(abort_after_s=0)
         at += every
         if not every or at > until:
             break
-    stage.over()
+    run.over()
 
 
-async def _close(stage: Stage, code: int) -> None:
-    await stage.at(START_S)
-    await stage.simulator.strike(close_after_s=0, close_code=code)
-    stage.over()
+async def _close(run: ChaosRun, code: int) -> None:
+    await run.at(START_S)
+    await run.simulator.strike(close_after_s=0, close_code=code)
+    run.over()
 
 
-async def _refuse(stage: Stage, status: int) -> None:
+async def _refuse(run: ChaosRun, status: int) -> None:
     """Refuse handshakes for a while, and drop what is open."""
-    await stage.at(START_S)
-    await stage.simulator.faults(refuse_status=status)
-    await stage.simulator.strike(abort_after_s=0)
-    await stage.at(START_S + OUTAGE_S)
-    await stage.simulator.heal()
-    stage.over()
+    await run.at(START_S)
+    await run.simulator.faults(refuse_status=status)
+    await run.simulator.strike(abort_after_s=0)
+    await run.at(START_S + OUTAGE_S)
+    await run.simulator.heal()
+    run.over()
 
 
-async def _poison(stage: Stage) -> None:
+async def _poison(run: ChaosRun) -> None:
     """The query of one call is refused for good."""
-    await stage.simulator.faults(match={"sample_rate": str(POISONED_RATE)}, refuse_status=400)
-    await stage.at(SECONDS)
+    await run.simulator.faults(match={"sample_rate": str(POISONED_RATE)}, refuse_status=400)
+    await run.at(SECONDS)
 
 
 def _poisoned_calls() -> list[FedCall]:
@@ -62,26 +62,26 @@ def _poisoned(finding: Finding) -> list[str]:
     return broken
 
 
-async def _slow_handshakes(stage: Stage) -> None:
-    await stage.simulator.faults(handshake_delay_s=6)
-    await stage.at(6)
-    stage.over()
+async def _slow_handshakes(run: ChaosRun) -> None:
+    await run.simulator.faults(handshake_delay_s=6)
+    await run.at(6)
+    run.over()
 
 
-async def _mute(stage: Stage) -> None:
-    await stage.at(START_S)
-    await stage.simulator.strike(mute_after_s=0)
-    stage.over()
+async def _mute(run: ChaosRun) -> None:
+    await run.at(START_S)
+    await run.simulator.strike(mute_after_s=0)
+    run.over()
 
 
-async def _deaf(stage: Stage) -> None:
-    await stage.at(START_S)
-    await stage.simulator.strike(stop_reading_after_s=0)
-    stage.over()
+async def _deaf(run: ChaosRun) -> None:
+    await run.at(START_S)
+    await run.simulator.strike(stop_reading_after_s=0)
+    run.over()
 
 
-async def _odd_finals(stage: Stage) -> None:
-    await stage.simulator.faults(
+async def _odd_finals(run: ChaosRun) -> None:
+    await run.simulator.faults(
         shrink_final_every=3,
         duplicate_final_every=2,
         overlap_final_every=5,
@@ -91,12 +91,12 @@ async def _odd_finals(stage: Stage) -> None:
         utterance_end_delay_s=1,
         final_delay_s=0.7,
     )
-    await stage.at(SECONDS)
+    await run.at(SECONDS)
 
 
-async def _missing_finals(stage: Stage) -> None:
-    await stage.simulator.faults(drop_final_every=4)
-    await stage.at(SECONDS)
+async def _missing_finals(run: ChaosRun) -> None:
+    await run.simulator.faults(drop_final_every=4)
+    await run.at(SECONDS)
 
 
 ROWS = (

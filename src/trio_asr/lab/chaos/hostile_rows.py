@@ -12,8 +12,9 @@ import trio
 
 from trio_asr.client.producer import Call
 from trio_asr.lab.chaos.redis_rows import GONE, goes_on
-from trio_asr.lab.chaos.stage import SECONDS, Finding, Row, Stage, default_calls
+from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Finding, Row, default_calls
 from trio_asr.lab.rig.feeder import FedCall, Mode, calls
+from trio_asr.lab.rig.page import Page
 from trio_asr.simulator.stamps import stamp
 
 STATE = "trio_asr:{asr-worker}:call:"
@@ -23,6 +24,7 @@ FIRST_S = 5.0  # for the first final of a new call
 AT_ONCE_S = 150.0
 LARGE, LARGE_BYTES = 60, 1_800_000
 MOST_RSS = 400e6
+MOST_TURN_S = 0.25
 IDS = 1600
 FUTURE_MS = 3_600_000
 
@@ -44,25 +46,25 @@ def finals_late(finding: Finding, *names: str) -> list[str]:
 def first_late(finding: Finding, call: FedCall) -> list[str]:
     """Whether a call's first final came too late, counted from its begin."""
     said = [one for one in finding.evidence.transcripts.get(call.id, ()) if one["type"] == "final"]
-    began_ms = finding.stage.began_ms + call.begin_s * 1000
+    began_ms = finding.run.began_ms + call.begin_s * 1000
     took = (said[0]["timestamp_ms"] - began_ms) / 1000 if said else float("inf")
     return [f"{call.id} had its first final after {took:.1f} s"] if took > FIRST_S else []
 
 
 def alive(finding: Finding) -> list[str]:
-    return [f"{worker.name} has ended" for worker in finding.stage.rig.workers if not worker.running]
+    return [f"{worker.name} has ended" for worker in finding.run.rig.workers if not worker.running]
 
 
 # -- state that cannot be read -----------------------------------------------------------------------------
 
 
-async def _break_checkpoint(stage: Stage) -> None:
+async def _break_checkpoint(run: ChaosRun) -> None:
     """Cut a call's stored state short while no worker runs."""
-    await stage.at(START_S)
-    await stage.worker.kill()
-    await stage.command("HSET", STATE + "call-001", "state", '{"place":{"finalized":16000,"en')
-    stage.over()
-    await stage.worker.start()
+    await run.at(START_S)
+    await run.worker.kill()
+    await run.command("HSET", STATE + "call-001", "state", '{"place":{"finalized":16000,"en')
+    run.over()
+    await run.worker.start()
 
 
 def _afresh(finding: Finding) -> list[str]:
@@ -80,8 +82,8 @@ def _afresh(finding: Finding) -> list[str]:
 # -- producers ---------------------------------------------------------------------------------------------
 
 
-async def _fed_at_once(stage: Stage) -> None:
-    await stage.at(START_S)
+async def _fed_at_once(run: ChaosRun) -> None:
+    await run.at(START_S)
 
 
 def _at_once() -> list[FedCall]:
@@ -92,25 +94,23 @@ def _behind_alone(finding: Finding) -> list[str]:
     return alive(finding) + finals_late(finding, "at-once")
 
 
-async def _large(stage: Stage) -> None:
+async def _large(run: ChaosRun) -> None:
     """Add entries that only a patient decoder reads, each near the largest that there may be."""
-    await stage.at(START_S)
+    await run.at(START_S)
     many = ",".join(['{"a":1}'] * (LARGE_BYTES // 8))
     audio = base64.b64encode(bytes(320)).decode()
     odd = f'{{"interaction_id":"odd","seq":" 5","audio":"{audio}","x":[{many}]}}'
-    await stage.commands([("XADD", "audio_stream", "*", "data", odd)] * LARGE)
-    stage.over()
+    await run.commands([("XADD", "audio_stream", "*", "data", odd)] * LARGE)
+    run.over()
     await trio.sleep(5)
-    said = {name: float(value) for name, _, value in map(_parts, (await stage.worker.metrics()).splitlines())}
-    rss, turns = said["process_resident_memory_bytes"], "asr_loop_delay_seconds"
+    page = Page(await run.worker.metrics())
+    rss, turns = page.value("process_resident_memory_bytes"), page.histogram("asr_loop_delay_seconds")
+    if not (rss and turns.counts):
+        run.broken.append("its metrics cannot be had")
     if rss > MOST_RSS:
-        stage.broken.append(f"{rss / 1e6:.0f} MB are in use")
-    if said[f"{turns}_count"] > said[f'{turns}_bucket{{le="0.25"}}']:
-        stage.broken.append("the loop stood still for more than 0.25 s")
-
-
-def _parts(line: str) -> tuple[str, str, str]:
-    return ("", "", "0") if line.startswith("#") else line.rpartition(" ")
+        run.broken.append(f"{rss / 1e6:.0f} MB are in use")
+    if any(count for bound, count in zip(turns.bounds, turns.counts, strict=True) if bound > MOST_TURN_S):
+        run.broken.append(f"the loop stood still for more than {MOST_TURN_S} s")
 
 
 def _undisturbed(finding: Finding) -> list[str]:
@@ -120,14 +120,14 @@ def _undisturbed(finding: Finding) -> list[str]:
 GENUINE = FedCall("genuine", 77, 12.0, begin_s=12.0)
 
 
-async def _new_ids(stage: Stage) -> None:
+async def _new_ids(run: ChaosRun) -> None:
     """Add a frame of a new call a hundred times a second."""
-    await stage.at(1)
+    await run.at(1)
     frames = list(_frames())
     for first in range(0, IDS, 20):
-        await stage.commands(frames[first : first + 20])
+        await run.commands(frames[first : first + 20])
         await trio.sleep(0.2)
-    stage.over()
+    run.over()
 
 
 def _frames() -> Iterator[tuple[str, ...]]:
@@ -149,8 +149,8 @@ def _again() -> list[FedCall]:
     return [*calls(3, SECONDS), FedCall("again", 50, 5.0), FedCall("again", 51, 5.0, begin_s=12.0)]
 
 
-async def _used_again(stage: Stage) -> None:
-    await stage.at(17)
+async def _used_again(run: ChaosRun) -> None:
+    await run.at(17)
 
 
 def _two_calls(finding: Finding) -> list[str]:
@@ -168,17 +168,17 @@ def _two_calls(finding: Finding) -> list[str]:
 # -- Redis emptied -----------------------------------------------------------------------------------------
 
 
-async def _empty(stage: Stage) -> None:
-    await stage.at(START_S)
-    await stage.command("FLUSHALL")
-    stage.over()
+async def _empty(run: ChaosRun) -> None:
+    await run.at(START_S)
+    await run.command("FLUSHALL")
+    run.over()
 
 
-async def _ahead(stage: Stage) -> None:
+async def _ahead(run: ChaosRun) -> None:
     """Let both streams' ids be of an hour from now, so that an emptied server's are of an earlier clock."""
     ahead = f"{int(time.time() * 1000) + FUTURE_MS}-0"
     for stream in ("audio_stream", "call_end"):
-        await stage.command("XADD", stream, ahead, "data", msgspec.json.encode({}))
+        await run.command("XADD", stream, ahead, "data", msgspec.json.encode({}))
 
 
 ROWS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from trio_asr.lab.chaos.stage import Finding, Row, Stage, all_of
+from trio_asr.lab.chaos.row import ChaosRun, Finding, Row, all_of
 from trio_asr.lab.rig.feeder import RATE, Mode
 
 CUT_AT_S, CUT_S = 5.0, 3.0
@@ -12,18 +12,18 @@ CUT = "cut by producers"
 MAXLEN = 300  # a second of six calls: more than a feeder that is held up adds at once
 
 
-async def _watch(stage: Stage) -> None:
+async def _watch(run: ChaosRun) -> None:
     """The producers do it."""
-    await stage.at(1)
+    await run.at(1)
 
 
-async def _fall_behind(stage: Stage) -> None:
+async def _fall_behind(run: ChaosRun) -> None:
     """Freeze the reader while producers cut the stream to a second."""
-    await stage.at(CUT_AT_S)
-    stage.worker.freeze()
+    await run.at(CUT_AT_S)
+    run.worker.freeze()
     await trio.sleep(CUT_S)
-    stage.worker.thaw()
-    stage.over()
+    run.worker.thaw()
+    run.over()
 
 
 def _only_what_was_cut(finding: Finding) -> list[str]:

@@ -8,7 +8,7 @@ from functools import partial
 
 import trio
 
-from trio_asr.lab.chaos.stage import Finding, Row, Stage
+from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.feeder import FedCall, Mode
 
 AT_ONCE = 6  # calls
@@ -24,7 +24,7 @@ MODES = (
     Mode.ODD,
 )
 
-Fault = Callable[[Stage, random.Random], Awaitable[None]]
+Fault = Callable[[ChaosRun, random.Random], Awaitable[None]]
 
 
 def mixed(seed: int, minutes: float) -> Row:
@@ -64,55 +64,55 @@ def _calls(seed: int, seconds: float) -> list[FedCall]:
     return out
 
 
-async def _mix(stage: Stage, *, seed: int, seconds: float) -> None:
+async def _mix(run: ChaosRun, *, seed: int, seconds: float) -> None:
     chance = random.Random(seed + 1)  # noqa: S311
-    await stage.at(4)
-    while trio.current_time() < stage.began + seconds - SETTLE_S:
+    await run.at(4)
+    while trio.current_time() < run.began + seconds - SETTLE_S:
         fault = chance.choice(FAULTS)
-        stage.notes.append(fault.__name__.strip("_"))
-        await fault(stage, chance)
+        run.notes.append(fault.__name__.strip("_"))
+        await fault(run, chance)
         await trio.sleep(chance.uniform(0.5, 8))
-    stage.over()
+    run.over()
 
 
 def _alive(finding: Finding) -> list[str]:
-    return [f"{worker.name} has ended" for worker in finding.stage.rig.workers if not worker.running]
+    return [f"{worker.name} has ended" for worker in finding.run.rig.workers if not worker.running]
 
 
-async def _drop(stage: Stage, chance: random.Random) -> None:
-    await stage.simulator.strike(abort_after_s=chance.uniform(0, 1))
+async def _drop(run: ChaosRun, chance: random.Random) -> None:
+    await run.simulator.strike(abort_after_s=chance.uniform(0, 1))
 
 
-async def _close(stage: Stage, chance: random.Random) -> None:
+async def _close(run: ChaosRun, chance: random.Random) -> None:
     code = chance.choice([1000, 1011, 1012, 1013])
-    await stage.simulator.strike(close_after_s=chance.uniform(0, 1), close_code=code)
+    await run.simulator.strike(close_after_s=chance.uniform(0, 1), close_code=code)
 
 
-async def _mute(stage: Stage, chance: random.Random) -> None:
+async def _mute(run: ChaosRun, chance: random.Random) -> None:
     del chance
-    await stage.simulator.strike(mute_after_s=0)
+    await run.simulator.strike(mute_after_s=0)
 
 
-async def _deaf(stage: Stage, chance: random.Random) -> None:
+async def _deaf(run: ChaosRun, chance: random.Random) -> None:
     del chance
-    await stage.simulator.strike(stop_reading_after_s=0)
+    await run.simulator.strike(stop_reading_after_s=0)
 
 
-async def _refuse(stage: Stage, chance: random.Random) -> None:
-    await stage.simulator.faults(refuse_status=chance.choice([429, 500, 503]))
-    await stage.simulator.strike(abort_after_s=0)
+async def _refuse(run: ChaosRun, chance: random.Random) -> None:
+    await run.simulator.faults(refuse_status=chance.choice([429, 500, 503]))
+    await run.simulator.strike(abort_after_s=0)
     await trio.sleep(chance.uniform(1, 6))
-    await stage.simulator.heal()
+    await run.simulator.heal()
 
 
-async def _slow(stage: Stage, chance: random.Random) -> None:
-    await stage.simulator.faults(handshake_delay_s=chance.uniform(1, 6), final_delay_s=chance.uniform(0, 2))
+async def _slow(run: ChaosRun, chance: random.Random) -> None:
+    await run.simulator.faults(handshake_delay_s=chance.uniform(1, 6), final_delay_s=chance.uniform(0, 2))
     await trio.sleep(chance.uniform(2, 6))
-    await stage.simulator.heal()
+    await run.simulator.heal()
 
 
-async def _nonsense(stage: Stage, chance: random.Random) -> None:
-    await stage.simulator.strike(
+async def _nonsense(run: ChaosRun, chance: random.Random) -> None:
+    await run.simulator.strike(
         duplicate_final_every=chance.randint(1, 3),
         shrink_final_every=chance.randint(1, 4),
         zero_final_every=chance.randint(1, 4),
@@ -120,40 +120,40 @@ async def _nonsense(stage: Stage, chance: random.Random) -> None:
     )
 
 
-async def _kill(stage: Stage, chance: random.Random) -> None:
-    worker = chance.choice(stage.rig.workers)
+async def _kill(run: ChaosRun, chance: random.Random) -> None:
+    worker = chance.choice(run.rig.workers)
     await worker.kill()
     await trio.sleep(chance.uniform(0, 3))
     await worker.start()
 
 
-async def _terminate(stage: Stage, chance: random.Random) -> None:
-    worker = chance.choice(stage.rig.workers)
+async def _terminate(run: ChaosRun, chance: random.Random) -> None:
+    worker = chance.choice(run.rig.workers)
     await worker.stop()
     await worker.start()
 
 
-async def _freeze(stage: Stage, chance: random.Random) -> None:
-    worker = chance.choice(stage.rig.workers)
+async def _freeze(run: ChaosRun, chance: random.Random) -> None:
+    worker = chance.choice(run.rig.workers)
     worker.freeze()
     await trio.sleep(chance.uniform(1, 12))
     worker.thaw()
 
 
-async def _restart_redis(stage: Stage, chance: random.Random) -> None:
+async def _restart_redis(run: ChaosRun, chance: random.Random) -> None:
     kill = chance.random() < 0.5
-    await stage.valkey(lambda: stage.rig.valkey.restart(kill=kill))
+    await run.valkey(lambda: run.rig.valkey.restart(kill=kill))
 
 
-async def _freeze_redis(stage: Stage, chance: random.Random) -> None:
-    stage.rig.valkey.pause()
+async def _freeze_redis(run: ChaosRun, chance: random.Random) -> None:
+    run.rig.valkey.pause()
     await trio.sleep(chance.uniform(1, 8))
-    stage.rig.valkey.resume()
+    run.rig.valkey.resume()
 
 
-async def _reset_redis(stage: Stage, chance: random.Random) -> None:
+async def _reset_redis(run: ChaosRun, chance: random.Random) -> None:
     for _ in range(chance.randint(1, 5)):
-        await stage.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await run.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await trio.sleep(chance.uniform(0, 0.5))
 
 

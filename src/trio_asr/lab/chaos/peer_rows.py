@@ -7,32 +7,32 @@ from contextlib import suppress
 import trio
 
 from trio_asr.lab.chaos.hostile_rows import alive, finals_late, first_late
-from trio_asr.lab.chaos.stage import SECONDS, Finding, Row, Stage, default_calls
+from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Finding, Row, default_calls
 from trio_asr.lab.rig.feeder import FedCall
 
 FILES = 256
 CONNECTIONS = 300
 
 
-async def _unread_log(stage: Stage) -> None:
+async def _unread_log(run: ChaosRun) -> None:
     """Start the worker with a log that nobody reads: a pipe, full after 64 KB."""
-    await stage.worker.stop()
-    stage.worker.log_is_read = False
-    await stage.worker.start_and_wait()
+    await run.worker.stop()
+    run.worker.log_is_read = False
+    await run.worker.start_and_wait()
 
 
-async def _stop_unread(stage: Stage) -> None:
-    await stage.at(SECONDS / 2)
-    if (code := await stage.worker.stop()) != 0:
-        stage.broken.append(f"exit code {code} after SIGTERM")
-    stage.over()
-    await stage.worker.start()
+async def _stop_unread(run: ChaosRun) -> None:
+    await run.at(SECONDS / 2)
+    if (code := await run.worker.stop()) != 0:
+        run.broken.append(f"exit code {code} after SIGTERM")
+    run.over()
+    await run.worker.start()
 
 
-async def _few_files(stage: Stage) -> None:
-    await stage.worker.stop()
-    stage.worker.most_files = FILES
-    await stage.worker.start_and_wait()
+async def _few_files(run: ChaosRun) -> None:
+    await run.worker.stop()
+    run.worker.most_files = FILES
+    await run.worker.start_and_wait()
 
 
 FLOOD = (
@@ -46,18 +46,18 @@ FLOODER = "127.0.0.2"
 NEW = FedCall("new", 78, 8.0, begin_s=8.0)
 
 
-async def _flood_pages(stage: Stage) -> None:
+async def _flood_pages(run: ChaosRun) -> None:
     """Hold as many connections as there are, and more, from before a call begins until it is over."""
-    await stage.at(3)
+    await run.at(3)
     async with trio.open_nursery() as nursery:
         for i in range(CONNECTIONS):
-            nursery.start_soon(_hold, stage.worker.http_port, FLOOD[i % len(FLOOD)])
-        await stage.at(10)
-        if not await stage.worker.health():
-            stage.broken.append("no page is answered")
-        await stage.at(18)
+            nursery.start_soon(_hold, run.worker.http_port, FLOOD[i % len(FLOOD)])
+        await run.at(10)
+        if not await run.worker.health():
+            run.broken.append("no page is answered")
+        await run.at(18)
         nursery.cancel_scope.cancel()
-    stage.over()
+    run.over()
 
 
 async def _hold(port: int, data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from trio_asr.lab.chaos.stage import Finding, Row, Stage
+from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.feeder import RATE
 from trio_asr.lab.rig.spans import size
 
@@ -15,85 +15,85 @@ GONE = "gone with Redis"
 
 def _alive(finding: Finding) -> list[str]:
     """The daemon never exits over Redis."""
-    return [] if finding.stage.worker.running else ["the daemon has ended"]
+    return [] if finding.run.worker.running else ["the daemon has ended"]
 
 
-async def _restart(stage: Stage) -> None:
-    await stage.at(START_S)
-    await stage.valkey(lambda: stage.rig.valkey.restart(kill=True))
-    stage.over()
+async def _restart(run: ChaosRun) -> None:
+    await run.at(START_S)
+    await run.valkey(lambda: run.rig.valkey.restart(kill=True))
+    run.over()
 
 
-async def _freeze(stage: Stage) -> None:
-    await stage.at(START_S)
-    stage.rig.valkey.pause()
+async def _freeze(run: ChaosRun) -> None:
+    await run.at(START_S)
+    run.rig.valkey.pause()
     await trio.sleep(8)
-    stage.rig.valkey.resume()
-    stage.over()
+    run.rig.valkey.resume()
+    run.over()
 
 
-async def _pause(stage: Stage) -> None:
-    await stage.at(START_S)
-    await stage.command("CLIENT", "PAUSE", "10000", "ALL")
+async def _pause(run: ChaosRun) -> None:
+    await run.at(START_S)
+    await run.command("CLIENT", "PAUSE", "10000", "ALL")
     await trio.sleep(10)
-    stage.over()
+    run.over()
 
 
-async def _away(stage: Stage) -> None:
-    await stage.at(START_S)
-    await stage.valkey(stage.rig.valkey.kill)
+async def _away(run: ChaosRun) -> None:
+    await run.at(START_S)
+    await run.valkey(run.rig.valkey.kill)
     await trio.sleep(30)
-    await stage.valkey(stage.rig.valkey.start)
-    stage.over()
+    await run.valkey(run.rig.valkey.start)
+    run.over()
 
 
-async def _reset(stage: Stage) -> None:
+async def _reset(run: ChaosRun) -> None:
     """Break every connection again and again, those of the producers too."""
-    await stage.at(START_S)
+    await run.at(START_S)
     for _ in range(20):
-        await stage.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await run.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await trio.sleep(0.25)
-    stage.over()
+    run.over()
 
 
-async def _flush_scripts(stage: Stage) -> None:
-    await stage.at(START_S)
+async def _flush_scripts(run: ChaosRun) -> None:
+    await run.at(START_S)
     for _ in range(8):
-        await stage.command("SCRIPT", "FLUSH")
+        await run.command("SCRIPT", "FLUSH")
         await trio.sleep(0.5)
-    stage.over()
+    run.over()
 
 
-async def _out_of_memory(stage: Stage) -> None:
-    await stage.at(START_S)
-    await stage.command("CONFIG", "SET", "maxmemory", "1mb")
+async def _out_of_memory(run: ChaosRun) -> None:
+    await run.at(START_S)
+    await run.command("CONFIG", "SET", "maxmemory", "1mb")
     await trio.sleep(6)
-    await stage.command("CONFIG", "SET", "maxmemory", "0")
-    stage.over()
+    await run.command("CONFIG", "SET", "maxmemory", "0")
+    run.over()
 
 
-async def _read_only(stage: Stage) -> None:
-    await stage.at(START_S)
-    await stage.command("REPLICAOF", "127.0.0.1", "1")
+async def _read_only(run: ChaosRun) -> None:
+    await run.at(START_S)
+    await run.command("REPLICAOF", "127.0.0.1", "1")
     await trio.sleep(6)
-    await stage.command("REPLICAOF", "NO", "ONE")
-    stage.over()
+    await run.command("REPLICAOF", "NO", "ONE")
+    run.over()
 
 
-async def _full_buffers(stage: Stage) -> None:
+async def _full_buffers(run: ChaosRun) -> None:
     """Drop every connection for whose answer more than 1 KB waits, those of the producers too."""
-    await stage.at(START_S)
-    await stage.command("CONFIG", "SET", "client-output-buffer-limit", "normal 1kb 1kb 1")
+    await run.at(START_S)
+    await run.command("CONFIG", "SET", "client-output-buffer-limit", "normal 1kb 1kb 1")
     await trio.sleep(6)
-    await stage.command("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
-    stage.over()
+    await run.command("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
+    run.over()
 
 
-async def _empty(stage: Stage) -> None:
+async def _empty(run: ChaosRun) -> None:
     """Redis comes back without its data: what was published is gone, and what was not yet is not."""
-    await stage.at(START_S)
-    await stage.command("FLUSHALL")
-    stage.over()
+    await run.at(START_S)
+    await run.command("FLUSHALL")
+    run.over()
 
 
 def goes_on(finding: Finding) -> list[str]:
@@ -111,12 +111,12 @@ def goes_on(finding: Finding) -> list[str]:
     return broken
 
 
-async def _wrong_type(stage: Stage) -> None:
+async def _wrong_type(run: ChaosRun) -> None:
     """A key that one call needs is of another type for a while."""
-    await stage.command("SET", "transcript.call-001", "in the way")
-    await stage.at(6)
-    await stage.command("DEL", "transcript.call-001")
-    stage.over()
+    await run.command("SET", "transcript.call-001", "in the way")
+    await run.at(6)
+    await run.command("DEL", "transcript.call-001")
+    run.over()
 
 
 ROWS = (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from trio_asr.lab.chaos import daemon_rows, deepgram_rows, hostile_rows, input_rows, peer_rows, redis_rows
-from trio_asr.lab.chaos.stage import Row, Stage
+from trio_asr.lab.chaos.row import ChaosRun, Row
 
 
-async def _calm(stage: Stage) -> None:
-    await stage.at(1)
+async def _calm(run: ChaosRun) -> None:
+    await run.at(1)
 
 
 ROWS: tuple[Row, ...] = (

@@ -10,13 +10,14 @@ from typing import Any
 
 import trio
 
-from trio_asr.lab.chaos.stage import Finding, Row, Stage
+from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.account import Account, recovery_s
 from trio_asr.lab.rig.feeder import FedCall, Feeder
 from trio_asr.lab.rig.processes import Settings, merged, rig
 from trio_asr.lab.rig.programs import RigError
 from trio_asr.lab.rig.run import Run
 from trio_asr.lab.rig.valkey import EmbeddedServerError
+from trio_asr.telemetry.groups import leaves
 
 MAX_SHIFT_MS = 30.0
 MAX_SPEED = 1.25 + 0.1  # as it arrives: what is sent evenly may arrive in bunches
@@ -91,7 +92,7 @@ async def play_row(row: Row, work: Path, terms: Terms) -> Outcome:
         with trio.fail_after(MAX_SECONDS):
             await _play(row, work, terms, outcome)
     except* (RigError, EmbeddedServerError, OSError) as errors:
-        outcome.broken += [str(error) for error in _leaves(errors)]
+        outcome.broken += [str(error) for error in leaves(errors)]
     except* trio.TooSlowError:
         outcome.broken.append(f"not over within {MAX_SECONDS:.0f} s")
     outcome.seconds = time.monotonic() - began
@@ -103,22 +104,22 @@ async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
     room: Settings = {"deepgram": {"max_connections": terms.calls}} if terms.calls else {}
     settings = merged(room, terms.settings, row.settings)
     async with rig(work, settings=settings, simulate=row.simulate, wss=terms.wss) as r:
-        stage = Stage(r)
+        run = ChaosRun(r)
         for number in range(row.workers):
             await r.worker().start_and_wait("standby" if number else "active")
         if row.before is not None:
-            await row.before(stage)
+            await row.before(run)
         feeder = Feeder(r.valkey.url, fed, maxlen=row.maxlen)
-        run = Run(r, feeder, by_order=row.by_order, trust_feeder=row.trust_feeder)
+        feeding = Run(r, feeder, by_order=row.by_order, trust_feeder=row.trust_feeder)
 
         async def deed(began: float) -> None:
-            stage.began = began
-            stage.began_ms = time.time() * 1000 - (trio.current_time() - began) * 1000
-            await row.deed(stage)
+            run.began = began
+            run.began_ms = time.time() * 1000 - (trio.current_time() - began) * 1000
+            await row.deed(run)
 
-        account = await run.run(deed, within=row.within)
-        finding = Finding(stage, account, run.evidence)
-        outcome.broken += stage.broken + row.check(finding) + judge(row, account)
+        account = await feeding.run(deed, within=row.within)
+        finding = Finding(run, account, feeding.evidence)
+        outcome.broken += run.broken + row.check(finding) + judge(row, account)
         _fill(outcome, finding)
 
 
@@ -152,18 +153,12 @@ def judge(row: Row, account: Account) -> list[str]:
 
 
 def _fill(outcome: Outcome, finding: Finding) -> None:
-    account, stage = finding.account, finding.stage
+    account, run = finding.account, finding.run
     outcome.samples, outcome.covered = account.total("samples"), account.total("covered")
     outcome.lost, outcome.doubled = account.total("lost"), account.total("doubled")
     outcome.gaps = account.gaps
     outcome.shift_ms, outcome.connections = account.shift_ms, account.most_connections
     outcome.silence_s = account.silence_s
-    outcome.notes = stage.notes
-    if stage.over_ms is not None:
-        outcome.recovery_s = recovery_s(finding.evidence, stage.over_ms)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
+    outcome.notes = run.notes
+    if run.over_ms is not None:
+        outcome.recovery_s = recovery_s(finding.evidence, run.over_ms)

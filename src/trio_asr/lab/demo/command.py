@@ -18,6 +18,8 @@ from trio_asr.client.redis import RedisFailure
 from trio_asr.lab.demo.run import Demo, choose
 from trio_asr.lab.rig.programs import RigError
 from trio_asr.lab.rig.valkey import EmbeddedServerError
+from trio_asr.samples import ALL, shipped_samples
+from trio_asr.telemetry.groups import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from trio_asr.lab.demo.report import Report
 
 _FAILURES = (AudioError, EmbeddedServerError, IdRefused, RedisFailure, RigError)
+
+FEWER = "The wheel has one call to play. For three run scripts/demo.sh in a checkout, or name recordings."
 
 
 @click.command()
@@ -39,18 +43,22 @@ def demo(*, audio: tuple[Path, ...], keep_logs: Path | None) -> None:
     in production; then plays the calls at once, in real time, and shows the transcripts as they come out of
     Redis.
 
-    AUDIO are recordings of your own (any WAV; other formats too). Without any, three short calls that come
-    with the package are played, and the words are compared with what was said. Takes about half a minute.
+    AUDIO are recordings of your own (any WAV; other formats too). Without any, the short calls that come with
+    the package are played (three in a checkout, one in the wheel), and the words are compared with what was
+    said. Takes about half a minute.
     """
     if importlib.util.find_spec("faster_whisper") is None:
         raise click.ClickException(f"the demo needs speech recognition, {INSTALL_DEMO}")
     console = Console(highlight=False)
+    if not audio and len(shipped_samples()) < ALL:
+        console.print(FEWER, style="dim")
     began = time.monotonic()
     report, failure = None, ""
     try:
         report = _run(audio, console, keep_logs)
     except* _FAILURES as group:
-        failure = _first(group)
+        # What failed first is the reason, and what followed from it is not.
+        failure = str(leaves(group)[0])
     if report is None:
         raise click.ClickException(failure)
     console.print()
@@ -65,11 +73,3 @@ def _run(audio: Sequence[Path], console: Console, keep_logs: Path | None) -> Rep
         work = keep_logs or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         return trio.run(Demo(recordings, console, work).run)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    """What failed first is the reason, and what followed from it is not."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)

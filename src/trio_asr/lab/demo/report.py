@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from trio_asr.client.consumer import Event, Message
 from trio_asr.lab.demo.wer import error_rate, words
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from trio_asr.lab.rig.page import Page
 
 HEADINGS = (
     "audio",
@@ -84,7 +81,7 @@ class Report:
     """All calls of a demo."""
 
     calls: dict[str, CallReport]
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    page: Page = field(default_factory=lambda: Page(""))
 
     def take(self, item: Message | Event, now: float) -> None:
         if call := self.calls.get(item.interaction_id):
@@ -127,23 +124,13 @@ class Report:
 
     def footer(self) -> str:
         """What only the daemon's own counters know."""
-        chunks = self.metrics.get("deepgram_audio_chunks_sent_total", 0)
-        frames = self.metrics.get("asr_audio_chunks_processed_total", 0)
-        sent = self.metrics.get("deepgram_audio_sent_seconds_total", 0)
+        chunks = self.page.value("deepgram_audio_chunks_sent_total")
+        frames = self.page.value("asr_audio_chunks_processed_total")
+        sent = self.page.value("deepgram_audio_sent_seconds_total")
         return (
             f"The daemon took {frames:.0f} frames from Redis and sent {sent:.1f} s of audio in {chunks:.0f} "
             "chunks. Delays are medians, from the moment the last sample of a result was spoken."
         )
-
-
-def parse_metrics(exposition: str) -> dict[str, float]:
-    """The unlabelled series of a Prometheus page."""
-    found = {}
-    for line in exposition.splitlines():
-        name, _, value = line.partition(" ")
-        if name and not name.startswith("#") and "{" not in name:
-            found[name] = float(value)
-    return found
 
 
 def _median(delays: list[float]) -> str:

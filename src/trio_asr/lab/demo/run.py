@@ -23,9 +23,10 @@ from trio_asr.client.producer import Call, Source, play, usable_id
 from trio_asr.client.redis import connect, redis_failure
 from trio_asr.client.view import TranscriptView
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
-from trio_asr.lab.demo.report import CallReport, Report, parse_metrics
+from trio_asr.lab.demo.report import CallReport, Report
 from trio_asr.lab.demo.steps import step
 from trio_asr.lab.rig.children import clean_environment
+from trio_asr.lab.rig.page import Page
 from trio_asr.lab.rig.programs import Program
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
 from trio_asr.samples import shipped_samples
@@ -42,10 +43,6 @@ READY_TIMEOUT_S = 20.0
 TAIL_TIMEOUT_S = 120.0
 """From a call's last sample to its `ended`: the last words have to be recognised first."""
 POLL_S = 0.05
-
-
-class DemoError(Exception):
-    """The demo did not come to its end as it should; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ class Demo:
         )
 
     async def run(self) -> Report:
-        """All of it; raises `DemoError`, `RigError` or `RedisFailure` when some part fails."""
+        """All of it; raises `RigError` or `RedisFailure` when some part fails."""
         with step(self._console, "Starting a Valkey server"):
             valkey = EmbeddedValkey(appendonly=True)
             await trio.to_thread.run_sync(valkey.start)
@@ -114,7 +111,7 @@ class Demo:
                     await self._ready(daemon)
                 async with daemon.kept():
                     await self._calls(redis_url, daemon)
-                    self._report.metrics = parse_metrics((await get(self._http_port, "/metrics"))[1])
+                    self._report.page = Page((await get(self._http_port, "/metrics"))[1])
 
     def _program(self, name: str, *arguments: str) -> Program:
         # Any key does for the simulator, and a real one that lies in our environment must not be used.

@@ -7,17 +7,14 @@ plan.
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from trio_asr.lab.load.plan import Plan
-from trio_asr.lab.rig.spans import Span, minus, repeated, size
-
-_WORD = re.compile(r"c(\d+):(\d+)-(\d+)")
-_LIFE = ("started", "resumed", "ended")
+from trio_asr.lab.rig.account import Word, counted, words_of
 
 
 class Published(NamedTuple):
@@ -39,43 +36,33 @@ class Account(msgspec.Struct):
     connections: int = 0
     unended: int = 0  # calls without an end
 
-    @property
-    def perfect(self) -> bool:
-        """Whether every sample is in exactly one final of its call, and all calls ended."""
-        return self.covered == self.fed and not (self.doubled or self.strangers or self.unended)
-
 
 def account(
     plan: Plan,
     transcripts: Mapping[int, Sequence[Published]],
-    events: Iterable[Mapping[str, Any]],
+    events: Iterable[dict[str, Any]],
 ) -> Account:
     """Account for all calls of a plan, transcripts by the number of the call."""
-    out = Account()
-    gaps: dict[str, int] = {}
-    life: dict[str, str] = {}
+    by_call: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for event in events:
-        name = str(event.get("interaction_id"))
-        kind = event["event"]
-        if kind == "gap":
-            gaps[name] = gaps.get(name, 0) + event.get("samples", 0)
-        elif kind == "connection_opened":
-            out.connections += 1
-        elif kind in _LIFE:
-            life[name] = kind
+        by_call[str(event.get("interaction_id"))].append(event)
+    calls, strangers = [], 0
     for number in range(1, plan.calls + 1):
-        name, everything = plan.name(number), [(0, plan.samples(number))]
-        said = list(_said(number, transcripts.get(number, ())))
-        covered = size(everything) - size(minus(everything, said))
-        given_up = gaps.get(name, 0)
-        out.fed += size(everything)
-        out.covered += covered
-        out.gaps += given_up
-        out.lost += max(0, size(everything) - covered - given_up)
-        out.doubled += repeated(said)
-        out.strangers += _strangers(number, transcripts.get(number, ())) + size(minus(said, everything))
-        out.unended += life.get(name) != "ended"
-    return out
+        name, published = plan.name(number), transcripts.get(number, ())
+        inside = {number: [(0, plan.samples(number))]}
+        calls.append(counted(name, inside, _words(published, "final"), by_call.get(name, ())))
+        partial = _words(published, "partial")
+        strangers += sum(last - first for call, first, last in partial if call != number)
+    return Account(
+        fed=sum(call.samples for call in calls),
+        covered=sum(call.covered for call in calls),
+        gaps=sum(sum(call.gaps.values()) for call in calls),
+        lost=sum(call.lost for call in calls),
+        doubled=sum(call.doubled for call in calls),
+        strangers=strangers + sum(call.strangers for call in calls),
+        connections=sum(call.connections for call in calls),
+        unended=sum(not call.ended for call in calls),
+    )
 
 
 def delays_s(
@@ -89,7 +76,7 @@ def delays_s(
     out = []
     for number, published in transcripts.items():
         for at_ms, message in published:
-            words = _words(message) if message["type"] == kind else []
+            words = words_of(message["text"]) if message["type"] == kind else []
             if words:
                 spoken = plan.spoken_s(number, words[-1][2])
                 if begin <= spoken <= end:
@@ -97,15 +84,5 @@ def delays_s(
     return out
 
 
-def _said(number: int, published: Sequence[Published]) -> Iterable[Span]:
-    for _, message in published:
-        if message["type"] == "final":
-            yield from ((first, last) for call, first, last in _words(message) if call == number)
-
-
-def _strangers(number: int, published: Sequence[Published]) -> int:
-    return sum(last - first for _, one in published for call, first, last in _words(one) if call != number)
-
-
-def _words(message: Mapping[str, Any]) -> list[tuple[int, int, int]]:
-    return [(int(a), int(b), int(c)) for a, b, c in _WORD.findall(message["text"])]
+def _words(published: Iterable[Published], kind: str) -> list[Word]:
+    return [word for _, one in published if one["type"] == kind for word in words_of(one["text"])]

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trio_asr.client.redis import RedisFailure
-from trio_asr.lab.load.chart import page
 from trio_asr.lab.load.plan import Plan
 from trio_asr.lab.load.report import Report, table
 from trio_asr.lab.load.run import IDLE_S, Load, Where
@@ -51,7 +50,6 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
     "--pin-daemon", type=int, metavar="CPU", help="Keep the daemon on this CPU and all else off it."
 )
 @click.option("--sweep", callback=_numbers, metavar="N,N,...", help="One run for each number of calls.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The sweep's chart, an HTML.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @click.option(
     "--keep-logs", type=click.Path(path_type=Path, file_okay=False), help="Keep the logs in this folder."
@@ -67,7 +65,6 @@ def load(
     wss: bool,
     pin_daemon: int | None,
     sweep: list[int],
-    out: Path | None,
     as_json: bool,
     keep_logs: Path | None,
 ) -> None:
@@ -96,9 +93,6 @@ def load(
             console.print(complaint, style="red")
     if as_json:
         click.echo(msgspec.json.encode(reports if sweep else reports[0]))
-    if out is not None:
-        out.write_text(page(reports))
-        console.print(f"Drawn: {out}")
     if any(one.complaints for one in reports):
         sys.exit(1)
 

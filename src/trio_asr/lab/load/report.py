@@ -11,8 +11,9 @@ from rich.table import Table
 
 from trio_asr.lab.load.account import Account
 from trio_asr.lab.load.feeder import Fed
-from trio_asr.lab.load.measure import Page, exact_percentile
+from trio_asr.lab.load.measure import exact_percentile
 from trio_asr.lab.load.plan import Plan
+from trio_asr.lab.rig.page import Page
 
 MILLISECONDS = 1000
 
@@ -132,7 +133,7 @@ def report(seen: Measured) -> Report:
 
     def delay(name: str) -> Latency:
         observed = end.page.histogram(name).since(begin.page.histogram(name))
-        return Latency(*(_ms(observed.percentile(percent)) for percent in (50, 95, 99)))
+        return Latency(*(_ms(observed.quantile(percent / 100)) for percent in (50, 95, 99)))
 
     daemon = share("daemon")
     return Report(
@@ -198,5 +199,5 @@ def _exact(values: list[float]) -> Latency:
     return Latency(*(_ms(exact_percentile(values, percent)) for percent in (50, 95, 99)))
 
 
-def _ms(seconds: float) -> float | None:
-    return round(seconds * MILLISECONDS, 2) if math.isfinite(seconds) else None
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None or not math.isfinite(seconds) else round(seconds * MILLISECONDS, 2)

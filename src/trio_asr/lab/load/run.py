@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import redis
 import trio
 
-from trio_asr.client.redis import connect
+from trio_asr.client.redis import connect, entries
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.lab.load.account import Published, account, delays_s
 from trio_asr.lab.load.feeder import Fed, Order
-from trio_asr.lab.load.measure import Page, cpu_s, pin, rss_bytes
+from trio_asr.lab.load.measure import cpu_s, pin, rss_bytes
 from trio_asr.lab.load.plan import Plan
 from trio_asr.lab.load.report import Measured, Reading, Report, Usage, report
-from trio_asr.lab.rig.certificate import self_signed
+from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
-from trio_asr.lab.rig.evidence import PAGE, documents
+from trio_asr.lab.rig.evidence import documents
+from trio_asr.lab.rig.page import Page
 from trio_asr.lab.rig.processes import START_S, Worker, toml
 from trio_asr.lab.rig.programs import Program
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
@@ -135,9 +135,9 @@ class Load:
     async def _simulator(self, stack: AsyncExitStack) -> tuple[Program, str]:
         command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0"]
         if self._where.wss:
-            certificate = await trio.to_thread.run_sync(self_signed, self.work)
-            command += certificate.options
-            self.environment |= certificate.trust
+            issued = await trio.to_thread.run_sync(certificate, self.work)
+            command += issued.options
+            self.environment |= issued.trust
         program = self._program("simulator", command)
         stack.push_async_callback(program.aclose)
         await program.start()
@@ -230,7 +230,7 @@ class Load:
             stream = f"{self.prefix}transcript.{self.plan.name(number)}"
             found[number] = [
                 Published(int(entry.split(b"-")[0]), msgspec.json.decode(fields[b"data"]))
-                for entry, fields in _pages(self._client, stream)
+                for entry, fields in entries(self._client, stream)
             ]
         return found
 
@@ -240,14 +240,3 @@ class Load:
             for pattern in (f"{self.prefix}*", f"trio_asr:{{{self._group}}}:*"):
                 for key in self._client.scan_iter(match=pattern, count=1000):
                     self._client.unlink(key)
-
-
-def _pages(client: redis.Redis, stream: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    entries: list[tuple[bytes, dict[bytes, bytes]]] = []
-    start = "-"
-    while True:
-        page: Any = client.xrange(stream, min=start, count=PAGE)
-        entries += page
-        if len(page) < PAGE:
-            return entries
-        start = "(" + page[-1][0].decode()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trio_asr.lab.rig.evidence import Document, Evidence
@@ -19,6 +19,7 @@ from trio_asr.simulator.stamps import Reader
 
 _WORD = re.compile(r"c(\d+):(\d+)-(\d+)")
 
+Word = tuple[int, int, int]  # the number of its call, its first sample, and the one behind its last
 Series = dict[int, list[Span]]  # the samples there are, by the number in their stamps
 Places = dict[int, list[tuple[int, int, float]]]  # and where each stretch of them belongs, in ms
 
@@ -123,21 +124,14 @@ def account(
     )
 
 
-def _call(evidence: Evidence, name: str, rate: int, inside: Series, places: Places) -> CallAccount:
-    events = evidence.events.get(name, [])
+def counted(
+    name: str, inside: Mapping[int, Sequence[Span]], words: Iterable[Word], events: Sequence[Document]
+) -> CallAccount:
+    """Count a call: the samples there are, the words of its finals, and what happened to it."""
     out = CallAccount(name)
     said: dict[int, list[Span]] = defaultdict(list)
-    finals = [one for one in evidence.transcripts.get(name, []) if one["type"] == "final"]
-    for final in finals:
-        words = [_span(word["word"]) for word in final.get("words", ())]
-        if words != [_span(text) for text in final["text"].split()]:
-            out.faults.append(f"seq {final['seq']}: the words are not those of the text")
-        for (number, first, last), word in zip(words, final.get("words", ()), strict=False):
-            said[number].append((first, last))
-            true_ms = _true_ms(places, number, first, rate)
-            if true_ms is not None:
-                out.shift_ms = max(out.shift_ms, abs(word["start_ms"] - true_ms))
-    out.finals = len(finals)
+    for number, first, last in words:
+        said[number].append((first, last))
     for number, spans in inside.items():
         out.samples += size(spans)
         missing = minus(spans, said[number])
@@ -152,6 +146,32 @@ def _call(evidence: Evidence, name: str, rate: int, inside: Series, places: Plac
     out.connections = sum(event["event"] == "connection_opened" for event in events)
     life = [event["event"] for event in events if event["event"] in ("started", "resumed", "ended")]
     out.ended = life[-1:] == ["ended"]
+    return out
+
+
+def words_of(text: str) -> list[Word]:
+    """The words of a text; one that is none of the simulator's is of a call that nobody has."""
+    return [_word(word) for word in text.split()]
+
+
+def _word(text: str) -> Word:
+    found = _WORD.fullmatch(text)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else (-1, 0, 0)
+
+
+def _call(evidence: Evidence, name: str, rate: int, inside: Series, places: Places) -> CallAccount:
+    events = evidence.events.get(name, [])
+    finals = [one for one in evidence.transcripts.get(name, []) if one["type"] == "final"]
+    timed = [[(_word(one["word"]), one["start_ms"]) for one in final.get("words", ())] for final in finals]
+    out = counted(name, inside, [word for words in timed for word, _ in words], events)
+    for final, words in zip(finals, timed, strict=True):
+        for (number, first, _), start_ms in words:
+            true_ms = _true_ms(places, number, first, rate)
+            if true_ms is not None:
+                out.shift_ms = max(out.shift_ms, abs(start_ms - true_ms))
+        if [word for word, _ in words] != words_of(final["text"]):
+            out.faults.append(f"seq {final['seq']}: the words are not those of the text")
+    out.finals = len(finals)
     out.faults += _sequence_faults(evidence.transcripts.get(name, []), events)
     return out
 
@@ -174,11 +194,6 @@ def _true_ms(places: Places, number: int, sample: int, rate: int) -> float | Non
         if first <= sample < last:
             return at_ms + (sample - first) * 1000 / rate
     return None
-
-
-def _span(word: str) -> tuple[int, int, int]:
-    found = _WORD.fullmatch(word)
-    return (int(found[1]), int(found[2]), int(found[3])) if found else (-1, 0, 0)
 
 
 def _sequence_faults(transcripts: list[Document], events: list[Document]) -> list[str]:

@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from trio_asr.client.audio import INSTALL_DEMO
 from trio_asr.lab.rig.programs import RigError
 
 
 class Certificate(NamedTuple):
-    """For 127.0.0.1, and its key; both are files."""
+    """For 127.0.0.1, with its key, and the authority that it is from; both are files."""
 
     path: Path
-    key: Path
+    authority: Path
 
     @property
     def options(self) -> list[str]:
         """What makes the simulator use it."""
-        return ["--tls-cert", str(self.path), "--tls-key", str(self.key)]
+        return ["--tls-cert", str(self.path)]
 
     @property
     def trust(self) -> dict[str, str]:
         """What a worker's environment needs to trust it."""
-        return {"SSL_CERT_FILE": str(self.path)}
+        return {"SSL_CERT_FILE": str(self.authority)}
 
 
-def self_signed(work: Path) -> Certificate:
-    """Make one in `work`, by the `openssl` command.
+def certificate(work: Path) -> Certificate:
+    """Make one in `work`.
 
     Raises:
-        RigError: there is no such command, or it fails.
+        RigError: what makes them is not installed.
     """
-    made = Certificate(work / "certificate.pem", work / "key.pem")
-    command = [
-        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-        *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"),
-        *("-keyout", str(made.key), "-out", str(made.path)),
-    ]
     try:
-        subprocess.run(command, check=True, capture_output=True, timeout=30)  # noqa: S603
-    except (OSError, subprocess.SubprocessError) as error:
-        raise RigError(f"no certificate for wss: {error}") from error
+        import trustme  # noqa: PLC0415 (for wss only)
+    except ImportError:
+        raise RigError(f"certificates for wss are made by trustme, {INSTALL_DEMO}") from None
+    made = Certificate(work / "certificate.pem", work / "authority.pem")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(made.authority))
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(made.path))
     return made

@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 import redis
 
-from trio_asr.client.redis import connect
+from trio_asr.client.redis import connect, data
 
-PAGE = 5000
 REPEAT_WINDOW = 256  # an entry byte-identical to one of so many before it is a producer's repeat
 
 Document = dict[str, Any]
@@ -52,19 +51,7 @@ def collect(
 
 def documents(client: redis.Redis, stream: str) -> list[Document]:
     """The JSON objects of a stream, in order."""
-    return [msgspec.json.decode(data) for data in entries(client, stream)]
-
-
-def entries(client: redis.Redis, stream: str) -> list[bytes]:
-    """The field ``data`` of each entry of a stream, in order."""
-    found: list[bytes] = []
-    start = "-"
-    while True:
-        page: Any = client.xrange(stream, min=start, count=PAGE)
-        found += [fields.get(b"data", b"") for _, fields in page]
-        if len(page) < PAGE:
-            return found
-        start = "(" + page[-1][0].decode()
+    return [msgspec.json.decode(one) for one in data(client, stream)]
 
 
 def events(client: redis.Redis, stream: str = "asr_events") -> dict[str, list[Document]]:
@@ -79,11 +66,11 @@ def audio(client: redis.Redis, stream: str = "audio_stream") -> dict[str, bytes]
     """The audio of each call in the order of its entries, what a producer repeated left out."""
     pieces: dict[str, list[bytes]] = defaultdict(list)
     recent: dict[str, deque[bytes]] = defaultdict(lambda: deque(maxlen=REPEAT_WINDOW))
-    for data in entries(client, stream):
+    for entry in data(client, stream):
         with contextlib.suppress(msgspec.MsgspecError, binascii.Error, TypeError, KeyError):
-            frame = msgspec.json.decode(data)
+            frame = msgspec.json.decode(entry)
             seen = recent[frame["interaction_id"]]
-            if data not in seen:
-                seen.append(data)
+            if entry not in seen:
+                seen.append(entry)
                 pieces[frame["interaction_id"]].append(base64.b64decode(frame["audio"], validate=True))
     return {interaction_id: b"".join(parts) for interaction_id, parts in pieces.items()}

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
-from trio_asr.client.http import get
+from trio_asr.client.http import NoAnswer, ask, get
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
-from trio_asr.lab.rig.certificate import self_signed
+from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
-from trio_asr.lab.rig.http import request
 from trio_asr.lab.rig.programs import POLL_S, Program, RigError
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_S = 30.0  # an interpreter on a busy machine
+ANSWER_S = 10.0
 Settings = Mapping[str, Mapping[str, Any]]
 
 
@@ -53,10 +54,15 @@ class Simulator:
         return int(answer["struck"])
 
     async def _ask(self, method: str, path: str, document: Any = None) -> Any:
-        status, answer = await request(self._control, method, path, document)
+        body = b"" if document is None else msgspec.json.encode(document)
+        try:
+            with trio.fail_after(ANSWER_S):
+                status, answer = await ask(f"http://127.0.0.1:{self._control}{path}", method, body)
+        except (NoAnswer, trio.TooSlowError) as error:
+            raise self.program.failure(f"did not answer {method} {path}: {error!r}") from error
         if status != HTTPStatus.OK:
-            raise self.program.failure(f"answered {status} to {method} {path}: {answer}")
-        return answer
+            raise self.program.failure(f"answered {status} to {method} {path}: {answer.decode()}")
+        return msgspec.json.decode(answer)
 
 
 class Worker(Program):
@@ -145,9 +151,9 @@ async def rig(
     environment = clean_environment(OLD_VARIABLES)
     command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0", "--control-port", "0", *simulate]
     if wss:
-        certificate = await trio.to_thread.run_sync(self_signed, work)
-        command += certificate.options
-        environment |= certificate.trust
+        issued = await trio.to_thread.run_sync(certificate, work)
+        command += issued.options
+        environment |= issued.trust
     valkey = EmbeddedValkey(appendonly=True, options=valkey_options)
     await trio.to_thread.run_sync(valkey.start)
     program = Program("simulator", command, environment, work / "simulator.log")

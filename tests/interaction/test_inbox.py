@@ -12,8 +12,8 @@ from trio_asr.bus.memory import MemoryBus
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox, Topics
 from trio_asr.core.tally import Tally
-from trio_asr.interaction.interaction import Frames, Interaction
-from trio_asr.interaction.slots import Slot
+from trio_asr.interaction.inbox import Frames
+from trio_asr.interaction.interaction import Interaction
 from trio_asr.simulator.board import Board
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings
@@ -34,10 +34,10 @@ class CountedCall(Call):
 
 
 class Desk:
-    """One call in its slot, given frames as the dispatcher gives them."""
+    """One call, given frames as the dispatcher gives them."""
 
-    def __init__(self, call: CountedCall, slot: Slot, receive: trio.MemoryReceiveChannel[Frames]) -> None:
-        self.call, self.slot, self.receive = call, slot, receive
+    def __init__(self, call: CountedCall, interaction: Interaction) -> None:
+        self.call, self.interaction = call, interaction
         self.done = trio.Event()
         self.samples = self._seq = 0
 
@@ -47,7 +47,7 @@ class Desk:
         frame = Frame("call", stamp(1, self.samples, count), rate, self._seq, self._seq * 20, "tenant")
         self.samples += count
         frame.entry, frame.digest = f"{self._seq}-0", self._seq
-        return not self.slot.held.add(frame) or self.slot.hand_over(trio.current_time())
+        return not self.interaction.inbox.add(frame) or self.interaction.hand_over(trio.current_time())
 
     async def talk(self, seconds: float) -> None:
         for _ in range(round(seconds / FRAME_S)):
@@ -55,8 +55,7 @@ class Desk:
             await trio.sleep(FRAME_S)
 
     async def hang_up(self) -> None:
-        self.slot.release()
-        self.slot.frames.close()
+        self.interaction.close()
         await self.done.wait()
 
 
@@ -65,13 +64,11 @@ async def sit(on: Stage, nursery: trio.Nursery, room: int = 256) -> Desk:
     call = CountedCall(
         Outbox("call", Topics("transcript.call", "asr_events", 1000), stored), Bounds(1000, 120)
     )
-    send, receive = trio.open_memory_channel[Frames](room)
-    desk = Desk(call, Slot(Interaction(call, on.services), send, trio.current_time(), "tenant"), receive)
+    desk = Desk(call, Interaction(call, on.services, "tenant", batches=room))
+    desk.interaction.end = "9999999999999-0", "test"
 
     async def run() -> None:
-        await desk.slot.interaction.run(receive)
-        call.end("9999999999999-0", "test")
-        await on.services.committer.drained(call.outbox)
+        await desk.interaction.run()
         desk.done.set()
 
     nursery.start_soon(run)
@@ -96,10 +93,10 @@ async def test_frames_held_back_leave_by_timer_when_no_more_come(autojump_clock:
         desk.speak(0.5)
         await trio.sleep(0.1)
         desk.speak(0.1)
-        assert desk.slot.held.frames
+        assert desk.interaction.inbox.frames
         await trio.sleep(3)
         assert on.sent() == [0.0, 0.5]  # 500 ms after the last flush
-        assert not desk.slot.held.frames
+        assert not desk.interaction.inbox.frames
         await desk.hang_up()
         assert whole(on.finals(), desk.samples)
 
@@ -111,7 +108,7 @@ async def test_frames_of_another_rate_are_not_held_back(autojump_clock: MockCloc
         desk.speak(0.5)
         await trio.sleep(0.1)
         desk.speak(0.02, 2 * RATE)
-        assert not desk.slot.held.frames
+        assert not desk.interaction.inbox.frames
         await desk.hang_up()
         assert len(on.connections) == 2
         assert [final["connection"] for final in on.finals()] == [1, 2]
@@ -126,7 +123,7 @@ async def test_frames_held_back_are_not_forgotten_with_their_connection(autojump
         desk.speak(0.1)
         simulator.board.strike(Faults(abort_after_s=0))
         await trio.sleep(0.1)
-        assert not desk.slot.held.frames
+        assert not desk.interaction.inbox.frames
         await trio.sleep(20)
         assert len(on.connections) == 2
         await desk.hang_up()
@@ -144,6 +141,6 @@ async def test_a_call_that_cannot_take_its_frames_says_so(autojump_clock: MockCl
 async def test_nor_does_one_that_is_failing(autojump_clock: MockClock) -> None:
     async with stage() as (on, nursery):
         desk = await sit(on, nursery)
-        desk.receive.close()
+        desk.interaction._batches.close()
         assert not desk.speak(0.5)
         nursery.cancel_scope.cancel()

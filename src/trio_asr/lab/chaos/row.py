@@ -19,7 +19,7 @@ from trio_asr.lab.rig.programs import RigError
 CALLS, SECONDS = 6, 16.0
 
 
-class Stage:
+class ChaosRun:
     """One rig while its calls are fed. Moments are seconds since the first sample."""
 
     def __init__(self, rig: Rig) -> None:
@@ -104,7 +104,7 @@ class Stage:
 class Finding:
     """What a row's own check looks at."""
 
-    stage: Stage
+    run: ChaosRun
     account: Account
     evidence: Evidence
 
@@ -141,13 +141,13 @@ class Row:
 
     name: str
     title: str
-    deed: Callable[[Stage], Awaitable[None]]
+    deed: Callable[[ChaosRun], Awaitable[None]]
     calls: Callable[[], list[FedCall]] = default_calls
     workers: int = 1
     quick: bool = False
     settings: Settings = field(default_factory=dict[str, Mapping[str, Any]])
     simulate: tuple[str, ...] = ("--segment-ms", "1000")
-    before: Callable[[Stage], Awaitable[None]] | None = None
+    before: Callable[[ChaosRun], Awaitable[None]] | None = None
     within: float = 45.0
     gaps: frozenset[str] = frozenset()
     connections: int = 1

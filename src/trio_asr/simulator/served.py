@@ -53,7 +53,7 @@ class Jobs:
         return words
 
 
-class Line:
+class ServedConnection:
     """An open connection."""
 
     def __init__(

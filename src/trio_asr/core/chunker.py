@@ -1,0 +1,174 @@
+"""When does audio leave? The one answer, for one call.
+
+Three things decide: the flush policy (enough audio, or its timer), the pacer (no faster than the provider
+takes a backlog) and the connection (audio of its sample rate, and whether more can follow). The chunker holds
+no audio: `due` takes chunks off the timeline, `timer` says when to ask again if nothing else happens,
+`hold_limit` says how much audio may stay outside of the timeline without making anything late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from trio_asr.core.flush import FlushPolicy, Intervals
+from trio_asr.core.pacer import Pacer
+from trio_asr.core.timeline import Chunk, Timeline
+
+FORBIDDEN_RETRY_S = 0.25
+
+
+class Flush(NamedTuple):
+    """A chunk that leaves: its seconds of audio, how long the oldest waited, and since the flush before.
+
+    The first flush of a call has none before it.
+    """
+
+    chunk: Chunk
+    audio_s: float
+    age_s: float
+    since_last_s: float | None
+
+
+class Chunker:
+    """Cuts the unsent audio of one call into chunks. All times in seconds, on the caller's clock."""
+
+    __slots__ = (
+        "_catchup_rate", "_hold_until", "_input_over", "_marked", "_pacer", "_policy", "_rate", "_timeline",
+        "_timer", "finished",
+    )  # fmt: skip
+
+    def __init__(self, timeline: Timeline, intervals: Intervals, catchup_rate: float) -> None:
+        self.finished = False  # the connection has got all that it can ever be sent
+        self._timeline = timeline
+        self._policy = FlushPolicy(intervals)
+        self._catchup_rate = catchup_rate
+        self._pacer = Pacer(catchup_rate)
+        self._rate = 0  # of the connection, in Hz; 0: there is none
+        self._input_over = False
+        self._timer = math.inf
+        self._hold_until = -math.inf  # the pacer's word, which no amount of audio overrules
+        self._marked: float | None = None  # when audio became due that is not on the timeline yet
+
+    @property
+    def flushes(self) -> int:
+        """Chunks so far, on all connections."""
+        return self._policy.flushes
+
+    # -- what happens ----------------------------------------------------------------------------------
+
+    def connect(self, rate: int) -> None:
+        """Feed a new connection, of this sample rate."""
+        self._rate, self.finished = rate, False
+        self._pacer = Pacer(self._catchup_rate)
+        self._hold_until = -math.inf
+
+    def disconnect(self) -> None:
+        """Feed no connection until there is another."""
+        self._rate = 0
+
+    def reload(self, intervals: Intervals, catchup_rate: float) -> None:
+        """Go by other intervals and another pace from now on, also on the present connection."""
+        self._policy.intervals = intervals
+        self._catchup_rate = self._pacer.rate = catchup_rate
+
+    def input_over(self) -> None:
+        """No more audio will come: whatever is there is due."""
+        self._input_over = True
+
+    def arrived(self, now: float) -> None:
+        """Note unsent audio for which there is no connection yet: its age counts from here."""
+        if (rate := self._timeline.rate()) and self._timeline.unsent(rate):
+            self._policy.arrived(now)
+
+    def mark_due(self, now: float) -> None:
+        """Note that audio on its way here makes a chunk due: the delay of that chunk counts from here."""
+        if self._marked is None:
+            self._marked = now
+
+    # -- what follows ----------------------------------------------------------------------------------
+
+    def due(self, now: float, *, allowed: bool = True) -> Iterator[Flush]:
+        """Take off the timeline what is due now, a chunk at a time.
+
+        A chunk counts as sent once it was yielded. Where sending is not `allowed` (another worker may be
+        feeding this call), what is due becomes due a little later.
+        """
+        timeline, rate = self._timeline, self._rate
+        while rate and (unsent := timeline.unsent(rate)):
+            last = self._is_last(unsent)
+            self._policy.arrived(now)
+            limit = self._limit(unsent)
+            self._hold_until = self._pacer.ready_at(min(unsent, limit) / rate, now)
+            due = max(-math.inf if last else self._policy.deadline(unsent / rate), self._hold_until)
+            if due <= now and not allowed:
+                due = now + FORBIDDEN_RETRY_S
+            if due > now:
+                self._timer = due
+                return
+            chunk = timeline.take(limit, self._due_since(due, now))
+            if chunk is None:
+                return
+            yield self._flush(chunk, unsent, now)
+        self.finished = self._is_last(0)
+
+    def timer(self) -> float:
+        """Return when to call `due` again if nothing happens before; ``inf``: never."""
+        return self._timer
+
+    def timer_fired(self, now: float) -> bool:
+        """Say whether that moment has come; the timer is off then until it is set again."""
+        if now < self._timer:
+            return False
+        self._timer = math.inf
+        return True
+
+    def hold_limit(self, size: int, rate: int, now: float) -> int:
+        """Return how many bytes of new audio may be held back before it must be put on the timeline.
+
+        0 means at once. `size` bytes of sample rate `rate` are held already; the timer covers them.
+        """
+        if rate != self._rate or self._timeline.waiting:
+            return 0  # of what waits on the timeline already, each frame may be the missing one
+        limit = 2 * (self._policy.threshold_samples(rate) - self._timeline.unsent(rate))
+        if size >= limit:
+            return 0
+        self._policy.arrived(now)
+        due = max(self._policy.timer(), self._hold_until)
+        if due <= now:
+            return 0
+        self._timer = due
+        return limit
+
+    def explain(self, now: float) -> dict[str, object]:
+        """Return why a flush waits, for the log: ages in ms, audio there and audio needed in ms."""
+        return self._policy.explain(now, self._timeline.unsent(self._rate) / self._rate)
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _is_last(self, unsent: int) -> bool:
+        """Say whether nothing can follow the unsent audio: no more comes, or only of another rate."""
+        return self._input_over or self._timeline.sent + unsent < self._timeline.received
+
+    def _limit(self, unsent: int) -> int:
+        """Return the most samples to send at once."""
+        intervals, rate = self._policy.intervals, self._rate
+        small = min(intervals.min_chunk_ms, intervals.max_chunk_ms)
+        self._pacer.waiting(unsent / rate, small / 1000)
+        return (small if self._pacer.catching_up else intervals.max_chunk_ms) * rate // 1000
+
+    def _due_since(self, due: float, now: float) -> float:
+        """Return since when what leaves now was due: a deadline, or the coming of the audio."""
+        since = due if due > -math.inf else self._marked
+        self._marked = None
+        return now if since is None else since
+
+    def _flush(self, chunk: Chunk, unsent: int, now: float) -> Flush:
+        """Note that a chunk leaves, of so many unsent samples."""
+        policy, samples = self._policy, chunk.end - chunk.start
+        since_last_s = None if policy.last_flush is None else now - policy.last_flush
+        flush = Flush(chunk, samples / self._rate, policy.age(now), since_last_s)
+        policy.flushed(now, remains=samples < unsent)
+        self._pacer.sent(flush.audio_s, now)
+        return flush

@@ -1,0 +1,39 @@
+"""What links the tasks of one call: the feed of a connection, and the flow of the call's audio."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import trio
+
+from trio_asr.core.timeline import Chunk
+
+FLOWING_S = 1.5  # audio that came so lately is flowing: frames may hold a second of it
+STILL_S = 2.0  # a call that stood still for so long gives its permit to one that waits
+
+
+class Feed(NamedTuple):
+    """The scheduler's end of one connection: where its chunks go, while `scope` is not cancelled."""
+
+    chunks: trio.MemorySendChannel[Chunk]
+    rate: int
+    scope: trio.CancelScope
+
+
+class Flow:
+    """When audio of the call last came, on trio's clock, and whether more can come."""
+
+    __slots__ = ("last_at", "over")
+
+    def __init__(self) -> None:
+        self.last_at = -math.inf
+        self.over = False
+
+    def arrived(self, now: float) -> None:
+        """Note audio that is on the timeline."""
+        self.last_at = now
+
+    def flowing(self, now: float) -> bool:
+        """Say whether audio comes in."""
+        return not self.over and now - self.last_at < FLOWING_S

@@ -1,0 +1,41 @@
+"""The inbox of a call: frames that were read for it and make nothing due yet."""
+
+from __future__ import annotations
+
+import math
+
+from trio_asr.wire.frames import Frame
+
+Frames = list[Frame]
+
+
+class Inbox:
+    """Frames that wait to be handed over together: one wake-up for a chunk, not for each batch.
+
+    They wait until `hold_limit` bytes of audio are there; 0: the limit is to be asked for with the next
+    frame. With more than `limit` bytes the inbox is over what the call may have.
+    """
+
+    __slots__ = ("frames", "hold_limit", "limit", "size", "tenant")
+
+    def __init__(self, limit: float = math.inf) -> None:
+        self.frames: Frames = []
+        self.size = self.hold_limit = 0
+        self.limit = limit
+        self.tenant = ""  # of a call that is not in progress yet
+
+    def add(self, frame: Frame) -> bool:
+        """Hold this frame, too; return whether there is something to decide."""
+        self.frames.append(frame)
+        self.size += len(frame.pcm)
+        return self.size >= self.hold_limit
+
+    def drop_last(self) -> None:
+        """Hold the last frame no more."""
+        self.size -= len(self.frames.pop().pcm)
+
+    def take(self) -> Frames:
+        """Return the frames and hold none."""
+        frames = self.frames
+        self.frames, self.size, self.hold_limit = [], 0, 0
+        return frames
