@@ -1,7 +1,7 @@
-"""The `trio-asr` command: one group whose subcommands are imported only when they run.
+"""The `trio-asr` command: a group whose subcommands are imported only when they run.
 
-`--help`, `--version` and a mistyped name must answer at once, and `serve` must not load what only the demo
-needs; so the group knows each subcommand by the place it lives at and one line of help.
+`--help`, `--version` and a mistyped name must be answered at once, and `serve` must not load what only the
+demo needs. So the group knows of each subcommand only its module, its attribute and one line of help.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import click
 
 
 class _Command(NamedTuple):
+    """Where a subcommand is defined, and its line of help."""
+
     module: str
     attribute: str
     short_help: str
@@ -39,12 +41,18 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Looks its commands up in `COMMANDS`."""
+    """A click group that imports a command of `COMMANDS` when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the commands, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command; return None if there is none of this name.
+
+        Raises:
+            click.ClickException: The command needs a module that is not installed.
+        """
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
@@ -76,7 +84,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Exit 0 on success, 1 with one line on stderr for an error, 2 for wrong usage, 130 on Ctrl-C."""
+    """Run a command, and exit.
+
+    Exit code 0 is success, 1 an error (with one line on stderr), 2 wrong usage, 130 Ctrl-C.
+    """
     sys.exit(_run())
 
 
@@ -89,12 +100,12 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         return _interrupted()
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`). Nothing more may be written, not even by the
+        # The reader of our output is gone (`| head`). Nothing more may be written, not even by the
         # interpreter's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except BaseExceptionGroup as group:
-        # Trio's nurseries wrap a Ctrl-C too.
+        # Trio's nurseries wrap a Ctrl-C, too.
         if group.split(KeyboardInterrupt)[1] is None:
             return _interrupted()
         raise

@@ -1,4 +1,4 @@
-"""``trio-asr check``: is the configuration usable, and where does each value come from."""
+"""`trio-asr check`: whether the configuration is usable, and where each value comes from."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from trio_asr.config.sections import SECTIONS, keys, value_at
 
 
 class Refused(click.ClickException):
-    """An unusable configuration: its problems, one per line, and exit code 2."""
+    """An unusable configuration: one problem per line, and exit code 2."""
 
     exit_code = 2
 
@@ -40,12 +40,12 @@ def check(path: Path | None) -> None:
         raise Refused(str(exc)) from exc
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    # A file's name need not be text: what has no characters is shown by its bytes.
+    # A file name need not be text: bytes without a character are escaped.
     click.echo("\n".join(report(loaded)).encode("utf-8", "backslashreplace"))
 
 
 def report(loaded: Loaded) -> Iterator[str]:
-    """The effective configuration as the lines of a TOML file, with the origins as comments."""
+    """Yield the lines of the effective configuration as a TOML file, with the origins as comments."""
     yield f"# file: {loaded.path or 'none'}"
     for section in SECTIONS:
         yield ""

@@ -1,7 +1,7 @@
-"""What a process does before it loads anything that takes time: click alone is some 50 ms, all of it 500.
+"""The first steps of a process, before the imports that take time: click takes 50 ms, everything 500 ms.
 
-Later is too late. A descriptor 0 to 2 that is closed goes to the next socket, which then gets the log; and a
-SIGHUP that comes before somebody listens ends the process.
+Later is too late. A closed descriptor from 0 to 2 would go to the next socket, which would then receive the
+log. And a SIGHUP that comes before there is a handler ends the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STANDARD = (0, 1, 2)
 
 
 def prepare(arguments: Sequence[str]) -> None:
-    """Prepare the process for its command, the first of `arguments` that is no option."""
+    """Prepare the process for its command, which is the first of `arguments` that is not an option."""
     open_standard_files()
     if next((one for one in arguments if not one.startswith("-")), "") == "serve":
         hold_reloads()
@@ -25,12 +25,12 @@ def prepare(arguments: Sequence[str]) -> None:
 
 
 def open_standard_files() -> None:
-    """Open those of the descriptors 0 to 2 that are closed on nothing, for this process and its children."""
+    """Open closed descriptors from 0 to 2 on the null device, for this process and its children."""
     for descriptor in STANDARD:
         try:
             os.fstat(descriptor)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # the lowest that is free, hence this one
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor, hence this one
             os.set_inheritable(opened, True)
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -39,10 +39,10 @@ def open_standard_files() -> None:
 
 
 def hold_reloads() -> None:
-    """Let a SIGHUP wait until there is who takes it; so do threads and children that are made meanwhile."""
+    """Block SIGHUP, so that it stays pending until there is a handler. Threads and children inherit this."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 def take_reloads() -> None:
-    """Take what has waited, and all to come: call it once there is a handler."""
+    """Unblock SIGHUP, which delivers a pending one. Call it once there is a handler."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

@@ -1,4 +1,4 @@
-"""``trio-asr serve``: the daemon as systemd, a container or a terminal runs it."""
+"""`trio-asr serve`: the daemon as systemd, a container or a terminal runs it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ from trio_asr.web.server import CannotListenError
 from trio_asr.wire.codes import CaughtAt
 from trio_asr.worker.foreign_readers import ForeignConsumerError
 
-# By default a collection comes with every 700 new objects and, with some hundred calls, the larger ones look
-# through hundreds of thousands that live. Hardly a cycle is made here, so they may wait longer; but all calls
-# wait for a collection, so it is not to be long: that of 10,000 objects takes 6 ms.
+# By default the garbage collector runs after every 700 new objects. With some hundred calls, its larger runs
+# visit hundreds of thousands of live objects. Hardly any cycles are made here, so it may run less often. But
+# all calls wait for a run, so a run must be short: one over 10,000 objects takes 6 ms.
 GC_THRESHOLDS = (10_000, 20, 50)
-# So soon a busy event loop lets the Redis client's threads run, for which results wait (5 ms by default).
+# The time after which a busy event loop lets the Redis client's threads run, which results wait for (5 ms by
+# default).
 SWITCH_S = 0.0005
-# Reading a configuration takes milliseconds. A disk that answers later must not hold up the next reload.
+# Reading a configuration takes milliseconds. A disk that hangs must not hold up the next reload.
 READ_S = 10.0
 
 
@@ -63,7 +64,7 @@ def serve(path: Path | None) -> None:
     for warning in loaded.warnings:
         log.warning(warning)
     gc.collect()
-    gc.freeze()  # what is imported stays to the end
+    gc.freeze()  # what is imported lives to the end
     gc.set_threshold(*GC_THRESHOLDS)
     sys.setswitchinterval(SWITCH_S)
     try:
@@ -73,6 +74,11 @@ def serve(path: Path | None) -> None:
 
 
 async def _run(config: Config, path: Path | None) -> None:
+    """Run the daemon, with its signals and reloads, until it has stopped.
+
+    Raises:
+        ExceptionGroup: It holds CannotListenError or ForeignConsumerError if the daemon cannot start.
+    """
     with Notifier() as notifier:
         for remark in notifier.remarks:
             logs.get("serve").warning(remark)
@@ -87,7 +93,7 @@ async def _run(config: Config, path: Path | None) -> None:
 
 
 async def _obey_signals(daemon: Daemon, reload: Reload, scope: trio.CancelScope) -> None:
-    """SIGHUP reads the configuration again; the first other signal stops in order, the second at once."""
+    """Obey signals for ever: SIGHUP reloads, the first other signal stops in order, the second at once."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         early.take_reloads()
         async for number in signals:
@@ -100,25 +106,24 @@ async def _obey_signals(daemon: Daemon, reload: Reload, scope: trio.CancelScope)
 
 
 class Reload:
-    """Reads the configuration again beside the calls, when asked: whatever is there, they go on."""
+    """Reloads of the configuration, on request. Whatever is in the file, the calls go on."""
 
     def __init__(self, daemon: Daemon, path: Path | None, internal: InternalErrors) -> None:
         self._daemon, self._path, self._internal = daemon, path, internal
-        # One that is asked for while another is in progress may be for what that has read already, or not.
+        # One request may wait while a reload is in progress, which may have read the file before the change.
         self._ask, self._asked = trio.open_memory_channel[None](1)
         self._threads = trio.CapacityLimiter(1)
 
     def ask(self) -> None:
-        """Have it read soon, once more even if it is just being read."""
+        """Request a reload. If one is in progress, another follows it."""
         with suppress(trio.WouldBlock):
             self._ask.send_nowait(None)
 
     async def run(self) -> None:
-        """Obey for ever."""
+        """Serve requests for ever. No exception gets out: a bug costs one reload, and is counted."""
         async for _ in self._asked:
             try:
                 await self._reload()
-            # A bug costs this reload.
             except Exception as error:  # noqa: BLE001 - it is counted and logged
                 self._internal.caught(CaughtAt.RELOAD, error)
                 self._daemon.not_reloaded([f"an internal error: {type(error).__name__}"])
@@ -140,7 +145,7 @@ class Reload:
 
 
 def make_bus(config: Config) -> Bus:
-    """Return the bus that the config names."""
+    """Return the bus that `bus.adapter` names. It is not connected yet."""
     redis = config.redis
     if config.bus.adapter == "memory":
         return MemoryBus(
@@ -160,7 +165,11 @@ def make_bus(config: Config) -> Bus:
 
 
 def make_provider(config: Config) -> Provider:
-    """Return the provider that the config names; there is no falling back from one to the other."""
+    """Return the provider that `asr.provider` names. There is no fallback from one to the other.
+
+    Raises:
+        click.ClickException: The provider is Deepgram, and there is no API key.
+    """
     if config.asr.provider == "mock":
         return MockProvider()
     if config.deepgram.api_key is None:

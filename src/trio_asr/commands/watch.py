@@ -66,7 +66,7 @@ def watch(
     except RedisFailure as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
-        return  # the way to end it
+        return  # the normal end
 
 
 def _follow(

@@ -121,7 +121,7 @@ def _option_problems(parts: SplitResult) -> Iterator[str]:
         if name in _TLS - known:
             yield f"the option {name} is for rediss:// only"
         if name not in known:
-            # A piece of a password may stand where a name does.
+            # What looks like a name may be a piece of a password.
             shown = name if name.isascii() and name.isidentifier() and "@" not in parts.query else "there"
             yield f"the option {shown[:MAX_NAME]} is not known"
         if name in seen:

@@ -107,7 +107,7 @@ def forms(secret: str) -> set[str]:
     return quoted
 
 
-# -- where secrets are looked for ---
+# -- where secrets are looked for ------------------------------------------------------------------
 
 _QUOTES = ("'", '"', "`")
 MAX_BYTES = 64 * 1024  # of a file; a secret has a few dozen
@@ -134,7 +134,7 @@ class Found(NamedTuple):
 
 
 class Unusable(Exception):
-    """Something that cannot be the secret stands in its place. The message does not show it."""
+    """A text or file in the place of a secret that cannot be one. The message does not show it."""
 
 
 DEEPGRAM = SecretSpec("deepgram.api_key", "Deepgram API key", API_KEY, "deepgram_api_key")

@@ -54,6 +54,7 @@ class GuardedStream(trio.abc.Stream):
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the stream below may take more bytes."""
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
@@ -109,4 +110,5 @@ class GuardedStream(trio.abc.Stream):
             return b""  # judge by what has arrived
 
     async def aclose(self) -> None:
+        """Close the stream below."""
         await self._stream.aclose()

@@ -87,6 +87,7 @@ class WatchedStream(trio.abc.Stream):
             self._turn.release()
 
     async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the kernel may take more bytes."""
         await self._stream.wait_send_all_might_not_block()
 
     async def handshake(self) -> None:
@@ -151,4 +152,5 @@ class WatchedStream(trio.abc.Stream):
                 raise trio.BrokenResourceError(str(error)) from error
 
     async def aclose(self) -> None:
+        """Close the stream, without a close of TLS: the WebSocket has one of its own."""
         await self._stream.aclose()

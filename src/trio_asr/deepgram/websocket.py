@@ -166,6 +166,7 @@ class _Reader:
         self._nursery, self._guard = nursery, guard
 
     def start_soon(self, read: Callable[[], Awaitable[None]]) -> None:
+        """Start the library's reader task, guarded."""
         self._nursery.start_soon(self._run, read)
 
     async def _run(self, read: Callable[[], Awaitable[None]]) -> None:

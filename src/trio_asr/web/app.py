@@ -52,7 +52,7 @@ class App(QuartTrio):
 
 
 def create_app(view: View, metrics: Metrics, internal: InternalErrors, config: Config) -> App:
-    """The application over one daemon's view and metrics."""
+    """Return the application over one daemon's view and metrics."""
     app = App(metrics, internal)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the old worker's order is easier on the eye

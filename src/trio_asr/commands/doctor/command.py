@@ -1,4 +1,4 @@
-"""`trio-asr doctor`."""
+"""`trio-asr doctor`: checks of a deployment, one after the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trio_asr.commands.doctor.server import Server
 from trio_asr.commands.doctor.state import State
 from trio_asr.config import Loaded
 
-REDIS_S = 12.0  # a connect and a command may each wait for 5 s
+REDIS_S = 12.0  # a connect and a command may each take up to 5 s
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
 
@@ -34,7 +34,7 @@ def doctor(path: Path | None, *, as_json: bool) -> int:
 
     Exit code 0: nothing failed (there may be warnings). 1: something did.
     """
-    logging.disable(logging.CRITICAL)  # what libraries say of a refusal is in the findings
+    logging.disable(logging.CRITICAL)  # the findings quote what libraries would log
     findings: list[Finding] = []
     loaded, problems = read_config(path, os.environ)
     checks = checks_of(path, os.environ, loaded, problems)
@@ -51,7 +51,7 @@ def doctor(path: Path | None, *, as_json: bool) -> int:
 def checks_of(
     path: Path | None, env: Mapping[str, str], loaded: Loaded | None, problems: list[str]
 ) -> list[Check]:
-    """Return the checks in their order."""
+    """Return the checks to run, in order. Without a usable configuration, only this machine is checked."""
     local = Local(path, env, loaded, problems)
     checks = [
         Check("config", local.config),
@@ -83,7 +83,7 @@ def checks_of(
 
 
 def print_finding(finding: Finding) -> None:
-    """One line, coloured in a terminal."""
+    """Print a finding on one line, in colour on a terminal."""
     level = click.style(f"{finding.level:<4}", fg=COLOURS[finding.level])
     advice = f" -> {finding.advice}" if finding.advice else ""
     click.echo(f"{level}  {finding.check}: {finding.says}{advice}")

@@ -1,4 +1,4 @@
-"""Checks of the way to Deepgram, step by step: name, TCP, TLS, then a real handshake that sends no audio."""
+"""Checks of the way to Deepgram, step by step: DNS, TCP, TLS, then a real handshake without audio."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEANS = {
 
 
 class Deepgram:
-    """The checks; each step is skipped once one before it has failed."""
+    """The checks. Once a step has failed, those after it are skipped."""
 
     def __init__(self, config: Config, *, key_missing: bool) -> None:
         self._config = config
@@ -39,11 +39,11 @@ class Deepgram:
 
     @property
     def within_s(self) -> float:
-        """How long all of it may take."""
+        """The time that all steps together may take, in seconds."""
         return 2 * STEP_S + self._config.deepgram.connect_timeout_ms / 1000 + CLOSE_S
 
     async def reach(self, report: Report) -> None:
-        """All steps."""
+        """Check everything from the host's name to a handshake with the configured key and options."""
         if self._mock:
             report.ok("deepgram", "asr.provider is mock: nothing to reach")
             return
@@ -103,7 +103,7 @@ class Deepgram:
 
 
 async def _say_goodbye(report: Report, link: Link) -> None:
-    """End the stream in order; say so if it is not answered as it should be."""
+    """End the stream in order, and report an answer that is missing or unexpected."""
     with trio.move_on_after(CLOSE_S) as limit:
         try:
             await link.send_control(messages.CLOSE_STREAM)

@@ -1,4 +1,4 @@
-"""Findings, and how checks make them: each within its time, none able to stop the others."""
+"""Findings, and the runner of checks: each has a time limit, and none can stop the others."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import trio
 from trio_asr.config import Secret
 from trio_asr.config.secrets import MASK
 
-SHORTEST_SECRET = 6  # a shorter one is likely to be a word of the findings themselves
+SHORTEST_SECRET = 6  # characters; a shorter one may be a word of the findings themselves
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARN = "warn"
@@ -23,7 +23,7 @@ class Level(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One line: what was looked at, what was found, and what to do about it where that is not plain."""
+    """What was checked, what was found, and advice where the remedy is not obvious."""
 
     level: Level
     check: str
@@ -32,7 +32,7 @@ class Finding(NamedTuple):
 
 
 class Report:
-    """Takes the findings of one check; `show` gets each as it comes."""
+    """The collector of one check's findings. Each is passed to `show` at once, with `secrets` masked."""
 
     def __init__(self, show: Callable[[Finding], None], secrets: Sequence[Secret] = ()) -> None:
         self._show = show
@@ -41,29 +41,32 @@ class Report:
         self.failed = False
 
     def ok(self, check: str, says: str) -> None:
+        """Report that something is as it should be."""
         self._add(Finding(Level.OK, check, says))
 
     def warn(self, check: str, says: str, advice: str = "") -> None:
+        """Report something doubtful, which does not fail the check."""
         self._add(Finding(Level.WARN, check, says, advice))
 
     def fail(self, check: str, says: str, advice: str = "") -> None:
+        """Report a failure."""
         self._add(Finding(Level.FAIL, check, says, advice))
 
     def _add(self, finding: Finding) -> None:
         if self.closed:
-            return  # of a thread that was given up
+            return  # from a thread that was abandoned
         self.failed = self.failed or finding.level is Level.FAIL
         self._show(finding._replace(says=self._safe(finding.says), advice=self._safe(finding.advice)))
 
     def _safe(self, text: str) -> str:
-        """One printable line without secrets."""
+        """Return `text` as one printable line with secrets masked."""
         for needle in self._needles:
             text = text.replace(needle, MASK)
         return "".join(char if char.isprintable() else " " for char in text)
 
 
 class Check(NamedTuple):
-    """A check by name, and how long it may take."""
+    """A named check, and its time limit in seconds."""
 
     name: str
     run: Callable[[Report], Awaitable[None]]
@@ -73,14 +76,14 @@ class Check(NamedTuple):
 async def run_checks(
     checks: Sequence[Check], show: Callable[[Finding], None], secrets: Sequence[Secret] = ()
 ) -> bool:
-    """Run all, one after the other; return whether none failed."""
+    """Run all checks, one after the other; return whether none failed. An exception is a failed check."""
     passed = True
     for check in checks:
         report = Report(show, secrets)
         with trio.move_on_after(check.within_s) as limit:
             try:
                 await check.run(report)
-            except Exception as error:  # noqa: BLE001 (a check that breaks is a finding too)
+            except Exception as error:  # noqa: BLE001 (a check that breaks is a finding, too)
                 report.fail(check.name, f"could not be checked: {type(error).__name__}: {error}")
         if limit.cancelled_caught:
             report.fail(check.name, f"took longer than {check.within_s:g} s")
@@ -90,7 +93,7 @@ async def run_checks(
 
 
 def threaded(job: Callable[[Report], None]) -> Callable[[Report], Awaitable[None]]:
-    """Make a check of a function that blocks."""
+    """Return a check that runs a blocking function in a thread, which is abandoned when the time is up."""
 
     async def run(report: Report) -> None:
         await trio.to_thread.run_sync(job, report, abandon_on_cancel=True)

@@ -19,14 +19,14 @@ from trio_asr.config.secrets import mask_path
 from trio_asr.config.sections import keys, value_at
 from trio_asr.telemetry.systemd import Notifier
 
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 (not listened on here)
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 (nothing listens on them here)
 DESCRIPTORS_A_CALL, DESCRIPTORS_BESIDE = 2, 64
 
 
 def read_config(path: Path | None, env: Mapping[str, str]) -> tuple[Loaded | None, list[str]]:
-    """Return what is usable of the configuration, and what is wrong with it.
+    """Return the configuration and its problems, or None for it if it is unusable.
 
-    What is wrong may be no more than that there is no key: all else can be looked at then.
+    Where only the API key is missing, it is loaded as for the mock: the rest can still be checked.
     """
     try:
         return load(path, env), []
@@ -39,7 +39,7 @@ def read_config(path: Path | None, env: Mapping[str, str]) -> tuple[Loaded | Non
 
 
 class Local:
-    """The checks."""
+    """The checks of this machine."""
 
     def __init__(
         self, path: Path | None, env: Mapping[str, str], loaded: Loaded | None, problems: list[str]
@@ -106,7 +106,7 @@ class Local:
         report.ok("service manager", f"notified at {name}{every}")
 
     async def port(self, report: Report) -> None:
-        """The HTTP port: free, a worker's, or a stranger's."""
+        """Check the HTTP port: it is free, a worker's, or another program's."""
         if self._loaded is None:
             return
         http = self._loaded.config.http
@@ -142,7 +142,7 @@ def _judge_page(report: Report, port: int, status: int, body: str) -> None:
 
 
 def _cannot_bind(host: str, port: int) -> str:
-    """Say why the daemon could not listen there; "" if it could."""
+    """Return why the daemon could not listen there, or "" if it could. Blocks for the name's lookup."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in found:
@@ -155,7 +155,7 @@ def _cannot_bind(host: str, port: int) -> str:
 
 
 def _secret_files(config: Config, env: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    """Every file that a key names, and the credential that systemd passes."""
+    """Yield every secret file that a key names, and the credentials that systemd passes."""
     for path, field in keys():
         if field.name.endswith("_file") and (value := value_at(config, path)):
             yield path, Path(value)
@@ -170,7 +170,7 @@ def _look_at(file: Path, report: Report, *, secret: bool, what: str) -> None:
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError as error:
-        # Somebody may have put the secret itself where its file belongs.
+        # The secret itself may have been put where its file belongs.
         report.fail("files", f"{mask_path(str(file)) if secret else file}: {error.strerror}")
         return
     says = f"{file}: mode {mode:04o}"

@@ -1,4 +1,4 @@
-"""Checks of the Redis server: reachable, of a version and with settings on which the promises stand."""
+"""Checks of the Redis server: its reachability, and the version and settings that our promises rest on."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LONG_MS = 60_000
 
 
 class Server:
-    """The checks; `client` is None until the server has answered, and they say nothing then."""
+    """The checks of the server. `client` is None until it has answered; without it they report nothing."""
 
     def __init__(self, config: RedisConfig) -> None:
         self._config = config
         self.client: redis.Redis | None = None
 
     def reach(self, report: Report) -> None:
-        """Connect; what follows needs this."""
+        """Check the connection, and keep it for the checks that follow."""
         shown = mask_url(self._config.url)
         client = None
         try:
@@ -52,7 +52,7 @@ class Server:
         client: redis.Redis | None,
         error: redis.exceptions.NoPermissionError,
     ) -> None:
-        """Tell a user that may not PING, which the daemon does not, from one that may not even connect."""
+        """Distinguish a user that may not PING, which the daemon never does, from one that may do nothing."""
         if "'ping'" in str(error):
             self.client = client
             report.ok("redis", f"{shown} answers; its user may not PING, and need not")
@@ -60,7 +60,7 @@ class Server:
             report.fail("redis", f"{shown} lets this user do nothing: {error}", "allow it by ACL SETUSER")
 
     def settings(self, report: Report) -> None:
-        """Version, role, durability and memory."""
+        """Check version, role, durability and memory."""
         if self.client is None:
             return
         info: Mapping[str, Any] = self.client.info()
@@ -69,7 +69,7 @@ class Server:
         _memory(report, info)
 
     def clock(self, report: Report) -> None:
-        """Compare its clock with ours: the age of audio is told from both."""
+        """Compare the server's clock with ours: the age of audio is computed from both."""
         if self.client is None:
             return
         before = time.time()
@@ -82,7 +82,7 @@ class Server:
             report.ok("clock", says)
 
     def permissions(self, report: Report) -> None:
-        """Ask whether the user may do what the daemon does. ACL DRYRUN runs nothing."""
+        """Check that the user may run the daemon's commands. ACL DRYRUN executes nothing."""
         if self.client is None:
             return
         try:
@@ -103,7 +103,7 @@ class Server:
             report.ok("permissions", f"user {name} may do all that the daemon does")
 
     def _setting(self, name: str) -> str:
-        """Return a setting; "" where CONFIG is not allowed, as on many hosted servers."""
+        """Return a setting, or "" where CONFIG is not allowed, as on many hosted servers."""
         if self.client is None:
             return ""
         try:
@@ -174,7 +174,7 @@ def _memory(report: Report, info: Mapping[str, Any]) -> None:
 
 
 def _commands(config: RedisConfig) -> Iterator[tuple[str | int, ...]]:
-    """The commands of the daemon, each with keys of the kinds that it uses."""
+    """Yield the commands of the daemon, each with keys of the kinds that it uses."""
     prefix = f"trio_asr:{{{config.consumer_group}}}:"
     call, audio, ends = f"{prefix}call:doctor", config.audio_stream, config.call_end_stream
     yield from (("GET", f"{prefix}fence"), ("SET", f"{prefix}lease", "x", "PX", LONG_MS))

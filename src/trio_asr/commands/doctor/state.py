@@ -1,4 +1,4 @@
-"""Checks of what the workers have left in Redis: owner, progress, other readers."""
+"""Checks of the workers' state in Redis: owner, progress, other readers."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from trio_asr.wire import ids
 from trio_asr.wire.records import ReaderState, decode_reader
 from trio_asr.worker.foreign_readers import ACTIVE_MS, advice
 
-BEHIND_S = 60.0  # un-finalized audio keeps the floor some seconds back; this is more than that
-KEPT_S = 60.0  # less than this in the stream, and a restart loses audio
+BEHIND_S = 60.0  # un-finalized audio holds the floor back by seconds; this is more
+KEPT_S = 60.0  # with less audio than this in the stream, a restart may lose some
 COUNTED = 1000
 
 
 class State:
-    """The checks."""
+    """The checks of what the workers have left in Redis."""
 
     def __init__(self, config: RedisConfig, server: Server) -> None:
         self._config, self._server = config, server
         self._prefix = f"trio_asr:{{{config.consumer_group}}}:"
 
     def ownership(self, report: Report) -> None:
-        """Lease, fence, and the number of calls in progress."""
+        """Check the lease against the fencing token, and count the calls in progress."""
         client = self._server.client
         if client is None:
             return
@@ -53,7 +53,7 @@ class State:
             report.ok("calls", f"{live} in progress, as far as is committed")
 
     def progress(self, report: Report) -> None:
-        """How far the floors are behind the ends of the streams."""
+        """Check the lag: how far the floors are behind the ends of the streams."""
         client = self._server.client
         if client is None:
             return
@@ -91,7 +91,7 @@ class State:
             self._cut(report, info, floor if started else ids.ORIGIN)
 
     def _cut(self, report: Report, info: dict[str, Any], floor: str) -> None:
-        """Whether producers cut the audio stream too short (MAXLEN)."""
+        """Check whether producers trim the audio stream too short (MAXLEN)."""
         first, added = info.get("first-entry"), info.get("entries-added")  # the latter since Redis 7
         if not first or added == info["length"]:
             return
@@ -109,7 +109,7 @@ class State:
             report.ok("cut", f"the audio stream is cut, and holds {kept_s:.0f} s")
 
     def consumers(self, report: Report) -> None:
-        """Whoever else reads in the group."""
+        """Check for other readers in the consumer group."""
         client = self._server.client
         if client is None:
             return

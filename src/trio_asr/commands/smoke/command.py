@@ -1,4 +1,4 @@
-"""`trio-asr smoke`."""
+"""`trio-asr smoke`: one call through a running deployment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trio_asr.config import RedisConfig
 from trio_asr.config.redis_url import secrets as redis_url_secrets
 from trio_asr.samples import shipped_samples
 
-BESIDE_S = 60.0  # what all steps beside the playing may take together
+BESIDE_S = 60.0  # for all steps except the playing
 _STREAMS = RedisConfig()
 
 

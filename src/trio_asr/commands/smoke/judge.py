@@ -1,4 +1,4 @@
-"""What the traces of one call must look like. Pure; each function returns what is wrong, a line each."""
+"""The expected traces of one call. Pure. Each function returns what is wrong, one line for each thing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from trio_asr.client.consumer import Event, Message
 
-SLACK_MS = 100  # that a final may end past the audio: the provider rounds
+SLACK_MS = 100  # by which a final may end after the audio: the provider rounds
 SERIES = re.compile(r"^(?:asr_|deepgram_)\w+(?:\{.*\})? \S+$")
 BAD = (
     "Connection closed due to timeout (1011)",
@@ -18,14 +18,14 @@ BAD = (
 
 
 def page(text: str) -> list[str]:
-    """A metrics page must have our series."""
+    """Check that a metrics page has our series."""
     names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if SERIES.match(line)}
     missing = [p for p in ("asr_", "deepgram_") if not any(name.startswith(p) for name in names)]
     return [f"no line begins with {prefix}" for prefix in missing]
 
 
 def transcripts(messages: Sequence[Message], audio_ms: int) -> list[str]:
-    """Finals with words, `seq` rising, times on the call's own line."""
+    """Check for finals with words, a rising `seq`, and times within the call's `audio_ms`."""
     finals = [message for message in messages if message.final]
     if not messages:
         return ["no transcript came"]
@@ -47,7 +47,7 @@ def transcripts(messages: Sequence[Message], audio_ms: int) -> list[str]:
 
 
 def connections(messages: Sequence[Message], events: Sequence[Event]) -> list[str]:
-    """One connection, whoever tells of it."""
+    """Check that events and transcripts tell of exactly one connection."""
     opened = sum(event.event == "connection_opened" for event in events)
     named = sorted({message.connection for message in messages if message.connection is not None})
     wrong = []
@@ -59,7 +59,7 @@ def connections(messages: Sequence[Message], events: Sequence[Event]) -> list[st
 
 
 def log(lines: Sequence[str], interaction_id: str) -> list[str]:
-    """The phrases that operators look for, in the lines of this call."""
+    """Check the lines of this call for the phrases that operators search for."""
     ours = [line for line in lines if interaction_id in line]
     if not ours:
         return ["the log has no line of this call: is it the right log?"]

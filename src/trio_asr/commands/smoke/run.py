@@ -1,4 +1,4 @@
-"""The steps of a smoke test, one after the other; what the later ones need of an earlier one ends the run."""
+"""The steps of a smoke test. The run ends early at a failed step that later ones depend on."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from trio_asr.commands.smoke import judge
 
 HTTP_S = 5.0
 POLL_S = 0.25
-END_S = 20.0  # from the last frame to the `ended` event: the grace, and what the provider takes to close
+END_S = 20.0  # from the last frame to the `ended` event: the grace, and the provider's time to close
 LOG_S = 2.0
 
 
 @dataclass(frozen=True)
 class Target:
-    """The deployment."""
+    """The deployment under test: its pages, its streams and its log."""
 
     url: str
     source: Source
@@ -38,11 +38,12 @@ class Target:
     journal: str | None = None
 
     def transcript_key(self, interaction_id: str) -> str:
+        """Return the name of a call's transcript stream."""
         return self.transcript_stream.replace(PLACEHOLDER, interaction_id)
 
 
 class Smoke:
-    """One run with one call."""
+    """One run, with one call."""
 
     def __init__(self, target: Target, call: Call, audio_ms: int, report: Report) -> None:
         self.messages: list[Message] = []
@@ -53,7 +54,7 @@ class Smoke:
         self._provider = ""
 
     async def run(self) -> None:
-        """All steps."""
+        """Run all steps, and report on each. What a step expects to fail is a finding, not an exception."""
         if self._target.log is not None and self._target.log.exists():
             self._log_from = self._target.log.stat().st_size
         if not await self._health():
@@ -101,7 +102,7 @@ class Smoke:
         self._judge("metrics", wrong, f"{lines} lines of asr_ and deepgram_")
 
     async def _get(self, path: str) -> tuple[int, str]:
-        """Status and body; 0 and the reason when nobody answers."""
+        """Return the status and body of a page, or 0 and the reason if there is no answer."""
         url = self._target.url.rstrip("/") + path
         try:
             with trio.fail_after(HTTP_S):
@@ -126,7 +127,7 @@ class Smoke:
         return True
 
     async def _hear(self) -> None:
-        """Read until the call has ended, or long enough."""
+        """Read transcripts and events until the call has ended, for at most `END_S` seconds."""
         with trio.move_on_after(END_S):
             while True:
                 try:
@@ -142,7 +143,7 @@ class Smoke:
     def _read(self) -> None:
         target, url = self._target, self._target.source.redis_url
         client = connect(url)
-        since = f"{int(self._since * 1000) - 60_000}-0"  # clocks may differ
+        since = f"{int(self._since * 1000) - 60_000}-0"  # the clocks may differ
         try:
             with redis_failure(url):
                 said = data(client, target.transcript_key(self._call.interaction_id))
@@ -168,7 +169,7 @@ class Smoke:
         target = self._target
         if target.log is None and target.journal is None:
             return
-        await trio.sleep(LOG_S)  # what is written to a pipe or a journal arrives a little later
+        await trio.sleep(LOG_S)  # lines arrive a little later through a pipe or a journal
         try:
             lines = await self._lines()
         except OSError as error:
@@ -189,7 +190,11 @@ class Smoke:
 
 
 def cleanup(target: Target, interaction_id: str) -> None:
-    """Delete the transcripts of a smoke call."""
+    """Delete the transcripts of a smoke call. Blocks.
+
+    Raises:
+        RedisFailure: Redis is not reachable, or refuses.
+    """
     client = connect(target.source.redis_url)
     try:
         with redis_failure(target.source.redis_url):
@@ -207,5 +212,5 @@ def _decoded(data: bytes, kind: Any) -> Any:
 
 def _tail(path: Path, start: int) -> list[str]:
     with path.open("rb") as file:
-        file.seek(start if path.stat().st_size >= start else 0)  # it may have been rotated
+        file.seek(start if path.stat().st_size >= start else 0)  # the log may have been rotated
         return file.read().decode(errors="replace").splitlines()
