@@ -123,24 +123,20 @@ async def play(
     Raises `RedisFailure` when Redis cannot be reached; nothing is repeated, since a repeated frame would be
     heard twice.
     """
-    client = connect(source.redis_url)
-    try:
-        with redis_failure(source.redis_url):
-            await trio.to_thread.run_sync(client.ping)
-            start = trio.current_time()
-            epoch_ms = time.time() * 1000
-            task_status.started(start)
-            done = 0
-            total = max((call.frame_count(source.frame_ms) for call in calls), default=0)
-            while done < total:
-                # A frame exists once its last sample was spoken.
-                await trio.sleep_until(start + (done + 1) * source.tick)
-                due = min(total, max(done + 1, int((trio.current_time() - start) / source.tick)))
-                batch = _batch(source, calls, range(done, due), epoch_ms)
-                await trio.to_thread.run_sync(_publish, client, batch)
-                done = due
-    finally:
-        client.close()
+    with connect(source.redis_url) as client, redis_failure(source.redis_url):
+        await trio.to_thread.run_sync(client.ping)
+        start = trio.current_time()
+        epoch_ms = time.time() * 1000
+        task_status.started(start)
+        done = 0
+        total = max((call.frame_count(source.frame_ms) for call in calls), default=0)
+        while done < total:
+            # A frame exists once its last sample was spoken.
+            await trio.sleep_until(start + (done + 1) * source.tick)
+            due = min(total, max(done + 1, int((trio.current_time() - start) / source.tick)))
+            batch = _batch(source, calls, range(done, due), epoch_ms)
+            await trio.to_thread.run_sync(_publish, client, batch)
+            done = due
 
 
 def _batch(source: Source, calls: Sequence[Call], numbers: range, epoch_ms: float) -> list[tuple[str, bytes]]:

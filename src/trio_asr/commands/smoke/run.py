@@ -142,14 +142,10 @@ class Smoke:
 
     def _read(self) -> None:
         target, url = self._target, self._target.source.redis_url
-        client = connect(url)
-        since = f"{int(self._since * 1000) - 60_000}-0"  # the clocks may differ
-        try:
-            with redis_failure(url):
-                said = data(client, target.transcript_key(self._call.interaction_id))
-                events = data(client, target.events_stream, since)
-        finally:
-            client.close()
+        since = f"{int(self._since * 1000) - 60_000}-0"  # clocks may differ
+        with connect(url) as client, redis_failure(url):
+            said = data(client, target.transcript_key(self._call.interaction_id))
+            events = data(client, target.events_stream, since)
         self.messages = [one for each in said if (one := _decoded(each, Message)) is not None]
         found = [one for each in events if (one := _decoded(each, Event)) is not None]
         self.events = [event for event in found if event.interaction_id == self._call.interaction_id]
@@ -195,12 +191,8 @@ def cleanup(target: Target, interaction_id: str) -> None:
     Raises:
         RedisFailure: Redis is not reachable, or refuses.
     """
-    client = connect(target.source.redis_url)
-    try:
-        with redis_failure(target.source.redis_url):
-            client.delete(target.transcript_key(interaction_id))
-    finally:
-        client.close()
+    with connect(target.source.redis_url) as client, redis_failure(target.source.redis_url):
+        client.delete(target.transcript_key(interaction_id))
 
 
 def _decoded(data: bytes, kind: Any) -> Any:

@@ -74,28 +74,17 @@ class ChaosRun:
 
     async def command(self, *words: Any) -> None:
         """Send the server a command."""
-
-        def send() -> None:
-            client = connect(self.rig.valkey.url)
-            try:
-                client.execute_command(*words)  # type: ignore[no-untyped-call]
-            finally:
-                client.close()
-
-        await trio.to_thread.run_sync(send)
+        await self.commands([words])
 
     async def commands(self, many: Sequence[Sequence[Any]]) -> None:
         """Send the server commands, in one go."""
 
         def send() -> None:
-            client = connect(self.rig.valkey.url)
-            try:
+            with connect(self.rig.valkey.url) as client:
                 pipeline: Any = client.pipeline(transaction=False)
                 for words in many:
                     pipeline.execute_command(*words)
                 pipeline.execute()
-            finally:
-                client.close()
 
         await trio.to_thread.run_sync(send)
 

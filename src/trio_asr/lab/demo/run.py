@@ -150,16 +150,13 @@ class Demo:
         self._console.print(
             f"\nPlaying {how_many}, {longest:.0f} s in real time. Interim results are grey.\n"
         )
-        client = connect(redis_url)
-        try:
+        with connect(redis_url) as client:
             reader = TranscriptReader(client, from_start=True)
             with redis_failure(redis_url), TranscriptView(self._console) as view:
                 async with trio.open_nursery() as nursery:
                     start = await nursery.start(play, Source(redis_url), calls)
                     with trio.move_on_at(start + math.ceil(longest) + TAIL_TIMEOUT_S):
                         await self._show(reader, view, start)
-        finally:
-            client.close()
         if complaints := self._report.complaints():
             raise daemon.failure("did not do its job: " + "; ".join(complaints))
 

@@ -34,8 +34,7 @@ def collect(
     url: str, connections: Document, *, audio_stream: str = "audio_stream", events_stream: str = "asr_events"
 ) -> Evidence:
     """Read all of it."""
-    client = connect(url)
-    try:
+    with connect(url) as client:
         evidence = Evidence(
             audio=audio(client, audio_stream),
             events=events(client, events_stream),
@@ -44,8 +43,6 @@ def collect(
         )
         for interaction_id in {*evidence.audio, *evidence.events}:
             evidence.transcripts[interaction_id] = documents(client, f"transcript.{interaction_id}")
-    finally:
-        client.close()
     return evidence
 
 

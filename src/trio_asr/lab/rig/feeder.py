@@ -174,8 +174,7 @@ class Feeder:
         epoch_ms = int(time.time() * 1000)
         entries = heapq.merge(*(call.entries(epoch_ms) for call in self.calls))
         ahead = next(entries, None)
-        client = connect(self._url)
-        try:
+        with connect(self._url) as client:
             while ahead is not None:
                 await trio.sleep_until(self.began + ahead.due)
                 until = min(trio.current_time() - self.began, ahead.due + MAX_BATCH_S)
@@ -187,8 +186,6 @@ class Feeder:
                         break
                     batch.append(entry)
                 await self._add(client, batch)
-        finally:
-            client.close()
 
     async def _add(self, client: redis.Redis, batch: Sequence[Entry]) -> None:
         """Add a batch, all or nothing, for as long as it takes."""

@@ -78,11 +78,8 @@ class Run:
 
 
 def _all_ended(url: str, names: Sequence[str]) -> bool:
-    client = connect(url)
-    try:
+    with connect(url) as client:
         seen = events(client)
-    finally:
-        client.close()
     life = ("started", "resumed", "ended")
     return all(
         [one["event"] for one in seen.get(name, ()) if one["event"] in life][-1:] == ["ended"]
