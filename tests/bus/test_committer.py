@@ -261,6 +261,7 @@ class BlockedBus(RoughBus):
     """Somebody has put something else where all calls write."""
 
     in_the_way = ""
+    takes_s = 0.0  # for an answer
 
     async def misused(self) -> list[str]:
         await trio.lowlevel.checkpoint()
@@ -268,6 +269,7 @@ class BlockedBus(RoughBus):
 
     async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
         if not self.in_the_way:
+            await trio.sleep(self.takes_s)
             return await super().commit(commits)
         await trio.lowlevel.checkpoint()
         self.batches.append(tuple(commits))
@@ -303,6 +305,23 @@ async def test_a_key_in_the_way_is_named_and_nothing_is_shed(autojump_clock: Moc
         for call in calls:
             assert complete(on, call)
             assert on.happened(call) == ["started", "ended"]
+
+
+async def test_nor_while_it_catches_up_with_what_waited(autojump_clock: MockClock) -> None:
+    """What waited for the key takes several commits, and each its time; none of it is old by its own fault."""
+    store = MemoryStore()
+    bus = BlockedBus(store)
+    async with office(settings(max_unfinalized_s=10), store=store, bus=bus) as on:
+        call = on.producer(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.talk, 120)
+            await trio.sleep(5)
+            bus.in_the_way = "asr_events"
+            await trio.sleep(100)
+            bus.in_the_way, bus.takes_s = "", 2.5  # housekeeping looks twice between two commits
+        await on.finish(call)
+        assert complete(on, call)
+        assert on.counted("asr_gap_seconds_total", reason="unpublished") == 0
 
 
 async def test_a_call_that_ends_while_a_key_is_in_the_way(autojump_clock: MockClock) -> None:

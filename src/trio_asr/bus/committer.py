@@ -198,9 +198,10 @@ class Committer:
         if answer.outcome is Outcome.BLOCKED:
             self._block(source, answer.reason, now)
             return
-        self._blocked.discard(source.interaction_id)
         try:
             self._settle(source, since, answer, now)
+            if source.idle or answer.outcome is Outcome.REFUSED:  # all that waited for the key is written
+                self._blocked.discard(source.interaction_id)
         except Exception as error:  # noqa: BLE001 - a bug in settling one call's commit costs that call only
             self._internal.caught(CaughtAt.COMMIT, error, interaction_id=source.interaction_id)
             self._on_stale(source.interaction_id)
