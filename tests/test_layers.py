@@ -19,8 +19,7 @@ FLOORS = [
     ["interaction"],
     ["worker", "web"],
     ["daemon"],
-    ["commands"],
-    ["cli"],
+    ["commands", "cli"],
 ]
 # Beside the house: the stand-in for Deepgram knows nothing of us, and none of us know the laboratory.
 BESIDE = ["simulator", "lab"]

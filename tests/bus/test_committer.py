@@ -308,7 +308,7 @@ async def test_a_key_in_the_way_is_named_and_nothing_is_shed(autojump_clock: Moc
 
 
 async def test_nor_while_it_catches_up_with_what_waited(autojump_clock: MockClock) -> None:
-    """What waited for the key takes several commits, and each its time; none of it is old by its own fault."""
+    """What waited for the key takes several commits, and each its time: none of it is given up for that."""
     store = MemoryStore()
     bus = BlockedBus(store)
     async with office(settings(max_unfinalized_s=10), store=store, bus=bus) as on:
