@@ -23,7 +23,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from trio_asr.commands.check import report
 from trio_asr.config import ConfigError, DeepgramConfig, Secret, load
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.reader_state import dead_letter
 from trio_asr.core.results import Hearing
 from trio_asr.deepgram.websocket import DeepgramProvider
@@ -34,6 +34,7 @@ from trio_asr.wire.frames import Frame, Junk, decode_end, decode_frame
 from trio_asr.wire.messages import Unknown
 from trio_asr.wire.meter import Meter, Offence
 from trio_asr.wire.records import Outcome, Stored, encode
+from trio_asr.wire.transcripts import Topics
 
 RATE = 8000
 SECONDS = 10

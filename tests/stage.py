@@ -14,7 +14,7 @@ from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.outbox import Outbox
 from trio_asr.deepgram.provider import Link, Provider
 from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.interaction.interaction import Interaction
@@ -26,6 +26,7 @@ from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.frames import Frame
+from trio_asr.wire.transcripts import Topics
 from trio_asr.worker.tenure import build_services
 
 RATE = 8000

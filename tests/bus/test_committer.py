@@ -16,11 +16,11 @@ from trio_asr.bus.base import Answer, Tenure
 from trio_asr.bus.committer import MAX_BATCH, Committer
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.bus.memory import MemoryBus, MemoryStore
-from trio_asr.core.outbox import Item
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.records import Commit, Outcome, Stored, Write
+from trio_asr.wire.transcripts import Item
 
 
 @dataclass

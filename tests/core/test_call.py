@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_asr.core.call import GAP_STEP_S, Bounds, Call
-from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.outbox import Outbox
 from trio_asr.wire.codes import GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.records import Commit, Outcome, Stored
+from trio_asr.wire.transcripts import Topics
 
 RATE = 8000
 SIZE = 320

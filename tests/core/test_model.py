@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.outbox import MAX_WRITES, Item, Outbox, Topics
+from trio_asr.core.outbox import MAX_WRITES, Outbox
 from trio_asr.core.results import TOLERANCE_S, Hearing
 from trio_asr.wire import ids
 from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.messages import Alternative, Channel, Metadata, Results, UtteranceEnd, Word
 from trio_asr.wire.records import Commit, Outcome, Stored, decode_checkpoint
+from trio_asr.wire.transcripts import Item, Topics
 
 RATES = (100, 200)  # samples of 10 and 5 ms: few enough to say each of them
 TOPICS = Topics("transcript", "events", 100)

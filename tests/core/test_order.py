@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.order import MOST_WAITING
-from trio_asr.core.outbox import Item, Outbox, Topics
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.core.repeats import LATE_WINDOW
 from trio_asr.core.tally import Tally
@@ -24,6 +24,7 @@ from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.records import Outcome, Stored, decode_checkpoint
 from trio_asr.wire.resume_point import Ahead
+from trio_asr.wire.transcripts import Item, Topics
 
 FRAME_MS, RATE = 20, 100  # two samples a frame
 REORDER_MS = 600

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core.outbox import MAX_WRITES, Item, Outbox, Topics, Transcript
+from trio_asr.core.outbox import MAX_WRITES, Outbox
 from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, decode_checkpoint, encode
 from trio_asr.wire.resume_point import ResumePoint
+from trio_asr.wire.transcripts import Item, Topics, Transcript
 
 TOPICS = Topics("transcript.call", "asr_events", 1000)
 FAILURES = [Outcome.STALE, Outcome.FENCED, Outcome.UNFENCED]

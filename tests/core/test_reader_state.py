@@ -5,16 +5,10 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core.reader_state import (
-    MAX_JUNK_QUEUED,
-    MAX_JUNK_SHOWN,
-    MAX_WRITES,
-    DeadLetter,
-    ReaderBox,
-    dead_letter,
-)
+from trio_asr.core.reader_state import MAX_JUNK_QUEUED, MAX_JUNK_SHOWN, MAX_WRITES, ReaderBox, dead_letter
 from trio_asr.wire import ids
 from trio_asr.wire.records import Commit, Outcome, ReaderState, Stored, decode_reader
+from trio_asr.wire.transcripts import DeadLetter
 
 STREAM = "audio_stream.dead"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from trio_asr.core.outbox import Item, Outbox, Topics, Transcript
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.recent import MAX_LINES, MAX_TEXT, Line, Recent
 from trio_asr.wire.records import Outcome, Stored
 from trio_asr.wire.resume_point import ResumePoint
+from trio_asr.wire.transcripts import Item, Topics, Transcript
 
 
 def transcript(text: str, kind: str, start_ms: int, end_ms: int) -> Transcript:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.results import DEFAULT_CONFIDENCE, Heard, Hearing, give_up
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.codes import GapReason
@@ -28,6 +28,7 @@ from trio_asr.wire.messages import (
 )
 from trio_asr.wire.records import Outcome, Stored
 from trio_asr.wire.resume_point import ResumePoint
+from trio_asr.wire.transcripts import Topics
 
 RATE = 8000
 LENGTH_S = 60

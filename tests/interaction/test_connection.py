@@ -9,7 +9,7 @@ from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.results import Hearing
 from trio_asr.core.timeline import Chunk
 from trio_asr.deepgram.mock import MockProvider
@@ -26,6 +26,7 @@ from trio_asr.telemetry.problems import Problems
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message
 from trio_asr.wire.records import Stored
+from trio_asr.wire.transcripts import Topics
 from trio_asr.worker.tenure import build_services
 
 CHUNK = 1600

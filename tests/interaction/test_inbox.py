@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryBus
 from trio_asr.core.call import Bounds, Call
-from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.tally import Tally
 from trio_asr.interaction.inbox import Frames
 from trio_asr.interaction.interaction import Interaction
@@ -19,6 +19,7 @@ from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings
 from trio_asr.simulator.stamps import stamp
 from trio_asr.wire.frames import Frame
+from trio_asr.wire.transcripts import Topics
 
 FRAME_S = 0.02
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.core.outbox import Outbox, Topics
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire import ids
 from trio_asr.wire.records import (
@@ -24,6 +24,7 @@ from trio_asr.wire.records import (
     read_reader,
 )
 from trio_asr.wire.resume_point import PAST_END, ResumePoint
+from trio_asr.wire.transcripts import Topics
 
 IDS = st.builds(lambda a, b: f"{a}-{b}", st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 TEXT = st.text(max_size=20)

@@ -18,13 +18,13 @@ from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S, away
 from trio_asr.bus.base import Answer, Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.core.backoff import Backoff
-from trio_asr.core.outbox import Item
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.codes import CaughtAt, ErrorKind, EventName, Problem
 from trio_asr.wire.records import Commit, Outcome
+from trio_asr.wire.transcripts import Item
 
 MAX_BATCH = 500  # most commits per round trip: a few milliseconds of work for Redis
 ROUND = 4  # target commits per round trip: above it the interval shrinks, to a third at most

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from trio_asr.core.order import Order, Placed
-from trio_asr.core.outbox import Item, Outbox
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.repeats import Repeats
 from trio_asr.core.results import give_up
 from trio_asr.core.resuming import Resuming
@@ -26,6 +26,7 @@ from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.resume_point import PAST_END
+from trio_asr.wire.transcripts import Item
 from trio_asr.wire.wave import Header
 
 GAP_STEP_S = 1.0  # at the retention bound, give up this much at once instead of a frame at a time

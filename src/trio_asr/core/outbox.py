@@ -8,17 +8,16 @@ are given when a commit is built, so dropped partials leave no holes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from trio_asr.core.recent import Recent
 from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.ids import EntryId, key
 from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, Write, encode, read_checkpoint
 from trio_asr.wire.resume_point import ResumePoint
-
-if TYPE_CHECKING:
-    from trio_asr.core.recent import Recent
+from trio_asr.wire.transcripts import Item, Topics, Transcript
 
 MAX_WRITES = 64  # per commit, so that no call keeps Redis busy for long
 # Events that nobody misses in a gap.
@@ -26,56 +25,6 @@ PASSING = (
     EventName.UTTERANCE_END, EventName.SPEECH_STARTED, EventName.SEARCH, EventName.RATE_CHANGING,
     EventName.CONNECTION_OPENED, EventName.CONNECTION_CLOSED,
 )  # fmt: skip
-
-
-class Topics(NamedTuple):
-    """Where a call's messages go."""
-
-    transcript: str
-    events: str
-    events_maxlen: int
-
-
-class Transcript(msgspec.Struct, gc=False):
-    """A message of the transcript stream, as the old worker's readers know it, and what is new.
-
-    `start_ms` and `end_ms` are on the call's timeline; `timestamp_ms` is the time of publication.
-    """
-
-    interaction_id: str
-    tenant_id: str
-    seq: int
-    type: str  # "partial" | "final"
-    text: str
-    confidence: float
-    timestamp_ms: int
-    start_ms: int
-    end_ms: int
-    speech_final: bool
-    connection: int
-    request_id: str
-    words: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
-    trace_id: str | msgspec.UnsetType = msgspec.UNSET
-    # Only there where an option of the provider asks for them and there are any.
-    speaker: int | msgspec.UnsetType = msgspec.UNSET
-    languages: list[str] | msgspec.UnsetType = msgspec.UNSET
-    entities: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
-    search: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
-
-
-class Item(NamedTuple):
-    """One thing to commit: where it moves the cursor to, and what it says."""
-
-    place: ResumePoint | None = None
-    transcript: Transcript | None = None
-    event: dict[str, Any] | None = None
-    ended: str | None = None
-    chunks: int = 0  # chunks whose audio it covers, for the delivery rate
-
-    @property
-    def is_partial(self) -> bool:
-        """A transcript that freezes nothing."""
-        return self.transcript is not None and self.place is None
 
 
 class Outbox:

@@ -11,25 +11,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from trio_asr.core.outbox import Item
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Commit, Outcome, Stored, Write, decode_reader, encode, read_reader
+from trio_asr.wire.transcripts import DeadLetter, Item
 
 REPLAY_MARGIN_MS = 5000  # a start reads this much before the floor: repeats and holes across it are seen
 MAX_JUNK_SHOWN = 4096
 MAX_JUNK_QUEUED = 10_000
 MAX_WRITES = 64
-
-
-class DeadLetter(msgspec.Struct, gc=False):
-    """What is kept of an entry that could not be used."""
-
-    stream: str
-    entry: EntryId
-    kind: str
-    reason: str
-    data: str  # cut; bytes that are no text are replaced
 
 
 class _Junk(NamedTuple):

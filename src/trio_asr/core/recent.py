@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from trio_asr.core.outbox import Item, Transcript
 from trio_asr.wire.codes import EventName
+from trio_asr.wire.transcripts import Item, Transcript
 
 MAX_LINES = 50
 MAX_TEXT = 1000  # characters; Deepgram's finals have less

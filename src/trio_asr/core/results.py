@@ -21,10 +21,11 @@ import msgspec
 
 from trio_asr.core.clock import ClockMap
 from trio_asr.core.description import Said, Teller
-from trio_asr.core.outbox import Item, Outbox, Transcript
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.messages import Message, Metadata, Results, SpeechStarted, UtteranceEnd
+from trio_asr.wire.transcripts import Item, Transcript
 
 TOLERANCE_S = 0.02
 MAX_UNCOVERED = 1000  # chunks: minutes of audio

@@ -8,7 +8,6 @@ import trio
 
 from trio_asr.bus.base import Bus
 from trio_asr.config import Config
-from trio_asr.core.outbox import Item
 from trio_asr.core.past import PastCalls
 from trio_asr.core.waiting import Waiting
 from trio_asr.interaction.inbox import Inbox
@@ -19,6 +18,7 @@ from trio_asr.wire import ids
 from trio_asr.wire.codes import CaughtAt, EndReason
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, read_checkpoint
+from trio_asr.wire.transcripts import Item
 from trio_asr.worker.restarts import Anew, Restarts, needed_after
 from trio_asr.worker.shares import Shares
 from trio_asr.worker.stored import StoredCalls

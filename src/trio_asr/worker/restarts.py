@@ -7,7 +7,7 @@ from typing import NamedTuple
 import trio
 
 from trio_asr.core.backoff import Backoff
-from trio_asr.core.outbox import Item, Outbox
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
@@ -16,6 +16,7 @@ from trio_asr.wire import ids
 from trio_asr.wire.codes import GapReason
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, read_checkpoint
+from trio_asr.wire.transcripts import Item
 from trio_asr.worker.stored import StoredCalls, topics
 
 RESTART_BASE_S, RESTART_CAP_S = 1.0, 60.0

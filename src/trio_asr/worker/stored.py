@@ -8,11 +8,12 @@ from typing import Any
 from trio_asr.bus.base import Bus
 from trio_asr.config import RedisConfig
 from trio_asr.core.call import Bounds, Call, Past
-from trio_asr.core.outbox import Item, Outbox, Topics
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.recent import Recent
 from trio_asr.interaction.services import Services
 from trio_asr.wire.codes import EventName, StoredKind
 from trio_asr.wire.records import Stored, Unreadable, read_checkpoint
+from trio_asr.wire.transcripts import Item, Topics
 from trio_asr.worker.retry import patiently
 
 EVENTS_MAXLEN = 100_000
