@@ -25,11 +25,12 @@ from trio_asr.config import ConfigError, DeepgramConfig, Secret, load
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.reader_state import dead_letter
-from trio_asr.core.results import Hearing
+from trio_asr.core.results import ResultHandler
 from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.wire import frames, ids, messages
 from trio_asr.wire import records as checkpoints
 from trio_asr.wire.answer import MAX_REASON, Answer, Refused
+from trio_asr.wire.codes import EndReason
 from trio_asr.wire.frames import Frame, Junk, decode_end, decode_frame
 from trio_asr.wire.messages import Unknown
 from trio_asr.wire.meter import Meter, Offence
@@ -91,18 +92,20 @@ def message_target(data: bytes) -> None:
     """Lines of `data` as messages of Deepgram, heard one after the other by a call in progress."""
     call = _call()
     call.receive([Frame("c", bytes(2 * RATE * SECONDS), RATE, 1, 20, "tenant", entry="1-1")])
-    hearing = Hearing(call.timeline, call.outbox, connection=call.connected("r"), request_id="r", words=True)
+    handler = ResultHandler(
+        call.timeline, call.outbox, connection=call.connected("r"), request_id="r", words=True
+    )
     for line in data.split(b"\n")[:64]:
         chunk = call.timeline.take(CHUNK, 0.0)
         if chunk is not None:
-            hearing.clock.sending(chunk.start, chunk.end)
-            hearing.chunk_ends.append(chunk.end)
+            handler.clock.sending(chunk.start, chunk.end)
+            handler.chunk_ends.append(chunk.end)
         before = call.timeline.finalized
         for message in (messages.decode(line), messages.decode(line.decode("utf-8", "replace"))):
             if not isinstance(message, Unknown):
-                hearing.hear(message)
+                handler.handle(message)
         assert before <= call.timeline.finalized <= call.timeline.sent <= call.timeline.received
-    hearing.finish()
+    handler.finish()
     _drained(call.outbox)
 
 
@@ -229,7 +232,7 @@ def end_target(data: bytes) -> None:
         else:
             frames.check_id(end.interaction_id)
             call = _call()
-            call.end("1-1", end.reason)
+            call.end("1-1", EndReason.CALL_END)
             _drained(call.outbox)
 
 

@@ -16,7 +16,7 @@ from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, InteractionConfig
-from trio_asr.core.reader_state import ReaderBox
+from trio_asr.core.reader_state import ReaderOutbox
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.simulator.echo import EchoEar, EchoEngine
 from trio_asr.simulator.engines import SegmentEnds
@@ -262,7 +262,7 @@ class Office:
     calls: Calls
     dispatcher: Dispatcher
     housekeeping: Housekeeping
-    box: ReaderBox
+    reader_outbox: ReaderOutbox
 
     def producer(self, number: int = 1, interaction_id: str = "") -> Producer:
         return Producer(self.store, interaction_id or f"call-{number}", number)
@@ -340,7 +340,7 @@ async def office(
         nursery.start_soon(tenure.run)
         yield Office(
             store, bus, provider, lease, tenure.services.committer, metrics, problems, tenure.calls,
-            tenure.dispatcher, tenure.housekeeping, tenure.box,
+            tenure.dispatcher, tenure.housekeeping, tenure.reader_outbox,
         )  # fmt: skip
         nursery.cancel_scope.cancel()
 

@@ -25,6 +25,7 @@ from trio_asr.simulator.stamps import stamp
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.codes import EndReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.transcripts import Topics
 from trio_asr.worker.tenure import build_services
@@ -151,7 +152,7 @@ async def ring(
     bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms)
     call = Call(Outbox(interaction_id, topics, stored), bounds)
     interaction = Interaction(call, on.services, batches=10_000)
-    interaction.end = "9999999999999-0", "test"
+    interaction.end = "9999999999999-0", EndReason.CLOSED
     line = Line(on, interaction)
 
     async def run() -> None:

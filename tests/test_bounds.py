@@ -263,7 +263,7 @@ async def test_tens_of_thousands_of_junk_entries(autojump_clock: MockClock) -> N
         letters = on.store.streams[DEAD_LETTERS]
         assert len(letters) == 10_000
         assert max(len(fields[1]) for _, fields in letters) < 64 * 1024
-        assert on.box.dropped == 0
+        assert on.reader_outbox.dropped == 0
         assert list(on.calls.interactions) == ["call"]
         assert not sizes[-1].grew(sizes[30])
         note("40,000 junk entries", sizes[30], sizes[-1], dead_letters=len(letters))

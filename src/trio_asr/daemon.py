@@ -33,7 +33,7 @@ from trio_asr.web.history import History
 from trio_asr.web.server import serve as serve_web
 from trio_asr.web.view import Role
 from trio_asr.wire.codes import CaughtAt, Problem
-from trio_asr.worker.foreign_readers import Guard
+from trio_asr.worker.foreign_readers import ForeignReaders
 from trio_asr.worker.tenure import Tenure, build_tenure
 
 RELEASE_S = 1.0
@@ -54,7 +54,7 @@ class Daemon:
         self._metrics, self._notifier = metrics, notifier
         self._role: Role = "starting"
         self._problems = Problems()
-        self._guard = Guard(bus, config.redis, self._problems)
+        self._foreign_readers = ForeignReaders(bus, config.redis, self._problems)
         self.internal = InternalErrors(metrics)
         self.history = History(metrics)
         self._stopping = trio.Event()
@@ -196,7 +196,7 @@ class Daemon:
         while True:
             now = trio.current_time()
             try:
-                alone = await self._guard.alone(starting=self._role == "starting")
+                alone = await self._foreign_readers.alone(starting=self._role == "starting")
                 held = alone and await lease.acquire()
             except BusUnavailable as error:
                 away(Problem.REDIS, error, self._problems, self.internal)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trio_asr.core.call import GAP_STEP_S, Bounds, Call
 from trio_asr.core.outbox import Outbox
-from trio_asr.wire.codes import GapReason
+from trio_asr.wire.codes import EndReason, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.records import Commit, Outcome, Stored
 from trio_asr.wire.transcripts import Topics
@@ -55,8 +55,8 @@ def restarted(call: Call) -> Call:
 def test_a_call_says_that_it_began_and_whose_it_is() -> None:
     call = begun()
     assert call.floor() is None
-    tally = call.receive([arrival(1), arrival(2)])
-    assert (tally.accepted, tally.repeats, tally.filled_s, tally.given_up_s) == (2, 0, 0.0, 0.0)
+    result = call.receive([arrival(1), arrival(2)])
+    assert (result.accepted, result.repeats, result.filled_s, result.given_up_s) == (2, 0, 0.0, 0.0)
     assert call.floor() == "1-0"
     (event,) = committed(call)[1]
     assert event == {
@@ -74,8 +74,8 @@ def test_a_call_says_that_it_began_and_whose_it_is() -> None:
 def test_every_frame_twice_is_every_frame_once() -> None:
     call = begun()
     frames = [arrival(n // 2, seq=n // 2) for n in range(2, 22)]
-    tally = call.receive(frames)
-    assert (tally.accepted, tally.repeats) == (10, 10)
+    result = call.receive(frames)
+    assert (result.accepted, result.repeats) == (10, 10)
     assert call.timeline.received == 10 * SIZE // 2
 
 
@@ -115,9 +115,9 @@ def test_what_is_only_looked_at_teaches_about_holes_and_repeats() -> None:
     call.give_up_until(call.timeline.received, GapReason.MEMORY)
     committed(call)
     again = restarted(call)
-    tally = again.receive([arrival(2), arrival(3), arrival(3), arrival(6)])
-    assert tally.repeats == 1
-    assert tally.filled_s == pytest.approx(0.04)
+    result = again.receive([arrival(2), arrival(3), arrival(3), arrival(6)])
+    assert result.repeats == 1
+    assert result.filled_s == pytest.approx(0.04)
     assert again.timeline.received == 6 * SIZE // 2
 
 
@@ -141,7 +141,7 @@ def test_a_call_that_was_over_is_resumed_and_says_so_once() -> None:
     call = begun()
     call.receive([arrival(1)])
     call.give_up_until(call.timeline.received, GapReason.MEMORY)
-    call.end("1-0", "idle")
+    call.end("1-0", EndReason.IDLE)
     last, written = committed(call)
     assert named(written) == ["started", "gap", "ended"]
     assert written[-1]["duration_ms"] == 20
@@ -161,7 +161,7 @@ def test_a_call_that_was_over_is_resumed_and_says_so_once() -> None:
     killed.receive([arrival(1), arrival(100, seq=1), arrival(101, seq=2)])
     assert committed(killed)[1] == []
     killed.give_up_until(killed.timeline.received, GapReason.MEMORY)
-    killed.end("101-0", "idle")
+    killed.end("101-0", EndReason.IDLE)
     assert named(committed(killed)[1]) == ["gap", "ended"]
 
 
@@ -170,7 +170,7 @@ def test_frames_after_the_end_that_named_it_are_of_the_call_until_it_is_over() -
     call = begun()
     call.receive([arrival(1), arrival(9)])
     call.give_up_until(call.timeline.received, GapReason.MEMORY)
-    call.end("5-0", "call_end")
+    call.end("5-0", EndReason.CALL_END)
     committed(call)
     assert call.outbox.confirmed.ended == "9-0"
     resumed = restarted(call)
@@ -255,16 +255,16 @@ def test_frames_in_batches_are_what_they_are_one_by_one(
         numbered.timestamp_ms, numbered.digest = seq * 20, hash((seq, size))
         frames.append(numbered)
     batched, single = begun(), begun()
-    rest, tallies = list(frames), []
+    rest, results = list(frames), []
     for size in sizes:
         if rest:
-            tallies.append(batched.receive(rest[:size]))
+            results.append(batched.receive(rest[:size]))
             del rest[:size]
     singles = [single.receive([one]) for one in frames]
     for name in ("accepted", "repeats", "filled_s"):
-        total = sum(getattr(tally, name) for tally in tallies)
-        assert total == pytest.approx(sum(getattr(tally, name) for tally in singles))
+        total = sum(getattr(result, name) for result in results)
+        assert total == pytest.approx(sum(getattr(result, name) for result in singles))
     assert batched.timeline._audio == single.timeline._audio
     assert batched.last_entry == single.last_entry
     for sample in range(0, single.timeline.received + 1, 53):
-        assert batched.timeline.place(sample) == single.timeline.place(sample)
+        assert batched.timeline.resume_point(sample) == single.timeline.resume_point(sample)

@@ -18,9 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import MAX_WRITES, Outbox
-from trio_asr.core.results import TOLERANCE_S, Hearing
+from trio_asr.core.results import TOLERANCE_S, ResultHandler
 from trio_asr.wire import ids
-from trio_asr.wire.codes import EventName, GapReason
+from trio_asr.wire.codes import EndReason, EventName, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.messages import Alternative, Channel, Metadata, Results, UtteranceEnd, Word
 from trio_asr.wire.records import Commit, Outcome, Stored, decode_checkpoint
@@ -149,7 +149,7 @@ class Redis:
 
     def _judge(self, item: Item, written: dict[str, Any]) -> None:
         start = self.finalized
-        end = start if item.place is None else item.place.finalized
+        end = start if item.resume_point is None else item.resume_point.finalized
         assert end >= start, "a cursor moved back"
         event = written.get("event", "")
         if event:
@@ -187,13 +187,13 @@ class Line:
     """One connection, and the server at its other end: it was sent `heard`, and said so much for good."""
 
     def __init__(self, call: Call, number: int) -> None:
-        self.hearing = Hearing(call.timeline, call.outbox, connection=number, request_id="r")
+        self.handler = ResultHandler(call.timeline, call.outbox, connection=number, request_id="r")
         self.heard: list[int] = []
         self.final = 0
 
     def result(self, start: int, end: int, *, silent: bool = False, **more: Any) -> Results:
         """What a server says of a stretch of its own audio: the number of each sample, as a word."""
-        rate = self.hearing.clock.rate
+        rate = self.handler.clock.rate
         words = [
             Word(str(self.heard[at]), float32(at / rate), float32((at + 1) / rate))
             for at in range(max(0, start), min(end, len(self.heard)))
@@ -292,7 +292,7 @@ class Machine(RuleBasedStateMachine):
     def a_chunk_is_sent(self, limit: int) -> None:
         assert self.call is not None
         assert self.line is not None
-        timeline, clock = self.call.timeline, self.line.hearing.clock
+        timeline, clock = self.call.timeline, self.line.handler.clock
         chunk = timeline.take(limit) if timeline.unsent(clock.rate) else None
         if chunk is not None:
             assert chunk.pcm == self.truth.timeline._audio[2 * chunk.start : 2 * chunk.end]
@@ -302,7 +302,7 @@ class Machine(RuleBasedStateMachine):
                 == clock.rate
             )
             clock.sending(chunk.start, chunk.end)
-            self.line.hearing.chunk_ends.append(chunk.end)
+            self.line.handler.chunk_ends.append(chunk.end)
             self.line.heard += [n for (n,) in struct.iter_unpack("<h", chunk.pcm)]
 
     @precondition(lambda self: self.line)
@@ -318,7 +318,7 @@ class Machine(RuleBasedStateMachine):
         assert line is not None
         end = line.final + round(part * (len(line.heard) - line.final))
         start = max(0, line.final + off)
-        line.hearing.hear(
+        line.handler.handle(
             line.result(start, max(start, end), silent=silent, is_final=True, speech_final=speech_final)
         )
         line.final = max(line.final, min(end, len(line.heard)))
@@ -331,20 +331,22 @@ class Machine(RuleBasedStateMachine):
         sent = len(line.heard)
         message = line.result(round(start * sent), round((start + part) * sent), is_final=True)
         for _ in range(1 + again):
-            line.hearing.hear(message)
+            line.handler.handle(message)
 
     @precondition(lambda self: self.line)
     @rule(part=PARTS)
     def an_interim_comes(self, part: float) -> None:
         line = self.line
         assert line is not None
-        line.hearing.hear(line.result(line.final, line.final + round(part * (len(line.heard) - line.final))))
+        line.handler.handle(
+            line.result(line.final, line.final + round(part * (len(line.heard) - line.final)))
+        )
 
     @precondition(lambda self: self.line)
     @rule(at=st.floats(-1, 5))
     def an_utterance_ends(self, at: float) -> None:
         assert self.line is not None
-        self.line.hearing.hear(UtteranceEnd(at))
+        self.line.handler.handle(UtteranceEnd(at))
 
     @precondition(lambda self: self.line)
     @rule(in_order=st.booleans())
@@ -352,8 +354,8 @@ class Machine(RuleBasedStateMachine):
         assert self.call is not None
         assert self.line is not None
         if in_order:
-            self.line.hearing.hear(Metadata(1.0))
-            self.line.hearing.finish()
+            self.line.handler.handle(Metadata(1.0))
+            self.line.handler.finish()
         self.call.event(EventName.CONNECTION_CLOSED, code=1000 if in_order else 1006)
         self.line = None
 
@@ -392,7 +394,7 @@ class Machine(RuleBasedStateMachine):
         """At a whole sample: what follows an end is not the other half of one before it."""
         assert self.call is not None
         if self.read == len(self.producer.stream) > 0 and not self.call.timeline.held_bytes:
-            self.call.end(self.call.last_entry, "idle")
+            self.call.end(self.call.last_entry, EndReason.IDLE)
             self.ending = True
 
     @rule()

@@ -18,8 +18,8 @@ from trio_asr.core.call import Bounds, Call
 from trio_asr.core.order import MOST_WAITING
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
+from trio_asr.core.receive_result import ReceiveResult
 from trio_asr.core.repeats import LATE_WINDOW
-from trio_asr.core.tally import Tally
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.records import Outcome, Stored, decode_checkpoint
@@ -65,18 +65,18 @@ def samples(*numbers: int) -> list[int]:
     return [n for number in numbers for n in ((0, 0) if number < 0 else (2 * number + 1, 2 * number + 2))]
 
 
-def received(frames: list[Frame], bounds: Bounds = BOUNDS) -> tuple[list[int], Tally]:
+def received(frames: list[Frame], bounds: Bounds = BOUNDS) -> tuple[list[int], ReceiveResult]:
     """What a call makes of frames, one at a time, and of their end."""
-    call, total = begun(bounds=bounds), Tally()
+    call, total = begun(bounds=bounds), ReceiveResult()
     for one in frames:
         _add(total, call.receive([one], ids.milliseconds(one.entry) / 1000))
     _add(total, call.close())
     return heard(call), total
 
 
-def _add(total: Tally, tally: Tally) -> None:
+def _add(total: ReceiveResult, result: ReceiveResult) -> None:
     for name in ("accepted", "repeats", "filled_s", "late_s"):
-        setattr(total, name, getattr(total, name) + getattr(tally, name))
+        setattr(total, name, getattr(total, name) + getattr(result, name))
 
 
 def stream_of(numbers: list[int]) -> list[Frame]:
@@ -90,26 +90,26 @@ def stream_of(numbers: list[int]) -> list[Frame]:
 def test_frames_that_a_failed_publish_held_up_take_their_places() -> None:
     """The ingest publishes what it could not after newer ones."""
     numbers = [*range(9), 20, *range(9, 20), *range(21, 100)]
-    audio, tally = received(stream_of(numbers))
+    audio, result = received(stream_of(numbers))
     assert audio == samples(*range(100))
-    assert (tally.accepted, tally.filled_s, tally.late_s) == (100, 0.0, 0.0)
+    assert (result.accepted, result.filled_s, result.late_s) == (100, 0.0, 0.0)
 
 
 def test_what_does_not_come_in_time_is_silence_and_all_after_it_is_at_its_time() -> None:
     numbers = [*range(9), *range(20, 100)]
-    audio, tally = received(stream_of(numbers))
+    audio, result = received(stream_of(numbers))
     assert audio == samples(*range(9), *[-1] * 11, *range(20, 100))
-    assert tally.accepted == 89
-    assert tally.filled_s == pytest.approx(0.22)
+    assert result.accepted == 89
+    assert result.filled_s == pytest.approx(0.22)
 
 
 @pytest.mark.parametrize("late", [1, 11])
 def test_what_comes_still_later_is_appended_and_the_next_hole_is_smaller(late: int) -> None:
     numbers = [*range(9), *range(9 + late, 60), *range(9, 9 + late), *range(60, 70), *range(85, 130)]
-    audio, tally = received(stream_of(numbers))
+    audio, result = received(stream_of(numbers))
     first = [*range(9), *[-1] * late, *range(9 + late, 60), *range(9, 9 + late), *range(60, 70)]
     assert audio == samples(*first, *[-1] * (15 - late), *range(85, 130))
-    assert tally.late_s == pytest.approx(late * 0.02)
+    assert result.late_s == pytest.approx(late * 0.02)
 
 
 @pytest.mark.parametrize(("after_ms", "in_time"), [(599, True), (600, False)])
@@ -125,8 +125,8 @@ def test_where_nothing_comes_the_caller_asks_in_time() -> None:
     call.receive([frame(0, 0), frame(2, 40)], 5.0)
     assert (heard(call), call.order.due) == (samples(0), 5.6)
     assert call.expire(5.5).accepted == 0
-    tally = call.expire(call.order.due)
-    assert (tally.accepted, tally.filled_s, heard(call)) == (1, 0.02, samples(0, -1, 2))
+    result = call.expire(call.order.due)
+    assert (result.accepted, result.filled_s, heard(call)) == (1, 0.02, samples(0, -1, 2))
     assert call.order.due == math.inf
 
 
@@ -151,9 +151,9 @@ def test_a_frame_in_the_right_place_lets_those_behind_it_go() -> None:
 
 
 def test_with_no_time_to_wait_nothing_waits() -> None:
-    audio, tally = received(stream_of([0, 2, 3, 1, 4]), BOUNDS._replace(reorder_ms=0))
+    audio, result = received(stream_of([0, 2, 3, 1, 4]), BOUNDS._replace(reorder_ms=0))
     assert audio == samples(0, 2, -1, 3, 1, 4)
-    assert tally.late_s == 0.02
+    assert result.late_s == 0.02
 
 
 @pytest.mark.parametrize("what", ["seq", "time", "rate", "none"])
@@ -197,7 +197,7 @@ def test_a_stream_that_begins_again_lets_all_go() -> None:
     call.receive(stream_of([0, 1, 4, 2]), 1.0)
     call.forget_above(f"{BEGIN_MS + 20}-1")
     assert heard(call) == samples(0, 1, 2, -1, 4)
-    place = call.timeline.place(call.timeline.received)
+    place = call.timeline.resume_point(call.timeline.received)
     assert (place.entry, place.ahead) == (f"{BEGIN_MS + 20}-1", msgspec.UNSET)
 
 
@@ -208,20 +208,20 @@ def test_a_checkpoint_names_what_is_needed_and_what_is_done_above_it() -> None:
     call = begun()
     call.receive(stream_of([0, 1, 5, 2, 3]), 1.0)
     call.timeline.finalize(7)
-    place = call.timeline.place(7)
+    place = call.timeline.resume_point(7)
     ids = [one.entry for one in stream_of([0, 1, 5, 2, 3])]
     assert place.entry == ids[2]
     assert place.ahead == Ahead((ids[3],), ids[4], 2)
     call.receive([frame(4, 100)], 1.0)
     call.timeline.finalize(12)
-    assert call.timeline.place(12).ahead is msgspec.UNSET
-    assert call.timeline.place(12).entry == frame(4, 100).entry
+    assert call.timeline.resume_point(12).ahead is msgspec.UNSET
+    assert call.timeline.resume_point(12).entry == frame(4, 100).entry
 
 
 def test_a_checkpoint_of_frames_in_order_is_what_it_was() -> None:
     call = begun()
     call.receive(stream_of([0, 1, 2, 5, 3, 4, 6, 7]), 1.0)
-    place = call.timeline.place(0)
+    place = call.timeline.resume_point(0)
     for sample in range(16):
         place = call.timeline.finalize(sample)
         assert (b"ahead" in msgspec.json.encode(place)) == (sample in range(6, 12))
@@ -299,7 +299,7 @@ def test_in_any_order_with_any_repeats_and_kills_anywhere_nothing_is_lost_double
         end = min(timeline.received, timeline.finalized + finalize)
         pending += heard(call)[: end - timeline.finalized]
         place = timeline.finalize(end)
-        call.outbox.put(Item(place=place))
+        call.outbox.put(Item(resume_point=place))
         if fate == "commit":
             while call.outbox.next_commit(1) is not None:
                 call.outbox.settle(Outcome.APPLIED)

@@ -16,13 +16,13 @@ TOPICS = Topics("transcript.call", "asr_events", 1000)
 FAILURES = [Outcome.STALE, Outcome.FENCED, Outcome.UNFENCED]
 
 
-def outbox(stored: Stored = Stored()) -> Outbox:  # noqa: B008 (immutable)
+def outbox_of(stored: Stored = Stored()) -> Outbox:  # noqa: B008 (immutable)
     """An outbox of a call that Redis knows this much of."""
     return Outbox("call", TOPICS, stored)
 
 
 def transcript(text: str, kind: str = "final") -> Transcript:
-    """A message as `hearing` makes it: seq and timestamp_ms are given later."""
+    """A message as `handler` makes it: seq and timestamp_ms are given later."""
     return Transcript("call", "t", 0, kind, text, 0.9, 0, 0, 20, False, 1, "r")
 
 
@@ -32,7 +32,7 @@ def place(sample: int) -> ResumePoint:
 
 def final(text: str, sample: int) -> Item:
     """A final that moves the cursor to `sample`."""
-    return Item(place=place(sample), transcript=transcript(text))
+    return Item(resume_point=place(sample), transcript=transcript(text))
 
 
 def said(commit: Commit | None) -> list[Any]:
@@ -43,9 +43,9 @@ def said(commit: Commit | None) -> list[Any]:
 
 
 def test_a_final_and_its_cursor_are_one_commit() -> None:
-    box = outbox()
-    box.put(final("one", 100))
-    commit = box.next_commit(7)
+    outbox = outbox_of()
+    outbox.put(final("one", 100))
+    commit = outbox.next_commit(7)
     assert commit is not None
     assert (commit.owner, commit.rev, commit.live) == ("call", 1, True)
     assert decode_checkpoint(commit.state) == Checkpoint(place(100), seq=1)
@@ -68,15 +68,15 @@ def test_a_final_and_its_cursor_are_one_commit() -> None:
 
 def test_the_commit_in_flight_is_repeated_unchanged_until_it_is_answered() -> None:
     """Requirements 7: a lost answer publishes nothing twice."""
-    box = outbox()
-    box.put(final("one", 100))
-    first = box.next_commit(1)
-    box.put(final("two", 200))
-    box.put_partial(transcript("three", "partial"))
-    assert box.next_commit(2) is first
-    assert box.next_commit(3) is first
-    assert [item.transcript and item.transcript.text for item in box.settle(Outcome.DONE)] == ["one"]
-    second = box.next_commit(4)
+    outbox = outbox_of()
+    outbox.put(final("one", 100))
+    first = outbox.next_commit(1)
+    outbox.put(final("two", 200))
+    outbox.put_partial(transcript("three", "partial"))
+    assert outbox.next_commit(2) is first
+    assert outbox.next_commit(3) is first
+    assert [item.transcript and item.transcript.text for item in outbox.settle(Outcome.DONE)] == ["one"]
+    second = outbox.next_commit(4)
     assert second is not None
     assert second.rev == 2
     assert said(second) == [(2, "final", "two"), (3, "partial", "three")]
@@ -84,44 +84,44 @@ def test_the_commit_in_flight_is_repeated_unchanged_until_it_is_answered() -> No
 
 @pytest.mark.parametrize("outcome", FAILURES)
 def test_a_commit_that_failed_confirms_nothing(outcome: Outcome) -> None:
-    box = outbox()
-    box.put(final("one", 100))
-    commit = box.next_commit(1)
-    assert box.settle(outcome) == []
-    assert box.confirmed == Checkpoint()
-    assert box.stored == Stored()
-    assert box.next_commit(2) is commit
-    assert not box.idle
+    outbox = outbox_of()
+    outbox.put(final("one", 100))
+    commit = outbox.next_commit(1)
+    assert outbox.settle(outcome) == []
+    assert outbox.confirmed == Checkpoint()
+    assert outbox.stored == Stored()
+    assert outbox.next_commit(2) is commit
+    assert not outbox.idle
 
 
 def test_of_a_refused_commit_all_waits_again_but_the_partial() -> None:
     """Nothing was written; and refused for long, partials do not gather."""
-    box = outbox()
-    box.put(final("one", 100))
+    outbox = outbox_of()
+    outbox.put(final("one", 100))
     for text in "abc":
-        box.put_partial(transcript(text, "partial"))
-        assert said(box.next_commit(1)) == [(1, "final", "one"), (2, "partial", text)]
-        assert box.settle(Outcome.REFUSED) == []
-        assert said(box.next_commit(1)) == [(1, "final", "one")]
-        assert box.settle(Outcome.REFUSED) == []
-    box.put(final("two", 200))
-    commit = box.next_commit(2)
+        outbox.put_partial(transcript(text, "partial"))
+        assert said(outbox.next_commit(1)) == [(1, "final", "one"), (2, "partial", text)]
+        assert outbox.settle(Outcome.REFUSED) == []
+        assert said(outbox.next_commit(1)) == [(1, "final", "one")]
+        assert outbox.settle(Outcome.REFUSED) == []
+    outbox.put(final("two", 200))
+    commit = outbox.next_commit(2)
     assert said(commit) == [(1, "final", "one"), (2, "final", "two")]
     assert commit is not None
     assert commit.rev == 1
 
 
 def test_what_is_refused_for_too_long_becomes_gaps_and_what_is_newer_waits() -> None:
-    box = outbox()
-    box.put_partial(transcript("p", "partial"))
-    box.next_commit(1)
-    box.settle(Outcome.REFUSED)
-    box.put(Item(event={"event": "connection_opened"}))
+    outbox = outbox_of()
+    outbox.put_partial(transcript("p", "partial"))
+    outbox.next_commit(1)
+    outbox.settle(Outcome.REFUSED)
+    outbox.put(Item(event={"event": "connection_opened"}))
     for n in (1, 2, 3):
-        box.put(final(str(n), 100 * n))
-    assert box.shed(300) == 2
-    assert box.shed(300) == 0
-    commit = box.next_commit(1)
+        outbox.put(final(str(n), 100 * n))
+    assert outbox.shed(300) == 2
+    assert outbox.shed(300) == 0
+    commit = outbox.next_commit(1)
     assert said(commit) == [(1, "final", "3")]
     assert commit is not None
     events = [json.loads(write.data) for write in commit.writes if write.stream == "asr_events"]
@@ -135,14 +135,14 @@ def test_what_is_refused_for_too_long_becomes_gaps_and_what_is_newer_waits() -> 
 
 def test_what_is_shed_again_and_again_stays_one_gap() -> None:
     """Gaps of another reason stand between, and connections that came and went are forgotten."""
-    box = outbox()
+    outbox = outbox_of()
     for n in range(1, 301):
         reason = "retention" if n > 200 else ""
         gap = {"event": "gap", "reason": reason, "start_ms": n, "end_ms": n + 1, "samples": 8}
-        box.put(Item(place=place(n), event=gap) if reason else final(str(n), n))
-        box.put(Item(event={"event": "connection_opened"}))
-        box.shed(n)
-    commit = box.next_commit(1)
+        outbox.put(Item(resume_point=place(n), event=gap) if reason else final(str(n), n))
+        outbox.put(Item(event={"event": "connection_opened"}))
+        outbox.shed(n)
+    commit = outbox.next_commit(1)
     assert commit is not None
     events = [json.loads(w.data) for w in commit.writes if w.stream == "asr_events"]
     gaps = [one for one in events if one["event"] == "gap"]
@@ -153,18 +153,18 @@ def test_what_is_shed_again_and_again_stays_one_gap() -> None:
 
 
 def test_answers_to_nothing_do_nothing() -> None:
-    box = outbox()
+    outbox = outbox_of()
     for outcome in Outcome:
-        assert box.settle(outcome) == []
-    assert box.idle
-    assert box.next_commit(1) is None
+        assert outbox.settle(outcome) == []
+    assert outbox.idle
+    assert outbox.next_commit(1) is None
 
 
 def test_of_partials_only_the_newest_is_kept() -> None:
-    box = outbox()
+    outbox = outbox_of()
     for text in ("a", "a b", "a b c"):
-        box.put_partial(transcript(text, "partial"))
-    commit = box.next_commit(1)
+        outbox.put_partial(transcript(text, "partial"))
+    commit = outbox.next_commit(1)
     assert said(commit) == [(1, "partial", "a b c")]
     assert commit is not None
     assert decode_checkpoint(commit.state).seq == 1  # stored, so that it is never used again
@@ -174,35 +174,35 @@ def test_of_partials_only_the_newest_is_kept() -> None:
     "item",
     [
         final("a b", 100),
-        Item(place=place(100)),
-        Item(place=place(100), event={"event": "gap"}),
-        Item(place=place(100), event={"event": "ended"}, ended="9-0"),
+        Item(resume_point=place(100)),
+        Item(resume_point=place(100), event={"event": "gap"}),
+        Item(resume_point=place(100), event={"event": "ended"}, ended="9-0"),
     ],
     ids=["final", "empty final", "gap", "end"],
 )
 def test_what_moves_the_cursor_overtakes_the_partial_that_waits(item: Item) -> None:
-    box = outbox()
-    box.put_partial(transcript("a", "partial"))
-    box.put(item)
-    commit = box.next_commit(1)
+    outbox = outbox_of()
+    outbox.put_partial(transcript("a", "partial"))
+    outbox.put(item)
+    commit = outbox.next_commit(1)
     assert all(kind == "final" for _, kind, _ in said(commit))
-    box.settle(Outcome.APPLIED)
-    assert box.next_commit(2) is None
-    assert box.idle
+    outbox.settle(Outcome.APPLIED)
+    assert outbox.next_commit(2) is None
+    assert outbox.idle
 
 
 def test_an_event_leaves_the_partial_alone() -> None:
-    box = outbox()
-    box.put_partial(transcript("a", "partial"))
-    box.put(Item(event={"event": "connection_closed"}))
-    assert said(box.next_commit(1)) == [(1, "partial", "a")]
+    outbox = outbox_of()
+    outbox.put_partial(transcript("a", "partial"))
+    outbox.put(Item(event={"event": "connection_closed"}))
+    assert said(outbox.next_commit(1)) == [(1, "partial", "a")]
 
 
 def test_events_say_whose_they_are_and_the_stream_is_bounded() -> None:
-    box = outbox()
-    box.tenant_id, box.trace_id = "t", "x"
-    box.put(Item(event={"event": "gap", "samples": 5}))
-    commit = box.next_commit(7)
+    outbox = outbox_of()
+    outbox.tenant_id, outbox.trace_id = "t", "x"
+    outbox.put(Item(event={"event": "gap", "samples": 5}))
+    commit = outbox.next_commit(7)
     assert commit is not None
     (write,) = commit.writes
     assert (write.stream, write.maxlen) == ("asr_events", 1000)
@@ -217,38 +217,38 @@ def test_events_say_whose_they_are_and_the_stream_is_bounded() -> None:
 
 
 def test_no_commit_keeps_redis_busy_for_long() -> None:
-    box = outbox()
+    outbox = outbox_of()
     for n in range(2 * MAX_WRITES):
-        box.put(final(str(n), n + 1))
-    box.put_partial(transcript("p", "partial"))
+        outbox.put(final(str(n), n + 1))
+    outbox.put_partial(transcript("p", "partial"))
     sizes = []
-    while (commit := box.next_commit(1)) is not None:
+    while (commit := outbox.next_commit(1)) is not None:
         sizes.append(len(commit.writes))
-        box.settle(Outcome.APPLIED)
+        outbox.settle(Outcome.APPLIED)
     assert sizes == [MAX_WRITES, MAX_WRITES, 1]
-    assert box.confirmed.seq == 2 * MAX_WRITES + 1
+    assert outbox.confirmed.seq == 2 * MAX_WRITES + 1
 
 
 def test_the_end_is_stored_and_the_call_is_no_longer_live() -> None:
-    box = outbox()
-    box.put(final("one", 100))
-    box.put(Item(place=place(100), event={"event": "ended"}, ended="120-0"))
-    commit = box.next_commit(1)
+    outbox = outbox_of()
+    outbox.put(final("one", 100))
+    outbox.put(Item(resume_point=place(100), event={"event": "ended"}, ended="120-0"))
+    commit = outbox.next_commit(1)
     assert commit is not None
     assert not commit.live
     assert decode_checkpoint(commit.state).ended == "120-0"
 
 
 def test_numbers_connections_and_names_go_on_after_a_restart() -> None:
-    box = outbox()
-    box.tenant_id, box.trace_id, box.connection = "t", "x", 3
-    box.put(final("one", 100))
-    commit = box.next_commit(1)
+    outbox = outbox_of()
+    outbox.tenant_id, outbox.trace_id, outbox.connection = "t", "x", 3
+    outbox.put(final("one", 100))
+    commit = outbox.next_commit(1)
     assert commit is not None
-    box.settle(Outcome.APPLIED)
-    again = outbox(Stored(commit.rev, commit.state))
-    assert again.confirmed == box.confirmed
-    assert again.stored == box.stored
+    outbox.settle(Outcome.APPLIED)
+    again = outbox_of(Stored(commit.rev, commit.state))
+    assert again.confirmed == outbox.confirmed
+    assert again.stored == outbox.stored
     assert (again.tenant_id, again.trace_id, again.connection) == ("t", "x", 3)
     again.put(final("two", 200))
     following = again.next_commit(2)
@@ -273,14 +273,14 @@ class Redis:
         return Outcome.APPLIED
 
 
-def put(box: Outbox, what: str, n: int) -> None:
+def put(outbox: Outbox, what: str, n: int) -> None:
     """Queue something."""
     if what == "partial":
-        box.put_partial(transcript(str(n), "partial"))
+        outbox.put_partial(transcript(str(n), "partial"))
     elif what == "event":
-        box.put(Item(event={"event": "x"}))
+        outbox.put(Item(event={"event": "x"}))
     else:
-        box.put(final(str(n), n) if what == "final" else Item(place=place(n)))
+        outbox.put(final(str(n), n) if what == "final" else Item(resume_point=place(n)))
 
 
 THINGS = ["final", "empty", "partial", "event"]
@@ -292,20 +292,20 @@ THINGS = ["final", "empty", "partial", "event"]
 @settings(deadline=None)
 def test_whatever_happens_every_final_is_written_once_in_order_and_numbered_from_1(steps: list[str]) -> None:
     """Requirements 7. Redis applies by revision; answers get lost, and commits do."""
-    box, redis = outbox(), Redis()
+    outbox, redis = outbox_of(), Redis()
     for n, step in enumerate([*steps, "applied", "applied", "applied"]):
-        commit = None if step in THINGS else box.next_commit(n)
+        commit = None if step in THINGS else outbox.next_commit(n)
         if step in THINGS:
-            put(box, step, n)
+            put(outbox, step, n)
         elif commit is not None and step in ("applied", "lost"):
             outcome = redis.apply(commit)
             if step == "applied":
-                box.settle(outcome)
+                outbox.settle(outcome)
         elif commit is not None and step == "refused" and commit.rev != redis.rev:
-            box.settle(Outcome.REFUSED)
+            outbox.settle(Outcome.REFUSED)
     finals = [str(n) for n, step in enumerate(steps) if step == "final"]
     assert [text for _, kind, text in redis.published if kind == "final"] == finals
     assert [seq for seq, _, _ in redis.published] == list(range(1, len(redis.published) + 1))
-    assert box.idle
-    assert box.stored == Stored(redis.rev, encode(box.confirmed) if redis.rev else b"")
-    assert box.confirmed.seq == len(redis.published)
+    assert outbox.idle
+    assert outbox.stored == Stored(redis.rev, encode(outbox.confirmed) if redis.rev else b"")
+    assert outbox.confirmed.seq == len(redis.published)

@@ -5,7 +5,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core.reader_state import MAX_JUNK_QUEUED, MAX_JUNK_SHOWN, MAX_WRITES, ReaderBox, dead_letter
+from trio_asr.core.reader_state import MAX_JUNK_QUEUED, MAX_JUNK_SHOWN, MAX_WRITES, ReaderOutbox, dead_letter
 from trio_asr.wire import ids
 from trio_asr.wire.records import Commit, Outcome, ReaderState, Stored, decode_reader
 from trio_asr.wire.transcripts import DeadLetter
@@ -13,53 +13,53 @@ from trio_asr.wire.transcripts import DeadLetter
 STREAM = "audio_stream.dead"
 
 
-def box_of(stored: Stored = Stored()) -> ReaderBox:  # noqa: B008 (immutable)
-    return ReaderBox(stored, STREAM, 500)
+def outbox_of(stored: Stored = Stored()) -> ReaderOutbox:  # noqa: B008 (immutable)
+    return ReaderOutbox(stored, STREAM, 500)
 
 
 def letter(entry: str) -> DeadLetter:
     return DeadLetter("audio_stream", entry, "json", "data is not JSON", "x")
 
 
-def committed(box: ReaderBox) -> Commit:
-    commit = box.next_commit(7)
+def committed(outbox: ReaderOutbox) -> Commit:
+    commit = outbox.next_commit(7)
     assert commit is not None
-    box.settle(Outcome.APPLIED)
+    outbox.settle(Outcome.APPLIED)
     return commit
 
 
 def test_a_first_start_reads_from_the_beginning() -> None:
-    box = box_of()
-    assert box.first_start
-    assert box.idle
-    assert box.start() == ("0-0", "0-0")
-    assert box.next_commit(7) is None
+    outbox = outbox_of()
+    assert outbox.first_start
+    assert outbox.idle
+    assert outbox.start() == ("0-0", "0-0")
+    assert outbox.next_commit(7) is None
 
 
 def test_a_start_reads_audio_from_a_margin_before_the_floor_and_ends_from_theirs() -> None:
-    box = box_of()
-    box.floor("1700000009000-5", "1700000008000-1")
-    commit = committed(box)
+    outbox = outbox_of()
+    outbox.floor("1700000009000-5", "1700000008000-1")
+    commit = committed(outbox)
     assert (commit.owner, commit.rev, commit.writes, commit.live) == ("", 1, (), True)
-    again = box_of(Stored(commit.rev, commit.state))
+    again = outbox_of(Stored(commit.rev, commit.state))
     assert not again.first_start
     assert again.start() == (ids.before("1700000004000-0"), "1700000008000-0")
     assert again.idle
 
 
 def test_a_floor_that_did_not_move_is_not_written_again() -> None:
-    box = box_of()
-    box.floor("9-0", "8-0")
-    committed(box)
-    box.floor("9-0", "8-0")
-    assert box.idle
-    assert box.next_commit(7) is None
+    outbox = outbox_of()
+    outbox.floor("9-0", "8-0")
+    committed(outbox)
+    outbox.floor("9-0", "8-0")
+    assert outbox.idle
+    assert outbox.next_commit(7) is None
 
 
 def test_a_dead_letter_says_what_was_wrong_and_the_stream_is_bounded() -> None:
-    box = box_of()
-    assert box.junk(letter("5-1"), ends=False)
-    (write,) = committed(box).writes
+    outbox = outbox_of()
+    assert outbox.junk(letter("5-1"), ends=False)
+    (write,) = committed(outbox).writes
     assert (write.stream, write.maxlen) == (STREAM, 500)
     assert json.loads(write.data) == {
         "stream": "audio_stream",
@@ -69,56 +69,56 @@ def test_a_dead_letter_says_what_was_wrong_and_the_stream_is_bounded() -> None:
         "data": "x",
         "timestamp_ms": 7,
     }
-    assert box.confirmed == ReaderState(audio_junk="5-1")
+    assert outbox.confirmed == ReaderState(audio_junk="5-1")
 
 
 def test_what_was_dead_lettered_is_not_again_by_a_restart_or_a_second_reading() -> None:
-    box = box_of()
-    assert box.junk(letter("5-1"), ends=False)
-    assert not box.junk(letter("5-1"), ends=False)
-    assert box.junk(letter("5-1"), ends=True)  # another stream
-    commit = committed(box)
-    again = box_of(Stored(commit.rev, commit.state))
+    outbox = outbox_of()
+    assert outbox.junk(letter("5-1"), ends=False)
+    assert not outbox.junk(letter("5-1"), ends=False)
+    assert outbox.junk(letter("5-1"), ends=True)  # another stream
+    commit = committed(outbox)
+    again = outbox_of(Stored(commit.rev, commit.state))
     assert not again.junk(letter("5-1"), ends=False)
     assert not again.junk(letter("4-9"), ends=True)
     assert again.junk(letter("5-2"), ends=False)
 
 
 def test_the_commit_in_flight_is_repeated_unchanged() -> None:
-    box = box_of()
-    box.junk(letter("5-1"), ends=False)
-    commit = box.next_commit(1)
-    box.junk(letter("5-2"), ends=False)
-    box.floor("6-0", "6-0")
-    assert box.settle(Outcome.REFUSED) == ()
-    assert box.next_commit(2) is commit
-    box.settle(Outcome.DONE)
-    assert not box.idle
-    assert [json.loads(write.data)["entry"] for write in committed(box).writes] == ["5-2"]
-    assert box.confirmed == ReaderState("6-0", "6-0", "5-2", "0-0")
+    outbox = outbox_of()
+    outbox.junk(letter("5-1"), ends=False)
+    commit = outbox.next_commit(1)
+    outbox.junk(letter("5-2"), ends=False)
+    outbox.floor("6-0", "6-0")
+    assert outbox.settle(Outcome.REFUSED) == ()
+    assert outbox.next_commit(2) is commit
+    outbox.settle(Outcome.DONE)
+    assert not outbox.idle
+    assert [json.loads(write.data)["entry"] for write in committed(outbox).writes] == ["5-2"]
+    assert outbox.confirmed == ReaderState("6-0", "6-0", "5-2", "0-0")
 
 
 def test_no_floor_is_committed_past_a_dead_letter_that_still_waits() -> None:
     """Killed between two commits of many letters, a restart must read the rest again."""
-    box = box_of()
+    outbox = outbox_of()
     for n in range(1, 2 * MAX_WRITES + 1):
-        box.junk(letter(f"{n}-0"), ends=False)
-    box.floor("9999-0", "9999-0")
-    first = committed(box)
+        outbox.junk(letter(f"{n}-0"), ends=False)
+    outbox.floor("9999-0", "9999-0")
+    first = committed(outbox)
     assert len(first.writes) == MAX_WRITES
     assert ids.key(decode_reader(first.state).audio_floor) <= ids.key(f"{MAX_WRITES + 1}-0")
-    second = committed(box)
+    second = committed(outbox)
     assert len(second.writes) == MAX_WRITES
     assert decode_reader(second.state).audio_floor == "9999-0"
-    assert box.idle
+    assert outbox.idle
 
 
 def test_more_letters_than_may_wait_are_counted() -> None:
-    box = box_of()
+    outbox = outbox_of()
     for n in range(MAX_JUNK_QUEUED + 5):
-        assert box.junk(letter(f"{n + 1}-0"), ends=False)
-    assert box.dropped == 5
-    assert len(box._queue) == MAX_JUNK_QUEUED
+        assert outbox.junk(letter(f"{n + 1}-0"), ends=False)
+    assert outbox.dropped == 5
+    assert len(outbox._queue) == MAX_JUNK_QUEUED
 
 
 def test_a_dead_letter_is_cut_and_is_text() -> None:
@@ -135,29 +135,29 @@ class World:
         self.newest = self.at = 0
         self.stored = Stored()
         self.written: list[int] = []
-        self.box = box_of()
+        self.outbox = outbox_of()
 
     def read(self, new: int) -> None:
         self.newest += new
         for n in range(self.at + 1, self.newest + 1):
-            self.box.junk(letter(f"{n * 1000}-0"), ends=False)
+            self.outbox.junk(letter(f"{n * 1000}-0"), ends=False)
         self.at = self.newest
 
     def floor(self) -> None:
-        self.box.floor(f"{self.at * 1000}-0", "0-0")
+        self.outbox.floor(f"{self.at * 1000}-0", "0-0")
 
     def commit(self, *, answered: bool) -> None:
-        commit = self.box.next_commit(7)
+        commit = self.outbox.next_commit(7)
         if commit is not None and commit.rev == self.stored.rev + 1:
             self.stored = Stored(commit.rev, commit.state)
             letters = (json.loads(write.data) for write in commit.writes)
             self.written += [ids.milliseconds(one["entry"]) // 1000 for one in letters]
         if answered:
-            self.box.settle(Outcome.APPLIED)
+            self.outbox.settle(Outcome.APPLIED)
 
     def kill(self) -> None:
-        self.box = box_of(self.stored)
-        self.at = ids.milliseconds(self.box.start()[0]) // 1000
+        self.outbox = outbox_of(self.stored)
+        self.at = ids.milliseconds(self.outbox.start()[0]) // 1000
 
 
 @given(st.lists(st.sampled_from(["read", "read many", "floor", "commit", "lost", "kill"]), max_size=60))
@@ -173,4 +173,4 @@ def test_every_junk_entry_is_dead_lettered_once_whatever_happens(steps: list[str
         else:
             getattr(world, step)()
     assert world.written == list(range(1, world.newest + 1))
-    assert world.box.idle
+    assert world.outbox.idle

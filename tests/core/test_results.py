@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_asr.core.outbox import Outbox
-from trio_asr.core.results import DEFAULT_CONFIDENCE, Heard, Hearing, give_up
+from trio_asr.core.results import DEFAULT_CONFIDENCE, MessageKind, ResultHandler, give_up
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.codes import GapReason
 from trio_asr.wire.messages import (
@@ -63,7 +63,7 @@ class Line:
         if begin_s:
             give_up(self.timeline, self.outbox, round(begin_s * RATE), GapReason.RETENTION)
             self.committed()
-        self.hearing = Hearing(
+        self.handler = ResultHandler(
             self.timeline,
             self.outbox,
             connection=2,
@@ -78,12 +78,12 @@ class Line:
         for _ in range(round(seconds * 2)):
             chunk = self.timeline.take(RATE // 2)
             if chunk is not None:
-                self.hearing.clock.sending(chunk.start, chunk.end)
-                self.hearing.chunk_ends.append(chunk.end)
+                self.handler.clock.sending(chunk.start, chunk.end)
+                self.handler.chunk_ends.append(chunk.end)
 
-    def hear(self, *heard: Message) -> Heard:
+    def hear(self, *heard: Message) -> MessageKind:
         """Apply messages; return what the last turned out to be."""
-        return [self.hearing.hear(message) for message in heard][-1]
+        return [self.handler.handle(message) for message in heard][-1]
 
     @property
     def finalized_s(self) -> float:
@@ -125,9 +125,9 @@ def test_a_final_that_begins_within_20_ms_is_contiguous(off: int) -> None:
 def test_float32_times_of_a_long_call_are_contiguous() -> None:
     """Requirements 7: after ten hours on one connection, nothing is a gap and nothing is said twice."""
     line = Line(begin_s=36_000)
-    line.hearing.clock._at[:] = [0]
-    line.hearing.clock._to[:] = [0]
-    line.hearing.clock.sent += 36_000 * RATE  # as if all of it had been sent on this connection
+    line.handler.clock._at[:] = [0]
+    line.handler.clock._to[:] = [0]
+    line.handler.clock.sent += 36_000 * RATE  # as if all of it had been sent on this connection
 
     def float32(value: float) -> float:
         rounded: float = struct.unpack("f", struct.pack("f", value))[0]
@@ -136,7 +136,10 @@ def test_float32_times_of_a_long_call_are_contiguous() -> None:
     begin = 36_000.0
     for n in range(40):
         end = begin + 0.7 + n % 7 / 10
-        assert line.hear(final(float32(begin), float32(begin) + float32(end - begin), f"w{n}")) is Heard.FINAL
+        assert (
+            line.hear(final(float32(begin), float32(begin) + float32(end - begin), f"w{n}"))
+            is MessageKind.FINAL
+        )
         begin = end
     assert [kind for kind, *_ in line.summary()] == ["final"] * 40
     assert abs(line.finalized_s - begin) < 0.005
@@ -147,7 +150,7 @@ def test_a_final_wholly_below_is_a_repeat_and_dropped(start: float, end: float) 
     line = Line()
     line.hear(final(0, 2, "one two"))
     line.committed()
-    assert line.hear(final(start, end, "one two")) is Heard.REPEAT
+    assert line.hear(final(start, end, "one two")) is MessageKind.REPEAT
     assert line.finalized_s == 2
     assert line.committed() == []
 
@@ -155,7 +158,7 @@ def test_a_final_wholly_below_is_a_repeat_and_dropped(start: float, end: float) 
 def test_a_final_that_begins_later_has_a_gap_before_it() -> None:
     line = Line()
     line.hear(final(0, 2, "one"))
-    assert line.hear(final(5, 6, "six")) is Heard.FINAL
+    assert line.hear(final(5, 6, "six")) is MessageKind.FINAL
     assert line.finalized_s == 6
     assert line.summary() == [
         ("final", 0, 2000, "one"),
@@ -167,7 +170,7 @@ def test_a_final_that_begins_later_has_a_gap_before_it() -> None:
 def test_of_a_final_that_straddles_the_words_from_the_cursor_on_count() -> None:
     line = Line()
     line.hear(final(0, 2, "one two"))
-    assert line.hear(final(0, 4, "one two three four")) is Heard.FINAL
+    assert line.hear(final(0, 4, "one two three four")) is MessageKind.FINAL
     assert line.summary() == [("final", 0, 2000, "one two"), ("final", 2000, 4000, "three four")]
 
 
@@ -184,7 +187,7 @@ def test_a_straddling_final_without_a_word_left_is_an_empty_one() -> None:
     line.hear(final(0, 3))
     spoken = [Word("one", 1, 1.5, 0.9)]
     message = Results(1, 3, is_final=True, channel=Channel([Alternative("one", 0.8, spoken)]))
-    assert line.hear(message) is Heard.EMPTY_FINAL
+    assert line.hear(message) is MessageKind.EMPTY_FINAL
     assert line.finalized_s == 4
     assert line.committed() == []
 
@@ -210,7 +213,7 @@ def test_a_final_of_no_length_moves_and_loses_nothing(start: float) -> None:
     """It freezes no audio, so what lies before it is no hole either: the next final says."""
     line = Line()
     line.hear(final(0, 2, "one"))
-    assert line.hear(Results(start, 0.0, is_final=True)) in (Heard.REPEAT, Heard.EMPTY_FINAL)
+    assert line.hear(Results(start, 0.0, is_final=True)) in (MessageKind.REPEAT, MessageKind.EMPTY_FINAL)
     assert line.finalized_s == 2
     line.hear(final(2, 6, "two"))
     assert line.summary() == [("final", 0, 2000, "one"), ("final", 2000, 6000, "two")]
@@ -221,7 +224,7 @@ def test_a_final_past_all_that_was_sent_moves_and_loses_nothing(start: float) ->
     line = Line()
     assert (
         line.hear(Results(start, 5.0, is_final=True, channel=Channel([Alternative("x", 0.8)])))
-        is Heard.REPEAT
+        is MessageKind.REPEAT
     )
     assert line.finalized_s == 0
     assert line.committed() == []
@@ -238,7 +241,7 @@ def test_a_final_that_ends_past_what_was_sent_ends_there(duration: float) -> Non
 
 def test_empty_finals_move_the_cursor_and_say_nothing() -> None:
     line = Line()
-    assert line.hear(final(0, 2), final(2, 4, "  ")) is Heard.EMPTY_FINAL
+    assert line.hear(final(0, 2), final(2, 4, "  ")) is MessageKind.EMPTY_FINAL
     assert line.finalized_s == 4
     assert line.committed() == []
     assert line.outbox.confirmed.place.finalized == 4 * RATE
@@ -310,16 +313,16 @@ def test_partials_are_published_from_the_cursor_on() -> None:
     line = Line()
     line.hear(final(0, 2, "one two"))
     line.committed()
-    assert line.hear(results(0, 4, "one two three four")) is Heard.PARTIAL
+    assert line.hear(results(0, 4, "one two three four")) is MessageKind.PARTIAL
     assert line.summary() == [("partial", 2000, 4000, "three four")]
-    assert line.hear(results(2, 5)) is Heard.EMPTY_PARTIAL
-    assert line.hear(results(0, 2, "one two")) is Heard.REPEAT
+    assert line.hear(results(2, 5)) is MessageKind.EMPTY_PARTIAL
+    assert line.hear(results(0, 2, "one two")) is MessageKind.REPEAT
     assert line.committed() == []
 
 
 def test_partials_can_be_switched_off() -> None:
     line = Line(partials=False)
-    assert line.hear(results(0, 2, "one")) is Heard.PARTIAL
+    assert line.hear(results(0, 2, "one")) is MessageKind.PARTIAL
     assert line.outbox.idle
     line.hear(final(0, 2, "one"))
     assert line.summary() == [("final", 0, 2000, "one")]
@@ -330,7 +333,7 @@ def test_finals_count_the_chunks_that_they_cover() -> None:
     line.hear(final(0, 1.2, "one"), final(1.2, 3, "two"))
     line.outbox.next_commit(1)
     assert [item.chunks for item in line.outbox.settle(Outcome.APPLIED)] == [2, 4]
-    assert len(line.hearing.chunk_ends) == 2 * LENGTH_S - 6
+    assert len(line.handler.chunk_ends) == 2 * LENGTH_S - 6
 
 
 # -- ends of utterances --------------------------------------------------------------------------------
@@ -378,7 +381,7 @@ def test_an_empty_speech_final_ends_the_words_that_are_pending() -> None:
 def test_an_empty_speech_final_that_covers_nothing_new_ends_them_too() -> None:
     line = Line()
     line.hear(final(0, 2, "one"))
-    assert line.hear(Results(2.0, 0.0, True, True)) is Heard.EMPTY_FINAL
+    assert line.hear(Results(2.0, 0.0, True, True)) is MessageKind.EMPTY_FINAL
     assert utterance_ends(line) == [2000]
 
 
@@ -489,15 +492,15 @@ def test_the_start_of_speech_is_an_event_once() -> None:
         ("speech_started", 11_100, 2),
         ("speech_started", 15_550, 2),
     ]
-    again = Hearing(
+    again = ResultHandler(
         line.timeline,
         line.outbox,
         connection=3,
         request_id="r",
-        speech_told=line.hearing.speech_told,
+        speech_told=line.handler.speech_told,
     )
     line.timeline.rewind()
-    line.hearing = again
+    line.handler = again
     line.send(LENGTH_S)
     line.hear(SpeechStarted(1.1), SpeechStarted(5.55), SpeechStarted(8.0), SpeechStarted(None))
     assert [one["start_ms"] for one in line.committed()] == [18_000]
@@ -532,9 +535,9 @@ def test_a_cut_text_keeps_the_languages_own_spacing(text: str, spoken: str, rest
 def test_after_metadata_a_remainder_within_the_tolerance_is_covered(left: int, covered: bool) -> None:
     line = Line()
     line.hear(final(0, LENGTH_S - left / RATE, "one"))
-    assert line.hear(Metadata(60.0)) is Heard.METADATA
-    assert line.hearing.metadata == Metadata(60.0)
-    line.hearing.finish()
+    assert line.hear(Metadata(60.0)) is MessageKind.METADATA
+    assert line.handler.metadata == Metadata(60.0)
+    line.handler.finish()
     assert line.timeline.finalized == LENGTH_S * RATE - (0 if covered else left)
     assert len(line.summary()) == 1
 
@@ -545,27 +548,29 @@ def test_what_this_connection_was_never_sent_is_not_covered() -> None:
     line.hear(final(0, LENGTH_S, "one"))
     line.timeline.append("2-0", bytes(2 * 100), RATE)
     assert line.timeline.take(100) is not None
-    line.hearing.finish()
+    line.handler.finish()
     assert line.timeline.finalized == LENGTH_S * RATE
 
 
 def test_a_connection_that_was_sent_nothing_covers_nothing() -> None:
     timeline = Timeline(ResumePoint())
     timeline.append("1-0", bytes(100), RATE)
-    hearing = Hearing(timeline, Outbox("call", Topics("t", "e", 1), Stored()), connection=1, request_id="r")
-    hearing.finish()
-    hearing.hear(final(0, 5, "one"))
+    handler = ResultHandler(
+        timeline, Outbox("call", Topics("t", "e", 1), Stored()), connection=1, request_id="r"
+    )
+    handler.finish()
+    handler.handle(final(0, 5, "one"))
     assert timeline.finalized == 0
 
 
 def test_what_was_answered_and_whether_it_was_of_use() -> None:
     line = Line(begin_s=10)
-    seen = [(line.hearing.answered, line.hearing.progressed)]
+    seen = [(line.handler.answered, line.handler.progressed)]
     for message in (results(0, 3, "one"), results(0, 2, "one"), final(0, 1)):
         line.hear(message)
-        seen.append((line.hearing.answered, line.hearing.progressed))
+        seen.append((line.handler.answered, line.handler.progressed))
     assert seen == [(10 * RATE, False), (13 * RATE, False), (13 * RATE, False), (13 * RATE, True)]
-    assert line.hearing.timeline.finalized == 11 * RATE
+    assert line.handler.timeline.finalized == 11 * RATE
 
 
 # -- anything at all -----------------------------------------------------------------------------------

@@ -108,9 +108,9 @@ class Machine(RuleBasedStateMachine):
     def finalize(self, data: st.DataObject) -> None:
         timeline = self.timeline
         sample = data.draw(st.integers(timeline.finalized, timeline.received))
-        place = timeline.place(sample)
+        place = timeline.resume_point(sample)
         assert timeline.finalize(sample) == place
-        assert timeline.place(sample) == place
+        assert timeline.resume_point(sample) == place
         assert timeline.finalized == sample
         self.places.append(place)
 
@@ -158,7 +158,7 @@ class Machine(RuleBasedStateMachine):
     def any_place_restores_exactly_the_same_audio(self, data: st.DataObject) -> None:
         timeline = self.timeline
         sample = data.draw(st.integers(timeline.finalized, timeline.received))
-        other = replayed(timeline.place(sample), self.model.entries)
+        other = replayed(timeline.resume_point(sample), self.model.entries)
         assert other.finalized == other.sent == sample
         assert other.received == timeline.received
         assert (other.ms(sample), other.ms(other.received)) == (
@@ -258,7 +258,7 @@ def test_ten_hours_hold_nothing_but_what_is_open() -> None:
 def test_audio_before_any_frame_has_no_rate_and_no_time() -> None:
     timeline = Timeline(ResumePoint())
     assert (timeline.rate(), timeline.ms(0), timeline.seconds(0, 5), timeline.take(9)) == (0, 0, 0.0, None)
-    assert timeline.place(0) == ResumePoint()
+    assert timeline.resume_point(0) == ResumePoint()
 
 
 def test_hours_of_empty_frames_hold_nothing_and_move_the_place() -> None:
@@ -267,4 +267,4 @@ def test_hours_of_empty_frames_hold_nothing_and_move_the_place() -> None:
     for n in range(2, 10_000):
         timeline.append(f"{n}-0", b"", 8000)
     assert len(timeline._sources) == 3
-    assert timeline.place(160).entry == "9999-0"
+    assert timeline.resume_point(160).entry == "9999-0"

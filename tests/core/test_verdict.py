@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_asr.core.verdict import BRIEF, End, Judge, Verdict
+from trio_asr.core.verdict import MAX_BRIEF, End, Judge, Verdict
 from trio_asr.wire.codes import GapReason
 
 PATIENCE_S = 120.0
@@ -71,7 +71,7 @@ def test_little_that_is_left_after_closing_is_worth_one_more_connection(code: in
 def test_brief_connections_in_a_row_are_slowed_down_and_told_of_once() -> None:
     judge = Judge()
     brief = GOOD._replace(lived_s=0.1)
-    assert [judge.ended(brief, 0, PATIENCE_S).pause for _ in range(BRIEF)] == [False] * BRIEF
+    assert [judge.ended(brief, 0, PATIENCE_S).pause for _ in range(MAX_BRIEF)] == [False] * MAX_BRIEF
     verdicts, restless = [], []
     for end in (brief, brief, GOOD):
         verdicts.append(judge.ended(end, 0, PATIENCE_S))

@@ -10,7 +10,7 @@ from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox
-from trio_asr.core.results import Hearing
+from trio_asr.core.results import ResultHandler
 from trio_asr.core.timeline import Chunk
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import LinkClosed
@@ -74,10 +74,10 @@ class Stand:
         call = Call(outbox, Bounds(1000, 120))
         self._timeline = call.timeline
         self._timeline.append("1-0", bytes(2 * 100 * CHUNK), 8000)
-        hearing = Hearing(self._timeline, outbox, connection=1, request_id="quiet")
+        handler = ResultHandler(self._timeline, outbox, connection=1, request_id="quiet")
         shared = services()
         report = Report(call, shared, logs.get("test"))
-        self._connection = LiveConnection(self.link, hearing, shared, report, Flow())
+        self._connection = LiveConnection(self.link, handler, shared, report, Flow())
         self._feed, self._chunks = trio.open_memory_channel[Chunk](1)
 
     def feed(self) -> None:

@@ -11,13 +11,14 @@ from trio.testing import MockClock
 from trio_asr.bus.memory import MemoryBus
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox
-from trio_asr.core.tally import Tally
+from trio_asr.core.receive_result import ReceiveResult
 from trio_asr.interaction.inbox import Frames
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.simulator.board import Board
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings
 from trio_asr.simulator.stamps import stamp
+from trio_asr.wire.codes import EndReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.transcripts import Topics
 
@@ -29,7 +30,7 @@ class CountedCall(Call):
 
     batches = 0
 
-    def receive(self, frames: Frames, now: float = 0.0) -> Tally:
+    def receive(self, frames: Frames, now: float = 0.0) -> ReceiveResult:
         self.batches += 1
         return super().receive(frames, now)
 
@@ -66,7 +67,7 @@ async def sit(on: Stage, nursery: trio.Nursery, room: int = 256) -> Desk:
         Outbox("call", Topics("transcript.call", "asr_events", 1000), stored), Bounds(1000, 120)
     )
     desk = Desk(call, Interaction(call, on.services, "tenant", batches=room))
-    desk.interaction.end = "9999999999999-0", "test"
+    desk.interaction.end = "9999999999999-0", EndReason.CLOSED
 
     async def run() -> None:
         await desk.interaction.run()

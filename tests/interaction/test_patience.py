@@ -13,7 +13,7 @@ from tests.lean import LeanLink, LeanProvider
 from tests.stage import config, ring, stage, whole
 from trio.testing import MockClock
 
-from trio_asr.core.results import Hearing
+from trio_asr.core.results import ResultHandler
 from trio_asr.deepgram.provider import Link
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.server import SimulatorSettings
@@ -226,14 +226,14 @@ async def test_a_rate_that_changes_twice_costs_no_time(autojump_clock: MockClock
 async def test_an_error_in_handling_a_message_costs_that_call_and_is_counted(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    hear = Hearing.hear
+    handle = ResultHandler.handle
 
-    def faulty(self: Hearing, message: messages.Message) -> Any:
+    def faulty(self: ResultHandler, message: messages.Message) -> Any:
         if isinstance(message, Results) and self.outbox.interaction_id == "poisoned":
             raise ZeroDivisionError("what somebody said")
-        return hear(self, message)
+        return handle(self, message)
 
-    monkeypatch.setattr(Hearing, "hear", faulty)
+    monkeypatch.setattr(ResultHandler, "handle", faulty)
     async with stage(SimulatorSettings(engine=EchoEngine(segment_ms=1000))) as (on, nursery):
         well = await ring(on, nursery, "well")
         caught: list[Exception] = []

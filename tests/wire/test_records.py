@@ -81,7 +81,7 @@ def read_well(read: Checkpoint | ReaderState, state: bytes) -> None:
         timeline = Timeline(read.place)
         assert timeline.finalized <= timeline.received
         timeline.append("9-9", bytes(10), 8000, offset=read.place.offset)
-        timeline.place(timeline.finalized)
+        timeline.resume_point(timeline.finalized)
         timeline.ms(timeline.received)
     else:
         assert all(ids.is_id(entry) for entry in msgspec.structs.astuple(read))

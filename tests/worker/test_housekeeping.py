@@ -60,7 +60,7 @@ async def test_no_floor_passes_an_end_that_waits(
 ) -> None:
     """Behind by a lot of audio, killed, started again: the end of the call is not forgotten."""
     monkeypatch.setattr(memory, "READ_COUNT", 3)
-    monkeypatch.setattr(shares, "FULL", 0.1)
+    monkeypatch.setattr(shares, "HOLD_SHARE", 0.1)
     store = MemoryStore()
     call = Producer(store, "call-1", 1)
     for _ in range(60):

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.wire.ids import ORIGIN
 from trio_asr.wire.records import Stored
-from trio_asr.worker.restoring import open_box
+from trio_asr.worker.restoring import open_reader_outbox
 
 BROKEN = {
     "cut": Stored(4, b'{"place":{"final'),
@@ -108,10 +108,10 @@ async def test_a_reader_that_cannot_be_read(autojump_clock: MockClock, kind: str
     async with office(store=store) as on:
         services = on.calls._services
         store.states[""] = BROKEN[kind] if kind != "cut" else Stored(4, b'{"audio_floor":"')
-        box = await open_box(on.bus, services)
-        assert box.broken
+        reader_outbox = await open_reader_outbox(on.bus, services)
+        assert reader_outbox.broken
         assert "" in store.aside
-        assert box.start() == (ORIGIN, ORIGIN)
+        assert reader_outbox.start() == (ORIGIN, ORIGIN)
 
 
 async def test_a_state_of_a_call_that_was_over_is_believed(autojump_clock: MockClock) -> None:

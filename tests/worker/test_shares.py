@@ -48,7 +48,7 @@ async def test_who_gets_nowhere_takes_what_comes(autojump_clock: MockClock) -> N
         assert not on.calls.shares.is_stuck(slot, slot._cursor_at + STUCK_S - 0.01)
 
 
-async def test_who_is_hungry(autojump_clock: MockClock) -> None:
+async def test_who_wants_catchup(autojump_clock: MockClock) -> None:
     """Who is behind, holds less than half of its share and has room for what comes next; never beyond all."""
     async with office(settings(max_unfinalized_s=30)) as on:
         call = on.producer(1)
@@ -56,18 +56,18 @@ async def test_who_is_hungry(autojump_clock: MockClock) -> None:
         await trio.sleep(0.05)
         slot, shares, now = on.calls.interactions[call.id], on.calls.shares, trio.current_time()
         assert slot.behind
-        assert not shares.is_hungry(slot, now)
+        assert not shares.wants_catchup(slot, now)
         limit = shares.limit(slot, now)
         size = slot.size
         shares._services.config = settings(max_unfinalized_s=5 * size / RATE)  # half of it is more than that
-        assert shares.is_hungry(slot, now)
+        assert shares.wants_catchup(slot, now)
         slot.next_size = 10**9
-        assert not shares.is_hungry(slot, now)
+        assert not shares.wants_catchup(slot, now)
         slot.next_size = 0
         shares.taken = shares.total
-        assert not shares.is_hungry(slot, now)
+        assert not shares.wants_catchup(slot, now)
         shares.taken, slot.behind = 0, False
-        assert not shares.is_hungry(slot, now)
+        assert not shares.wants_catchup(slot, now)
         assert limit == 15 * 2 * RATE
 
 

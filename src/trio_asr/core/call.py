@@ -1,6 +1,6 @@
 """One call's state: its timeline, what its producer said, and what it has to say to Redis.
 
-Everything that happens to a call is a method here or in `hearing`; the tasks around it only wait, send and
+Everything that happens to a call is a method here or in `handler`; the tasks around it only wait, send and
 receive. A call that restarts (a new process, a takeover, a reload) is built from its checkpoint and read the
 same stream again: entries up to the checkpoint are only looked at (they teach `Series` and `Repeats`), the
 entry in which it lies counts from its offset on.
@@ -15,14 +15,15 @@ import msgspec
 
 from trio_asr.core.order import Order, Placed
 from trio_asr.core.outbox import Outbox
+from trio_asr.core.past import Past
+from trio_asr.core.receive_result import ReceiveResult
 from trio_asr.core.repeats import Repeats
 from trio_asr.core.results import give_up
 from trio_asr.core.resuming import Resuming
 from trio_asr.core.sequence import Series
-from trio_asr.core.tally import Tally
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire import ids
-from trio_asr.wire.codes import EventName, GapReason
+from trio_asr.wire.codes import EndReason, EventName, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.resume_point import PAST_END
@@ -40,30 +41,15 @@ class Bounds(NamedTuple):
     reorder_ms: int = 0
 
 
-class Past:
-    """What is remembered of a call that is over, for whatever comes of it later.
-
-    `until` is the key of the last entry that was dealt with, `half` the first half of a sample in which it
-    ended.
-    """
-
-    __slots__ = ("half", "repeats", "until")
-
-    def __init__(self, until: int, repeats: Repeats | None = None, half: bytes = b"") -> None:
-        self.until = until
-        self.repeats = Repeats() if repeats is None else repeats
-        self.half = half
-
-
 class Call:
     """A call in progress; `past` is what is remembered of it from before."""
 
     def __init__(self, outbox: Outbox, bounds: Bounds, past: Past | None = None) -> None:
-        place = outbox.confirmed.place
+        point = outbox.resume_point
         self.id = outbox.interaction_id
         self.outbox = outbox
-        self.timeline = Timeline(place)
-        self.last_entry = place.entry
+        self.timeline = Timeline(point)
+        self.last_entry = point.entry
         self._first_entry: EntryId | None = None
         self.bounds = bounds
         self.coming: deque[int] = deque()  # sizes of the batches on their way here, in bytes of audio
@@ -72,10 +58,10 @@ class Call:
         self.order = Order(self._series, bounds.reorder_ms)
         self.repeats = Repeats() if past is None else past.repeats
         self._border = outbox.confirmed.over  # what comes may go on in mid-sample, or begin anew
-        self._header = Header() if not place.finalized or self._border else None
+        self._header = Header() if not point.finalized or self._border else None
         half = b"" if past is None else past.half
         self.timeline.go_on_with(half)
-        self._resuming = Resuming(place, len(half))
+        self._resuming = Resuming(point, len(half))
         self._follows = False  # what comes goes on where a call that was over has ended
         self._plain = False  # what comes next needs no look at anything but itself
         self.announced = False  # there was audio of it that is not behind its checkpoint
@@ -91,6 +77,11 @@ class Call:
         return self._resuming.at
 
     @property
+    def next_rate(self) -> int:
+        """The sample rate at `finalized`, in Hz: what the next connection is for (0 before any audio)."""
+        return self.timeline.rate_at(self.timeline.finalized)
+
+    @property
     def connection(self) -> int:
         """The number of the last connection of this call (1, 2, ...)."""
         return self.outbox.connection
@@ -102,67 +93,67 @@ class Call:
         names = {"interaction_id": self.id}
         return names if trace_id is None else names | {"trace_id": trace_id}
 
-    def receive(self, frames: list[Frame], now: float = 0.0) -> Tally:
+    def receive(self, frames: list[Frame], now: float = 0.0) -> ReceiveResult:
         """Append a batch of frames, at least one, or let those wait that come before others that are missing.
 
         `now` is in seconds, for `order`.
         """
-        tally = Tally()
+        result = ReceiveResult()
         if self.coming:
             self.coming.popleft()
         # Nearly always they are just what comes next; to look at each then costs four times as much.
         if self._plain and self._series.goes_on(frames) and self.repeats.all_new(frames):
             self._series.follow(frames[-1])
             self.timeline.extend(frames)
-            tally.accepted = len(frames)
+            result.accepted = len(frames)
         else:
             for frame in frames:
-                self._receive(frame, now, tally)
+                self._receive(frame, now, result)
             self._settle()
         self.last_entry = frames[-1].entry
         if self.unfinalized_s() > self.bounds.max_unfinalized_s or self.timeline.waiting:
-            self._bound(tally)
-        return tally
+            self._bound(result)
+        return result
 
-    def expire(self, now: float) -> Tally:
+    def expire(self, now: float) -> ReceiveResult:
         """Wait no longer for what is missing by now."""
         return self._placed(self.order.expire(now))
 
-    def close(self) -> Tally:
+    def close(self) -> ReceiveResult:
         """Wait for nothing that is missing: no more will come."""
         return self._placed(self.order.close())
 
-    def _placed(self, placed: list[Placed]) -> Tally:
-        tally = Tally()
-        self._append(placed, tally)
+    def _placed(self, placed: list[Placed]) -> ReceiveResult:
+        result = ReceiveResult()
+        self._append(placed, result)
         self._settle()
-        self._bound(tally)
-        return tally
+        self._bound(result)
+        return result
 
-    def _bound(self, tally: Tally) -> None:
+    def _bound(self, result: ReceiveResult) -> None:
         most_s, waiting, waiting_s = self.bounds.max_unfinalized_s, self.order.frames, 0.0
         if waiting:
             waiting_s = sum(len(frame.pcm) for frame in waiting) / 2 / waiting[0].sample_rate
             if waiting_s > most_s:
-                self._append(self.order.close(), tally)
+                self._append(self.order.close(), result)
                 self._settle()
                 waiting_s = 0.0
         if (over := self.unfinalized_s() + waiting_s - most_s) > 0:
-            tally.given_up_s += self.give_up_oldest(over + GAP_STEP_S, GapReason.RETENTION)
+            result.given_up_s += self.give_up_oldest(over + GAP_STEP_S, GapReason.RETENTION)
 
-    def _receive(self, frame: Frame, now: float, tally: Tally) -> None:
+    def _receive(self, frame: Frame, now: float, result: ReceiveResult) -> None:
         if self._border:
             self._follows = frame.seq == self.repeats.following
         if self._resuming and self._resuming.is_news(frame):
             self.timeline.read_again()
         news = self.repeats.news(frame)
-        tally.repeats += 1 - len(news)
+        result.repeats += 1 - len(news)
         for one in news:
-            self._append(self.order.take(one, now, void=self.repeats.void), tally)
+            self._append(self.order.take(one, now, void=self.repeats.void), result)
             if self.order:
                 self.timeline.out_of_order()
 
-    def _append(self, placed: list[Placed], tally: Tally) -> None:
+    def _append(self, placed: list[Placed], result: ReceiveResult) -> None:
         """Append what has its turn, but for what the checkpoint has behind it."""
         for frame, silence, late in placed:
             offset = self._resuming.counts_from(frame)
@@ -175,12 +166,12 @@ class Call:
                     self.timeline.pad()
             before = 0 if self._resuming.is_next(frame) else silence  # there already
             if self._header is not None and (is_news or offset < len(frame.pcm)):
-                offset = max(offset, self._strip(self._header, frame, tally))
+                offset = max(offset, self._strip(self._header, frame, result))
             self.timeline.append(frame.entry, frame.pcm, frame.sample_rate, silence=before, offset=offset)
-            tally.accepted += 1
-            tally.filled_s += before / 2 / frame.sample_rate
+            result.accepted += 1
+            result.filled_s += before / 2 / frame.sample_rate
             if late:
-                tally.late_s += len(frame.pcm) / 2 / frame.sample_rate
+                result.late_s += len(frame.pcm) / 2 / frame.sample_rate
             if not self.announced:
                 self._begin(frame, is_news=is_news)
 
@@ -193,13 +184,13 @@ class Call:
             self._resuming.over()
         self._plain = self.announced and not self.order and not self._resuming
 
-    def _strip(self, header: Header, frame: Frame, tally: Tally) -> int:
+    def _strip(self, header: Header, frame: Frame, result: ReceiveResult) -> int:
         """Return how many bytes of a frame are the header of a file that is sent as it is."""
         size = header.strip(frame.pcm)
         if size:
             self._series.shorten(frame, size)
         if header.over:
-            tally.header = header.stripped
+            result.header = header.stripped
             self._header = None
         return size
 
@@ -221,7 +212,7 @@ class Call:
             outbox.fresh = False
             name = EventName.RESUMED if resumed else EventName.STARTED
             event = {"event": name, "sample_rate": frame.sample_rate}
-            outbox.put(Item(place=self.timeline.place(self.timeline.finalized), event=event))
+            outbox.put(Item(resume_point=self.timeline.resume_point(self.timeline.finalized), event=event))
 
     def past(self) -> Past:
         """Return what is to be remembered of this call, which is over."""
@@ -229,20 +220,20 @@ class Call:
         return Past(ids.key(self.last_entry), self.repeats, self.timeline.half())
 
     def forget_above(self, last: EntryId) -> None:
-        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        """Keep no entry id above `last`: the stream has started over from there."""
         self._placed(self.order.close())
         self.timeline.forget_above(last)
         self.last_entry = min(self.last_entry, last, key=ids.key)
         self._resuming.forget_above(last)
         if self._first_entry is not None:
             self._first_entry = min(self._first_entry, last, key=ids.key)
-        self.outbox.forget_above(last, self.timeline.place(self.timeline.finalized))
+        self.outbox.forget_above(last, self.timeline.resume_point(self.timeline.finalized))
 
     def floor(self) -> EntryId | None:
         """Return the first entry that a restart would need for this call (None: it needs nothing)."""
         if self.outbox.idle and not self.timeline.held_bytes:
             return None
-        confirmed = self.outbox.confirmed.place.entry
+        confirmed = self.outbox.resume_point.entry
         return self._first_entry if confirmed == ids.ORIGIN else confirmed
 
     def unfinalized_s(self) -> float:
@@ -251,9 +242,7 @@ class Call:
 
     def give_up_oldest(self, seconds: float, reason: GapReason) -> float:
         """Commit the oldest un-finalized audio as a gap; return the seconds given up."""
-        timeline = self.timeline
-        rate = timeline.rate_at(timeline.finalized)
-        return self.give_up_until(timeline.finalized + round(seconds * rate), reason)
+        return self.give_up_until(self.timeline.finalized + round(seconds * self.next_rate), reason)
 
     def give_up_until(self, end: int, reason: GapReason) -> float:
         """Commit the audio from `finalized` to `end` as a gap; return the seconds given up."""
@@ -266,17 +255,17 @@ class Call:
 
     def abandon(self, last: EntryId) -> Item:
         """Return what commits all audio up to entry `last` as a gap: it is not known what to do with it."""
-        timeline, start = self.timeline, self.outbox.confirmed.place.finalized
+        timeline, start = self.timeline, self.outbox.confirmed_until
         end = max(start, timeline.received)
         event = {"event": EventName.GAP, "reason": GapReason.INTERNAL, "start_ms": timeline.ms(start)}
-        place = msgspec.structs.replace(
-            timeline.place(end),
+        point = msgspec.structs.replace(
+            timeline.resume_point(end),
             entry=max(last, self.last_entry, key=ids.key),
             offset=PAST_END,
             at=2 * end,
             ahead=msgspec.UNSET,
         )
-        return Item(place=place, event=event | {"end_ms": timeline.ms(end), "samples": end - start})
+        return Item(resume_point=point, event=event | {"end_ms": timeline.ms(end), "samples": end - start})
 
     def connected(self, request_id: str) -> int:
         """Number a new connection, which starts from `finalized`."""
@@ -289,10 +278,12 @@ class Call:
         """Queue a lifecycle event."""
         self.outbox.put(Item(event={"event": event, **fields}))
 
-    def end(self, at: EntryId, reason: str) -> None:
+    def end(self, at: EntryId, reason: EndReason) -> None:
         """Queue the end of the call: the last item, after all that is left was finalized."""
         timeline = self.timeline
         fields = {"event": EventName.ENDED, "reason": reason, "duration_ms": timeline.ms(timeline.received)}
         fields["connections"] = self.outbox.connection
         ended = max(at, self.last_entry, key=ids.key)  # frames may have come after the end that named it
-        self.outbox.put(Item(place=timeline.place(timeline.finalized), event=fields, ended=ended))
+        self.outbox.put(
+            Item(resume_point=timeline.resume_point(timeline.finalized), event=fields, ended=ended)
+        )

@@ -69,7 +69,7 @@ class Chunker:
         self._rate = 0
 
     def reload(self, intervals: Intervals, catchup_rate: float) -> None:
-        """Go by other intervals and another pace from now on, also on the present connection."""
+        """Use other intervals and another pace from now on, also on the present connection."""
         self._policy.intervals = intervals
         self._catchup_rate = self._pacer.rate = catchup_rate
 
@@ -118,7 +118,7 @@ class Chunker:
         return self._timer
 
     def timer_fired(self, now: float) -> bool:
-        """Say whether that moment has come; the timer is off then until it is set again."""
+        """Return whether that moment has come; the timer is off then until it is set again."""
         if now < self._timer:
             return False
         self._timer = math.inf
@@ -148,7 +148,7 @@ class Chunker:
     # -- inside ----------------------------------------------------------------------------------------
 
     def _is_last(self, unsent: int) -> bool:
-        """Say whether nothing can follow the unsent audio: no more comes, or only of another rate."""
+        """Return whether nothing can follow the unsent audio: no more comes, or only of another rate."""
         return self._input_over or self._timeline.sent + unsent < self._timeline.received
 
     def _limit(self, unsent: int) -> int:

@@ -70,7 +70,7 @@ class Teller:
         return described
 
     def _since(self, middle: float | None, cut: int | None) -> bool:
-        """Say whether something was said from `cut` on; what has no time counts."""
+        """Return whether something was said from `cut` on; what has no time counts."""
         return cut is None or middle is None or self._clock.sample(middle) >= cut
 
     def _entities(self, entities: list[Entity], best: Alternative, cut: int | None) -> list[Described]:

@@ -43,10 +43,9 @@ class Outbox:
         self.fresh = not stored.rev  # nothing was said of this call so far
         if _is_other(tenant_id, self.confirmed.tenant_id):
             self.fresh = True
-            before = self.confirmed.place
-            place = ResumePoint(entry=before.entry, offset=before.offset, ahead=before.ahead)
-            last = self.confirmed
-            self.confirmed = Checkpoint(place, last.seq, last.connection, tenant_id)
+            last, before = self.confirmed, self.confirmed.place
+            point = ResumePoint(entry=before.entry, offset=before.offset, ahead=before.ahead)
+            self.confirmed = Checkpoint(point, last.seq, last.connection, tenant_id)
         self._topics = topics
         self._rev = stored.rev
         self._state = self.confirmed  # what the commit in flight makes of it
@@ -62,7 +61,7 @@ class Outbox:
 
     def put(self, item: Item) -> None:
         """Queue an item; one that moves the cursor overtakes the partial that waits."""
-        if item.place is not None:
+        if item.resume_point is not None:
             self._partial = None
         self._queue.append(item)
 
@@ -70,14 +69,14 @@ class Outbox:
         """Queue a partial in place of the one that may wait."""
         self._partial = transcript
 
-    def forget_above(self, last: EntryId, place: ResumePoint) -> None:
-        """Hold no entry id above `last` any more: the stream has begun again from there.
+    def forget_above(self, last: EntryId, point: ResumePoint) -> None:
+        """Keep no entry id above `last`: the stream has started over from there.
 
         The next commit says so to whoever restarts; `place` is where the call is now.
         """
         if self.confirmed.ended and key(self.confirmed.ended) > key(last):
             self.confirmed = msgspec.structs.replace(self.confirmed, ended=last)
-        self.put(Item(place=place))
+        self.put(Item(resume_point=point))
 
     def shed(self, before: int) -> int:
         """Turn transcripts of audio before a sample, which wait in vain, into gaps; return how many.
@@ -87,7 +86,7 @@ class Outbox:
         old, shed = 0, 0
         kept: list[Item] = []
         for item in self._queue:
-            if item.place is not None and item.place.finalized >= before:
+            if item.resume_point is not None and item.resume_point.finalized >= before:
                 break
             old += 1
             shed += item.transcript is not None
@@ -106,6 +105,16 @@ class Outbox:
     def idle(self) -> bool:
         """Nothing queued, nothing in flight."""
         return self._flight is None and not self._queue and self._partial is None
+
+    @property
+    def resume_point(self) -> ResumePoint:
+        """The resume point that Redis has confirmed."""
+        return self.confirmed.place
+
+    @property
+    def confirmed_until(self) -> int:
+        """The sample up to which Redis has confirmed finals and gaps."""
+        return self.confirmed.place.finalized
 
     @property
     def rev(self) -> int:
@@ -157,7 +166,7 @@ class Outbox:
         return items
 
     def _build(self, items: list[Item], wall_ms: int) -> Commit:
-        seq, place, ended = self.confirmed.seq, self.confirmed.place, self.confirmed.ended
+        seq, point, ended = self.confirmed.seq, self.confirmed.place, self.confirmed.ended
         writes = []
         for item in items:
             if item.transcript is not None:
@@ -168,12 +177,12 @@ class Outbox:
             if item.event is not None:
                 event = self._event(item.event, wall_ms)
                 writes.append(Write(self._topics.events, event, self._topics.events_maxlen))
-            if item.place is not None:
-                place = item.place
+            if item.resume_point is not None:
+                point = item.resume_point
             if item.ended is not None:
                 ended = item.ended
         live = items[-1].ended is None
-        state = Checkpoint(place, seq, self.connection, self.tenant_id, self.trace_id, ended)
+        state = Checkpoint(point, seq, self.connection, self.tenant_id, self.trace_id, ended)
         self._state = state
         return Commit(self.interaction_id, self._rev + 1, encode(state), tuple(writes), live)
 
@@ -207,4 +216,6 @@ def _joined(gap: Item, item: Item) -> Item | None:
         event = event | {"end_ms": more["end_ms"]}
         if "samples" in more:
             event["samples"] += more["samples"]
-    return gap._replace(place=item.place or gap.place, event=event, chunks=gap.chunks + item.chunks)
+    return gap._replace(
+        resume_point=item.resume_point or gap.resume_point, event=event, chunks=gap.chunks + item.chunks
+    )

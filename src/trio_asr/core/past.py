@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
-from trio_asr.core.call import Past
 from trio_asr.core.repeats import Repeats
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
@@ -16,6 +15,21 @@ MAX_PAST = 20_000  # calls: no frame of a replay asks Redis for one of these
 MAX_TAUGHT = 2_000  # of them, the latest: with what tells their repeats, up to 4 KB each
 
 
+class Past:
+    """What is remembered of a call that is over, for whatever comes of it later.
+
+    `until` is the key of the last entry that was dealt with, `half` the first half of a sample in which it
+    ended.
+    """
+
+    __slots__ = ("half", "repeats", "until")
+
+    def __init__(self, until: int, repeats: Repeats | None = None, half: bytes = b"") -> None:
+        self.until = until
+        self.repeats = Repeats() if repeats is None else repeats
+        self.half = half
+
+
 class PastCalls:
     """The calls that ended last, by id."""
 
@@ -24,7 +38,7 @@ class PastCalls:
         self._taught: deque[Past] = deque()
 
     def has_news(self, interaction_id: str, frames: Sequence[Frame]) -> bool:
-        """Say whether a call has not dealt with any of these frames; if it has, they are noted."""
+        """Return whether a call has not dealt with any of these frames; if it has, they are noted."""
         past = self._calls.get(interaction_id)
         if past is None:
             return True
@@ -39,7 +53,7 @@ class PastCalls:
     def learn(
         self, interaction_id: str, until: int, frames: Sequence[Frame], over: ResumePoint | None
     ) -> Past:
-        """Take note of a call that is not in progress: dealt with up to the key `until`, unlike these frames.
+        """Note a call that is not in progress: dealt with up to the key `until`, unlike these frames.
 
         With `over`, it has ended at that place: what follows there in its entry is half a sample, or nothing.
         """
@@ -69,6 +83,6 @@ class PastCalls:
         return self._calls.pop(interaction_id, None)
 
     def forget_above(self, last: EntryId) -> None:
-        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        """Keep no entry id above `last`: the stream has started over from there."""
         for past in self._calls.values():
             past.until = min(past.until, ids.key(last))

@@ -27,7 +27,7 @@ class _Junk(NamedTuple):
     ends: bool
 
 
-class ReaderBox:
+class ReaderOutbox:
     """Commits floors and dead letters; a `Source` for the committer."""
 
     interaction_id = ""

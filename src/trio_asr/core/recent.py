@@ -10,11 +10,11 @@ import msgspec
 from trio_asr.wire.codes import EventName
 from trio_asr.wire.transcripts import Item, Transcript
 
-MAX_LINES = 50
+MAX_CAPTIONS = 50
 MAX_TEXT = 1000  # characters; Deepgram's finals have less
 
 
-class Line(msgspec.Struct, frozen=True, gc=False):
+class Caption(msgspec.Struct, frozen=True, gc=False):
     """A final, a partial, or a gap (then `text` is its reason). `number` counts a call's lines from 1."""
 
     number: int
@@ -28,29 +28,29 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 class Recent:
     """The last finals and gaps of a call, and the partial that no final has overtaken."""
 
-    __slots__ = ("_count", "interim", "lines")
+    __slots__ = ("_count", "captions", "interim")
 
     def __init__(self) -> None:
-        self.lines: deque[Line] = deque(maxlen=MAX_LINES)
-        self.interim: Line | None = None
+        self.captions: deque[Caption] = deque(maxlen=MAX_CAPTIONS)
+        self.interim: Caption | None = None
         self._count = 0
 
     def committed(self, items: Iterable[Item]) -> None:
-        """Take note of what Redis has now."""
+        """Note what Redis has now."""
         for item in items:
             if item.transcript is not None and item.is_partial:
-                self.interim = _line(0, item.transcript)
+                self.interim = _caption(0, item.transcript)
             elif item.transcript is not None:
-                self._add(_line(self._count + 1, item.transcript))
+                self._add(_caption(self._count + 1, item.transcript))
             elif item.event is not None and item.event["event"] == EventName.GAP:
                 gap = item.event
-                self._add(Line(self._count + 1, "gap", gap["reason"], gap["start_ms"], gap["end_ms"]))
+                self._add(Caption(self._count + 1, "gap", gap["reason"], gap["start_ms"], gap["end_ms"]))
 
-    def _add(self, line: Line) -> None:
+    def _add(self, caption: Caption) -> None:
         self._count += 1
-        self.lines.append(line)
+        self.captions.append(caption)
         self.interim = None
 
 
-def _line(number: int, said: Transcript) -> Line:
-    return Line(number, said.type, said.text[:MAX_TEXT], said.start_ms, said.end_ms, said.seq)
+def _caption(number: int, said: Transcript) -> Caption:
+    return Caption(number, said.type, said.text[:MAX_TEXT], said.start_ms, said.end_ms, said.seq)

@@ -96,7 +96,7 @@ class Repeats:
             self.news(frame)
 
     def knows(self, frame: Frame) -> bool:
-        """Say whether a frame is a repeat of what was noted, and note nothing."""
+        """Return whether a frame is a repeat of what was noted, and note nothing."""
         if frame.seq is None or self._rising or frame.seq > self._highest:
             return False
         at = self._find(frame.seq)
@@ -145,7 +145,7 @@ class Repeats:
         return _NONE
 
     def _sounds_same(self, at: int, frame: Frame) -> bool:
-        """Say whether a frame has the audio of the one noted at `at`.
+        """Return whether a frame has the audio of the one noted at `at`.
 
         If it has, what is laid over the noted digest is a time. One of another audio looks like that once in
         two million.
@@ -153,7 +153,7 @@ class Repeats:
         return abs(self._digests[at] ^ _audio(frame)) < _LATEST_MS
 
     def _is_same(self, at: int, frame: Frame) -> bool:
-        """Say whether a frame is the one noted at `at`, whose number and audio it has."""
+        """Return whether a frame is the one noted at `at`, whose number and audio it has."""
         if self._digests[at] == frame.digest or not is_of_one_value(frame.pcm):
             return True
         return self._shown >= TWIN_SHOWN and self._is_twin(frame)
@@ -225,5 +225,5 @@ def _audio(frame: Frame) -> int:
 
 
 def is_of_one_value(pcm: bytes) -> bool:
-    """Say whether all samples are the same: digital silence tells nothing of a frame."""
+    """Return whether all samples are the same: digital silence tells nothing of a frame."""
     return pcm[2:] == pcm[:-2]

@@ -33,7 +33,7 @@ SPEECH_APART_S = 0.1  # between two starts of speech that are told of
 DEFAULT_CONFIDENCE = 0.9  # what the old worker publishes when the provider gives none
 
 
-class Heard(enum.Enum):
+class MessageKind(enum.Enum):
     """What a message turned out to be, for the counters."""
 
     FINAL = "final"
@@ -45,7 +45,7 @@ class Heard(enum.Enum):
     OTHER = "other"
 
 
-class Hearing:
+class ResultHandler:
     """The receiving side of one connection of one call."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Hearing:
         """Whether it moved the cursor."""
         return self.finals > 0
 
-    def hear(self, message: Message) -> Heard:
+    def handle(self, message: Message) -> MessageKind:
         """Apply one message."""
         if isinstance(message, Results):
             start, end = self.clock.span(message.start, message.duration)
@@ -90,12 +90,12 @@ class Hearing:
             return apply(message, start, end)
         if isinstance(message, Metadata):
             self.metadata = message
-            return Heard.METADATA
+            return MessageKind.METADATA
         if isinstance(message, UtteranceEnd) and message.last_word_end >= 0:
             self._utterance_end(self.clock.sample(message.last_word_end))
         elif isinstance(message, SpeechStarted) and message.timestamp is not None:
             self._speech_started(self.clock.sample(message.timestamp))
-        return Heard.OTHER
+        return MessageKind.OTHER
 
     def finish(self) -> None:
         """Cover what is left after Metadata and 1000, if it is less than the tolerance."""
@@ -104,13 +104,13 @@ class Hearing:
         if self.clock.sent and 0 < end - self.timeline.finalized <= self._tolerance:
             self._advance(end, None)
 
-    def _final(self, message: Results, start: int, end: int) -> Heard:
+    def _final(self, message: Results, start: int, end: int) -> MessageKind:
         cursor = self.timeline.finalized
         if end <= max(cursor, start):  # nothing new, or nothing at all (of no length, or past what was sent)
             if message.speech_final and not message.best.transcript.strip():
                 self._utterance_end(cursor)
-                return Heard.EMPTY_FINAL
-            return Heard.REPEAT
+                return MessageKind.EMPTY_FINAL
+            return MessageKind.REPEAT
         cut = None
         if start > cursor + self._tolerance:
             self.gap(start, GapReason.SKIPPED)
@@ -128,32 +128,32 @@ class Hearing:
                 self._utterance_end(end)
         if message.speech_final:
             self._closed_until = end
-        return Heard.EMPTY_FINAL if transcript is None else Heard.FINAL
+        return MessageKind.EMPTY_FINAL if transcript is None else MessageKind.FINAL
 
-    def _interim(self, message: Results, start: int, end: int) -> Heard:
+    def _interim(self, message: Results, start: int, end: int) -> MessageKind:
         cursor = self.timeline.finalized
         if end <= cursor:
-            return Heard.REPEAT
+            return MessageKind.REPEAT
         said = self._teller.said(message, cursor if start < cursor - self._tolerance else None)
         transcript = self._transcript("partial", said, max(start, cursor), end, speech_final=False)
         if transcript is None:
-            return Heard.EMPTY_PARTIAL
+            return MessageKind.EMPTY_PARTIAL
         if self._partials:
             self.outbox.put_partial(transcript)
-        return Heard.PARTIAL
+        return MessageKind.PARTIAL
 
     def gap(self, end: int, reason: GapReason) -> None:
         """Commit the audio from `finalized` to `end` as a gap."""
         give_up(self.timeline, self.outbox, end, reason)
 
     def _advance(self, end: int, transcript: Transcript | None) -> None:
-        place = self.timeline.finalize(end)
+        point = self.timeline.finalize(end)
         covered = 0
         while self.chunk_ends and self.chunk_ends[0] <= end:
             self.chunk_ends.popleft()
             covered += 1
         self.finals += 1
-        self.outbox.put(Item(place=place, transcript=transcript, chunks=covered))
+        self.outbox.put(Item(resume_point=point, transcript=transcript, chunks=covered))
 
     def _utterance_end(self, end: int) -> None:
         """An utterance ended without a final to say so: an event, unless it had been closed already."""
@@ -215,5 +215,5 @@ def give_up(timeline: Timeline, outbox: Outbox, end: int, reason: GapReason) -> 
         "end_ms": timeline.ms(end),
         "samples": end - start,
     }
-    outbox.put(Item(place=timeline.finalize(end), event=event))
+    outbox.put(Item(resume_point=timeline.finalize(end), event=event))
     return seconds

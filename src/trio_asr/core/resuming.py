@@ -15,12 +15,12 @@ class Resuming:
 
     __slots__ = ("_done", "_next", "_offset", "_on", "_until", "at")
 
-    def __init__(self, place: ResumePoint, taken: int = 0) -> None:
+    def __init__(self, point: ResumePoint, taken: int = 0) -> None:
         """Begin with a place, and how many bytes after it are on the timeline already."""
-        self.at = ids.key(place.entry)  # the first entry that may count
-        self._next, self._offset = place.next
+        self.at = ids.key(point.entry)  # the first entry that may count
+        self._next, self._offset = point.next
         self._offset += taken
-        self._done = frozenset[EntryId]() if place.ahead is msgspec.UNSET else frozenset(place.ahead.entries)
+        self._done = frozenset[EntryId]() if point.ahead is msgspec.UNSET else frozenset(point.ahead.entries)
         self._until = max(self.at, *map(ids.key, (self._next, *self._done)))
         self._on = self.at > 0
 
@@ -36,19 +36,19 @@ class Resuming:
         return self._offset if frame.entry == self._next else 0
 
     def is_next(self, frame: Frame) -> bool:
-        """Say whether it is the frame up to which silence is on the timeline already."""
+        """Return whether it is the frame up to which silence is on the timeline already."""
         return self._on and frame.entry == self._next
 
     def is_news(self, frame: Frame) -> bool:
-        """Say whether nothing of a frame can be behind the checkpoint."""
+        """Return whether nothing of a frame can be behind the checkpoint."""
         return not self._on or ids.key(frame.entry) > self._until
 
     def over(self) -> None:
-        """Take note that all frames to come, and those that wait, count."""
+        """Note that all frames to come, and those that wait, count."""
         self._on = False
 
     def forget_above(self, last: EntryId) -> None:
-        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        """Keep no entry id above `last`: the stream has started over from there."""
         at = ids.key(last)
         self.at, self._until = min(self.at, at), min(self._until, at)
         self._done = frozenset(entry for entry in self._done if ids.key(entry) <= at)

@@ -40,7 +40,7 @@ class Series:
         self._due = 0  # bytes of a short hole that go before the next frame, unless that is the missing one
 
     def goes_on(self, frames: Sequence[Frame]) -> bool:
-        """Say whether these are just what comes next: all there, in order, of the same rate, none empty."""
+        """Return whether these frames just continue the series: complete, in order, of its rate, none empty."""
         last = self._last
         if last is None or last.seq is None or self._owed or self._due:
             return False
@@ -56,19 +56,19 @@ class Series:
         self._last = frame
 
     def shorten(self, frame: Frame, size: int) -> None:
-        """Take note that so many bytes at the beginning of the last frame are no audio."""
+        """Note that so many bytes at the beginning of the last frame are no audio."""
         if self._last is frame:
             self._last = msgspec.structs.replace(frame, pcm=frame.pcm[size:])
 
     def opens_hole(self, frame: Frame) -> bool:
-        """Say whether frames are missing before this one that are worth waiting for."""
+        """Return whether frames are missing before this one that are worth waiting for."""
         last = self._last
         if not self.patient or last is None or last.seq is None or frame.seq is None:
             return False
         return frame.seq > last.seq + 1 and self._is_hole(last, frame)
 
     def belongs(self, frame: Frame, before: Frame | None) -> bool:
-        """Say whether a frame is in step with this series.
+        """Return whether a frame is in step with this series.
 
         It comes after `before`, which waits, or after the last one, next or behind a hole; or it is late.
         """
@@ -115,7 +115,7 @@ class Series:
         return self._fill(hole, frame.sample_rate)
 
     def _is_hole(self, last: Frame, frame: Frame) -> bool:
-        """Say whether what lies between two frames is missing, for the moment or for good."""
+        """Return whether what lies between two frames is missing, for the moment or for good."""
         lost = (frame.seq or 0) - (last.seq or 0) - 1
         return (
             lost <= LATE_WINDOW
@@ -138,7 +138,7 @@ class Series:
 
     @staticmethod
     def _in_step(last: Frame, frame: Frame) -> bool:
-        """Say whether the timestamps moved by as many frames as `seq` did, give or take half a frame."""
+        """Return whether the timestamps moved by as many frames as `seq` did, give or take half a frame."""
         if frame.timestamp_ms is None or last.timestamp_ms is None or frame.seq is None or last.seq is None:
             return False
         frame_ms = len(last.pcm) * 500 / last.sample_rate

@@ -34,7 +34,7 @@ class StreamProgress:
 
     def replay_from(self) -> EntryId | None:
         """Return the first entry that is not behind the checkpoint (None: none was read so far)."""
-        at = self._call.outbox.confirmed.place.entry
+        at = self._call.outbox.resume_point.entry
         entry = self.first if at == ORIGIN else at
         return None if entry == ORIGIN else entry
 
@@ -50,7 +50,7 @@ class StreamProgress:
         return floor
 
     def forget_above(self, last: EntryId) -> None:
-        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        """Keep no entry id above `last`: the stream has started over from there."""
         self.handed = min(self.handed, last, key=ids.key)
         self.passed = min(self.passed, last, key=ids.key)
         self.first = min(self.first, last, key=ids.key)

@@ -75,19 +75,19 @@ class Timeline:
         "waiting",
     )
 
-    def __init__(self, place: ResumePoint) -> None:
-        self.finalized = self.sent = place.finalized
+    def __init__(self, point: ResumePoint) -> None:
+        self.finalized = self.sent = point.finalized
         self.waiting: Sequence[Frame] = ()  # what was received and waits for what comes before it
         # Entries finalized, and the first not read again yet, where they are not in the order of their ids.
         self._done: list[EntryId] | None = None
         self._unread: EntryId | None = None
-        if place.ahead is not msgspec.UNSET:
-            self._done, self._unread = list(place.ahead.entries), place.entry
-        self._base = 2 * place.finalized  # the position of _audio[0]
-        self._audio = bytearray(place.at - self._base)  # silence not finalized before the first entry
+        if point.ahead is not msgspec.UNSET:
+            self._done, self._unread = list(point.ahead.entries), point.entry
+        self._base = 2 * point.finalized  # the position of _audio[0]
+        self._audio = bytearray(point.at - self._base)  # silence not finalized before the first entry
         # Never empty: the last one says after which byte of which entry all ends.
-        self._sources = deque([_Source(place.at, place.at, *place.next)])
-        self._segments = [Segment(place.rate_from, place.rate, place.rate_us)] if place.rate else []
+        self._sources = deque([_Source(point.at, point.at, *point.next)])
+        self._segments = [Segment(point.rate_from, point.rate, point.rate_us)] if point.rate else []
 
     # -- what there is ---------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Timeline:
             return (end - start) / self._segments[0].rate
         return (self._segment(end).us(end) - self._segment(start).us(start)) / 1_000_000
 
-    def place(self, sample: int) -> ResumePoint:
+    def resume_point(self, sample: int) -> ResumePoint:
         """Return what a restart must know to go on from `sample`."""
         segment = self._segment(sample) if self._segments else Segment(0, 0, 0)
         position = 2 * sample
@@ -153,8 +153,8 @@ class Timeline:
             entry, offset, at = source.entry, source.offset + position - source.start, position
         else:
             entry, offset, at = source.entry, source.offset, source.start
-        place = ResumePoint(sample, entry, offset, at, segment.rate, segment.start, segment.start_us)
-        return place if self._done is None else self._without_order(place, position)
+        point = ResumePoint(sample, entry, offset, at, segment.rate, segment.start, segment.start_us)
+        return point if self._done is None else self._without_order(point, position)
 
     # -- what happens to it ----------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class Timeline:
             self.go_on_with(b"\0")
 
     def forget_above(self, last: EntryId) -> None:
-        """Hold no entry id above `last` any more: the stream has begun again from there.
+        """Keep no entry id above `last`: the stream has started over from there.
 
         The audio of those entries cannot be read again; a restart takes up after `last`.
         """
@@ -209,12 +209,12 @@ class Timeline:
             self._unread = min(self._unread, last, key=key)
 
     def out_of_order(self) -> None:
-        """Take note that entries come in another order than their audio from now on."""
+        """Note that entries come in another order than their audio from now on."""
         if self._done is None:
             self._done = []
 
     def read_again(self) -> None:
-        """Take note that all entries were read that the place it began with names."""
+        """Note that all entries were read that the point it began with names."""
         self._unread = None
 
     def take(self, limit: int, due: float = 0.0) -> Chunk | None:
@@ -230,7 +230,7 @@ class Timeline:
         self.sent = self.finalized
 
     def finalize(self, sample: int) -> ResumePoint:
-        """Move `finalized` (and `sent` where it lags), forget the audio below, return the new place.
+        """Move `finalized` (and `sent` where it lags), forget the audio below, return the new point.
 
         Raises:
             ValueError: the cursor would move back or past what was received; a bug of the caller.
@@ -247,15 +247,15 @@ class Timeline:
             gone = sources.popleft()
             if self._done is not None and gone.start < gone.end:
                 self._done.append(gone.entry)
-        place = self.place(sample)
+        point = self.resume_point(sample)
         if self._done is not None:
-            self._settle_order(place)
+            self._settle_order(point)
         while len(self._segments) > 2 and self._segments[2].start <= sample:
             del self._segments[0]  # the one before stays: an utterance may be told of after its audio
-        return place
+        return point
 
-    def _without_order(self, place: ResumePoint, position: int) -> ResumePoint:
-        """Complete a place of entries that are not in the order of their ids."""
+    def _without_order(self, point: ResumePoint, position: int) -> ResumePoint:
+        """Complete a point of entries that are not in the order of their ids."""
         sources = self._sources
         # One of no length may be what is left of an entry that was not read again yet.
         done = {source.entry for source in sources if source.start < source.end <= position}
@@ -265,17 +265,17 @@ class Timeline:
         if self._unread is not None:
             needed.append(self._unread)
         done.difference_update(source.entry for source in sources if source.end > position)
-        return without_order(place, done, needed, placed=self._unread is None and sources[-1].end <= position)
+        return without_order(point, done, needed, placed=self._unread is None and sources[-1].end <= position)
 
-    def _settle_order(self, place: ResumePoint) -> None:
+    def _settle_order(self, point: ResumePoint) -> None:
         """Remember no more of what is finalized than a restart must know."""
-        if place.ahead is not msgspec.UNSET:
-            self._done = list(place.ahead.entries)
+        if point.ahead is not msgspec.UNSET:
+            self._done = list(point.ahead.entries)
             return
         self._done = []
-        if self._sources[-1].end <= 2 * place.finalized:  # all is: the last one to be named is the newest
+        if self._sources[-1].end <= 2 * point.finalized:  # all is: the last one to be named is the newest
             end = self._sources[-1].end
-            self._sources[-1] = _Source(end, end, place.entry, place.offset)
+            self._sources[-1] = _Source(end, end, point.entry, point.offset)
         ids = [key(source.entry) for source in self._sources]
         if not self.waiting and self._unread is None and ids == sorted(ids):
             self._done = None

@@ -25,7 +25,7 @@ class Trail:
         self._noted: deque[Noted] = deque(maxlen=KEPT)
 
     def note(self, entry: EntryId, content: int) -> None:
-        """Take note of an entry that was read, the last so far."""
+        """Note an entry that was read, the last so far."""
         noted = self._noted
         # Also where the clock stands: it was set back, or an id is of the future.
         if not noted or milliseconds(entry) - milliseconds(noted[-1].entry) not in range(1, STEP_MS):

@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 from trio_asr.wire.codes import GapReason
 
 REJECTING = (1002, 1003, 1007, 1008)  # closes by which the provider says that it cannot use the audio
-HOPELESS = 2  # such closes without a final in between, and the audio is given up
+REJECTIONS_TO_GIVE_UP = 2  # such closes without a final in between, and the audio is given up
 TAIL_S = 0.1  # so little audio left over after CloseStream is worth one more connection
 BRIEF_S = 2.0  # a connection that was of use for less than this served no call as it should be
-BRIEF = 3  # so many in a row may happen: a call that begins, or is put through
+MAX_BRIEF = 3  # so many in a row may happen: a call that begins, or is put through
 
 
 class End(NamedTuple):
@@ -47,15 +47,17 @@ class Judge:
         if end.progressed:
             self._rejected = 0
             self._fruitless_since = None
-        pause = not end.done or not end.progressed or self._brief > BRIEF
-        return Verdict(pause, self._hopeless(end, now, patience_s), brief=self._brief == BRIEF + 1)
+        pause = not end.done or not end.progressed or self._brief > MAX_BRIEF
+        return Verdict(
+            pause, self._reason_to_give_up(end, now, patience_s), brief=self._brief == MAX_BRIEF + 1
+        )
 
     @property
     def restless(self) -> bool:
         """Whether connections are made and done with in quick succession."""
-        return self._brief > BRIEF
+        return self._brief > MAX_BRIEF
 
-    def _hopeless(self, end: End, now: float, patience_s: float) -> GapReason | Literal[""]:
+    def _reason_to_give_up(self, end: End, now: float, patience_s: float) -> GapReason | Literal[""]:
         """Return why the audio that is left is to be given up, "" if it is not."""
         self._tails = self._tails + 1 if end.asked and 0 < end.left_s < TAIL_S else 0
         if self._tails > 1:
@@ -68,7 +70,7 @@ class Judge:
             return self._give_up(GapReason.NO_RESULT) if now - self._fruitless_since >= patience_s else ""
         if end.code in REJECTING:
             self._rejected += 1
-            return self._give_up(GapReason.REJECTED) if self._rejected >= HOPELESS else ""
+            return self._give_up(GapReason.REJECTED) if self._rejected >= REJECTIONS_TO_GIVE_UP else ""
         return ""
 
     def _give_up(self, reason: GapReason) -> GapReason:

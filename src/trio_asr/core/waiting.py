@@ -47,7 +47,7 @@ class Waiting:
         return refused
 
     def note(self, frame: Frame, now: float) -> bool:
-        """Take note of another frame; False if its call does not wait here."""
+        """Note another frame; False if its call does not wait here."""
         waiter = self._calls.get(frame.interaction_id)
         if waiter is None:
             return False
@@ -57,7 +57,7 @@ class Waiting:
         return True
 
     def end(self, interaction_id: str, at: EntryId) -> None:
-        """Take note of the end of a call, if it waits here."""
+        """Note the end of a call, if it waits here."""
         if (waiter := self._calls.get(interaction_id)) is not None:
             waiter.end = at
 
@@ -83,6 +83,6 @@ class Waiting:
         return audio, ends
 
     def forget_above(self, last: EntryId) -> None:
-        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        """Keep no entry id above `last`: the stream has started over from there."""
         for waiter in self._calls.values():
             waiter.after = min(waiter.after, last, key=ids.key)

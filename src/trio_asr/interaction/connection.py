@@ -8,9 +8,10 @@ and results come up, in `_take`::
 
     link -> results (what a message does to the timeline) -> outbox -> committer
 
-The sender is the only writer of the socket. Chunks reach it through a feed that the flush scheduler closes
-when there is nothing more for this connection; then it says CloseStream and lets the receiver read until
-Metadata and the close, bounded. The receiver's end, for whatever reason, ends the connection.
+Only the sender writes to the socket. Chunks reach it through a feed, which the flush scheduler closes when
+there is nothing more for this connection. The sender then sends CloseStream, and the receiver reads until
+Metadata and the close, for a limited time. When the receiver ends, for whatever reason, so does the
+connection.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Awaitable
 import trio
 
 from trio_asr.config import DeepgramConfig
-from trio_asr.core.results import Heard, Hearing
+from trio_asr.core.results import MessageKind, ResultHandler
 from trio_asr.core.timeline import Chunk
 from trio_asr.deepgram.provider import Link, LinkClosed
 from trio_asr.interaction.deadlines import renew
@@ -32,39 +33,43 @@ from trio_asr.interaction.services import Services
 from trio_asr.wire import messages
 from trio_asr.wire.messages import Message, Unknown
 
-STALL_AUDIO_S = 3.0  # less unanswered audio than this is no stall: interims come about once a second
-STALL_AUDIO_WITHOUT_INTERIMS_S = 20.0  # only finals answer then; an open segment is finalized before this
-SLACK_S = 1.0  # the wait for a chunk may end this much too soon, to be begun again
-FINALIZE_S = 10.0  # a Finalize with much audio before it is answered by then, or never
-PAUSE_S = 2.0  # a source silent for this long gets its open segment finalized
+STALL_AUDIO_S = 3.0  # unanswered audio below this is no stall: interims come about once a second
+STALL_AUDIO_WITHOUT_INTERIMS_S = 20.0  # then only finals answer; an open segment is finalized before this
+SLACK_S = 1.0  # the wait for a chunk may end this much too soon, and is then started again
+FINALIZE_S = 10.0  # a Finalize after much audio is answered within this time, or never
+PAUSE_S = 2.0  # after this much silence of the source its open segment is finalized
 
 
 class LiveConnection:
-    """The two tasks around one open link: one sends audio and control messages, one takes results."""
+    """The two tasks of one open link: one sends audio and control messages, the other receives results."""
 
-    def __init__(self, link: Link, hearing: Hearing, services: Services, report: Report, flow: Flow) -> None:
-        self._link, self._hearing, self._timeline = link, hearing, hearing.timeline
+    def __init__(
+        self, link: Link, handler: ResultHandler, services: Services, report: Report, flow: Flow
+    ) -> None:
+        self._link, self._handler, self._timeline = link, handler, handler.timeline
         self._services, self._report, self._flow = services, report, flow
         self.reload(services.config.deepgram)
-        self._watched = services.admission.waiting > 0  # another call may be waiting for this permit
+        self._watched = services.admission.waiting > 0  # another call may be waiting for the permit
         self._ending: Ending | None = None
         self._closing = False
-        self._leaving: tuple[Awaitable[None], Chunk] | None = None  # what the socket did not take at once
+        self._pending_write: tuple[Awaitable[None], Chunk] | None = (
+            None  # what the socket did not take at once
+        )
         self._last_sent = trio.current_time()
         self._last_audio = -math.inf
-        self._sent_until = hearing.answered  # the timeline sample up to which this link was sent audio
-        # Finalize is said once for what no final has come for, and once more when that has become much.
-        self._finals_asked = -1  # how many finals there had been
-        self._much_asked: float | None = None  # when it was said of much
+        self._sent_until = handler.answered  # the timeline sample up to which this link was sent audio
+        # Finalize is sent once for an open segment, and once more when the segment has become long.
+        self._finals_asked = -1  # how many finals there had been at the last Finalize
+        self._much_asked: float | None = None  # when it was sent for a long segment
         self._limit = trio.CancelScope()  # of the wait for a chunk
         self._stall = trio.CancelScope()
         self._waiting_since: float | None = None  # since when sent audio has had no message after it
 
     async def run(self, feed: trio.MemoryReceiveChannel[Chunk]) -> Ending:
-        """Send the feed's chunks and take results until the link is over; return how it ended.
+        """Send the feed's chunks and receive results until the link is over. Return how it ended.
 
         Raises:
-            Exception: a bug, in what a message does to the call.
+            Exception: A bug in what a message does to the call.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._receive, nursery.cancel_scope)
@@ -80,23 +85,23 @@ class LiveConnection:
         return self._ending or Ending(Why.CLOSE_TIMEOUT, 1006, "no answer to CloseStream", asked=True)
 
     def reload(self, config: DeepgramConfig) -> None:
-        """Go by other time limits, from the next wait on."""
+        """Use other time limits from the next wait on."""
         self._config = config
-        # In samples: audio unanswered that may be a stall, and the most that may wait for its final.
+        # In samples: how much unanswered audio may be a stall, and how much may wait for its final.
         stall_s = STALL_AUDIO_S if config.interim_results else STALL_AUDIO_WITHOUT_INTERIMS_S
-        self._stall_samples = stall_s * self._hearing.clock.rate
-        self._most_open = config.max_open_segment_s * self._hearing.clock.rate
-        # After audio, nothing else is to be said for so long.
+        self._stall_samples = stall_s * self._handler.clock.rate
+        self._most_open = config.max_open_segment_s * self._handler.clock.rate
+        # For this long after audio there is no control message to send.
         self._soonest_s = min(PAUSE_S, config.keepalive_ms / 1000)
 
     def watch(self) -> None:
-        """Look from now on whether there is still a use for the permit: another call waits for one."""
+        """Check from now on whether the permit is still of use: another call is waiting for one."""
         self._watched = True
         self._limit.deadline = -math.inf
 
     def _use_until(self) -> float:
-        """Return when this connection is to be closed for want of audio: never while no call waits for it."""
-        if not self._services.admission.waiting or self._timeline.received > self._hearing.clock.end:
+        """Return when to close this connection for lack of audio: only if another call needs its permit."""
+        if not self._services.admission.waiting or self._timeline.received > self._handler.clock.end:
             return math.inf
         return self._flow.last_at + STILL_S
 
@@ -107,14 +112,19 @@ class LiveConnection:
     # -- sending ---------------------------------------------------------------------------------------
 
     async def _pump(self, feed: trio.MemoryReceiveChannel[Chunk]) -> None:
-        """Send chunks until the feed ends or it is time to leave, KeepAlive while there are none."""
+        """Send chunks until the feed ends or the permit is to be given up, and KeepAlive in between.
+
+        Raises:
+            LinkClosed: The link is over.
+            trio.TooSlowError: The peer did not take audio or a control message in time.
+        """
         while True:
             with trio.CancelScope(deadline=self._next_control()) as limit:
                 self._limit = limit
                 if not await self._send_chunks(feed, limit):
                     return
-            if self._leaving is not None:
-                await self._await_leaving(*self._leaving)
+            if self._pending_write is not None:
+                await self._await_pending(*self._pending_write)
             if self._watched and trio.current_time() >= self._use_until():
                 return
             if self._wants_finalize():
@@ -123,53 +133,53 @@ class LiveConnection:
                 await self._control(now)
 
     async def _send_chunks(self, feed: trio.MemoryReceiveChannel[Chunk], limit: trio.CancelScope) -> bool:
-        """Send until something else is to be done; False at the end of the feed.
+        """Send chunks until something else needs doing. Return False at the end of the feed.
 
-        One scope for all of it, whose deadline is renewed, if at times too early: what cannot leave at once,
-        or is not audio, has a time limit of its own.
+        One scope serves for all of them. Its deadline is renewed, sometimes too early. Whatever cannot leave
+        at once, or is not audio, has a time limit of its own.
         """
         while True:
             try:
                 chunk = await feed.receive()
             except trio.EndOfChannel:
                 return False
-            self._hearing.clock.sending(chunk.start, chunk.end)
-            self._hearing.chunk_ends.append(chunk.end)
+            self._handler.clock.sending(chunk.start, chunk.end)
+            self._handler.chunk_ends.append(chunk.end)
             rest = self._link.send_audio(chunk.pcm)
             if rest is not None:
-                self._leaving = rest, chunk
+                self._pending_write = rest, chunk
                 return True
-            self._left(chunk)
+            self._note_sent(chunk)
             if self._wants_finalize():
                 return True
             soonest = self._last_sent + self._soonest_s
             renew(limit, min(soonest, self._use_until()) if self._watched else soonest, SLACK_S)
 
-    async def _await_leaving(self, rest: Awaitable[None], chunk: Chunk) -> None:
+    async def _await_pending(self, rest: Awaitable[None], chunk: Chunk) -> None:
         with trio.fail_after(self._config.send_timeout_ms / 1000):
             await rest
-        self._leaving = None
-        self._left(chunk)
+        self._pending_write = None
+        self._note_sent(chunk)
 
     def _next_control(self) -> float:
-        """Return when something is to be said if no audio comes."""
+        """Return when to send a control message if no audio comes."""
         soonest = self._last_sent + self._config.keepalive_ms / 1000
         if self._watched:
             soonest = min(soonest, self._use_until())
-        if self._open_segment() and self._finals_asked != self._hearing.finals:
+        if self._open_segment() and self._finals_asked != self._handler.finals:
             return min(soonest, self._last_audio + PAUSE_S)
         return soonest
 
     async def _control(self, now: float) -> None:
-        """Finalize the open segment of a source that paused, else keep the link alive."""
+        """Send Finalize if the source paused with an open segment, else KeepAlive."""
         paused = now >= self._last_audio + PAUSE_S and self._open_segment()
-        if paused and self._finals_asked != self._hearing.finals:
+        if paused and self._finals_asked != self._handler.finals:
             await self._finalize()
         else:
             await self._send_text(messages.KEEP_ALIVE)
 
-    def _left(self, chunk: Chunk) -> None:
-        """Take note of a chunk that the socket has taken."""
+    def _note_sent(self, chunk: Chunk) -> None:
+        """Record that the socket has taken a chunk."""
         now = self._last_sent = self._last_audio = trio.current_time()
         self._sent_until = chunk.end
         if self._waiting_since is None:
@@ -179,15 +189,15 @@ class LiveConnection:
         self._report.sent(chunk, now)
 
     def _wants_finalize(self) -> bool:
-        """Say whether too much audio waits for its final, and was not asked for yet."""
+        """Return whether too much audio waits for its final and no Finalize was sent for it yet."""
         return self._much_asked is None and self._open_segment() >= self._most_open
 
     async def _finalize(self) -> None:
-        """Ask for what there is; of little, no answer is promised."""
-        self._finals_asked = self._hearing.finals
+        """Send Finalize. Only where there was much audio is an answer certain to come."""
+        self._finals_asked = self._handler.finals
         much = self._open_segment() >= self._most_open
         await self._send_text(messages.FINALIZE)
-        if much and self._finals_asked == self._hearing.finals:
+        if much and self._finals_asked == self._handler.finals:
             self._much_asked = trio.current_time()
             self._put_stall(min(self._stall.deadline, self._finalize_deadline()))
 
@@ -200,7 +210,7 @@ class LiveConnection:
         self._last_sent = trio.current_time()
 
     async def _close(self) -> None:
-        """Say that no more comes, and give the last results time to arrive."""
+        """Send CloseStream and give the last results time to arrive."""
         self._closing = True
         self._much_asked = None
         self._stall.deadline = math.inf
@@ -209,13 +219,17 @@ class LiveConnection:
             await trio.sleep_forever()  # the receiver ends this
 
     def _open_segment(self) -> int:
-        """Samples sent on this link and not finalized."""
+        """Return how many samples were sent on this link and are not finalized."""
         return max(0, self._sent_until - self._timeline.finalized)
 
     # -- receiving -------------------------------------------------------------------------------------
 
     async def _receive(self, connection: trio.CancelScope) -> None:
-        """Take messages until the link is over, or silent for too long while it owes answers."""
+        """Take messages until the link is over, or has been silent for too long while it owes answers.
+
+        Raises:
+            Exception: A bug in what a message does to the call.
+        """
         with self._stall as stall:
             try:
                 while True:
@@ -224,29 +238,29 @@ class LiveConnection:
                     self._take(message)
                     self._put_stall(self._finalize_deadline())
             except LinkClosed as closed:
-                done = self._closing and closed.code == 1000 and self._hearing.metadata is not None
+                done = self._closing and closed.code == 1000 and self._handler.metadata is not None
                 self._over(Why.DONE if done else Why.DROPPED, closed.code, closed.reason)
         if stall.cancelled_caught:
             self._over(Why.STALLED, 1006, self._stalled())
         connection.cancel()
 
     def _take(self, message: Message) -> None:
-        """Bring one message up: to the timeline, to the outbox, to the committer; then tell of it."""
-        hearing = self._hearing
-        finals = hearing.finals
+        """Apply one message to the timeline and the outbox, submit that to the committer, then report it."""
+        handler = self._handler
+        finals = handler.finals
         try:
-            heard = Heard.OTHER if isinstance(message, Unknown) else hearing.hear(message)
-            self._services.committer.submit(hearing.outbox)
-            self._report.heard(message, heard, hearing.answered)
+            kind = MessageKind.OTHER if isinstance(message, Unknown) else handler.handle(message)
+            self._services.committer.submit(handler.outbox)
+            self._report.handled(message, kind, handler.answered)
         except Exception as error:
             # What it has done of the message is not known: the call goes on from its checkpoint.
             self._report.bug(error)
             raise
-        if hearing.finals != finals:
+        if handler.finals != finals:
             self._much_asked = None
 
     def _stalled(self) -> str:
-        """Say what was waited for in vain."""
+        """Return what was waited for in vain, as the reason of the close."""
         if trio.current_time() >= self._finalize_deadline():
             return f"no final for {FINALIZE_S * 1000:.0f} ms after Finalize"
         return f"no message for {self._config.stall_timeout_ms} ms"
@@ -256,6 +270,6 @@ class LiveConnection:
             self._stall.deadline = deadline
 
     def _stall_deadline(self) -> float:
-        if self._sent_until - self._hearing.answered < self._stall_samples:
+        if self._sent_until - self._handler.answered < self._stall_samples:
             return math.inf
         return (self._waiting_since or self._last_sent) + self._config.stall_timeout_ms / 1000

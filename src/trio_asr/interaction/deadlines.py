@@ -1,4 +1,4 @@
-"""Deadlines that move with every chunk, at less than the price of setting them."""
+"""Deadlines that move with every chunk, for less than the cost of setting them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import trio
 
 
 def renew(scope: trio.CancelScope, due: float, slack_s: float) -> None:
-    """Let `scope` end at `due`, or up to `slack_s` sooner.
+    """Let `scope` end at `due`, or up to `slack_s` seconds sooner.
 
-    Setting a deadline costs fifty times as much as looking at it. Who waits in such a scope looks at the
-    clock when it ends, and waits on in a new one if it was too soon.
+    Setting a deadline costs fifty times as much as reading it. The code that waits in such a scope checks
+    the clock when it ends, and waits on in a new scope if it was too soon.
     """
     if not due - slack_s <= scope.deadline <= due:
         scope.deadline = due

@@ -16,9 +16,9 @@ class Why(enum.Enum):
 
 
 class Ending(NamedTuple):
-    """How a connection ended: why, the close code (1006 where there was none) and reason.
+    """The end of a connection: why, the close code (1006 where there was none) and the reason.
 
-    `asked` is whether CloseStream had been said.
+    `asked` is whether CloseStream had been sent.
     """
 
     why: Why

@@ -1,4 +1,4 @@
-"""What links the tasks of one call: the feed of a connection, and the flow of the call's audio."""
+"""The links between the tasks of one call: the feed of a connection, and the flow of the call's audio."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import trio
 
 from trio_asr.core.timeline import Chunk
 
-FLOWING_S = 1.5  # audio that came so lately is flowing: frames may hold a second of it
-STILL_S = 2.0  # a call that stood still for so long gives its permit to one that waits
+FLOWING_S = 1.5  # audio flows if some came within this time: a frame may hold a second of it
+STILL_S = 2.0  # a call without audio for this long gives its permit to one that waits
 
 
 class Feed(NamedTuple):
-    """The scheduler's end of one connection: where its chunks go, while `scope` is not cancelled."""
+    """The scheduler's end of one connection, which takes chunks of `rate` Hz until `scope` is cancelled."""
 
     chunks: trio.MemorySendChannel[Chunk]
     rate: int
@@ -22,7 +22,7 @@ class Feed(NamedTuple):
 
 
 class Flow:
-    """When audio of the call last came, on trio's clock, and whether more can come."""
+    """When the call's audio last came, on trio's clock in seconds, and whether its input is over."""
 
     __slots__ = ("last_at", "over")
 
@@ -31,9 +31,9 @@ class Flow:
         self.over = False
 
     def arrived(self, now: float) -> None:
-        """Note audio that is on the timeline."""
+        """Note that audio has reached the timeline."""
         self.last_at = now
 
     def flowing(self, now: float) -> bool:
-        """Say whether audio comes in."""
+        """Return whether audio is coming in."""
         return not self.over and now - self.last_at < FLOWING_S

@@ -1,9 +1,9 @@
 """The flush scheduler of one call: a task that sleeps until audio is due, and hands it to the connection.
 
-What is due, and when, is the chunker's to say (`core/chunker.py`). Here it is only waited for: for the timer,
-and for room in the connection's feed. A chunk that a batch of frames makes due leaves in a plain call by the
-reader, which has just been woken by that batch; to wake this task for it would cost each chunk a turn of the
-event loop.
+The chunker (`core/chunker.py`) decides what is due, and when. This task only waits: for the timer, and for
+capacity in the connection's feed (backpressure). A chunk that a batch of frames makes due is handed on by
+the reader, in a plain call: the batch has just woken the reader, and waking this task, too, would cost every
+chunk a turn of the event loop.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 
 WAIT_LOG_S = 5.0
-SLACK_S = 0.25  # of the timer: half the default interval, so that two flushes of three need not set it
+SLACK_S = 0.25  # of the timer: half the default interval, so that two of three flushes need not set it
 
 
 class FlushScheduler:
-    """Hands the audio of one call to the connection that the call has.
+    """The part of a call that hands its audio to its connection.
 
-    `release` puts the frames of the inbox on their way to the timeline; it returns whether there were any.
+    `release` hands the frames of the inbox to the reader. It returns whether there were any.
     """
 
     def __init__(self, call: Call, services: Services, log: logs.Logger, release: Callable[[], bool]) -> None:
@@ -39,22 +39,25 @@ class FlushScheduler:
         self._log, self._wait_log = log, logs.Rate(WAIT_LOG_S)
         self._release = release
         self._feed: Feed | None = None  # of the present connection
-        self._stuck: Chunk | None = None  # the feed had no room for it; the task waits with it
+        self._stuck: Chunk | None = None  # the feed was full; the task waits until it takes this chunk
         self._wake = trio.Event()
         self._nap = trio.CancelScope()
 
     async def run(self, feeds: trio.MemoryReceiveChannel[Feed]) -> None:
-        """Feed one connection after another, until there are no more of them.
+        """Feed one connection after another, until the sender closes the channel of feeds.
 
         A feed ends with its last chunk, or with its connection.
+
+        Raises:
+            Exception: A bug in how audio is cut into chunks.
         """
         async for feed in feeds:
-            # Either way of its end says the same: that connection is over.
+            # The cancelled scope and the broken channel mean the same: that connection is over.
             with suppress(trio.BrokenResourceError), feed.scope, feed.chunks:
                 await self._serve(feed)
 
     async def _serve(self, feed: Feed) -> None:
-        """Wait, on behalf of one connection, for the timer and for room in the feed."""
+        """Wait, for one connection, until the timer is due or the feed has capacity."""
         chunker = self._chunker
         try:
             self._begin(feed)
@@ -78,7 +81,7 @@ class FlushScheduler:
         self._chunker.connect(feed.rate)
         self._hand_on(feed)
 
-    # -- what the others say ---------------------------------------------------------------------------
+    # -- called by the other tasks ---------------------------------------------------------------------
 
     def arrived(self) -> None:
         """Hand on what new audio makes due, if there is a connection to take it."""
@@ -88,14 +91,17 @@ class FlushScheduler:
             self._chunker.arrived(trio.current_time())
 
     def hold_limit(self, size: int, rate: int, now: float) -> int:
-        """Return how many bytes of frames the inbox may hold, `size` of them there already; 0: none."""
+        """Return how many bytes of frames the inbox may hold, given the `size` bytes in it (0: none).
+
+        `rate` is the sample rate of the frames, in Hz.
+        """
         limit = self._chunker.hold_limit(size, rate, now)
         if limit:
             renew(self._nap, self._chunker.timer(), SLACK_S)
         return limit
 
     def mark_due(self, now: float) -> None:
-        """Note that the frames on their way make a chunk due."""
+        """Note that frames on their way here make a chunk due."""
         self._chunker.mark_due(now)
 
     def input_over(self) -> None:
@@ -104,14 +110,14 @@ class FlushScheduler:
         self.arrived()
 
     def reload(self, config: Config) -> None:
-        """Go by other intervals from now on."""
+        """Use other intervals from now on."""
         self._chunker.reload(config.flush, config.deepgram.catchup_rate)
         self.arrived()
 
     # -- handing on ------------------------------------------------------------------------------------
 
     def _hand_on(self, feed: Feed) -> None:
-        """Give the connection what is due; what the feed has no room for is left to the task."""
+        """Hand the connection what is due. A chunk that the feed has no capacity for is left to the task."""
         if self._stuck is not None:
             return
         now, chunker = trio.current_time(), self._chunker
@@ -121,7 +127,7 @@ class FlushScheduler:
             except trio.WouldBlock:
                 self._stuck = flush.chunk
             except trio.BrokenResourceError:
-                feed.scope.cancel()  # that connection is over; the next one is sent this again
+                feed.scope.cancel()  # that connection is over; this audio is replayed on the next one
                 return
             self._report(flush)
             if self._stuck is not None:

@@ -10,10 +10,10 @@ Frames = list[Frame]
 
 
 class Inbox:
-    """Frames that wait to be handed over together: one wake-up for a chunk, not for each batch.
+    """Frames that wait to be handed over together: one wake-up for each chunk, not for each batch.
 
-    They wait until `hold_limit` bytes of audio are there; 0: the limit is to be asked for with the next
-    frame. With more than `limit` bytes the inbox is over what the call may have.
+    They wait until there are `hold_limit` bytes of audio; 0 means that the limit has to be asked for with
+    the next frame. Beyond `limit` bytes the inbox exceeds what the call may hold.
     """
 
     __slots__ = ("frames", "hold_limit", "limit", "size", "tenant")
@@ -25,17 +25,17 @@ class Inbox:
         self.tenant = ""  # of a call that is not in progress yet
 
     def add(self, frame: Frame) -> bool:
-        """Hold this frame, too; return whether there is something to decide."""
+        """Add a frame. Return whether that calls for a decision."""
         self.frames.append(frame)
         self.size += len(frame.pcm)
         return self.size >= self.hold_limit
 
     def drop_last(self) -> None:
-        """Hold the last frame no more."""
+        """Remove the last frame."""
         self.size -= len(self.frames.pop().pcm)
 
     def take(self) -> Frames:
-        """Return the frames and hold none."""
+        """Return the frames and empty the inbox."""
         frames = self.frames
         self.frames, self.size, self.hold_limit = [], 0, 0
         return frames

@@ -1,4 +1,4 @@
-"""A call as it is read for: what was read of it, how far, and whether it may have more."""
+"""The reading side of a call: what was read for it, how far, and how much more it may hold."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from trio_asr.wire.ids import EntryId
 class Intake:
     """The frames of one call on their way to its timeline.
 
-    A call that is `behind` does not get what the front of the stream brings: it has as much as it may hold,
-    it is ending or failing, or it begins somewhere back. It catches up later, from the entry after its
+    A call that is `behind` does not get what arrives at the front of the stream: it holds as much as it may,
+    it is ending or failing, or it starts at an earlier position. It catches up later, from the entry after
     `latest`.
     """
 
@@ -29,41 +29,41 @@ class Intake:
         self.call = call
         self.tenant = call.outbox.tenant_id or tenant  # "" while it is not known
         self.inbox = Inbox()
-        self.limit = math.inf  # of the bytes of audio that the call may hold in all
+        self.limit = math.inf  # the bytes of audio that the call may hold in all
         self.progress = StreamProgress(call, after)
         self.life = Moves[Life](LIFE, Life.RUNNING)
         self.reading = Moves[Reading](READING, Reading.MISSED if after else Reading.LIVE)
-        self.behind = bool(after)  # as `reading` has it: this is asked for each frame
-        self.next_end: EntryId = ""  # an end that counts when it has caught up, or begins again
-        self.next_tenant = ""  # who uses the id from here on
-        self.next_size = 0  # of the frame that comes next, where it had no room when last read, in bytes
-        self.active_at = self.handed_at = now  # when something happened, and when frames were handed over
+        self.behind = bool(after)  # follows `reading`; an attribute, because it is read for every frame
+        self.next_end: EntryId = ""  # an end that counts once the call has caught up, or is started again
+        self.next_tenant = ""  # the tenant that uses the id from here on
+        self.next_size = 0  # bytes of the next frame, if it exceeded the limit when it was last read
+        self.active_at = self.handed_at = now  # the last sign of life, and the last handover of frames
         self._cursor, self._cursor_at = -1, now  # `finalized` when last looked at, and when it moved
 
-    # -- its states ------------------------------------------------------------------------------------
+    # -- states ----------------------------------------------------------------------------------------
 
     @property
     def closing(self) -> bool:
-        """The call takes no more frames, and finishes what it has."""
+        """Whether the call takes no more frames and finishes those it has."""
         return self.life.now is Life.CLOSING
 
     @property
     def failed(self) -> bool:
-        """The call restarts from its checkpoint."""
+        """Whether the call restarts from its checkpoint."""
         return self.life.now is Life.FAILED
 
     @property
     def over(self) -> bool:
-        """The call takes no more frames."""
+        """Whether the call takes no more frames."""
         return self.closing or self.failed
 
     @property
     def missed(self) -> bool:
-        """The call is behind, and there is something to be read again."""
+        """Whether the call is behind and has missed entries that have to be read again."""
         return self.reading.now is Reading.MISSED
 
     def fall_behind(self, *, missed: bool = True) -> None:
-        """Take nothing of what comes from now on; it is there to be read again if some was `missed`."""
+        """Take nothing that arrives from now on. With `missed`, there are entries to read again."""
         if missed:
             self.reading.to(Reading.MISSED)
         elif not self.behind:
@@ -71,11 +71,11 @@ class Intake:
         self.behind = True
 
     def caught_up(self) -> None:
-        """Take what comes again."""
+        """Take what arrives again."""
         self.reading.to(Reading.LIVE)
         self.behind = False
 
-    # -- how far it was read ---------------------------------------------------------------------------
+    # -- how far the stream was read for it ------------------------------------------------------------
 
     @property
     def taken(self) -> EntryId:
@@ -92,12 +92,12 @@ class Intake:
         return self.progress.floor(self.taken, failed=self.failed, missed=self.missed)
 
     def forget_above(self, last: EntryId) -> None:
-        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        """Keep no entry id above `last`: the stream has started over from there."""
         self.call.forget_above(last)
         self.progress.forget_above(last)
 
     def is_other(self, frame: Frame) -> bool:
-        """Say whether a frame is of another tenant's call of the same id."""
+        """Return whether a frame belongs to another tenant's call with the same id."""
         known = ids.key(frame.entry) <= self.progress.resume_at
         if not frame.tenant_id or frame.tenant_id == self.tenant or known:
             return False
@@ -110,23 +110,23 @@ class Intake:
 
     @property
     def size(self) -> int:
-        """Bytes of audio in memory."""
+        """The bytes of audio that the call holds in memory."""
         return self.call.timeline.held_bytes + sum(self.call.coming) + self.inbox.size
 
-    def has_room(self, frame: Frame) -> bool:
-        """Say whether the call may hold this frame, too; one that holds nothing always may."""
+    def may_hold(self, frame: Frame) -> bool:
+        """Return whether the call may hold this frame, too. A call that holds nothing always may."""
         inbox = self.inbox
         fits = inbox.size + len(frame.pcm) <= inbox.limit or not self.size
         self.next_size = 0 if fits else len(frame.pcm)
         return fits
 
     def stands_still(self, now: float) -> bool:
-        """Say whether nobody has spoken for a while, and the call is neither ending nor to be read for."""
+        """Return whether no audio has come for a while, and the call is neither ending nor behind."""
         idle = self.life.now is Life.RUNNING and not (self.behind or self.inbox.frames)
         return idle and now - self.handed_at >= STILL_S
 
     def progressed_at(self, now: float) -> float:
-        """Look at the cursor; return when it last moved. To give audio up is no progress."""
+        """Return when `finalized` last moved, after looking at it. Giving audio up is no progress."""
         cursor = self.call.timeline.finalized - self.call.given_up
         if cursor != self._cursor:
             self._cursor, self._cursor_at = cursor, now

@@ -1,4 +1,4 @@
-"""One call: a nursery, opened exactly once, in which a reader, a flush scheduler and a sender run.
+"""One call in progress: a nursery that is opened once, and the three tasks in it.
 
 ::
 
@@ -8,12 +8,24 @@
                                             ^                             |
                                             '---- results <--- receiver <-'
 
-The reader appends frames to the timeline. The sender makes connections, one at a time and only here
-(`_connect`), while there is un-finalized audio, and offers the flush scheduler a feed for each; the scheduler
-fills it with chunks as they fall due and closes it when there is nothing more for that connection. The end of
-the call is the closing of the batches' channel: the reader ends, the scheduler hands on the rest and closes
-the feed, the sender closes the connection and reads its last results. What is queued for Redis by then is
-committed, and the call's end with it.
+Tasks. The *reader* (`_read`) appends frames to the timeline. The *flush scheduler* (`flush_scheduler.py`)
+takes chunks off the timeline as they fall due. The *sender* (`sender.py`) keeps the call connected while
+there is audio that is not finalized. Beside each connection the sender runs a *receiver* (`connection.py`),
+which applies results to the timeline.
+
+Channels. `batches` leads from the dispatcher to the reader. `feeds` leads from the sender to the flush
+scheduler: one feed for each connection. A feed is itself a channel of chunks, from the flush scheduler back
+to the sender.
+
+The connection. Connections are made one at a time, and in one place: `_connect`, which only the sender
+calls.
+
+Cancel scopes. One scope encloses all tasks; `fail` cancels it, and the call then restarts from its
+checkpoint. Each feed has a scope of its own, so that a lost connection ends the feed and nothing else.
+
+The end. Closing `batches` drains the call from left to right. The reader ends, the flush scheduler hands on
+the rest and closes the feed, and the sender closes the connection after its last results. Then `run` queues
+the end of the call, waits until Redis has everything, and returns.
 """
 
 from __future__ import annotations
@@ -25,8 +37,8 @@ import trio
 
 from trio_asr.config import Config
 from trio_asr.core.call import Call
+from trio_asr.core.receive_result import ReceiveResult
 from trio_asr.core.states import Dial, Life
-from trio_asr.core.tally import Tally
 from trio_asr.deepgram.provider import Link
 from trio_asr.interaction.feed import Feed, Flow
 from trio_asr.interaction.flush_scheduler import FlushScheduler
@@ -40,21 +52,21 @@ from trio_asr.wire import ids
 from trio_asr.wire.codes import EndReason
 from trio_asr.wire.ids import EntryId
 
-BATCHES = 256  # that a call may be behind; its reader never waits, so one or two is what happens
+BATCHES = 256  # the most that a reader may lag behind; it never blocks, so one or two is what happens
 
 
 class Interaction(Intake):
-    """A call in progress: its intake, the tasks, and how it ends."""
+    """A call in progress: its intake, its tasks, and how it ends."""
 
     def __init__(
         self, call: Call, services: Services, tenant: str = "", after: EntryId = "", batches: int = 0
     ) -> None:
         super().__init__(call, tenant, after)
-        self.end: tuple[EntryId, str] | None = None  # where and why it ends, once that is known
+        self.end: tuple[EntryId, EndReason] | None = None  # where and why the call ends, once known
         self._services = services
         self._scope = trio.CancelScope()
         self._batches_in, self._batches = trio.open_memory_channel[Frames](batches or BATCHES)
-        # One logger for all tasks of the call: the trace id joins when the first frame brings it.
+        # One logger for all tasks of the call. The trace id is added when the first frame brings it.
         self._log = logs.get("interaction").bind(**call.names)
         self._named = False
         self.flow = Flow()
@@ -65,14 +77,14 @@ class Interaction(Intake):
     # -- the tasks -------------------------------------------------------------------------------------
 
     async def run(self) -> bool:
-        """Transcribe the call until its frames end and all that came of them is committed.
+        """Transcribe the call until its frames end and everything that came of them is committed.
 
-        Return False if `fail` cut it short: then it restarts from its checkpoint.
+        Return False if `fail` cut it short: the call then restarts from its checkpoint.
 
         Raises:
-            ExceptionGroup: a task of the call failed, which says the same.
+            ExceptionGroup: A task of the call failed. The call restarts from its checkpoint, too.
         """
-        # Capacity 0: a connection is offered when the scheduler is free for it, and not before.
+        # Capacity 0: the sender offers a connection when the scheduler is free for it, and not before.
         feeds_in, feeds_out = trio.open_memory_channel[Feed](0)
         with self._scope:
             async with trio.open_nursery() as nursery:
@@ -85,7 +97,11 @@ class Interaction(Intake):
         return not self._scope.cancelled_caught
 
     async def _read(self) -> None:
-        """Append what is handed over, a batch at a time, until the channel is closed."""
+        """Append what is handed over, a batch at a time, until the channel is closed.
+
+        Raises:
+            Exception: A bug in how a frame is applied to the call.
+        """
         call = self.call
         with self._batches, suppress(trio.EndOfChannel):
             while True:
@@ -99,21 +115,21 @@ class Interaction(Intake):
         self.sender.look()
 
     async def _receive_in_time(self) -> Frames:
-        """Return the next batch; none if it does not come while the call waits for what is missing."""
+        """Return the next batch, or an empty one if none comes before missing frames are due."""
         with trio.move_on_at(self.call.order.due):
             return await self._batches.receive()
-        self.release()  # what was held back has come in time
+        self.release()  # frames that the inbox held back have come in time
         try:
             return self._batches.receive_nowait()
         except trio.WouldBlock:
             return []
 
-    def _took(self, tally: Tally, now: float) -> None:
-        """Let the other tasks see to what is new on the timeline."""
+    def _took(self, result: ReceiveResult, now: float) -> None:
+        """Tell the other tasks what is new on the timeline."""
         if not self._named:
             self._log.add(**self.call.names)
             self._named = True
-        self.report.took(tally, dialling=self.sender.state is Dial.DIALLING)
+        self.report.took(result, dialling=self.sender.state is Dial.DIALLING)
         self._services.committer.submit(self.call.outbox)
         if self.call.timeline.unfinalized:
             self.flow.arrived(now)
@@ -122,26 +138,26 @@ class Interaction(Intake):
 
     @asynccontextmanager
     async def _connect(self, rate: int) -> AsyncIterator[Link]:
-        """Make the call's connection. The sender alone asks for one, and leaves the last one first.
+        """Open a connection for audio of this rate, in Hz. Only the sender calls this, once at a time.
 
         Raises:
-            ConnectFailed: there is none.
+            ConnectFailed: No connection came about.
         """
         async with self._services.admission.provider.connect(rate) as link:
             yield link
 
     def reload(self, config: Config) -> None:
-        """Go by other intervals and limits from now on."""
+        """Use other intervals and limits from now on."""
         limits = config.interaction
         self.call.bounds = self.call.bounds._replace(max_unfinalized_s=limits.max_unfinalized_s)
         self.call.order.wait(limits.reorder_ms)
         self.scheduler.reload(config)
         self.sender.reload(config.deepgram)
 
-    # -- its frames ------------------------------------------------------------------------------------
+    # -- frames ----------------------------------------------------------------------------------------
 
     def hand_over(self, now: float) -> bool:
-        """Hand over the inbox, or decide to wait for more; return False if the call cannot take it."""
+        """Hand over the inbox, or decide to wait for more. Return False if the call cannot take it."""
         inbox, first = self.inbox, self.inbox.frames[0]
         self.progress.begin(first.entry)
         if not inbox.hold_limit:
@@ -152,13 +168,13 @@ class Interaction(Intake):
         return self.release()
 
     def release(self) -> bool:
-        """Hand over the inbox; return False if it is empty or the call cannot take it."""
+        """Hand over the inbox. Return False if it is empty or the call cannot take it."""
         inbox = self.inbox
         if not inbox.frames or self.life.now is Life.CLOSING:
             return False
         try:
             self._batches_in.send_nowait(inbox.frames)
-        except (trio.WouldBlock, trio.BrokenResourceError):  # it is behind, or about to fail
+        except (trio.WouldBlock, trio.BrokenResourceError):  # the reader lags behind, or has failed
             return False
         self.call.coming.append(inbox.size)
         self.progress.handed = inbox.frames[-1].entry
@@ -167,15 +183,20 @@ class Interaction(Intake):
         inbox.limit = self.limit - self.size
         return True
 
-    # -- its end ---------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------------
 
-    def ends(self, at: EntryId, reason: str) -> None:
-        """Note where and why the call ends: frames still count, until `close`."""
+    @property
+    def call_end(self) -> EntryId:
+        """The entry id of the producer's `call_end` that ends this call ("" if there is none)."""
+        return self.end[0] if self.end is not None and self.end[1] is EndReason.CALL_END else ""
+
+    def ends(self, at: EntryId, reason: EndReason) -> None:
+        """Record where and why the call ends. Frames still count until `close`."""
         self.end = at, reason
         self.life.to(Life.ENDING)
 
     def close(self) -> bool:
-        """Take no more frames, but finish what is there; return False if the call cannot take its inbox."""
+        """Take no more frames, but finish those that came. Return False if the call cannot take its inbox."""
         self.release()
         if not self.failed:
             self.life.to(Life.CLOSING)
@@ -184,14 +205,14 @@ class Interaction(Intake):
         return not self.inbox.frames
 
     def fail(self) -> None:
-        """Hold nothing for the call any more and stop its tasks: it is read again."""
+        """Drop what is held for the call and stop its tasks: it will be read again."""
         self.life.to(Life.FAILED)
         self.fall_behind(missed=False)
         self.inbox.take()
         self._scope.cancel()
 
     def forget_above(self, last: EntryId) -> None:
-        """Hold no entry id above `last` any more: the stream has begun again from there."""
+        """Keep no entry id above `last`: the stream has started over from there."""
         self.release()
         super().forget_above(last)
         if self.end is not None:

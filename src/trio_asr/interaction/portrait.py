@@ -1,4 +1,4 @@
-"""A call as people see it: where its cursors are, what its connection does, what was said last."""
+"""The picture of a call for people: its cursors, its connection, its last transcripts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import msgspec
 import trio
 from msgspec import UNSET, UnsetType
 
-from trio_asr.core.recent import Line
+from trio_asr.core.recent import Caption
 from trio_asr.core.states import Shown, shown
 from trio_asr.interaction.interaction import Interaction
 
 
 class Portrait(msgspec.Struct, gc=False, kw_only=True):
-    """One call in progress. Times of the call are on its timeline, in seconds; `since` is epoch ms."""
+    """One call in progress. `*_s` are seconds on the call's timeline; `since` is in epoch milliseconds."""
 
     id: str
     tenant: str
@@ -30,12 +30,12 @@ class Portrait(msgspec.Struct, gc=False, kw_only=True):
     held_bytes: int
     last_error: str
     since: int | None
-    lines: tuple[Line, ...] | UnsetType = UNSET  # of a call seen closely, the newest last
-    interim: Line | UnsetType | None = UNSET
+    lines: tuple[Caption, ...] | UnsetType = UNSET  # with a call's details only; the newest last
+    interim: Caption | UnsetType | None = UNSET
 
 
 def portray(call: Interaction) -> Portrait:
-    """Return a call's portrait."""
+    """Return the portrait of a call."""
     timeline, outbox, report = call.call.timeline, call.call.outbox, call.report
     since = None
     if report.began is not None:
@@ -59,14 +59,14 @@ def portray(call: Interaction) -> Portrait:
 
 
 def portray_closely(call: Interaction) -> Portrait:
-    """Return a call's portrait with its transcript, as far as that was kept."""
+    """Return the portrait of a call with its transcript, as far as that was kept."""
     portrait, recent = portray(call), call.call.outbox.recent
-    portrait.lines = () if recent is None else tuple(recent.lines)
+    portrait.lines = () if recent is None else tuple(recent.captions)
     portrait.interim = None if recent is None else recent.interim
     return portrait
 
 
 def state(call: Interaction) -> Shown:
-    """Say in one word what a call is doing."""
+    """Return in one word what a call is doing."""
     audio, before = call.call.timeline.unfinalized > 0, call.call.connection > 0
     return shown(call.life.now, call.sender.state, audio=audio, before=before)

@@ -1,4 +1,4 @@
-"""What is counted and logged of one call. Nothing here moves anything: all of it could be left out."""
+"""The counters and log lines of one call. Nothing here changes anything: all of it could be left out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections import deque
 import trio
 
 from trio_asr.core.call import Call
-from trio_asr.core.results import Heard
-from trio_asr.core.tally import Tally
+from trio_asr.core.receive_result import ReceiveResult
+from trio_asr.core.results import MessageKind
 from trio_asr.core.timeline import Chunk
 from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.interaction.ending import Ending, Why
@@ -18,10 +18,10 @@ from trio_asr.telemetry import logs
 from trio_asr.wire.codes import CaughtAt, ErrorKind, GapReason
 from trio_asr.wire.messages import Error, Message, Results, Unknown
 
-LOG_S = 10.0  # between two lines of a call on messages that could not be used, or that complain
+LOG_S = 10.0  # between two log lines of a call about unusable messages, or about Deepgram's complaints
 TIMEOUT = 1011
-MAX_UNANSWERED = 1000  # chunks whose result is waited for: minutes of audio
-TOLERANCE_S = 0.02  # a result that ends this much before a chunk does covers it: times are float32
+MAX_AWAITING_RESULT = 1000  # chunks: minutes of audio
+TOLERANCE_S = 0.02  # a result covers a chunk that ends this much later: times are float32
 
 
 class Report:
@@ -33,37 +33,37 @@ class Report:
         self.last_error = ""
         self._call, self._services, self._log = call, services, log
         self._chunks_on_link = 0
-        # Ends of the chunks sent on this connection that no result has covered yet, and when each was sent.
-        self._unanswered: deque[tuple[int, float]] = deque(maxlen=MAX_UNANSWERED)
+        # The chunks sent on this connection that no result has covered yet: where each ends, when it left.
+        self._awaiting_result: deque[tuple[int, float]] = deque(maxlen=MAX_AWAITING_RESULT)
         self._answered = False
         self._unusable_log, self._complaint_log = logs.Rate(LOG_S), logs.Rate(LOG_S)
 
-    def took(self, tally: Tally, *, dialling: bool) -> None:
-        """Count the frames of a batch, and say what was unusual about them."""
+    def took(self, result: ReceiveResult, *, dialling: bool) -> None:
+        """Count the frames of a batch, and log what was unusual about them."""
         metrics = self._services.metrics
-        metrics.frames_accepted.inc(tally.accepted)
+        metrics.frames_accepted.inc(result.accepted)
         if self.began is None and self._call.timeline.unfinalized:
             self.began = trio.current_time()
-        if tally.unusual:
-            self._unusual(tally)
+        if result.unusual:
+            self._unusual(result)
         if dialling:
             # What would have opened a second connection in the old worker waits on the timeline.
             metrics.duplicate_connection_attempts.inc()
 
-    def _unusual(self, tally: Tally) -> None:
+    def _unusual(self, result: ReceiveResult) -> None:
         metrics = self._services.metrics
-        metrics.duplicates_dropped.inc(tally.repeats)
-        metrics.holes_filled_seconds.inc(tally.filled_s)
-        metrics.audio_late_seconds.inc(tally.late_s)
-        if tally.header:
-            self._log.info("The header of a WAVE file was left out", bytes=tally.header)
-        if tally.given_up_s:
+        metrics.duplicates_dropped.inc(result.repeats)
+        metrics.holes_filled_seconds.inc(result.filled_s)
+        metrics.audio_late_seconds.inc(result.late_s)
+        if result.header:
+            self._log.info("The header of a WAVE file was left out", bytes=result.header)
+        if result.given_up_s:
             self._log.warning(
-                "Audio given up", reason=GapReason.RETENTION, seconds=round(tally.given_up_s, 3)
+                "Audio given up", reason=GapReason.RETENTION, seconds=round(result.given_up_s, 3)
             )
 
     def dialling(self, attempts: int) -> None:
-        """Say that a connection is to be made, after so many attempts that failed."""
+        """Log that a connection is about to be made, after `attempts` that failed."""
         if self._call.connection == 0 and attempts == 0:
             self._log.info(f"Creating new connection for {self._call.id}")
         else:
@@ -75,7 +75,7 @@ class Report:
             )
 
     def failed(self, failure: ConnectFailed) -> None:
-        """Say that none came about."""
+        """Log that no connection came about."""
         self.last_error = f"{failure.status or 'no answer'}: {failure.reason}"
         self._log.warning(
             "Connection refused" if failure.status else "Connection failed",
@@ -85,13 +85,13 @@ class Report:
         )
 
     def opened(self, number: int, request_id: str) -> None:
-        """Say that one did."""
+        """Log that a connection was opened."""
         self._chunks_on_link = 0
-        self._unanswered.clear()
+        self._awaiting_result.clear()
         self._log.info("Connection opened", connection=number, request_id=request_id)
 
     def closed(self, number: int, ending: Ending) -> None:
-        """Say that it is over."""
+        """Count and log the end of a connection."""
         metrics = self._services.metrics
         metrics.connections_closed(ending.code).inc()
         fields = {"connection": number, "code": ending.code, "reason": ending.reason, "why": ending.why.value}
@@ -109,24 +109,24 @@ class Report:
             self._log.warning("Timeout waiting for transcript", **fields)
 
     def rate_changes(self, rate: int) -> None:
-        """Say that the sample rate changes faster than connections can be made."""
+        """Log that the sample rate, in Hz, changes faster than connections can be made."""
         self._log.warning("The sample rate keeps changing: each change takes a connection", sample_rate=rate)
 
     def gave_up(self, seconds: float, reason: str) -> None:
-        """Say that audio was given up."""
+        """Log that audio was given up."""
         self._log.error("Audio given up", reason=reason, seconds=round(seconds, 3))
 
     def bug(self, error: Exception) -> None:
-        """Take note of an error in our handling of a message."""
+        """Count and log a bug in our handling of a message."""
         self._services.internal.caught(CaughtAt.MESSAGE, error, **self._call.names)
 
     def sent(self, chunk: Chunk, now: float) -> None:
-        """Count a chunk that has left."""
+        """Count a chunk that the socket has taken."""
         metrics = self._services.metrics
         rate = self._call.timeline.rate_at(chunk.start)
         metrics.sent((chunk.end - chunk.start) / rate, now - chunk.due)
         self.chunks += 1
-        self._unanswered.append((chunk.end, now))
+        self._awaiting_result.append((chunk.end, now))
         self._chunks_on_link += 1
         if self._chunks_on_link > 1:
             metrics.connections_reused.inc()
@@ -134,17 +134,17 @@ class Report:
             self._say_sent(chunk)
 
     def _say_sent(self, chunk: Chunk) -> None:
-        """Say it at INFO the first time in a call, at DEBUG after."""
+        """Log a chunk: at INFO the first time in a call, at DEBUG after that."""
         say = self._log.info if self.chunks == 1 else self._log.debug
         say("Sending audio chunk", bytes=len(chunk.pcm))
         if self._chunks_on_link > 1:
             say = self._log.info if self.chunks == 2 else self._log.debug
             say(f"Reusing existing connection for {self._call.id}")
 
-    def heard(self, message: Message, heard: Heard, answered: int) -> None:
-        """Count a message, and what it turned out to be; results cover the timeline up to `answered`."""
+    def handled(self, message: Message, kind: MessageKind, answered: int) -> None:
+        """Count a message by what it turned out to be. Results cover the timeline up to sample `answered`."""
         if isinstance(message, Results):
-            self._results(heard, answered)
+            self._results(kind, answered)
         elif isinstance(message, Error):
             self._services.metrics.failed(ErrorKind.PROVIDER, time.time())
             if self._complaint_log.allow(trio.current_time()):
@@ -162,15 +162,15 @@ class Report:
         elif isinstance(message, Unknown):
             self._log.debug("Message not understood", type=message.type)
 
-    def _results(self, heard: Heard, answered: int) -> None:
-        metrics, unanswered, now = self._services.metrics, self._unanswered, trio.current_time()
+    def _results(self, kind: MessageKind, answered: int) -> None:
+        metrics, awaiting, now = self._services.metrics, self._awaiting_result, trio.current_time()
         metrics.transcripts_received.inc()
         covered = answered + TOLERANCE_S * self._call.timeline.rate_at(answered)
-        while unanswered and unanswered[0][0] <= covered:
-            metrics.result_latency.observe(now - unanswered.popleft()[1])
-        if heard is Heard.REPEAT:
+        while awaiting and awaiting[0][0] <= covered:
+            metrics.result_latency.observe(now - awaiting.popleft()[1])
+        if kind is MessageKind.REPEAT:
             metrics.duplicates_dropped.inc()
-        elif not self._answered:  # also without words: callers may be silent
+        elif not self._answered:  # counts without words, too: callers may be silent
             self._answered = True
             if self.began is not None:
                 metrics.first_partial_latency.observe(now - self.began)

@@ -1,8 +1,9 @@
-"""The sender of one call: it keeps the call connected while it needs to be, over one connection at a time.
+"""The sender of one call: it keeps the call connected as long as needed, over one connection at a time.
 
-A connection is wanted while there is un-finalized audio. However one ends, what it did not finalize is sent
-again on the next: there is no other recovery. The first is logged as `Creating new connection`, later ones as
-`Reconnecting`; operators alarm on the former coming twice for a call.
+A connection is needed while there is audio that is not finalized. However a connection ends, the audio that
+it did not finalize is replayed on the next one: there is no other recovery. The first connection is logged
+as `Creating new connection`, later ones as `Reconnecting`. Operators alarm on the former coming twice for a
+call.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import trio
 from trio_asr.config import DeepgramConfig
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Call
-from trio_asr.core.results import Hearing
+from trio_asr.core.results import ResultHandler
 from trio_asr.core.states import DIAL, Dial, Moves
 from trio_asr.core.timeline import Chunk
 from trio_asr.core.verdict import End, Judge
@@ -30,19 +31,19 @@ from trio_asr.interaction.services import Services
 from trio_asr.wire.codes import EventName
 
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 10.0
-CHUNKS = 1  # a chunk may wait while the one before it is on its way to the socket; more would only be older
+CHUNKS = 1  # one may wait while the one before it is written to the socket; more would only get older
 
 
-class Again(enum.Enum):
-    """When to connect again."""
+class Retry(enum.Enum):
+    """When to make the next connection."""
 
     NOW = "now"
-    LATER = "later"  # after a backoff, with the same permit
-    ADMITTED = "admitted"  # when a refusal does not concern this call any more
+    BACKOFF = "backoff"  # after a backoff, with the same permit
+    ADMITTED = "admitted"  # once a refusal no longer concerns this call
 
 
 class Sender:
-    """Keeps one call connected. `connect` makes a connection for audio of a sample rate."""
+    """The task that keeps one call connected. `connect` opens a connection for a sample rate in Hz."""
 
     def __init__(
         self,
@@ -57,16 +58,16 @@ class Sender:
         self._report, self._flow, self._connect = report, flow, connect
         self._dial = Moves[Dial](DIAL, Dial.IDLE)
         self._backoff = Backoff(BACKOFF_BASE_S, BACKOFF_CAP_S)
-        self._resume_at = -math.inf  # when the pause before the next attempt is over
-        self._attempts = 0  # that failed since the last connection
+        self._resume_at = -math.inf  # when the pause before the next attempt ends
+        self._attempts = 0  # failed attempts since the last connection
         self._judge = Judge()
-        self._speech_told = -1  # the timeline sample of the last start of speech that was told of
+        self._speech_told = -1  # the timeline sample of the last start of speech that was reported
         self._wake = trio.Event()
         self._live: LiveConnection | None = None
 
     @property
     def state(self) -> Dial:
-        """Where the call's connection stands."""
+        """The state of the call's connection."""
         return self._dial.now
 
     @property
@@ -75,40 +76,40 @@ class Sender:
         return self._dial.now is Dial.OPEN
 
     def look(self) -> None:
-        """Look whether a connection is wanted: audio may have come, or its end."""
+        """Check whether a connection is needed: audio may have come, or its end."""
         self._wake.set()
 
     def reload(self, config: DeepgramConfig) -> None:
-        """Let the present connection, if there is one, go by other time limits."""
+        """Use other time limits on the present connection, if there is one."""
         if self._live is not None:
             self._live.reload(config)
 
     # -- as the holder of a permit ---------------------------------------------------------------------
 
     def flowing(self) -> bool:
-        """Say whether audio comes in: such a call goes before others, and keeps its permit to reconnect."""
+        """Return whether audio is coming in. Such a call is served first, and keeps its permit to reconnect."""
         return self._flow.flowing(trio.current_time())
 
     def permit_wanted(self) -> None:
-        """Ask the connection whether it still has a use for its permit: another call waits for one."""
+        """Make the connection check whether its permit is still of use: another call is waiting for one."""
         if self._live is not None:
             self._live.watch()
 
     # -- connections -----------------------------------------------------------------------------------
 
     async def run(self, feeds: trio.MemorySendChannel[Feed]) -> None:
-        """Keep the call connected while it needs to be; end with its last result.
+        """Keep the call connected as long as needed. End with its last result.
 
         Raises:
-            Exception: a bug, in what a message does to the call; it restarts from its checkpoint.
+            Exception: A bug in what a message does to the call, which then restarts from its checkpoint.
         """
-        admission, timeline = self._services.admission, self._call.timeline
+        admission = self._services.admission
         with feeds:
             while await self._audio_wanted():
                 with self._wanting():
                     await trio.sleep_until(max(self._resume_at, trio.current_time()))
                     self._dial.to(Dial.ADMISSION)
-                    await admission.wait_for_gate(timeline.rate_at(timeline.finalized), self._wants)
+                    await admission.wait_for_gate(self._call.next_rate, self._wants)
                     self._dial.to(Dial.PERMIT)
                     async with admission.permit(self):
                         self._dial.to(Dial.PERMITTED)
@@ -119,7 +120,7 @@ class Sender:
         return self._call.timeline.unfinalized > 0
 
     async def _audio_wanted(self) -> bool:
-        """Wait until there is un-finalized audio; return False when there never will be any."""
+        """Wait until there is audio that is not finalized. Return False once there never will be any."""
         while not self._wants():
             if self._flow.over:
                 return False
@@ -136,53 +137,52 @@ class Sender:
             self._services.admission.wanted -= 1
 
     async def _while_wanted(self, feeds: trio.MemorySendChannel[Feed]) -> None:
-        """Connect, and reconnect with the same permit, until there is no reason to, or no sense in it.
+        """Connect and reconnect with the same permit, for as long as that is needed and makes sense.
 
-        A call that stands still queues for a permit again each time.
+        A call without new audio queues for a permit again before each connection.
         """
         flow = self._flow
         while self._wants():
-            await self._services.lease.wait_valid()  # who might have been replaced dials nothing
-            again = await self._one_connection(feeds)
-            if again is Again.ADMITTED:
+            await self._services.lease.wait_valid()  # a worker that may have been replaced dials nothing
+            retry = await self._one_connection(feeds)
+            if retry is Retry.ADMITTED:
                 return
-            if again is Again.LATER:
+            if retry is Retry.BACKOFF:
                 self._resume_at = trio.current_time() + self._backoff.next()
             while self.flowing() and trio.current_time() < self._resume_at:  # noqa: ASYNC110 (see below)
-                # Until it is time, or the audio stands still, which more of it puts off.
+                # Until the pause ends or the audio stops, which more audio puts off.
                 await trio.sleep_until(min(self._resume_at, flow.last_at + FLOWING_S))
             if not self.flowing():
                 return
 
-    async def _one_connection(self, feeds: trio.MemorySendChannel[Feed]) -> Again:
-        """Make one connection and use it to its end; return when to make the next."""
+    async def _one_connection(self, feeds: trio.MemorySendChannel[Feed]) -> Retry:
+        """Make one connection and use it until it ends. Return when to make the next."""
         self._report.dialling(self._attempts)
-        timeline = self._call.timeline
-        rate = timeline.rate_at(timeline.finalized)
+        rate = self._call.next_rate
         wanted = trio.current_time()
         self._dial.to(Dial.DIALLING)
         try:
             async with self._connect(rate) as link:
-                if timeline.rate_at(timeline.finalized) != rate:
-                    return Again.NOW  # what it was for was given up meanwhile
+                if self._call.next_rate != rate:
+                    return Retry.NOW  # the audio that it was for was given up meanwhile
                 self._dial.to(Dial.OPEN)
                 self._services.metrics.connection_opened(trio.current_time() - wanted)
                 return await self._use(link, feeds)
         except ConnectFailed as failure:
             self._attempts += 1
             self._report.failed(failure)
-            return Again.LATER if self._services.admission.failed(failure, rate) else Again.ADMITTED
+            return Retry.BACKOFF if self._services.admission.failed(failure, rate) else Retry.ADMITTED
         finally:
             self._dial.to(Dial.PERMITTED)
 
-    async def _use(self, link: Link, feeds: trio.MemorySendChannel[Feed]) -> Again:
-        """Offer the scheduler a feed for this connection, and send what it hands on."""
+    async def _use(self, link: Link, feeds: trio.MemorySendChannel[Feed]) -> Retry:
+        """Offer the flush scheduler a feed for this connection, and send what comes through it."""
         call, services = self._call, self._services
         number = call.connected(link.request_id)
         self._attempts, self.request_id = 0, link.request_id
         services.committer.submit(call.outbox)
         self._report.opened(number, link.request_id)
-        hearing = Hearing(
+        handler = ResultHandler(
             call.timeline,
             call.outbox,
             connection=number,
@@ -192,39 +192,39 @@ class Sender:
             speech_told=self._speech_told,
         )
         opened = trio.current_time()
-        self._live = LiveConnection(link, hearing, services, self._report, self._flow)
+        self._live = LiveConnection(link, handler, services, self._report, self._flow)
         chunks_in, chunks_out = trio.open_memory_channel[Chunk](CHUNKS)
-        feed = Feed(chunks_in, hearing.clock.rate, trio.CancelScope())
-        services.admission.opened(hearing.clock.rate, call.id)
+        feed = Feed(chunks_in, handler.clock.rate, trio.CancelScope())
+        services.admission.opened(handler.clock.rate, call.id)
         try:
             await feeds.send(feed)
             ending = await self._live.run(chunks_out)
         finally:
             self._live = None
-            feed.scope.cancel()  # the scheduler is ready for the next one before the next one is dialled
+            feed.scope.cancel()  # so that the scheduler is free before the next connection is dialled
             services.admission.closed(call.id)
-        return self._ended(hearing, number, ending, trio.current_time() - opened)
+        return self._ended(handler, number, ending, trio.current_time() - opened)
 
-    def _ended(self, hearing: Hearing, number: int, ending: Ending, lived_s: float) -> Again:
-        """Draw the conclusions from a connection's end."""
+    def _ended(self, handler: ResultHandler, number: int, ending: Ending, lived_s: float) -> Retry:
+        """Draw the conclusions from the end of a connection. Return when to make the next."""
         call, timeline = self._call, self._call.timeline
         done = ending.why is Why.DONE
         if done:
-            hearing.finish()
-        self._speech_told = hearing.speech_told
-        left_s = timeline.seconds(timeline.finalized, min(hearing.clock.end, timeline.received))
-        end = End(ending.code, ending.asked, done, hearing.progressed, left_s, lived_s)
+            handler.finish()
+        self._speech_told = handler.speech_told
+        left_s = timeline.seconds(timeline.finalized, min(handler.clock.end, timeline.received))
+        end = End(ending.code, ending.asked, done, handler.progressed, left_s, lived_s)
         patience_s = self._services.config.interaction.max_unfinalized_s
         verdict = self._judge.ended(end, trio.current_time(), patience_s)
         if verdict.give_up:
-            seconds = call.give_up_until(hearing.clock.end, verdict.give_up)
+            seconds = call.give_up_until(handler.clock.end, verdict.give_up)
             self._report.gave_up(seconds, verdict.give_up)
-        if hearing.progressed and not self._judge.restless:
+        if handler.progressed and not self._judge.restless:
             self._backoff.reset()
         call.event(EventName.CONNECTION_CLOSED, connection=number, code=ending.code, reason=ending.reason)
-        if verdict.brief and (rate := timeline.rate_at(timeline.finalized)) != hearing.clock.rate:
+        if verdict.brief and (rate := call.next_rate) != handler.clock.rate:
             call.event(EventName.RATE_CHANGING, connection=number, sample_rate=rate)
             self._report.rate_changes(rate)
         self._services.committer.submit(call.outbox)
         self._report.closed(number, ending)
-        return Again.LATER if verdict.pause else Again.NOW
+        return Retry.BACKOFF if verdict.pause else Retry.NOW

@@ -1,4 +1,4 @@
-"""What every call shares."""
+"""The services that all calls share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
-from trio_asr.wire.codes import ErrorKind
+from trio_asr.wire.codes import ErrorKind, StoredKind
 
 
 @dataclass
 class Services:
-    """The parts of the daemon that a call's tasks use. A reload replaces the config, nothing else changes."""
+    """The parts of the daemon that a call's tasks use. A reload replaces `config` and nothing else."""
 
     config: Config
     admission: Admission
@@ -28,8 +28,8 @@ class Services:
     problems: Problems
     internal: InternalErrors
 
-    def broken_state(self, kind: str, why: str, kept_as: str, **names: str) -> None:
-        """Take note of something stored that is no state of ours, and where it was put."""
+    def broken_state(self, kind: StoredKind, why: str, kept_as: str, **names: str) -> None:
+        """Count and log something stored that is no state of ours, and where it was kept."""
         self.metrics.broken_states(kind).inc()
         self.metrics.failed(ErrorKind.STATE, time.time())
         logs.get("state").error(

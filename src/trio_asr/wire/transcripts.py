@@ -49,7 +49,7 @@ class Transcript(msgspec.Struct, gc=False):
 class Item(NamedTuple):
     """One thing to commit: where it moves the resume point, if it does, and what it publishes."""
 
-    place: ResumePoint | None = None
+    resume_point: ResumePoint | None = None
     transcript: Transcript | None = None
     event: dict[str, Any] | None = None
     ended: str | None = None
@@ -58,7 +58,7 @@ class Item(NamedTuple):
     @property
     def is_partial(self) -> bool:
         """Whether this is a transcript that finalizes nothing."""
-        return self.transcript is not None and self.place is None
+        return self.transcript is not None and self.resume_point is None
 
 
 class DeadLetter(msgspec.Struct, gc=False):

@@ -19,7 +19,7 @@ from trio_asr.wire.codes import CaughtAt, EndReason
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, read_checkpoint
 from trio_asr.wire.transcripts import Item
-from trio_asr.worker.restarts import Anew, Restarts, needed_after
+from trio_asr.worker.restarts import RestartPoint, Restarts, needed_after
 from trio_asr.worker.shares import Shares
 from trio_asr.worker.stored import StoredCalls
 
@@ -58,7 +58,7 @@ class Calls:
             if interaction_id not in self.interactions and self.past.has_news(interaction_id, held.frames)
         ]
 
-    def meet(self, interaction_id: str, stored: Stored, held: Inbox, now: float) -> None:
+    def start_if_news(self, interaction_id: str, stored: Stored, held: Inbox, now: float) -> None:
         """Begin a call that was not in progress, unless all that is held was dealt with before it ended."""
         if interaction_id in self.interactions:
             return  # begun meanwhile, for one that is behind: it reads these again
@@ -75,13 +75,13 @@ class Calls:
             self._behind.set()
             return
         if after:  # in progress, and somebody took it out of the live ones
-            self.begin(interaction_id, stored, news.tenant_id, after)
+            self.start_call(interaction_id, stored, news.tenant_id, after)
             return
-        interaction = self.begin(interaction_id, stored, news.tenant_id)
+        interaction = self.start_call(interaction_id, stored, news.tenant_id)
         interaction.inbox = held
         interaction.progress.begin(held.frames[0].entry)
 
-    def begin(
+    def start_call(
         self, interaction_id: str, stored: Stored, tenant: str = "", after: EntryId = ""
     ) -> Interaction:
         """Start a call's tasks, from its checkpoint if it has one; with `after`, behind, from there on."""
@@ -135,12 +135,12 @@ class Calls:
             waiter = self.waiting.take(interaction_id)
             if waiter is not None and interaction_id not in self.interactions:
                 after = min(waiter.after, needed_after(stored) or waiter.after, key=ids.key)
-                interaction = self.begin(interaction_id, stored, waiter.tenant, after)
+                interaction = self.start_call(interaction_id, stored, waiter.tenant, after)
                 interaction.next_end = waiter.end
 
-    def make_room(self, now: float) -> None:
+    def close_quiet_calls(self, now: float) -> None:
         """Let calls end in which nobody has spoken for a while, where others wait to begin."""
-        for interaction in self.shares.to_make_room(len(self.waiting), now):
+        for interaction in self.shares.to_close_for_waiting(len(self.waiting), now):
             self.close(interaction, EndReason.IDLE)
 
     def caught_up(self, interaction: Interaction) -> None:
@@ -158,7 +158,7 @@ class Calls:
 
     # -- ending ----------------------------------------------------------------------------------------
 
-    def end(self, interaction_id: str, at: EntryId, reason: str) -> None:
+    def end(self, interaction_id: str, at: EntryId, reason: EndReason) -> None:
         """Let a call end, after the grace; an end that was applied before, or of no call, is ignored."""
         interaction = self.interactions.get(interaction_id)
         if interaction is None:
@@ -177,9 +177,9 @@ class Calls:
         await trio.sleep(self._config.interaction.end_grace_ms / 1000)
         self.close(interaction)
 
-    def close(self, interaction: Interaction, reason: str = "") -> None:
+    def close(self, interaction: Interaction, reason: EndReason | None = None) -> None:
         """Take no more frames for this call: its tasks finish what they have."""
-        if reason and interaction.end is None:
+        if reason is not None and interaction.end is None:
             interaction.ends(interaction.call.last_entry, reason)
         if not interaction.close():
             self.restart(interaction.call.id, "it cannot take its frames")
@@ -192,7 +192,7 @@ class Calls:
             if done:
                 await self._over(interaction)
             else:
-                self._begin_again(interaction, await self._restarts.restart_later(interaction))
+                self._start_again(interaction, await self._restarts.restart_later(interaction))
         except Exception as error:  # noqa: BLE001 - a bug in how calls end is one call's, too
             self._services.internal.caught(CaughtAt.CALL, error, **call.names)
             if self.interactions.get(call.id) is interaction:
@@ -218,12 +218,12 @@ class Calls:
             )  # fmt: skip
         self._restarts.well(call.id)
         if interaction.failed:
-            self._begin_again(interaction, await self._restarts.reload(interaction))
+            self._start_again(interaction, await self._restarts.reload(interaction))
             return
         del self.interactions[call.id]
         self.past.remember(call.id, call.past())
         if interaction.missed:
-            fresh = self.begin(call.id, call.outbox.stored, interaction.next_tenant, interaction.latest)
+            fresh = self.start_call(call.id, call.outbox.stored, interaction.next_tenant, interaction.latest)
             fresh.next_end = interaction.next_end
         self._behind.set()  # there is room
 
@@ -243,16 +243,14 @@ class Calls:
             self._log.warning("Call restarts from its checkpoint", why=why, **interaction.call.names)
             interaction.fail()
 
-    def _begin_again(self, interaction: Interaction, anew: Anew) -> None:
+    def _start_again(self, interaction: Interaction, point: RestartPoint) -> None:
         """Begin a call anew: it reads again what it needs, up to the front and an end that it had."""
-        fresh = self.begin(interaction.call.id, anew.stored, interaction.tenant, anew.after)
+        fresh = self.start_call(interaction.call.id, point.stored, interaction.tenant, point.after)
         fresh.progress.first = interaction.progress.first
-        fresh.next_end = interaction.next_end
-        if not fresh.next_end and interaction.end is not None and interaction.end[1] == EndReason.CALL_END:
-            fresh.next_end = interaction.end[0]
+        fresh.next_end = interaction.next_end or interaction.call_end
 
     def forget_above(self, last: EntryId) -> None:
-        """Hold no entry id above `last` any more: the audio stream has begun again from there."""
+        """Keep no entry id above `last`: the audio stream has started over from there."""
         for interaction in self.interactions.values():
             interaction.forget_above(last)
             if not interaction.failed:
@@ -277,10 +275,6 @@ class Calls:
             floor = interaction.floor()
             if floor is not None:
                 audio = min(audio, floor, key=ids.key)
-            own_end = (
-                interaction.end[0]
-                if interaction.end is not None and interaction.end[1] == EndReason.CALL_END
-                else ""
-            )
-            ends = min(ends, own_end or ends, interaction.next_end or ends, key=ids.key)
+            own_ends = (interaction.call_end or ends, interaction.next_end or ends)
+            ends = min(ends, *own_ends, key=ids.key)
         return self.waiting.floors(audio, ends)

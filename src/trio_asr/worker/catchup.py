@@ -58,27 +58,27 @@ class CatchUp:
             await calls.somebody_waits()
             now = trio.current_time()
             if calls.waiting:
-                calls.make_room(now)
+                calls.close_quiet_calls(now)
                 await calls.admit()
-            hungry = [
+            positions = [
                 interaction.latest
                 for interaction in calls.interactions.values()
-                if calls.shares.is_hungry(interaction, now)
+                if calls.shares.wants_catchup(interaction, now)
             ]
-            if hungry:
-                await self._pass(self._begin(hungry))
+            if positions:
+                await self._pass(self._start_of_pass(positions))
             await trio.sleep(LOOK_S)
 
-    def _begin(self, hungry: list[EntryId]) -> EntryId:
+    def _start_of_pass(self, positions: list[EntryId]) -> EntryId:
         """Return from where to go through the stream.
 
         Who is least behind and who is most take turns: the one is soon at the front, wherever the other is.
         """
         self._far = not self._far
         if not self._far:
-            near = max(map(ids.milliseconds, hungry)) - NEAR_MS
-            hungry = [entry for entry in hungry if ids.milliseconds(entry) >= near]
-        return min(hungry, key=ids.key)
+            near = max(map(ids.milliseconds, positions)) - NEAR_MS
+            positions = [entry for entry in positions if ids.milliseconds(entry) >= near]
+        return min(positions, key=ids.key)
 
     async def _pass(self, after: EntryId) -> None:
         """Go through the stream from `after` to the front, or for as long as anybody takes what is there."""
@@ -146,7 +146,7 @@ class CatchUp:
         self._pending = 0  # it is counted where it is handed over
         self._calls.hand_over(arrivals, trio.current_time())
 
-    def _is_room(self) -> bool:
+    def _below_total(self) -> bool:
         shares = self._calls.shares
         return shares.taken + self._pending < shares.total
 
@@ -163,7 +163,7 @@ class CatchUp:
         if interaction.is_other(frame):
             self._calls.other_tenant(interaction, frame.tenant_id)
             return
-        if not interaction.has_room(frame) or not self._is_room():
+        if not interaction.may_hold(frame) or not self._below_total():
             self._joined.discard(interaction)
             self._full.add(interaction)
             return

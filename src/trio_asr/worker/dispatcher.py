@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import trio
 
 from trio_asr.bus.base import Batch, Bus, RawEntry
-from trio_asr.core.reader_state import REPLAY_MARGIN_MS, ReaderBox, dead_letter
+from trio_asr.core.reader_state import REPLAY_MARGIN_MS, ReaderOutbox, dead_letter
 from trio_asr.interaction.inbox import Inbox
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
@@ -28,6 +28,7 @@ from trio_asr.wire import ids
 from trio_asr.wire.codes import CaughtAt, DeadLetterKind, EndReason, ErrorKind
 from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame
 from trio_asr.wire.ids import EntryId
+from trio_asr.wire.records import Stored
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.catchup import CatchUp, Front
 from trio_asr.worker.positions import Positions
@@ -43,26 +44,28 @@ JUNK_LOG_S = 10.0
 class Dispatcher:
     """Reads for one tenure."""
 
-    def __init__(self, bus: Bus, calls: Calls, services: Services, box: ReaderBox) -> None:
+    def __init__(self, bus: Bus, calls: Calls, services: Services, reader_outbox: ReaderOutbox) -> None:
         self.caught_up = False
         self.lag_s = 0.0  # age of the newest entry when it was read
-        self.box = box
+        self.reader_outbox = reader_outbox
         self._bus, self._calls, self._services = bus, calls, services
         self._config, self._metrics = services.config, services.metrics
         self._log = logs.get("dispatcher")
         self._junk_log = logs.Rate(JUNK_LOG_S)
-        self._at = Positions(bus, services, *box.start())
+        self._at = Positions(bus, services, *reader_outbox.start())
         self._front = Front(self._at.audio)
-        self._needed = ids.key(box.confirmed.audio_floor)  # what is before it is read for its repeats
+        self._needed = ids.key(
+            reader_outbox.confirmed.audio_floor
+        )  # what is before it is read for its repeats
         self._oldest_ms = 0  # at the first start ever, entries before this moment are skipped
         self._ends: OrderedDict[str, EntryId] = OrderedDict()
 
     async def run(self) -> None:
         """Restore the calls in progress, then read and dispatch for ever."""
         lowest = await restore(self._bus, self._calls, self._services)
-        if self.box.broken and lowest is not None:
+        if self.reader_outbox.broken and lowest is not None:
             self._at.audio, self._needed = replayed_from(lowest), ids.key(lowest)
-        elif self.box.first_start:
+        elif self.reader_outbox.first_start:
             await self._skip_old()
         self._calls.dealt_with = max(0, self._needed - 1)
         self._front.sorted = self._at.audio
@@ -125,25 +128,23 @@ class Dispatcher:
         if unknown:
             stored = await self._calls.stored.load(unknown)
             for interaction_id, one in zip(unknown, stored, strict=True):
-                self._meet(interaction_id, partial(self._calls.meet, interaction_id, one), arrivals)
+                self._start_if_news(interaction_id, one, arrivals[interaction_id])
         self._calls.hand_over(arrivals, trio.current_time())
         self._at.read_audio(audio[end - 1])
         if self._front.overlap and ids.key(self._front.sorted) >= self._front.overlap:
             self._front.overlap = 0
         return end
 
-    def _meet(
-        self, interaction_id: str, meet: Callable[[Inbox, float], None], arrivals: dict[str, Inbox]
-    ) -> None:
+    def _start_if_news(self, interaction_id: str, stored: Stored, held: Inbox) -> None:
         try:
-            meet(arrivals[interaction_id], trio.current_time())
+            self._calls.start_if_news(interaction_id, stored, held, trio.current_time())
         except Exception as error:  # noqa: BLE001 - a bug in how a call begins is that call's
             self._services.internal.caught(CaughtAt.CALL, error, interaction_id=interaction_id)
 
     async def _look_at_positions(self, batch: Batch) -> None:
         """Where a stream has begun again, below what was read of it, go back with it."""
         audio = await self._at.begun_again(batch.last_audio, batch.last_end)
-        self.box.forget_above(self._at.audio, self._at.ends)
+        self.reader_outbox.forget_above(self._at.audio, self._at.ends)
         if audio is None:
             return
         self._front.sorted, self._front.overlap = audio, 0
@@ -219,7 +220,7 @@ class Dispatcher:
         return old
 
     def _is_for(self, interaction: Interaction, frame: Frame) -> bool:
-        """Say whether a call takes a frame: it may be behind, or have it already, or be another's."""
+        """Return whether a call takes a frame: it may be behind, or have it already, or be another's."""
         if interaction.behind:
             interaction.fall_behind()
             if interaction.closing:
@@ -247,15 +248,15 @@ class Dispatcher:
         if isinstance(error, NotAudio):
             return
         kind, reason = _reason(error)
-        dropped = self.box.dropped
-        if not self.box.junk(dead_letter(stream, entry, fields, kind, reason), ends=ends):
+        dropped = self.reader_outbox.dropped
+        if not self.reader_outbox.junk(dead_letter(stream, entry, fields, kind, reason), ends=ends):
             return
-        self._metrics.dead_letters_dropped.inc(self.box.dropped - dropped)
+        self._metrics.dead_letters_dropped.inc(self.reader_outbox.dropped - dropped)
         if not isinstance(error, Junk):
             self._services.internal.caught(CaughtAt.ENTRY, error, stream=stream, entry=entry)
         self._metrics.dead_letters(kind).inc()
         self._metrics.failed(ErrorKind.INPUT, time.time())
-        self._services.committer.submit(self.box)
+        self._services.committer.submit(self.reader_outbox)
         if self._junk_log.allow(trio.current_time()):
             self._log.warning(
                 "Entry cannot be used",

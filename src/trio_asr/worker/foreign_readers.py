@@ -27,7 +27,7 @@ class ForeignConsumerError(Exception):
     """Another program reads the calls in our consumer group."""
 
 
-class Guard:
+class ForeignReaders:
     """Looks, before a worker takes the lease, for programs that read the same calls."""
 
     def __init__(self, bus: Bus, config: RedisConfig, problems: Problems) -> None:
@@ -36,7 +36,7 @@ class Guard:
         self._log = logs.get("migration")
 
     async def alone(self, *, starting: bool) -> bool:
-        """Say whether no other program works on our calls.
+        """Return whether no other program works on our calls.
 
         Raises:
             ForeignConsumerError: one does, and this worker has only just been started.

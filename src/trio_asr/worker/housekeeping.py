@@ -93,13 +93,13 @@ class Housekeeping:
 
     async def _trim(self) -> None:
         if self._config.redis.trim:
-            confirmed = self._dispatcher.box.confirmed.audio_floor
+            confirmed = self._dispatcher.reader_outbox.confirmed.audio_floor
             await self._bus.trim(ids.earlier(confirmed, REPLAY_MARGIN_MS))
 
     def note_floors(self) -> None:
         """Commit how far a restart need not go back."""
-        self._dispatcher.box.floor(*self._dispatcher.floors())
-        self._services.committer.submit(self._dispatcher.box)
+        self._dispatcher.reader_outbox.floor(*self._dispatcher.floors())
+        self._services.committer.submit(self._dispatcher.reader_outbox)
 
     def _end_idle(self, now: float) -> None:
         """End calls of which nothing was heard for long: producers do not always say that a call is over.
@@ -145,11 +145,11 @@ class Housekeeping:
         """Give up transcripts that Redis has refused for as long as audio would be kept."""
         patience_s = self._config.interaction.max_unfinalized_s
         for interaction in self._calls.interactions.values():
-            timeline, outbox = interaction.call.timeline, interaction.call.outbox
+            call, outbox = interaction.call, interaction.call.outbox
             if self._services.committer.is_blocked(outbox) and outbox.waiting <= MAX_WAITING_ITEMS:
                 continue  # nothing is wrong with what it says: it waits for a key that all calls need
-            before = timeline.finalized - round(patience_s * timeline.rate_at(timeline.finalized))
-            if outbox.confirmed.place.finalized < before:
+            before = call.timeline.finalized - round(patience_s * call.next_rate)
+            if outbox.confirmed_until < before:
                 outbox.shed(before)
 
     def _bound(self) -> None:
@@ -164,24 +164,23 @@ class Housekeeping:
         shares.taken = sum(interaction.size for interaction in interactions)
         for interaction in interactions:
             interaction.limit = shares.limit(interaction, now)
-        excess = room = shares.taken - shares.total
+        excess = allowance = shares.taken - shares.total
         stuck = {interaction for interaction in interactions if shares.is_stuck(interaction, now)}
         if any(interaction.behind and not interaction.over for interaction in stuck):
             # What is newer waits for room on the stream.
-            room += max(shares.total // 10, min(CATCHUP_BYTES, shares.total // 2))
+            allowance += max(shares.total // 10, min(CATCHUP_BYTES, shares.total // 2))
         for interaction in sorted(
             interactions,
             key=lambda interaction: (interaction not in stuck, -interaction.call.timeline.held_bytes),
         ):
-            timeline = interaction.call.timeline
-            share = min(room if interaction in stuck else excess, timeline.held_bytes // 2)
+            call = interaction.call
+            share = min(allowance if interaction in stuck else excess, call.timeline.held_bytes // 2)
             if share <= 0:
                 continue
-            rate = timeline.rate_at(timeline.finalized) or 1
-            interaction.call.give_up_oldest(share / 2 / rate, GapReason.MEMORY)
-            self._services.committer.submit(interaction.call.outbox)
+            call.give_up_oldest(share / 2 / (call.next_rate or 1), GapReason.MEMORY)
+            self._services.committer.submit(call.outbox)
             excess -= share
-            room -= share
+            allowance -= share
             shares.taken -= share
 
     def _say_who_waits(self, now: float) -> None:

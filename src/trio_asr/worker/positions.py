@@ -27,12 +27,12 @@ class Positions:
         self._log = logs.get("positions")
 
     def read_audio(self, raw: RawEntry) -> None:
-        """Take note of the last entry read of the audio stream."""
+        """Note the last entry read of the audio stream."""
         self.audio = raw[0].decode()
         self._trail.note(self.audio, _content(raw))
 
     def read_ends(self, entry: EntryId) -> None:
-        """Take note of the last entry read of the stream of ends."""
+        """Note the last entry read of the stream of ends."""
         self.ends = entry
 
     async def begun_again(self, last_audio: EntryId | None, last_end: EntryId | None) -> EntryId | None:

@@ -23,7 +23,7 @@ RESTART_BASE_S, RESTART_CAP_S = 1.0, 60.0
 STRIKES = 30  # for some fifteen minutes; what a call fails on for so long it is not given again
 
 
-class Anew(NamedTuple):
+class RestartPoint(NamedTuple):
     """What a call begins anew from, and after which entry it reads."""
 
     stored: Stored
@@ -39,10 +39,10 @@ class Restarts:
         self._log = logs.get("restarts")
 
     def well(self, interaction_id: str) -> None:
-        """Take note that a call has come to its end."""
+        """Note that a call has come to its end."""
         self._strikes.pop(interaction_id, None)
 
-    async def restart_later(self, interaction: Interaction) -> Anew:
+    async def restart_later(self, interaction: Interaction) -> RestartPoint:
         """Let go of a call that failed; return what it begins anew from, in a while.
 
         Audio that it fails on again and again is committed as a gap: nothing else would ever end that.
@@ -53,16 +53,16 @@ class Restarts:
         call.timeline.finalize(call.timeline.received)  # it may wait for long: let go of the audio
         await self._services.committer.forget(call.outbox)
         strikes = self._strikes.setdefault(call.id, _Strikes())
-        hopeless = strikes.note(call.outbox.confirmed.place.finalized)
+        used_up = strikes.note(call.outbox.confirmed_until)
         await trio.sleep(strikes.backoff.next())
-        if not hopeless:
+        if not used_up:
             return await self.reload(interaction)
-        return Anew(await self._give_up(interaction, gap), interaction.progress.handed)
+        return RestartPoint(await self._give_up(interaction, gap), interaction.progress.handed)
 
-    async def reload(self, interaction: Interaction) -> Anew:
+    async def reload(self, interaction: Interaction) -> RestartPoint:
         """Return what a call begins anew from."""
         first = interaction.progress.replay_from()
-        return Anew(
+        return RestartPoint(
             await self._load(interaction), interaction.latest if first is None else replayed_from(first)
         )
 

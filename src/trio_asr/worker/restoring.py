@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from trio_asr.bus.base import Bus
-from trio_asr.core.reader_state import ReaderBox
+from trio_asr.core.reader_state import ReaderOutbox
 from trio_asr.interaction.services import Services
 from trio_asr.wire import ids
 from trio_asr.wire.codes import StoredKind
@@ -18,18 +18,18 @@ from trio_asr.worker.retry import patiently
 DEAD_LETTERS_MAXLEN = 10_000
 
 
-async def open_box(bus: Bus, services: Services) -> ReaderBox:
+async def open_reader_outbox(bus: Bus, services: Services) -> ReaderOutbox:
     """Return the reader's state; one that cannot be read is set aside: calls say where to begin."""
     (stored,) = await patiently(services, partial(bus.load, [""]))
     dead_letters = services.config.redis.dead_letter_stream
     try:
-        return ReaderBox(stored, dead_letters, DEAD_LETTERS_MAXLEN)
+        return ReaderOutbox(stored, dead_letters, DEAD_LETTERS_MAXLEN)
     except Unreadable as error:
         key = await patiently(services, partial(bus.set_aside, ""))
         services.broken_state(StoredKind.READER, str(error), key)
-        box = ReaderBox(Stored(), dead_letters, DEAD_LETTERS_MAXLEN)
-        box.broken = True
-        return box
+        reader_outbox = ReaderOutbox(Stored(), dead_letters, DEAD_LETTERS_MAXLEN)
+        reader_outbox.broken = True
+        return reader_outbox
 
 
 async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:
@@ -41,7 +41,7 @@ async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:
     needed, gone = [], []
     for interaction_id, stored in zip(live, await calls.stored.load(live), strict=True):
         if stored.rev:
-            needed.append(calls.begin(interaction_id, stored).call.last_entry)
+            needed.append(calls.start_call(interaction_id, stored).call.last_entry)
         elif calls.stored.was_set_aside(interaction_id):
             gone.append(interaction_id.encode())
         else:

@@ -11,8 +11,8 @@ from trio_asr.interaction.services import Services
 STUCK_S = (
     20.0  # a connection attempt and a stall fit in; a call without progress for longer is not catching up
 )
-FULL = 0.5  # of what one call, and all of them, may hold: above it a call takes no more
-HUNGRY = 0.5  # of its share: below it a call that is behind is read for
+HOLD_SHARE = 0.5  # of what one call, and all of them, may hold: above it a call takes no more
+CATCHUP_BELOW = 0.5  # of its share: below it a call that is behind is read for
 
 
 class Shares:
@@ -30,7 +30,7 @@ class Shares:
     def of(self, rate: int) -> float:
         """Return how many bytes a call with audio of this rate may hold."""
         limits = self._services.config.interaction
-        own, all_others = FULL * limits.max_unfinalized_s * 2 * rate, FULL * self.total
+        own, all_others = HOLD_SHARE * limits.max_unfinalized_s * 2 * rate, HOLD_SHARE * self.total
         return own if self.taken < all_others else min(own, all_others / max(1, len(self._interactions)))
 
     def limit(self, interaction: Interaction, now: float) -> float:
@@ -48,19 +48,19 @@ class Shares:
 
     @staticmethod
     def is_stuck(interaction: Interaction, now: float) -> bool:
-        """Say whether a call gets nowhere: it has no connection, or one that does not answer."""
+        """Return whether a call gets nowhere: it has no connection, or one that does not answer."""
         return now - interaction.progressed_at(now) >= STUCK_S
 
-    def is_hungry(self, interaction: Interaction, now: float) -> bool:
-        """Say whether to read for a call that is behind."""
+    def wants_catchup(self, interaction: Interaction, now: float) -> bool:
+        """Return whether to read for a call that is behind."""
         if not interaction.behind or interaction.over or self.taken >= self.total:
             return False
         limit = self.limit(interaction, now)
-        return interaction.size < HUNGRY * limit and (
+        return interaction.size < CATCHUP_BELOW * limit and (
             interaction.size + interaction.next_size <= limit or not interaction.size
         )
 
-    def to_make_room(self, waiting: int, now: float) -> list[Interaction]:
+    def to_close_for_waiting(self, waiting: int, now: float) -> list[Interaction]:
         """Return the calls to end for so many that wait: where nobody has spoken for longest."""
         ending = sum(interaction.closing for interaction in self._interactions.values())
         still = [interaction for interaction in self._interactions.values() if interaction.stands_still(now)]

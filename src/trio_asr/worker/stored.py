@@ -7,8 +7,9 @@ from typing import Any
 
 from trio_asr.bus.base import Bus
 from trio_asr.config import RedisConfig
-from trio_asr.core.call import Bounds, Call, Past
+from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox
+from trio_asr.core.past import Past
 from trio_asr.core.recent import Recent
 from trio_asr.interaction.services import Services
 from trio_asr.wire.codes import EventName, StoredKind
@@ -37,7 +38,7 @@ class StoredCalls:
         return found
 
     def was_set_aside(self, interaction_id: str) -> bool:
-        """Say whether a call lost its checkpoint so and has not begun since."""
+        """Return whether a call lost its checkpoint so and has not begun since."""
         return interaction_id in self._aside
 
     def call(self, interaction_id: str, stored: Stored, tenant: str, past: Past | None) -> Call:

@@ -11,7 +11,7 @@ from trio_asr.bus.base import Bus
 from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.config import Config
-from trio_asr.core.reader_state import ReaderBox
+from trio_asr.core.reader_state import ReaderOutbox
 from trio_asr.deepgram.admission import Admission
 from trio_asr.deepgram.provider import Provider
 from trio_asr.interaction.services import Services
@@ -21,7 +21,7 @@ from trio_asr.telemetry.problems import Problems
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.housekeeping import Housekeeping
-from trio_asr.worker.restoring import open_box
+from trio_asr.worker.restoring import open_reader_outbox
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Tenure:
     calls: Calls
     dispatcher: Dispatcher
     housekeeping: Housekeeping
-    box: ReaderBox
+    reader_outbox: ReaderOutbox
 
     async def run(self) -> None:
         """Read, dispatch and look after the calls for ever. The committer outlives this, and runs by itself.
@@ -64,11 +64,11 @@ async def build_tenure(
         internal=internal,
         on_stale=on_stale,
     )
-    box = await open_box(bus, services)
+    reader_outbox = await open_reader_outbox(bus, services)
     calls = Calls(nursery, bus, services)
-    dispatcher = Dispatcher(bus, calls, services, box)
+    dispatcher = Dispatcher(bus, calls, services, reader_outbox)
     housekeeping = Housekeeping(bus, calls, dispatcher, services)
-    return Tenure(services, calls, dispatcher, housekeeping, box)
+    return Tenure(services, calls, dispatcher, housekeeping, reader_outbox)
 
 
 def build_services(

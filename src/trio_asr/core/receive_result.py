@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Tally:
+class ReceiveResult:
     """What became of a batch of frames, for the counters."""
 
     __slots__ = ("accepted", "filled_s", "given_up_s", "header", "late_s", "repeats")
