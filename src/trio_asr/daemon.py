@@ -1,10 +1,10 @@
-"""The composition root: everything the daemon is made of, and in which order it starts and stops.
+"""The composition root: what the daemon is made of, and in which order its parts start and stop.
 
 ::
 
     web, notifier            from the first moment to the last
     tenure                   while this worker owns the calls; standby in between
-      lease, committer       outlive the work, to commit what it leaves
+      lease, committer       outlive the calls, to drain what they leave
         dispatcher, housekeeping, one task per call
 """
 
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class Daemon:
-    """One worker. `run` until `stop`."""
+    """One worker. It runs from `run` until `stop`."""
 
     def __init__(
         self, config: Config, bus: Bus, provider: Provider, metrics: Metrics, notifier: Notifier
@@ -64,36 +64,43 @@ class Daemon:
 
     @property
     def role(self) -> Role:
+        """The role of this worker, as the pages show it."""
         return self._role
 
     @property
     def provider(self) -> str:
+        """The name of the provider."""
         return self._provider.name
 
     @property
     def active_buffers(self) -> int:
+        """The number of calls in progress."""
         return len(self.interactions)
 
     @property
     def active_connections(self) -> int | None:
+        """The number of open connections (None: the provider has no sockets)."""
         if not self._provider.has_sockets:
             return None
         return 0 if self.tenure is None else self.tenure.services.admission.open
 
     @property
     def refused(self) -> bool:
+        """Whether the provider refuses the key or the account."""
         return self.tenure is not None and self.tenure.services.admission.refused
 
     @property
     def interactions(self) -> Mapping[str, Interaction]:
+        """The calls in progress, by id."""
         return {} if self.tenure is None else self.tenure.calls.interactions
 
     @property
     def lag_s(self) -> float:
-        """How late audio is read, for the call that is furthest behind, in seconds."""
+        """The lag of reading for the call that is furthest behind, in seconds."""
         return self._metrics.reader_lag_seconds.read()
 
     def problems(self, now: float) -> Mapping[str, float]:
+        """Return for how long each present problem has lasted, in seconds."""
         return self._problems.ages(now)
 
     # -- life ------------------------------------------------------------------------------------------
@@ -111,7 +118,7 @@ class Daemon:
             self._stopping.set()
 
     def reload(self, loaded: Config) -> None:
-        """Go on with what a new configuration may change in calls that are in progress."""
+        """Apply what a new configuration may change for calls in progress."""
         self._notifier.reloading()
         self._config, changed, waiting = merge(self._config, loaded)
         logs.set_level(self._config.log.level)
@@ -121,7 +128,7 @@ class Daemon:
         for name, interaction in list(self.interactions.items()):
             try:
                 interaction.reload(self._config)
-            # A bug there is that call's: it goes on as it was, and the others get what is new.
+            # A bug in one costs that call the new configuration, and no other.
             except Exception as error:  # noqa: BLE001 - it is counted and logged
                 self.internal.caught(CaughtAt.RELOAD, error, interaction_id=name)
         self._metrics.reloaded(True)
@@ -131,14 +138,19 @@ class Daemon:
         self._notifier.ready(self._role)
 
     def not_reloaded(self, problems: list[str]) -> None:
-        """Go on as before: the new configuration is not usable."""
+        """Go on as before: the new configuration cannot be used."""
         self._notifier.reloading()
         self._metrics.reloaded(False)
         self._log.error("Configuration not reloaded; nothing changes", problems=problems)
         self._notifier.ready(self._role)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run until stopped; started with the HTTP port once it listens."""
+        """Run until stopped. `task_status` gets the HTTP port once it listens.
+
+        Raises:
+            ExceptionGroup: The port cannot be listened on (`CannotListenError`), another program works on our
+                calls at the start (`ForeignConsumerError`), or there is a bug that nothing contains.
+        """
         async with trio.open_nursery() as nursery:
             app = create_app(self, self._metrics, self.internal, self._config)
             self.port = await nursery.start(serve_web, app, self._config.http)
@@ -153,7 +165,12 @@ class Daemon:
         await self._bus.aclose()
 
     async def _tenure(self) -> None:
-        """Own the calls once: wait for the lease, work until stopped or replaced."""
+        """Own the calls once: wait for the lease, then work until stopped or replaced.
+
+        Raises:
+            ExceptionGroup: Another program works on our calls at the start (`ForeignConsumerError`), or there
+                is a bug that nothing contains.
+        """
         lease = Lease(self._bus, self._config.redis.lease_ms, self._save)
         try:
             if not await self._unless_stopped(partial(self._acquire, lease)):
@@ -175,7 +192,7 @@ class Daemon:
             self._problems.resolve_all(trio.current_time())
 
     async def _unless_stopped(self, job: Callable[[], Awaitable[T]]) -> T | None:
-        """Do something that may take for ever; None if stopped meanwhile."""
+        """Wait for something that may take forever. Return its result, or None if stopped meanwhile."""
         done = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_when_stopped, nursery.cancel_scope)
@@ -188,10 +205,10 @@ class Daemon:
         scope.cancel()
 
     async def _acquire(self, lease: Lease) -> bool:
-        """Wait for the lease.
+        """Wait for the lease. Return True.
 
         Raises:
-            ForeignConsumerError: another program works on our calls, and we have only just been started.
+            ForeignConsumerError: Another program works on our calls, and this worker has only just started.
         """
         while True:
             now = trio.current_time()
@@ -208,7 +225,11 @@ class Daemon:
             await trio.sleep(lease.period_s)
 
     async def _keep(self, lease: Lease) -> None:
-        """Renew the lease for ever."""
+        """Renew the lease. Never returns.
+
+        Raises:
+            OwnershipLost: Another worker has taken over.
+        """
         while True:
             await trio.sleep(lease.period_s)
             try:
@@ -257,7 +278,7 @@ class Daemon:
                 self._notifier.status(role)
 
     async def _beat(self) -> None:
-        """Feed the watchdog while the loop turns, and measure how well it turns."""
+        """Feed the watchdog while the event loop turns, and measure how well it turns. Never returns."""
         interval = self._notifier.watchdog_interval_s
         period = min(BEAT_S, interval / 3) if interval else BEAT_S
         while True:

@@ -6,11 +6,11 @@ import random
 
 
 class Backoff:
-    """Delays of ``uniform(0, min(cap, base * 2**attempt))`` seconds, until `reset`."""
+    """Delays of `uniform(0, min(cap, base * 2**attempt))` seconds, until `reset`."""
 
     def __init__(self, base_s: float, cap_s: float, rng: random.Random | None = None) -> None:
         self._base, self._cap = base_s, cap_s
-        # One generator for all: to seed another costs more than a round trip to Redis.
+        # One generator for all: seeding another costs more than a round trip to Redis.
         self._uniform = random.uniform if rng is None else rng.uniform
         self.attempt = 0
 

@@ -1,9 +1,20 @@
-"""One call's state: its timeline, what its producer said, and what it has to say to Redis.
+"""The state of one call: its timeline, what its producer sent, and what it has to write to Redis.
 
-Everything that happens to a call is a method here or in `handler`; the tasks around it only wait, send and
-receive. A call that restarts (a new process, a takeover, a reload) is built from its checkpoint and read the
-same stream again: entries up to the checkpoint are only looked at (they teach `Series` and `Repeats`), the
-entry in which it lies counts from its offset on.
+Whatever happens to a call is a method here or in `ResultHandler`. The tasks around it only wait, send and
+receive. A call that restarts (a new process, a takeover, a bug) is built from its checkpoint and reads the
+same stream again. Entries up to the checkpoint are only inspected: they teach `Series` and `Repeats`. The
+entry in which the checkpoint lies counts from its offset on.
+
+Who may move which cursor of the timeline:
+
+* `received`: the reader; the dispatcher, if the stream has started over (`forget_above`).
+* `sent`: the flush scheduler, in its own task or called by the reader. The sender rewinds it to `finalized`
+  for each connection (`connected`). `finalized` takes it along where it lags.
+* `finalized`: the receiver, by finals and the gaps before them. The sender, when a connection has ended.
+  Whoever appends, at the bound of the call. Housekeeping, at the bound of all calls, and for a call that is
+  over and finds no connection. The restart of a call that failed, once its tasks are over.
+
+All run on one thread, and no move has an `await` in it: nobody sees the cursors half moved.
 """
 
 from __future__ import annotations
@@ -30,11 +41,11 @@ from trio_asr.wire.resume_point import PAST_END
 from trio_asr.wire.transcripts import Item
 from trio_asr.wire.wave import Header
 
-GAP_STEP_S = 1.0  # at the retention bound, give up this much at once instead of a frame at a time
+GAP_STEP_S = 1.0  # at the retention bound this much is given up at once, instead of a frame at a time
 
 
 class Bounds(NamedTuple):
-    """What a call may hold and fill."""
+    """The bounds of what a call may hold, fill and wait for."""
 
     gap_fill_ms: int
     max_unfinalized_s: float
@@ -42,7 +53,7 @@ class Bounds(NamedTuple):
 
 
 class Call:
-    """A call in progress; `past` is what is remembered of it from before."""
+    """A call in progress. `past` is what is remembered of it from before its last end."""
 
     def __init__(self, outbox: Outbox, bounds: Bounds, past: Past | None = None) -> None:
         point = outbox.resume_point
@@ -52,56 +63,56 @@ class Call:
         self.last_entry = point.entry
         self._first_entry: EntryId | None = None
         self.bounds = bounds
-        self.coming: deque[int] = deque()  # sizes of the batches on their way here, in bytes of audio
-        self.given_up = 0  # samples, for want of a connection that takes them
+        self.coming: deque[int] = deque()  # the batches on their way here, in bytes of audio
+        self.given_up = 0  # samples that no connection took
         self._series = Series(bounds.gap_fill_ms)
         self.order = Order(self._series, bounds.reorder_ms)
         self.repeats = Repeats() if past is None else past.repeats
-        self._border = outbox.confirmed.over  # what comes may go on in mid-sample, or begin anew
+        self._border = outbox.confirmed.over  # the next frame may continue in mid-sample, or start afresh
         self._header = Header() if not point.finalized or self._border else None
         half = b"" if past is None else past.half
         self.timeline.go_on_with(half)
         self._resuming = Resuming(point, len(half))
-        self._follows = False  # what comes goes on where a call that was over has ended
-        self._plain = False  # what comes next needs no look at anything but itself
-        self.announced = False  # there was audio of it that is not behind its checkpoint
+        self._follows = False  # the next frame continues where a call that was over has ended
+        self._plain = False  # the next frames need no look at anything but themselves
+        self.announced = False  # there was audio that is not behind the checkpoint
 
     @property
     def begun(self) -> bool:
-        """There is something of it that has not ended: audio, or what a checkpoint says."""
+        """Whether some of the call has not ended yet: audio, or what a checkpoint says."""
         return self.announced or bool(self.outbox.rev and not self.outbox.confirmed.over)
 
     @property
     def resume_at(self) -> int:
-        """The key up to which entries are only looked at, or counted from an offset on."""
+        """The key up to which entries are only inspected, or counted from an offset on."""
         return self._resuming.at
 
     @property
     def next_rate(self) -> int:
-        """The sample rate at `finalized`, in Hz: what the next connection is for (0 before any audio)."""
+        """The sample rate at `finalized` and of the next connection, in Hz (0 before any audio)."""
         return self.timeline.rate_at(self.timeline.finalized)
 
     @property
     def connection(self) -> int:
-        """The number of the last connection of this call (1, 2, ...)."""
+        """The number of the call's last connection (1, 2, ...)."""
         return self.outbox.connection
 
     @property
     def names(self) -> dict[str, str]:
-        """What a log line calls it by: its id and, where the producer gave one, its trace id."""
+        """The fields that name the call in a log line: its id and, if the producer gave one, its trace id."""
         trace_id = self.outbox.trace_id
         names = {"interaction_id": self.id}
         return names if trace_id is None else names | {"trace_id": trace_id}
 
     def receive(self, frames: list[Frame], now: float = 0.0) -> ReceiveResult:
-        """Append a batch of frames, at least one, or let those wait that come before others that are missing.
+        """Append a batch of at least one frame, or let frames wait that have missing ones before them.
 
         `now` is in seconds, for `order`.
         """
         result = ReceiveResult()
         if self.coming:
             self.coming.popleft()
-        # Nearly always they are just what comes next; to look at each then costs four times as much.
+        # Nearly always they just continue the series. Looking at each would cost four times as much.
         if self._plain and self._series.goes_on(frames) and self.repeats.all_new(frames):
             self._series.follow(frames[-1])
             self.timeline.extend(frames)
@@ -116,11 +127,11 @@ class Call:
         return result
 
     def expire(self, now: float) -> ReceiveResult:
-        """Wait no longer for what is missing by now."""
+        """Wait no longer for frames that are overdue by now."""
         return self._placed(self.order.expire(now))
 
     def close(self) -> ReceiveResult:
-        """Wait for nothing that is missing: no more will come."""
+        """Wait for no missing frames: no more will come."""
         return self._placed(self.order.close())
 
     def _placed(self, placed: list[Placed]) -> ReceiveResult:
@@ -154,7 +165,7 @@ class Call:
                 self.timeline.out_of_order()
 
     def _append(self, placed: list[Placed], result: ReceiveResult) -> None:
-        """Append what has its turn, but for what the checkpoint has behind it."""
+        """Append frames whose turn it is, except for what lies behind the checkpoint."""
         for frame, silence, late in placed:
             offset = self._resuming.counts_from(frame)
             if offset is None:
@@ -164,7 +175,7 @@ class Call:
                 self._border = False
                 if not self._follows:
                     self.timeline.pad()
-            before = 0 if self._resuming.is_next(frame) else silence  # there already
+            before = 0 if self._resuming.is_next(frame) else silence  # else it is there already
             if self._header is not None and (is_news or offset < len(frame.pcm)):
                 offset = max(offset, self._strip(self._header, frame, result))
             self.timeline.append(frame.entry, frame.pcm, frame.sample_rate, silence=before, offset=offset)
@@ -176,7 +187,7 @@ class Call:
                 self._begin(frame, is_news=is_news)
 
     def _settle(self) -> None:
-        """See what is different since frames were looked at one by one."""
+        """Update what follows from having looked at frames one by one."""
         if self.order or self.timeline.waiting:
             waiting = self.order.frames
             self.timeline.waiting = [one for one in waiting if self._resuming.counts_from(one) is not None]
@@ -185,7 +196,7 @@ class Call:
         self._plain = self.announced and not self.order and not self._resuming
 
     def _strip(self, header: Header, frame: Frame, result: ReceiveResult) -> int:
-        """Return how many bytes of a frame are the header of a file that is sent as it is."""
+        """Return how many bytes of a frame belong to the header of a WAVE file that is sent as it is."""
         size = header.strip(frame.pcm)
         if size:
             self._series.shorten(frame, size)
@@ -197,14 +208,14 @@ class Call:
     def _begin(self, frame: Frame, *, is_news: bool) -> None:
         if self._first_entry is None:
             self._first_entry = frame.entry
-        if is_news:  # the entry to resume at is none
+        if is_news:  # the entry of the resume point is not
             self.announced = True
             self._announce(frame)
 
     def _announce(self, frame: Frame) -> None:
-        """Say that the call began, or began again after its end; its first checkpoint goes with it."""
+        """Queue the event that the call began, or resumed after its end, with the first checkpoint."""
         outbox = self.outbox
-        resumed = outbox.confirmed.over  # else that has been said
+        resumed = outbox.confirmed.over  # otherwise its start was announced before
         outbox.tenant_id = outbox.tenant_id or frame.tenant_id
         if resumed or outbox.trace_id is None:
             outbox.trace_id = frame.trace_id or outbox.trace_id
@@ -230,7 +241,7 @@ class Call:
         self.outbox.forget_above(last, self.timeline.resume_point(self.timeline.finalized))
 
     def floor(self) -> EntryId | None:
-        """Return the first entry that a restart would need for this call (None: it needs nothing)."""
+        """Return the first entry that a restart would need for this call (None: it needs none)."""
         if self.outbox.idle and not self.timeline.held_bytes:
             return None
         confirmed = self.outbox.resume_point.entry
@@ -241,11 +252,11 @@ class Call:
         return self.timeline.seconds(self.timeline.finalized, self.timeline.received)
 
     def give_up_oldest(self, seconds: float, reason: GapReason) -> float:
-        """Commit the oldest un-finalized audio as a gap; return the seconds given up."""
+        """Commit the oldest audio that is not finalized as a gap. Return the seconds given up."""
         return self.give_up_until(self.timeline.finalized + round(seconds * self.next_rate), reason)
 
     def give_up_until(self, end: int, reason: GapReason) -> float:
-        """Commit the audio from `finalized` to `end` as a gap; return the seconds given up."""
+        """Commit the audio from `finalized` to `end` as a gap. Return the seconds given up."""
         timeline = self.timeline
         end = min(timeline.received, end)
         if end <= timeline.finalized:
@@ -254,7 +265,7 @@ class Call:
         return give_up(timeline, self.outbox, end, reason)
 
     def abandon(self, last: EntryId) -> Item:
-        """Return what commits all audio up to entry `last` as a gap: it is not known what to do with it."""
+        """Return an item that commits all audio up to entry `last` as a gap: the call fails on it."""
         timeline, start = self.timeline, self.outbox.confirmed_until
         end = max(start, timeline.received)
         event = {"event": EventName.GAP, "reason": GapReason.INTERNAL, "start_ms": timeline.ms(start)}
@@ -268,7 +279,7 @@ class Call:
         return Item(resume_point=point, event=event | {"end_ms": timeline.ms(end), "samples": end - start})
 
     def connected(self, request_id: str) -> int:
-        """Number a new connection, which starts from `finalized`."""
+        """Begin a new connection at `finalized`. Return its number."""
         self.timeline.rewind()
         self.outbox.connection += 1
         self.event(EventName.CONNECTION_OPENED, connection=self.outbox.connection, request_id=request_id)
@@ -279,7 +290,7 @@ class Call:
         self.outbox.put(Item(event={"event": event, **fields}))
 
     def end(self, at: EntryId, reason: EndReason) -> None:
-        """Queue the end of the call: the last item, after all that is left was finalized."""
+        """Queue the end of the call: the last item, once everything was finalized."""
         timeline = self.timeline
         fields = {"event": EventName.ENDED, "reason": reason, "duration_ms": timeline.ms(timeline.received)}
         fields["connections"] = self.outbox.connection

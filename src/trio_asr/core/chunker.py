@@ -1,9 +1,9 @@
 """When does audio leave? The one answer, for one call.
 
 Three things decide: the flush policy (enough audio, or its timer), the pacer (no faster than the provider
-takes a backlog) and the connection (audio of its sample rate, and whether more can follow). The chunker holds
-no audio: `due` takes chunks off the timeline, `timer` says when to ask again if nothing else happens,
-`hold_limit` says how much audio may stay outside of the timeline without making anything late.
+takes a backlog) and the connection (audio of its sample rate, and whether more can follow). The chunker
+holds no audio. `due` takes chunks off the timeline. `timer` says when to ask again if nothing else happens.
+`hold_limit` says how much audio may stay off the timeline without making any of it late.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FORBIDDEN_RETRY_S = 0.25
 
 
 class Flush(NamedTuple):
-    """A chunk that leaves: its seconds of audio, how long the oldest waited, and since the flush before.
+    """A chunk that leaves: its audio, the age of the oldest sample, and the time since the last flush.
 
     The first flush of a call has none before it.
     """
@@ -32,7 +32,7 @@ class Flush(NamedTuple):
 
 
 class Chunker:
-    """Cuts the unsent audio of one call into chunks. All times in seconds, on the caller's clock."""
+    """The cutter of one call's unsent audio into chunks. All times are seconds on the caller's clock."""
 
     __slots__ = (
         "_catchup_rate", "_hold_until", "_input_over", "_marked", "_pacer", "_policy", "_rate", "_timeline",
@@ -40,7 +40,7 @@ class Chunker:
     )  # fmt: skip
 
     def __init__(self, timeline: Timeline, intervals: Intervals, catchup_rate: float) -> None:
-        self.finished = False  # the connection has got all that it can ever be sent
+        self.finished = False  # the connection got everything that it can ever be sent
         self._timeline = timeline
         self._policy = FlushPolicy(intervals)
         self._catchup_rate = catchup_rate
@@ -48,18 +48,18 @@ class Chunker:
         self._rate = 0  # of the connection, in Hz; 0: there is none
         self._input_over = False
         self._timer = math.inf
-        self._hold_until = -math.inf  # the pacer's word, which no amount of audio overrules
+        self._hold_until = -math.inf  # the pacer's limit, which no amount of audio overrules
         self._marked: float | None = None  # when audio became due that is not on the timeline yet
 
     @property
     def flushes(self) -> int:
-        """Chunks so far, on all connections."""
+        """The number of chunks so far, on all connections."""
         return self._policy.flushes
 
-    # -- what happens ----------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------
 
     def connect(self, rate: int) -> None:
-        """Feed a new connection, of this sample rate."""
+        """Feed a new connection of this sample rate, in Hz."""
         self._rate, self.finished = rate, False
         self._pacer = Pacer(self._catchup_rate)
         self._hold_until = -math.inf
@@ -69,25 +69,25 @@ class Chunker:
         self._rate = 0
 
     def reload(self, intervals: Intervals, catchup_rate: float) -> None:
-        """Use other intervals and another pace from now on, also on the present connection."""
+        """Use other intervals and another pace from now on, on the present connection, too."""
         self._policy.intervals = intervals
         self._catchup_rate = self._pacer.rate = catchup_rate
 
     def input_over(self) -> None:
-        """No more audio will come: whatever is there is due."""
+        """Treat whatever audio there is as due: no more will come."""
         self._input_over = True
 
     def arrived(self, now: float) -> None:
-        """Note unsent audio for which there is no connection yet: its age counts from here."""
+        """Note unsent audio for which there is no connection yet. Its age counts from now."""
         if (rate := self._timeline.rate()) and self._timeline.unsent(rate):
             self._policy.arrived(now)
 
     def mark_due(self, now: float) -> None:
-        """Note that audio on its way here makes a chunk due: the delay of that chunk counts from here."""
+        """Note that audio on its way here makes a chunk due. The delay of that chunk counts from now."""
         if self._marked is None:
             self._marked = now
 
-    # -- what follows ----------------------------------------------------------------------------------
+    # -- decisions -------------------------------------------------------------------------------------
 
     def due(self, now: float, *, allowed: bool = True) -> Iterator[Flush]:
         """Take off the timeline what is due now, a chunk at a time.
@@ -114,23 +114,23 @@ class Chunker:
         self.finished = self._is_last(0)
 
     def timer(self) -> float:
-        """Return when to call `due` again if nothing happens before; ``inf``: never."""
+        """Return when to call `due` again if nothing happens before (`inf`: never)."""
         return self._timer
 
     def timer_fired(self, now: float) -> bool:
-        """Return whether that moment has come; the timer is off then until it is set again."""
+        """Return whether that moment has come. If so, the timer is off until it is set again."""
         if now < self._timer:
             return False
         self._timer = math.inf
         return True
 
     def hold_limit(self, size: int, rate: int, now: float) -> int:
-        """Return how many bytes of new audio may be held back before it must be put on the timeline.
+        """Return how many bytes of new audio may be held back before it must go on the timeline.
 
-        0 means at once. `size` bytes of sample rate `rate` are held already; the timer covers them.
+        0 means none. `size` bytes of sample rate `rate` are held already; the timer covers them.
         """
         if rate != self._rate or self._timeline.waiting:
-            return 0  # of what waits on the timeline already, each frame may be the missing one
+            return 0  # while frames wait for a missing one, any frame may be that
         limit = 2 * (self._policy.threshold_samples(rate) - self._timeline.unsent(rate))
         if size >= limit:
             return 0
@@ -142,7 +142,7 @@ class Chunker:
         return limit
 
     def explain(self, now: float) -> dict[str, object]:
-        """Return why a flush waits, for the log: ages in ms, audio there and audio needed in ms."""
+        """Return why a flush waits, for the log: ages, audio there and audio needed, all in milliseconds."""
         return self._policy.explain(now, self._timeline.unsent(self._rate) / self._rate)
 
     # -- inside ----------------------------------------------------------------------------------------
@@ -159,13 +159,13 @@ class Chunker:
         return (small if self._pacer.catching_up else intervals.max_chunk_ms) * rate // 1000
 
     def _due_since(self, due: float, now: float) -> float:
-        """Return since when what leaves now was due: a deadline, or the coming of the audio."""
+        """Return since when the chunk that leaves now was due: a deadline, or the arrival of its audio."""
         since = due if due > -math.inf else self._marked
         self._marked = None
         return now if since is None else since
 
     def _flush(self, chunk: Chunk, unsent: int, now: float) -> Flush:
-        """Note that a chunk leaves, of so many unsent samples."""
+        """Record that a chunk leaves, out of `unsent` samples."""
         policy, samples = self._policy, chunk.end - chunk.start
         since_last_s = None if policy.last_flush is None else now - policy.last_flush
         flush = Flush(chunk, samples / self._rate, policy.age(now), since_last_s)

@@ -1,8 +1,8 @@
-"""From a connection's clock to the call's timeline.
+"""The map from a connection's clock to the call's timeline.
 
 A connection counts the audio that it received, from 0 (Deepgram: "Results" `start` and `duration`, in
-seconds). The timeline goes on across connections, and stretches that were given up are not sent at all, so
-the map is piecewise: a list of (connection sample -> timeline sample).
+seconds). The timeline continues across connections, and stretches that were given up are never sent. So the
+map is piecewise: a list of pairs (connection sample, timeline sample).
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from bisect import bisect_left, bisect_right
 
 
 class ClockMap:
-    """Maps one connection's seconds to timeline samples, for audio of one rate."""
+    """The map from one connection's seconds to timeline samples, for audio of one rate in Hz."""
 
     __slots__ = ("_at", "_next", "_to", "rate", "sent")
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
-        self.sent = 0  # samples this connection was sent
+        self.sent = 0  # samples that this connection was sent
         self._at = [0]
         self._to = [0]
         self._next = -1  # the timeline position that would continue the last piece
@@ -28,7 +28,7 @@ class ClockMap:
         return self._next
 
     def sending(self, start: int, end: int) -> None:
-        """Note that the timeline's ``start..end`` is what the connection is sent next."""
+        """Record that `start..end` of the timeline is what the connection is sent next."""
         if start != self._next:
             if self.sent == self._at[-1]:
                 self._to[-1] = start
@@ -41,8 +41,8 @@ class ClockMap:
     def span(self, start_s: float, duration_s: float) -> tuple[int, int]:
         """Return the timeline samples of a range on the connection's clock.
 
-        A range that begins where a piece begins starts in that piece; one that ends there ends in the piece
-        before. What lies past the audio sent is cut off.
+        A range that begins where a piece begins starts in that piece. One that ends there ends in the piece
+        before. What lies beyond the audio sent is cut off.
         """
         start = self._clip(start_s)
         end = max(start, self._clip(start_s + duration_s))
@@ -56,7 +56,7 @@ class ClockMap:
         return self._map(at, bisect_right(self._at, at) - 1)
 
     def _clip(self, seconds: float) -> int:
-        # Not a number, negative and absurd values come from broken servers; none of them may raise.
+        # Broken servers send NaN, negative and absurd values. None of them may raise.
         if not seconds > 0:
             return 0
         return self.sent if seconds * self.rate >= self.sent else round(seconds * self.rate)

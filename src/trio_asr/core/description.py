@@ -1,7 +1,7 @@
-"""How what was recognised is told: text, words, entities and search hits, with times on the call's timeline.
+"""The description of a result: text, words, entities and search hits, with times on the call's timeline.
 
-Of a result that straddles what was said already, only what was said from there on is told. It is cut out of
-the provider's own text, for not every language puts blanks between its words.
+Of a result that straddles what was published already, only the rest is described. It is cut out of the
+provider's own text, because not every language puts blanks between its words.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ Described = dict[str, Any]
 
 
 class Said(NamedTuple):
-    """What counts of a result."""
+    """The part of a result that counts."""
 
     text: str
     confidence: float | None
     words: list[Word]
-    more: Described  # of speaker, languages, entities, search: what there is
+    more: Described  # speaker, languages, entities, search: those that are present
 
 
 class Teller:
-    """Tells what one connection heard."""
+    """The describer of one connection's results."""
 
     def __init__(self, timeline: Timeline, clock: ClockMap) -> None:
         self._timeline, self._clock = timeline, clock
 
     def said(self, message: Results, cut: int | None) -> Said:
-        """Return what was said from timeline sample `cut` on (None: all).
+        """Return what was said from timeline sample `cut` on (None: everything).
 
-        Text without words cannot be cut; said twice is then better than not at all.
+        Text without words cannot be cut. Then saying it twice is better than not at all.
         """
         best, words = message.best, message.best.words
         text = best.transcript.strip()
@@ -70,7 +70,7 @@ class Teller:
         return described
 
     def _since(self, middle: float | None, cut: int | None) -> bool:
-        """Return whether something was said from `cut` on; what has no time counts."""
+        """Return whether something was said from `cut` on. What has no time counts."""
         return cut is None or middle is None or self._clock.sample(middle) >= cut
 
     def _entities(self, entities: list[Entity], best: Alternative, cut: int | None) -> list[Described]:
@@ -121,12 +121,12 @@ def _there(**fields: Any) -> Described:
 
 
 def _cut_text(text: str, words: list[Word], kept: list[bool]) -> str:
-    """Return the words that are kept, with what stands between them and after the last of all."""
+    """Return the words that are kept, with what stands between them and after the last word of all."""
     pieces: list[str] = []
     at = 0
     for word, keep in zip(words, kept, strict=True):
         begin = text.find(word.text, at)
-        if begin < 0:  # the text is not made of the words as they are
+        if begin < 0:  # the text does not consist of these words
             apart = " " if any(map(str.isspace, text)) else ""
             return apart.join(word.text for word, keep in zip(words, kept, strict=True) if keep).strip()
         if keep:

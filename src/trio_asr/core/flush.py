@@ -1,11 +1,11 @@
 """The flush policy: how much audio makes a chunk, and how long less than that waits.
 
-The old worker meant to have this policy, but looked only when a frame arrived:
+The old worker meant to have this policy, but checked it only when a frame arrived:
 
 * the first chunk of a call leaves at `initial_ms` of audio, later ones at `min_chunk_ms`;
 * whatever is there leaves `max_interval_ms` after the last flush, by timer, frames or no frames.
 
-Timer deadlines are rounded *down* to a grid shared by all calls, so that many calls wake together and no gap
+Timer deadlines are rounded *down* to a grid shared by all calls. So many calls wake together, and no gap
 exceeds the interval.
 """
 
@@ -18,7 +18,7 @@ GRID_S = 0.02
 
 
 class Intervals(Protocol):
-    """The part of the config that the policy reads, each time anew: a reload counts for live calls."""
+    """The keys of the configuration that the policy reads, each time anew: a reload counts for live calls."""
 
     @property
     def initial_ms(self) -> int: ...
@@ -31,7 +31,7 @@ class Intervals(Protocol):
 
 
 class FlushPolicy:
-    """Decides when the unsent audio of one call is due. All times in seconds."""
+    """The decision when the unsent audio of one call is due. All times are in seconds."""
 
     __slots__ = ("_waiting_since", "flushes", "intervals", "last_flush")
 
@@ -47,7 +47,7 @@ class FlushPolicy:
             self._waiting_since = now
 
     def flushed(self, now: float, *, remains: bool) -> None:
-        """Note that a chunk left; `remains` says whether unsent audio is left."""
+        """Record that a chunk left. `remains` says whether unsent audio is left."""
         self.flushes += 1
         self.last_flush = now
         self._waiting_since = now if remains else None
@@ -65,13 +65,13 @@ class FlushPolicy:
         return 0.0 if self._waiting_since is None else now - self._waiting_since
 
     def deadline(self, unsent_s: float) -> float:
-        """Return when the unsent audio is due: ``-inf`` at once, ``inf`` never."""
+        """Return when the unsent audio is due (`-inf`: at once, `inf`: never)."""
         if unsent_s <= 0 or self._waiting_since is None:
             return math.inf
         return -math.inf if unsent_s >= self.threshold_ms() / 1000 else self.timer()
 
     def timer(self) -> float:
-        """Return when audio is due that is not enough by itself, but waits already."""
+        """Return when audio below the threshold is due that waits already."""
         if self._waiting_since is None:
             return math.inf
         begin = self._waiting_since if self.last_flush is None else self.last_flush
@@ -79,7 +79,7 @@ class FlushPolicy:
         return on_grid(due) if due > self._waiting_since else due
 
     def explain(self, now: float, unsent_s: float) -> dict[str, object]:
-        """Return why a flush waits, for the log: ages in ms, audio there and audio needed in ms."""
+        """Return why a flush waits, for the log: ages, audio there and audio needed, all in milliseconds."""
         since_last = None if self.last_flush is None else round((now - self.last_flush) * 1000)
         return {
             "audio_ms": round(unsent_s * 1000),
@@ -91,5 +91,5 @@ class FlushPolicy:
 
 
 def on_grid(when: float) -> float:
-    """Round a deadline down to the grid (a deadline that lies on it stays, whatever floats say)."""
+    """Round a deadline down to the grid. One that lies on the grid stays, whatever floats say."""
     return math.floor(when / GRID_S + 1e-6) * GRID_S

@@ -1,9 +1,9 @@
-"""Frames in the order of their `seq`, as far as one that is late is waited for.
+"""Frames in the order of their `seq`, as far as late ones are waited for.
 
-A hole in a series stays open for a while: the frames behind it wait here, those that are missing take their
-places, and once the time is over silence stands for what is missing still. The time is that of the stream, by
-the ids of its entries, so that whoever reads it again comes to the same; where no more entries come, it is
-the caller's clock.
+A hole in a series stays open for a while. The frames behind it wait here, and missing frames that come take
+their places. When the time is over, silence stands for what is still missing. The time is that of the
+stream, by the ids of its entries, so that whoever reads it again comes to the same result. Where no more
+entries come, it is the caller's clock.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trio_asr.core.sequence import Series
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
 
-MOST_WAITING = 256  # frames; more of them come in so short a time only from a producer that catches up
+MOST_WAITING = 256  # frames; only a producer that catches up sends more in so short a time
 
 
 class Placed(NamedTuple):
@@ -34,7 +34,7 @@ class _Waiting(NamedTuple):
 
 
 class Order:
-    """The frames of one call that wait for those before them; `series` says what is missing."""
+    """The frames of one call that wait for those before them. `series` says what is missing."""
 
     __slots__ = ("_reorder_ms", "_waiting", "series")
 
@@ -45,7 +45,7 @@ class Order:
         self.wait(reorder_ms)
 
     def __bool__(self) -> bool:
-        """Some frames wait."""
+        """Return whether any frames wait."""
         return bool(self._waiting)
 
     @property
@@ -55,18 +55,18 @@ class Order:
 
     @property
     def due(self) -> float:
-        """When what waits is waited for no longer, on the caller's clock, if nothing comes."""
+        """When the frames that wait are released if nothing comes, in seconds on the caller's clock."""
         if not self._waiting:
             return math.inf
         return min(waiting.since for waiting in self._waiting) + self._reorder_ms / 1000
 
     def wait(self, reorder_ms: int) -> None:
-        """Wait for so long from now on."""
+        """Wait this long from now on."""
         self._reorder_ms = reorder_ms
         self.series.patient = reorder_ms > 0
 
     def take(self, frame: Frame, now: float, *, void: bool) -> list[Placed]:
-        """Take the next frame of the stream; return what is to be appended, in order.
+        """Take the next frame of the stream. Return what is to be appended, in order.
 
         Where numbers are `void`, nothing is waited for.
         """
@@ -89,32 +89,32 @@ class Order:
         return [*placed, self._place(frame), *self._drain()]
 
     def expire(self, now: float) -> list[Placed]:
-        """Return what need not wait any longer by the caller's clock."""
+        """Return the frames that need not wait any longer by the caller's clock."""
         placed: list[Placed] = []
         while self._waiting and self.due <= now:
             placed += self._close_first()
         return placed
 
     def close(self) -> list[Placed]:
-        """Wait no longer; return all that did."""
+        """Wait no longer. Return all frames that waited."""
         placed: list[Placed] = []
         while self._waiting:
             placed += self._close_first()
         return placed
 
     def _expire(self, now_ms: int) -> list[Placed]:
-        """Return what need not wait any longer by the clock of the stream."""
+        """Return the frames that need not wait any longer by the clock of the stream."""
         placed: list[Placed] = []
         while self._waiting and min(one.added_ms for one in self._waiting) + self._reorder_ms <= now_ms:
             placed += self._close_first()
         return placed
 
     def _close_first(self) -> list[Placed]:
-        """Fill the first hole with silence, and return what is behind it up to the next."""
+        """Fill the first hole with silence. Return the frames behind it, up to the next hole."""
         return [self._place(self._waiting.pop(0).frame), *self._drain()]
 
     def _drain(self) -> list[Placed]:
-        """Return what waits for nothing any more."""
+        """Return the frames that no longer wait for anything."""
         placed = []
         while self._waiting and self.series.ahead(self._waiting[0].frame) <= 0:
             placed.append(self._place(self._waiting.pop(0).frame))
@@ -125,7 +125,7 @@ class Order:
         return Placed(frame, silence, self.series.late)
 
     def _index(self, frame: Frame) -> int:
-        """Return where a frame belongs among those that wait."""
+        """Return the index of a frame among those that wait."""
         at = len(self._waiting)
         while at and (self._waiting[at - 1].frame.seq or 0) > (frame.seq or 0):
             at -= 1

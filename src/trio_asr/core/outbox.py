@@ -1,9 +1,9 @@
-"""What a call has to say to Redis, in order, one commit at a time.
+"""The outbox of a call: what it has to write to Redis, in order, one commit at a time.
 
-At most one commit of a call is in flight, and it is repeated unchanged until it is answered: the revision
-in it makes a repeat after a lost answer harmless. While it is away, what comes next gathers here and leaves
-as the next commit. Of partials only the newest is kept, and none that a final has overtaken; sequence numbers
-are given when a commit is built, so dropped partials leave no holes.
+At most one commit of a call is in flight. It is retried unchanged until it is answered: its revision makes
+it idempotent. Meanwhile new items gather here and leave as the next commit. Of partials only the newest is
+kept, and none that a final has overtaken. Sequence numbers are given when a commit is built, so dropped
+partials leave no holes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trio_asr.wire.resume_point import ResumePoint
 from trio_asr.wire.transcripts import Item, Topics, Transcript
 
 MAX_WRITES = 64  # per commit, so that no call keeps Redis busy for long
-# Events that nobody misses in a gap.
+# Events that a gap may swallow.
 PASSING = (
     EventName.UTTERANCE_END, EventName.SPEECH_STARTED, EventName.SEARCH, EventName.RATE_CHANGING,
     EventName.CONNECTION_OPENED, EventName.CONNECTION_CLOSED,
@@ -30,17 +30,17 @@ PASSING = (
 class Outbox:
     """The queue of one call's items, the commit in flight, and the state that Redis has confirmed.
 
-    An id that another tenant had is used for a new call: its times begin at 0, and the numbers of the stream,
-    which both have, go on.
+    If another tenant had the id before, a new call starts: its times begin at 0, and the sequence numbers
+    continue, because both share one stream.
 
     Raises:
-        Unreadable: what is stored is no state of ours.
+        Unreadable: What is stored is no state of ours.
     """
 
     def __init__(self, interaction_id: str, topics: Topics, stored: Stored, tenant_id: str = "") -> None:
         self.interaction_id = interaction_id
         self.confirmed = read_checkpoint(stored)
-        self.fresh = not stored.rev  # nothing was said of this call so far
+        self.fresh = not stored.rev  # nothing was published of this call so far
         if _is_other(tenant_id, self.confirmed.tenant_id):
             self.fresh = True
             last, before = self.confirmed, self.confirmed.place
@@ -48,40 +48,40 @@ class Outbox:
             self.confirmed = Checkpoint(point, last.seq, last.connection, tenant_id)
         self._topics = topics
         self._rev = stored.rev
-        self._state = self.confirmed  # what the commit in flight makes of it
+        self._state = self.confirmed  # as the commit in flight will leave it
         self._queue: list[Item] = []
         self._partial: Transcript | None = None
         self._flight: tuple[Commit, list[Item]] | None = None
         self.connection = self.confirmed.connection
         self.tenant_id = self.confirmed.tenant_id
         self.trace_id = self.confirmed.trace_id
-        self.recent: Recent | None = None  # for people who look on
+        self.recent: Recent | None = None  # for the pages, where they may show it
 
     # -- what comes in ---------------------------------------------------------------------------------
 
     def put(self, item: Item) -> None:
-        """Queue an item; one that moves the cursor overtakes the partial that waits."""
+        """Queue an item. One that moves the resume point overtakes the partial that waits."""
         if item.resume_point is not None:
             self._partial = None
         self._queue.append(item)
 
     def put_partial(self, transcript: Transcript) -> None:
-        """Queue a partial in place of the one that may wait."""
+        """Queue a partial, replacing the one that may wait."""
         self._partial = transcript
 
     def forget_above(self, last: EntryId, point: ResumePoint) -> None:
         """Keep no entry id above `last`: the stream has started over from there.
 
-        The next commit says so to whoever restarts; `place` is where the call is now.
+        The next commit stores that for a restart. `point` is where the call is now.
         """
         if self.confirmed.ended and key(self.confirmed.ended) > key(last):
             self.confirmed = msgspec.structs.replace(self.confirmed, ended=last)
         self.put(Item(resume_point=point))
 
     def shed(self, before: int) -> int:
-        """Turn transcripts of audio before a sample, which wait in vain, into gaps; return how many.
+        """Turn queued transcripts of audio before a sample into gaps, and return how many.
 
-        What adjoins becomes one, or this would go on growing.
+        Gaps that adjoin are merged, or the queue would go on growing.
         """
         old, shed = 0, 0
         kept: list[Item] = []
@@ -103,7 +103,7 @@ class Outbox:
 
     @property
     def idle(self) -> bool:
-        """Nothing queued, nothing in flight."""
+        """Whether nothing is queued and nothing is in flight."""
         return self._flight is None and not self._queue and self._partial is None
 
     @property
@@ -118,21 +118,21 @@ class Outbox:
 
     @property
     def rev(self) -> int:
-        """The revision that Redis is known to hold (0: nothing so far)."""
+        """The revision that Redis is known to hold (0: none so far)."""
         return self._rev
 
     @property
     def stored(self) -> Stored:
-        """What Redis is known to hold of this call."""
+        """The state of this call that Redis is known to hold."""
         return Stored(self._rev, encode(self.confirmed) if self._rev else b"")
 
     @property
     def waiting(self) -> int:
-        """Items that are not in flight yet."""
+        """The number of items that are not in flight yet."""
         return len(self._queue)
 
     def next_commit(self, wall_ms: int) -> Commit | None:
-        """Return the commit to send now: the one in flight again, or one built of what waits."""
+        """Return the commit to send now: the one in flight again, or a new one built of what waits."""
         if self._flight is not None:
             return self._flight[0]
         items, self._queue = self._queue[:MAX_WRITES], self._queue[MAX_WRITES:]
@@ -146,11 +146,11 @@ class Outbox:
         return commit
 
     def settle(self, outcome: Outcome) -> list[Item]:
-        """Take the answer to the commit in flight; return the items that are committed by it.
+        """Take the answer to the commit in flight. Return the items that it committed.
 
-        Of a refused commit nothing was written: its items wait again, but for a partial, which is old by the
-        next attempt. After any other failure the outbox is of no use: its call is reloaded or belongs to
-        somebody else.
+        Of a refused commit nothing was written. Its items wait again, except for a partial, which will be
+        old by the next attempt. After any other failure the outbox is of no use: its call is reloaded, or
+        belongs to another worker.
         """
         if self._flight is None or outcome not in (Outcome.APPLIED, Outcome.DONE, Outcome.REFUSED):
             return []
@@ -206,7 +206,7 @@ def _unpublished(item: Item) -> Item:
 
 
 def _joined(gap: Item, item: Item) -> Item | None:
-    """Return the gap with what follows it, if that is more of the same or of no interest any more."""
+    """Return the gap merged with what follows, if that is more of the same or no longer of interest."""
     event, more = gap.event, item.event
     if event is None or event["event"] != EventName.GAP or item.ended is not None:
         return None

@@ -1,7 +1,7 @@
 """The pacer: how fast a connection may be fed while its call catches up.
 
-Catching up follows a reconnect, a restart or a wait for a permit. Deepgram takes audio at about 1.25 times
-real time (guide "Recovering From Errors"); faster floods it.
+A call catches up after a reconnect, a restart or a wait for a permit. Deepgram takes audio at about 1.25
+times real time (guide "Recovering From Errors"). Anything faster floods it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections import deque
 
 
 class Pacer:
-    """Bounds how fast one connection is fed: `rate` times real time over any `WINDOW_S`.
+    """The bound on how fast one connection is fed: `rate` times real time over any `WINDOW_S`.
 
     Live audio comes at real time and is never held back. A backlog goes in small chunks at even steps, from
-    when it exceeds `BACKLOG_S` until less than a chunk is left; bursts would use up the window and leave
-    gaps.
+    when it exceeds `BACKLOG_S` until less than a chunk is left. Bursts would use up the window and leave
+    pauses.
     """
 
     __slots__ = ("_sent", "_step_until", "_total", "catching_up", "rate")
@@ -31,7 +31,7 @@ class Pacer:
         self._total = 0.0
 
     def waiting(self, unsent_s: float, chunk_s: float) -> None:
-        """Note how much audio waits, and how much of it makes a small chunk."""
+        """Note how much audio waits, and how much of it makes a small chunk, in seconds."""
         self.catching_up = unsent_s > (chunk_s if self.catching_up else max(self.BACKLOG_S, chunk_s))
 
     def ready_at(self, seconds: float, now: float) -> float:
@@ -46,8 +46,8 @@ class Pacer:
         return ready
 
     def sent(self, seconds: float, now: float) -> None:
-        """Note that `seconds` of audio were sent."""
-        # One chunk more than the pace gives fits into a window, so the pace is that much lower.
+        """Record that `seconds` of audio were sent."""
+        # A window fits one chunk more than the pace allows, so the pace is that much lower.
         self._step_until = now + seconds / max(1.0, self.rate - seconds / self.WINDOW_S)
         self._sent.append((now, seconds))
         self._total += seconds

@@ -1,4 +1,4 @@
-"""What is remembered of calls that are over: repeats of their frames begin no call anew. Pure."""
+"""The memory of calls that are over, so that repeats of their frames start no call anew. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.resume_point import ResumePoint
 
-MAX_PAST = 20_000  # calls: no frame of a replay asks Redis for one of these
-MAX_TAUGHT = 2_000  # of them, the latest: with what tells their repeats, up to 4 KB each
+MAX_PAST = 20_000  # calls; replayed frames of these cause no query to Redis
+MAX_TAUGHT = 2_000  # the latest of them, with what their repeats are recognised by: up to 4 KB each
 
 
 class Past:
-    """What is remembered of a call that is over, for whatever comes of it later.
+    """The memory of one call that is over, for frames of it that come later.
 
-    `until` is the key of the last entry that was dealt with, `half` the first half of a sample in which it
-    ended.
+    `until` is the key of the last entry that was dealt with. `half` is the first half of a sample, if the
+    call ended in mid-sample.
     """
 
     __slots__ = ("half", "repeats", "until")
@@ -38,7 +38,7 @@ class PastCalls:
         self._taught: deque[Past] = deque()
 
     def has_news(self, interaction_id: str, frames: Sequence[Frame]) -> bool:
-        """Return whether a call has not dealt with any of these frames; if it has, they are noted."""
+        """Return whether any of these frames is new to a call. If none is, they are remembered."""
         past = self._calls.get(interaction_id)
         if past is None:
             return True
@@ -53,9 +53,10 @@ class PastCalls:
     def learn(
         self, interaction_id: str, until: int, frames: Sequence[Frame], over: ResumePoint | None
     ) -> Past:
-        """Note a call that is not in progress: dealt with up to the key `until`, unlike these frames.
+        """Remember a call that is not in progress and has dealt with the entries up to the key `until`.
 
-        With `over`, it has ended at that place: what follows there in its entry is half a sample, or nothing.
+        With `over`, it ended at that resume point: what follows there in its entry is half a sample, or
+        nothing.
         """
         past = self._calls.get(interaction_id)
         if past is None:
@@ -79,7 +80,7 @@ class PastCalls:
             self._taught.popleft().repeats = Repeats()
 
     def recall(self, interaction_id: str) -> Past | None:
-        """Return what was remembered of a call, which begins again."""
+        """Return and drop the memory of a call that starts again."""
         return self._calls.pop(interaction_id, None)
 
     def forget_above(self, last: EntryId) -> None:

@@ -1,7 +1,7 @@
-"""The reader's own state: how far it has come, what a restart must read again, what was junk.
+"""The reader's own state: how far it has read, what a restart must read again, which entries were junk.
 
-It commits as a call does, under the name "", so that a restart neither misses an entry nor dead-letters one
-twice: floors and junk marks move in the same atomic step that writes the dead letters.
+It commits as a call does, under the name "". Floors and junk marks move in the same atomic step that writes
+the dead letters, so that a restart neither misses an entry nor dead-letters one twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Commit, Outcome, Stored, Write, decode_reader, encode, read_reader
 from trio_asr.wire.transcripts import DeadLetter, Item
 
-REPLAY_MARGIN_MS = 5000  # a start reads this much before the floor: repeats and holes across it are seen
+REPLAY_MARGIN_MS = 5000  # a start reads from this long before the floor, to see repeats and holes across it
 MAX_JUNK_SHOWN = 4096
 MAX_JUNK_QUEUED = 10_000
 MAX_WRITES = 64
@@ -28,15 +28,15 @@ class _Junk(NamedTuple):
 
 
 class ReaderOutbox:
-    """Commits floors and dead letters; a `Source` for the committer."""
+    """The outbox of the reader: floors and dead letters. A `Source` of the committer."""
 
     interaction_id = ""
 
     def __init__(self, stored: Stored, dead_letter_stream: str, maxlen: int) -> None:
         self.confirmed = read_reader(stored)
         self.first_start = stored.rev == 0
-        self.broken = False  # there was a state that could not be read
-        self.dropped = 0  # dead letters given up because too many waited
+        self.broken = False  # there was a stored state that could not be read
+        self.dropped = 0  # dead letters that were dropped because too many waited
         self._stream, self._maxlen = dead_letter_stream, maxlen
         self._rev = stored.rev
         self._state = self.confirmed
@@ -51,7 +51,7 @@ class ReaderOutbox:
         return ids.before(audio), ids.before(state.end_floor)
 
     def junk(self, letter: DeadLetter, *, ends: bool) -> bool:
-        """Queue a dead letter; False if a start before this one has written it."""
+        """Queue a dead letter. Return False if it was written before this start."""
         if ids.key(letter.entry) <= ids.key(self._seen[ends]):
             return False
         self._seen[ends] = letter.entry
@@ -62,24 +62,27 @@ class ReaderOutbox:
         return True
 
     def floor(self, audio: EntryId, ends: EntryId) -> None:
-        """Note the floors: everything before them is finalized, or was never to be."""
+        """Move the floors: everything before them is finalized, or never will be."""
         self._state = msgspec.structs.replace(self._state, audio_floor=audio, end_floor=ends)
 
     def forget_above(self, audio: EntryId, ends: EntryId) -> None:
-        """Hold no mark above these positions: the streams have begun again from there."""
+        """Keep no mark above these positions: the streams have started over from there."""
         for is_end, last in ((False, audio), (True, ends)):
             self._seen[is_end] = min(self._seen[is_end], last, key=ids.key)
 
     @property
     def idle(self) -> bool:
+        """Whether nothing is queued and nothing is in flight."""
         return self._flight is None and not self._queue and self._state == self.confirmed
 
     def next_commit(self, wall_ms: int) -> Commit | None:
+        """Return the commit to send now: the one in flight again, or a new one."""
         if self._flight is None and not self.idle:
             self._flight = self._build(wall_ms)
         return self._flight
 
     def settle(self, outcome: Outcome) -> Sequence[Item]:
+        """Take the answer to the commit in flight. It covers no items of a call."""
         if self._flight is not None and outcome in (Outcome.APPLIED, Outcome.DONE):
             self._rev = self._flight.rev
             self.confirmed = decode_reader(self._flight.state)
@@ -93,7 +96,7 @@ class ReaderOutbox:
             mark = {"end_junk" if item.ends else "audio_junk": item.letter.entry}
             state = msgspec.structs.replace(state, **mark)
         self._state = state
-        if self._queue:  # a floor past letters that still wait would lose them if this process were killed
+        if self._queue:  # a floor beyond letters that still wait would lose them if this process died
             floors = {"audio_floor": self.confirmed.audio_floor, "end_floor": self.confirmed.end_floor}
             state = msgspec.structs.replace(state, **floors)
         writes = tuple(
@@ -108,7 +111,7 @@ class ReaderOutbox:
 
 
 def dead_letter(stream: str, entry: EntryId, fields: list[bytes], kind: str, reason: str) -> DeadLetter:
-    """Describe an entry that could not be used."""
+    """Return the dead letter of an entry that could not be used."""
     data = ids.field(fields, b"data")
     shown = data if data is not None else b" ".join(fields)
     return DeadLetter(stream, entry, kind, reason, shown[:MAX_JUNK_SHOWN].decode("utf-8", "replace"))

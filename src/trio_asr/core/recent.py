@@ -1,4 +1,4 @@
-"""What was last committed of a call, for people who look on. Bounded, and kept only where they may."""
+"""The end of a call's transcript, as Redis has it, for the pages. Bounded; kept only if they may show it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_TEXT = 1000  # characters; Deepgram's finals have less
 
 
 class Caption(msgspec.Struct, frozen=True, gc=False):
-    """A final, a partial, or a gap (then `text` is its reason). `number` counts a call's lines from 1."""
+    """A final, a partial or a gap, whose `text` is its reason. `number` counts a call's captions from 1."""
 
     number: int
     type: str
@@ -36,7 +36,7 @@ class Recent:
         self._count = 0
 
     def committed(self, items: Iterable[Item]) -> None:
-        """Note what Redis has now."""
+        """Add what Redis has now."""
         for item in items:
             if item.transcript is not None and item.is_partial:
                 self.interim = _caption(0, item.transcript)

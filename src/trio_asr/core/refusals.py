@@ -1,7 +1,7 @@
-"""What a refused handshake means, and when to try again after one that a retry cannot mend.
+"""The meaning of a refused handshake, and when to try again after one that a retry cannot mend.
 
-Statuses per Deepgram's guide "Errors". A bad key or account concerns all calls, a bad query only the calls
-that have the same; anything else is worth trying again soon.
+Statuses as in Deepgram's guide "Errors". A bad key or account concerns all calls. A bad query concerns only
+the calls with the same query. Anything else is worth another attempt soon.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import enum
 import math
 
 PROBE_BASE_S, PROBE_CAP_S = 1.0, 10.0
-PAYMENT_REFUSALS = 3  # 402 was seen for single requests of a healthy account
+PAYMENT_REFUSALS = 3  # single requests of a healthy account were seen to get 402
 
 
 class Concerns(enum.Enum):
-    """Whom a refusal concerns."""
+    """The extent of a refusal."""
 
     ACCOUNT = "account"
     QUERY = "query"
@@ -22,7 +22,7 @@ class Concerns(enum.Enum):
 
 
 def concerns(status: int | None) -> Concerns:
-    """Return whom a refusal with this HTTP status (None: no answer at all) concerns."""
+    """Return the extent of a refusal with this HTTP status (None: no answer at all)."""
     if status in (401, 402, 403):
         return Concerns.ACCOUNT
     if status is not None and 400 <= status < 500 and status not in (408, 429):
@@ -31,7 +31,7 @@ def concerns(status: int | None) -> Concerns:
 
 
 class Breaker:
-    """Open, it lets one probe through at a time, at growing intervals. Times in seconds."""
+    """A circuit breaker. While open, it lets one probe through at a time, at growing intervals (seconds)."""
 
     def __init__(self) -> None:
         self.open = False
@@ -41,7 +41,7 @@ class Breaker:
         self._next_probe = -math.inf
 
     def refused(self, status: int | None, now: float) -> bool:
-        """Note a refusal that concerns this breaker; return whether it opened just now."""
+        """Record a refusal that concerns this breaker. Return whether the breaker opened just now."""
         if status == 402:
             self._payment_refusals += 1
             if self._payment_refusals < PAYMENT_REFUSALS and not self.open:
@@ -58,7 +58,7 @@ class Breaker:
         return opened
 
     def succeeded(self) -> bool:
-        """Note a connection; return whether the breaker closed just now."""
+        """Close the breaker after a connection. Return whether it closed just now."""
         closed, self.open = self.open, False
         self._payment_refusals = 0
         return closed
@@ -68,7 +68,7 @@ class Breaker:
         return self._next_probe if self.open else -math.inf
 
     def probing(self, now: float, patience_s: float) -> None:
-        """Note that an attempt is made; others wait for its outcome, or for `patience_s`."""
+        """Record that an attempt is made. Others wait for its outcome, or for `patience_s` seconds."""
         if self.open:
             self._probing = True
             self._next_probe = now + patience_s

@@ -1,17 +1,17 @@
-"""Frames that came twice: which they are is told by their `seq` and their audio.
+"""Frames that came twice, recognised by their `seq` and their audio.
 
-A *repeat* has the `seq` and the audio of one of the call's last 256 frames; its time may be another's, since
-two that take in one call side by side have a clock each. Silence looks alike, so a frame of one value only is
-a repeat if its time is the same, too, or while a *twin* has been shown: five frames with sound in a row that
-came again so far behind.
+A *repeat* has the `seq` and the audio of one of the call's last 256 frames. Its time may differ, because two
+recorders of one call have a clock each. Silence looks alike. So a frame of one value only is a repeat if its
+time is the same, too, or while a *twin* has been shown: five frames with sound in a row that came again,
+equally far behind.
 
-A `seq` that two different frames have borne identifies nothing. If that is because the series has begun
-anew, the old one is forgotten. Else, or if it happens again within the window, it is so for all numbers of
-this series (`void`), until the window was full of rising ones.
+A `seq` that two different frames have carried identifies nothing. If the reason is that the series has
+started over, the old series is forgotten. Otherwise, or if it happens again within the window, all numbers
+of this series are distrusted (`void`) until the window is full of rising ones.
 
-Before that is known, silence under a `seq` that never changes, or comes round, looks like one frame that is
-repeated. So the last of what was left out is kept while it is all of one audio, and given back once it is
-known better: by another frame with such a `seq`, or because nobody sends the same frame so many times.
+Before that is known, silence under a `seq` that is constant, or wraps around, looks like one frame repeated.
+So the last frames left out are kept while all have the same audio. They are given back once it is known
+better: because of another frame with such a `seq`, or because nobody sends the same frame so many times.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from collections.abc import Iterable, Sequence
 from trio_asr.wire.frames import Frame
 
 REPEAT_WINDOW = 256
-LATE_WINDOW = 64  # a frame this far behind is late; further behind, the series has restarted
-# Repeats in a row of one and the same frame: of more, each is one of its own. With its time it is surer.
+LATE_WINDOW = 64  # frames: one this far behind is late; further behind, the series has started over
+# The most repeats in a row of one frame: beyond, each is a frame of its own. Equal times make it surer.
 MOST_ALIKE, MOST_ALIKE_TIMED = 8, 32
-TWIN_SHOWN = 5  # repeats in a row, so far behind, show that all comes twice
-TWIN_JITTER = 2  # frames by which a twin may be nearer or further each time
-_SLACK = REPEAT_WINDOW  # frames noted beyond the window before it is cut
-_LATEST_MS = 2**42  # what a time is below: the year 2109, or any time since the beginning of a call
+TWIN_SHOWN = 5  # repeats in a row, equally far behind, show that everything comes twice
+TWIN_JITTER = 2  # frames by which a twin may come nearer or further each time
+_SLACK = REPEAT_WINDOW  # frames recorded beyond the window before it is cut
+_LATEST_MS = 2**42  # above every time: the year 2109, or any time since the beginning of a call
 _NONE = -1
 
 
 class Repeats:
-    """Recognises repeats among one call's frames."""
+    """The recogniser of repeats among one call's frames."""
 
     __slots__ = ("_alike", "_anew", "_digests", "_highest", "_lag", "_rising", "_runs", "_shown")
 
     def __init__(self) -> None:
-        # Of the frames noted last, at times more than the window; objects would take five times the room.
+        # Of the last frames, at times more than the window. Objects would take five times the memory.
         self._digests = array("q")
-        # Their numbers: each run begins there, with this one, and goes on by one up to the next.
+        # Their numbers, as runs (index, seq): from that index on, each frame has the next number.
         self._runs: list[tuple[int, int]] = []
         self._highest = -(2**63)  # the highest seq so far: a frame with a higher one is no repeat
-        self._rising = 0  # frames of rising seq still to come before numbers say anything again
-        self._anew = False  # what is noted is of a series that began with numbers which another had
+        self._rising = 0  # frames of rising seq still to come before numbers are trusted again
+        self._anew = False  # the recorded series started over with numbers that another one had
         self._lag = self._shown = 0  # how far behind the last repeats came, and how many they were
-        self._alike: list[Frame] = []  # repeats that are left out, for now, all of one audio
+        self._alike: list[Frame] = []  # repeats that are left out for now, all with the same audio
 
     @property
     def void(self) -> bool:
-        """Numbers identify nothing at present."""
+        """Whether numbers identify nothing at present."""
         return self._rising > 0
 
     @property
@@ -59,7 +59,7 @@ class Repeats:
         return self._highest + 1
 
     def news(self, frame: Frame) -> list[Frame]:
-        """Note a frame; return what there is to take: itself, nothing, or those left out before it, too."""
+        """Record a frame. Return the frames to take: itself, none, or also those left out before it."""
         seq = frame.seq
         if seq is None:
             return [frame]
@@ -83,27 +83,27 @@ class Repeats:
         return self._repeated(seq, at, frame) if same else self._contradicted(seq, frame)
 
     def is_repeat(self, frame: Frame) -> bool:
-        """Note a frame, and say whether it is left out."""
+        """Record a frame. Return whether it is left out."""
         return not self.news(frame)
 
     def let_go(self) -> None:
-        """Hold no frames any more: what was left out was a repeat."""
+        """Drop the frames that were left out: they were repeats."""
         self._alike = []
 
     def teach(self, frames: Iterable[Frame]) -> None:
-        """Note frames, whether they are repeats or not."""
+        """Record frames, whether they are repeats or not."""
         for frame in frames:
             self.news(frame)
 
     def knows(self, frame: Frame) -> bool:
-        """Return whether a frame is a repeat of what was noted, and note nothing."""
+        """Return whether a frame is a repeat of a recorded one. Record nothing."""
         if frame.seq is None or self._rising or frame.seq > self._highest:
             return False
         at = self._find(frame.seq)
         return at != _NONE and self._sounds_same(at, frame) and self._is_same(at, frame)
 
     def all_new(self, frames: Sequence[Frame]) -> bool:
-        """Note frames of rising `seq` if none can be a repeat; if one can, note nothing and return False."""
+        """Record frames of rising `seq` if none can be a repeat. Else record nothing and return False."""
         first, last = frames[0].seq, frames[-1].seq
         if first is None or last is None or first <= self._highest or self._rising:
             return False
@@ -123,7 +123,7 @@ class Repeats:
             self._cut()
 
     def _go_on(self, seq: int) -> None:
-        """Let the next frame noted be of this number."""
+        """Give the next recorded frame this number."""
         runs, at = self._runs, len(self._digests)
         if not runs or seq - runs[-1][1] != at - runs[-1][0]:
             runs.append((at, seq))
@@ -135,7 +135,7 @@ class Repeats:
         self._runs = [(at - cut, seq) for (at, seq), end in zip(self._runs, ends, strict=True) if end > cut]
 
     def _find(self, seq: int) -> int:
-        """Return where the last frame with this `seq` is noted; `_NONE` if none is."""
+        """Return the index of the last recorded frame with this `seq`, or `_NONE`."""
         end, oldest = len(self._digests), len(self._digests) - REPEAT_WINDOW
         for begin, first in reversed(self._runs):
             at = begin + seq - first
@@ -145,15 +145,15 @@ class Repeats:
         return _NONE
 
     def _sounds_same(self, at: int, frame: Frame) -> bool:
-        """Return whether a frame has the audio of the one noted at `at`.
+        """Return whether a frame has the audio of the one recorded at `at`.
 
-        If it has, what is laid over the noted digest is a time. One of another audio looks like that once in
-        two million.
+        If so, the recorded digest XOR the frame's audio hash is a time. A frame with other audio looks like
+        that once in two million.
         """
         return abs(self._digests[at] ^ _audio(frame)) < _LATEST_MS
 
     def _is_same(self, at: int, frame: Frame) -> bool:
-        """Return whether a frame is the one noted at `at`, whose number and audio it has."""
+        """Return whether a frame is the one recorded at `at`, whose number and audio it has."""
         if self._digests[at] == frame.digest or not is_of_one_value(frame.pcm):
             return True
         return self._shown >= TWIN_SHOWN and self._is_twin(frame)
@@ -171,7 +171,7 @@ class Repeats:
         elif is_twin:
             self._lag = self._highest - seq
         alike = self._alike
-        # What differs in audio or time from the one before is no frame that stands for any.
+        # A frame that differs from the one before in audio or time does not stand for it.
         if alike and (_audio(alike[-1]) != _audio(frame) or self._tells_apart(alike[-1], frame)):
             alike.clear()
         alike.append(frame)
@@ -184,7 +184,7 @@ class Repeats:
         return before.seq != frame.seq and before.timestamp_ms != frame.timestamp_ms
 
     def _nothing_said(self) -> list[Frame]:
-        """Believe no number any more; return what was left out because of one."""
+        """Distrust all numbers from now on. Return the frames that were left out because of one."""
         found, self._alike = self._alike, []
         self._rising = REPEAT_WINDOW
         self._forget()
@@ -195,12 +195,12 @@ class Repeats:
         return found
 
     def _contradicted(self, seq: int, frame: Frame) -> list[Frame]:
-        """Another frame has this number: it is of a series that has begun anew, or numbers say nothing."""
+        """Take a frame whose number another one has: the series has started over, or numbers say nothing."""
         begun = seq < self._highest - LATE_WINDOW or (seq in (0, 1) and seq < self._highest)
         known = self._anew and len(self._digests) < REPEAT_WINDOW
         before = self._alike[-1].seq if self._alike else None
         if before is None or not 0 <= seq - before <= 1:
-            self._alike = []  # they do not lead up to this one
+            self._alike = []  # their numbers do not lead up to this one
         self._alike.append(frame)
         if not begun or known:
             return self._nothing_said()
@@ -225,5 +225,5 @@ def _audio(frame: Frame) -> int:
 
 
 def is_of_one_value(pcm: bytes) -> bool:
-    """Return whether all samples are the same: digital silence tells nothing of a frame."""
+    """Return whether all samples are the same: digital silence identifies no frame."""
     return pcm[2:] == pcm[:-2]

@@ -1,4 +1,4 @@
-"""What one connection heard: its messages applied to the call's timeline.
+"""The results of one connection, applied to the call's timeline.
 
 A final freezes a range. Where that range lies relative to `finalized` decides what it is worth:
 
@@ -29,7 +29,7 @@ from trio_asr.wire.transcripts import Item, Transcript
 
 TOLERANCE_S = 0.02
 MAX_UNCOVERED = 1000  # chunks: minutes of audio
-SPEECH_APART_S = 0.1  # between two starts of speech that are told of
+SPEECH_APART_S = 0.1  # the least between two starts of speech that are reported
 DEFAULT_CONFIDENCE = 0.9  # what the old worker publishes when the provider gives none
 
 
@@ -61,11 +61,11 @@ class ResultHandler:
     ) -> None:
         self.timeline = timeline
         self.clock = ClockMap(timeline.rate())
-        self.answered = timeline.finalized  # the timeline sample up to which anything was said
+        self.answered = timeline.finalized  # the timeline sample up to which there was any result
         self.metadata: Metadata | None = None
-        self.finals = 0  # that moved the cursor: the connection is of use
-        self.speech_told = speech_told  # the last start of speech told of, on this connection or one before
-        # Ends of the chunks sent that no final has covered yet; those that none ever will drop out.
+        self.finals = 0  # those that moved `finalized`: the connection is of use
+        self.speech_told = speech_told  # the last start of speech reported, on this or an earlier connection
+        # Ends of the chunks that no final has covered yet. Those that none ever will drop out.
         self.chunk_ends: deque[int] = deque(maxlen=MAX_UNCOVERED)
         self.outbox = outbox
         self._connection = connection
@@ -78,11 +78,11 @@ class ResultHandler:
 
     @property
     def progressed(self) -> bool:
-        """Whether it moved the cursor."""
+        """Whether the connection moved `finalized`."""
         return self.finals > 0
 
     def handle(self, message: Message) -> MessageKind:
-        """Apply one message."""
+        """Apply one message. Return what it turned out to be."""
         if isinstance(message, Results):
             start, end = self.clock.span(message.start, message.duration)
             self.answered = max(self.answered, end)
@@ -98,15 +98,15 @@ class ResultHandler:
         return MessageKind.OTHER
 
     def finish(self) -> None:
-        """Cover what is left after Metadata and 1000, if it is less than the tolerance."""
-        # What was taken to be sent, and came too late for this connection, is none of its business.
+        """Finalize what is left after Metadata and close code 1000, if it is less than the tolerance."""
+        # Audio that was taken to be sent, but came too late for this connection, does not count.
         end = min(self.clock.end, self.timeline.sent)
         if self.clock.sent and 0 < end - self.timeline.finalized <= self._tolerance:
             self._advance(end, None)
 
     def _final(self, message: Results, start: int, end: int) -> MessageKind:
         cursor = self.timeline.finalized
-        if end <= max(cursor, start):  # nothing new, or nothing at all (of no length, or past what was sent)
+        if end <= max(cursor, start):  # nothing new, or nothing at all: no length, or beyond what was sent
             if message.speech_final and not message.best.transcript.strip():
                 self._utterance_end(cursor)
                 return MessageKind.EMPTY_FINAL
@@ -156,21 +156,21 @@ class ResultHandler:
         self.outbox.put(Item(resume_point=point, transcript=transcript, chunks=covered))
 
     def _utterance_end(self, end: int) -> None:
-        """An utterance ended without a final to say so: an event, unless it had been closed already."""
+        """Queue the end of an utterance that no final marked, unless the utterance is closed already."""
         if self._utterance_open and end > self._closed_until:
             self.outbox.put(Item(event={"event": EventName.UTTERANCE_END, "end_ms": self.timeline.ms(end)}))
             self._closed_until = end
             self._utterance_open = False
 
     def _speech_started(self, at: int) -> None:
-        """Tell of it, unless that was told of: a connection that is lost has its audio heard again."""
+        """Queue a start of speech, once: a lost connection has its audio replayed."""
         if self.speech_told < 0 or at > self.speech_told + SPEECH_APART_S * self.clock.rate:
             self.speech_told = at
             event = {"event": EventName.SPEECH_STARTED, "start_ms": self.timeline.ms(at)}
             self.outbox.put(Item(event=event | {"connection": self._connection}))
 
     def _found(self, said: Said, start: int, end: int) -> None:
-        """Tell of search hits where no text was recognised for them to go with."""
+        """Queue search hits where no text was recognised that could carry them."""
         if (hits := said.more.get("search")) is not None:
             event = {
                 "event": EventName.SEARCH,
@@ -205,7 +205,7 @@ class ResultHandler:
 
 
 def give_up(timeline: Timeline, outbox: Outbox, end: int, reason: GapReason) -> float:
-    """Commit the audio from `finalized` to `end` as a gap; return its seconds."""
+    """Commit the audio from `finalized` to `end` as a gap. Return its seconds."""
     start = timeline.finalized
     seconds = timeline.seconds(start, end)
     event = {

@@ -1,4 +1,4 @@
-"""What a call that restarts takes of the entries that it reads again."""
+"""The entries that a restarted call reads again: which of them count, and from which byte."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from trio_asr.wire.resume_point import ResumePoint
 
 
 class Resuming:
-    """Tells by its id what of an entry counts, and what is only looked at. True until all that was read."""
+    """The judge, by entry id, of what counts of a frame that is read again.
+
+    It is true until everything behind the checkpoint was read.
+    """
 
     __slots__ = ("_done", "_next", "_offset", "_on", "_until", "at")
 
     def __init__(self, point: ResumePoint, taken: int = 0) -> None:
-        """Begin with a place, and how many bytes after it are on the timeline already."""
+        """Begin at a resume point, with `taken` bytes after it on the timeline already."""
         self.at = ids.key(point.entry)  # the first entry that may count
         self._next, self._offset = point.next
         self._offset += taken
@@ -25,10 +28,11 @@ class Resuming:
         self._on = self.at > 0
 
     def __bool__(self) -> bool:
+        """Return whether entries behind the checkpoint may still come."""
         return self._on
 
     def counts_from(self, frame: Frame) -> int | None:
-        """Return the byte from which a frame counts; None if it is behind the checkpoint."""
+        """Return the byte from which a frame counts, or None if it lies behind the checkpoint."""
         if not self._on:
             return 0
         if frame.entry in self._done or ids.key(frame.entry) < self.at:
@@ -36,15 +40,15 @@ class Resuming:
         return self._offset if frame.entry == self._next else 0
 
     def is_next(self, frame: Frame) -> bool:
-        """Return whether it is the frame up to which silence is on the timeline already."""
+        """Return whether the silence before this frame is on the timeline already."""
         return self._on and frame.entry == self._next
 
     def is_news(self, frame: Frame) -> bool:
-        """Return whether nothing of a frame can be behind the checkpoint."""
+        """Return whether no part of a frame can lie behind the checkpoint."""
         return not self._on or ids.key(frame.entry) > self._until
 
     def over(self) -> None:
-        """Note that all frames to come, and those that wait, count."""
+        """Note that every frame counts from now on, including those that wait."""
         self._on = False
 
     def forget_above(self, last: EntryId) -> None:

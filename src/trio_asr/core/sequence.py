@@ -1,17 +1,18 @@
-"""What the producer's `seq` and `timestamp_ms` say about frames that are missing.
+"""What the producer's `seq` and `timestamp_ms` say about missing frames.
 
-A *hole* is a small forward jump of `seq`, in step with `timestamp_ms`. Silence in the place of that audio
-keeps the times of all that follows true; `order` waits for it before that. Everything else (a `seq` that
-restarts, two interleaved series, timestamps that make no sense) is a new series: its frames are appended as
-they come and nothing is filled.
+A *hole* is a small forward jump of `seq`, in step with `timestamp_ms`. Silence in place of that audio keeps
+the times of everything after it true. Before that, `order` waits for the missing frames. Everything else (a
+`seq` that restarts, two interleaved series, timestamps that make no sense) is a new series: its frames are
+appended as they come, and nothing is filled.
 
-Late frames take back the silence that was put in their place: `_owed` counts the bytes by which the call runs
+Late frames take back the silence that was put in their place. `_owed` counts the bytes by which the call is
 ahead of its series, and the next hole is filled by that much less. So reordering never adds up, and two
 interleaved series, whose frames all look late to each other, fill nothing.
 
-Where nothing is waited for, a short hole is not filled at once: the frame after it may turn out to be the one
-that is missing, and two frames swapped are then each a frame beside their place, instead of one of them two.
-Where it does not come, the silence goes before the next frame, and only the one between was early.
+Where nothing is waited for, a short hole is not filled at once, because the frame after it may turn out to
+be the missing one. Then two swapped frames are each one frame out of place, instead of one of them being two
+frames out. If it does not come, the silence goes before the next frame, and only the frame in between was
+early.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ SHORT_HOLE_MS = 25  # one frame of 20 ms; a longer one would put the frame after
 
 
 class Series:
-    """Follows one call's `seq` and says how much silence stands for what is missing before a frame."""
+    """The follower of one call's `seq`, which knows how much silence stands for missing frames."""
 
     __slots__ = ("_due", "_last", "_max_fill_ms", "_owed", "late", "patient")
 
     def __init__(self, max_fill_ms: int) -> None:
-        self.patient = False  # holes were waited for before they are filled
-        self.late = False  # the last frame came after the silence in its place
+        self.patient = False  # holes are waited for before they are filled
+        self.late = False  # the last frame came after the silence that stands for it
         self._max_fill_ms = max_fill_ms
         self._last: Frame | None = None  # the frame with the highest seq of the series
         self._owed = 0  # bytes by which the appended audio runs ahead of the series
-        self._due = 0  # bytes of a short hole that go before the next frame, unless that is the missing one
+        self._due = 0  # bytes of silence that go before the next frame, unless that is the missing one
 
     def goes_on(self, frames: Sequence[Frame]) -> bool:
-        """Return whether these frames just continue the series: complete, in order, of its rate, none empty."""
+        """Return whether these frames continue the series: complete, in order, of its rate, none empty."""
         last = self._last
         if last is None or last.seq is None or self._owed or self._due:
             return False
@@ -52,11 +53,11 @@ class Series:
         return True
 
     def follow(self, frame: Frame) -> None:
-        """Note the last of the frames that go on."""
+        """Record the last of the frames that continue the series."""
         self._last = frame
 
     def shorten(self, frame: Frame, size: int) -> None:
-        """Note that so many bytes at the beginning of the last frame are no audio."""
+        """Note that the first `size` bytes of the last frame are no audio."""
         if self._last is frame:
             self._last = msgspec.structs.replace(frame, pcm=frame.pcm[size:])
 
@@ -70,7 +71,8 @@ class Series:
     def belongs(self, frame: Frame, before: Frame | None) -> bool:
         """Return whether a frame is in step with this series.
 
-        It comes after `before`, which waits, or after the last one, next or behind a hole; or it is late.
+        It comes after `before`, which waits, or else after the last frame: directly, or behind a hole. Or it
+        is late.
         """
         last = self._last if before is None else before
         if last is None or last.seq is None or frame.seq is None or frame.sample_rate != last.sample_rate:
@@ -81,14 +83,14 @@ class Series:
         return lost == 0 or (lost >= -LATE_WINDOW and self._in_step(last, frame))
 
     def ahead(self, frame: Frame) -> int:
-        """Return how many numbers lie between the last frame and this one (-1: it is no later)."""
+        """Return how many numbers lie between the last frame and this one (-1: it is not later)."""
         last = self._last
         if last is None or last.seq is None or frame.seq is None:
             return -1
         return max(-1, frame.seq - last.seq - 1)
 
     def missing(self, frame: Frame) -> int:
-        """Note the next frame and return the bytes of silence to append before it.
+        """Follow the next frame. Return the bytes of silence to append before it.
 
         Bytes, not samples: frames of odd length would otherwise shift every sample after the hole.
         """
@@ -115,7 +117,7 @@ class Series:
         return self._fill(hole, frame.sample_rate)
 
     def _is_hole(self, last: Frame, frame: Frame) -> bool:
-        """Return whether what lies between two frames is missing, for the moment or for good."""
+        """Return whether the frames between these two are missing, for the moment or for good."""
         lost = (frame.seq or 0) - (last.seq or 0) - 1
         return (
             lost <= LATE_WINDOW
@@ -125,7 +127,7 @@ class Series:
         )
 
     def _fill(self, hole: int, rate: int) -> int:
-        """Return the silence that goes before the next frame, which comes after a hole (of none at all)."""
+        """Return the bytes of silence that go before the next frame, which follows a hole of `hole` bytes."""
         due, fill = self._due, max(0, hole - self._owed)
         self._owed = max(0, self._owed - hole)
         self._due = fill if not self.patient and fill * 500 <= SHORT_HOLE_MS * rate else 0
@@ -138,7 +140,7 @@ class Series:
 
     @staticmethod
     def _in_step(last: Frame, frame: Frame) -> bool:
-        """Return whether the timestamps moved by as many frames as `seq` did, give or take half a frame."""
+        """Return whether the timestamps moved by as many frames as `seq` did, within half a frame."""
         if frame.timestamp_ms is None or last.timestamp_ms is None or frame.seq is None or last.seq is None:
             return False
         frame_ms = len(last.pcm) * 500 / last.sample_rate

@@ -1,12 +1,12 @@
 """The states of a call in this worker, and the moves between them: all of them, here and nowhere else.
 
-Three things about a call change on their own, so there are three small tables. `Life` is the call itself: it
-takes frames, it ends, it fails. `Reading` is how it is read for: it takes what comes at the front of the
-stream, or has to catch up. `Dial` is its connection, as the sender makes it. What the pages call the call's
-state follows from the first and the last of them (`shown`).
+Three things about a call change independently, so there are three small tables. `Life` is the call itself:
+it takes frames, it ends, it fails. `Reading` is the reading for it: the call takes what arrives at the front
+of the stream, or has to catch up. `Dial` is its connection, as the sender makes it. The state on the pages
+follows from the first and the last of them (`shown`).
 
-A move that is in no table is a bug: `Moves.to` raises, and the call restarts from its checkpoint. That a call
-makes one connection at a time is such a rule: `DIALLING` is reached from `PERMITTED` alone.
+A move that is in no table is a bug: `Moves.to` raises, and the call restarts from its checkpoint. One such
+rule is that a call makes one connection at a time: `DIALLING` is reached from `PERMITTED` alone.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ S = TypeVar("S", bound=enum.Enum)
 
 
 class Life(enum.Enum):
-    """What becomes of a call's frames."""
+    """What happens to a call's frames."""
 
     RUNNING = "running"  # they are taken
-    ENDING = "ending"  # they are taken for the length of the grace: it is known where the call ends
-    CLOSING = "closing"  # no more are taken; what is there is finished
-    FAILED = "failed"  # they are nobody's: the call restarts from its checkpoint
+    ENDING = "ending"  # they are taken during the grace: it is known where the call ends
+    CLOSING = "closing"  # no more are taken; those that came are finished
+    FAILED = "failed"  # they are dropped: the call restarts from its checkpoint
 
 
 LIFE: Mapping[Life, frozenset[Life]] = {
@@ -40,7 +40,7 @@ class Reading(enum.Enum):
 
     LIVE = "live"
     BEHIND = "behind"  # it takes none, and has missed none so far
-    MISSED = "missed"  # it takes none, and what came meanwhile is to be read again
+    MISSED = "missed"  # it takes none, and has to read again what came meanwhile
 
 
 READING: Mapping[Reading, frozenset[Reading]] = {
@@ -51,10 +51,10 @@ READING: Mapping[Reading, frozenset[Reading]] = {
 
 
 class Dial(enum.Enum):
-    """Where the sender is with the call's connection."""
+    """The state of the call's connection, as the sender sees it."""
 
     IDLE = "idle"  # there is no audio to connect for, or the next attempt is not due yet
-    ADMISSION = "admission"  # the provider refuses the account or the query: an attempt makes no sense yet
+    ADMISSION = "admission"  # the provider refuses the account or the query: attempts make no sense yet
     PERMIT = "permit"  # all permits of `max_connections` are taken
     PERMITTED = "permitted"  # about to dial, or pausing between two attempts
     DIALLING = "dialling"
@@ -85,10 +85,10 @@ class Moves(Generic[S]):
         self._table = table
 
     def to(self, state: S) -> None:
-        """Move on; to stay is no move.
+        """Move on. Staying is no move.
 
         Raises:
-            IllegalMoveError: the table has no such move.
+            IllegalMoveError: The table has no such move.
         """
         if state is self.now:
             return
@@ -98,7 +98,7 @@ class Moves(Generic[S]):
 
 
 class Shown(enum.StrEnum):
-    """A call's state in a word, as the live page and ``/calls`` have it."""
+    """A call's state in one word, as the live page and `/calls` show it."""
 
     RESTARTING = "restarting"
     CLOSING = "closing"
@@ -117,7 +117,11 @@ _OF_DIAL = {Dial.PERMIT: Shown.WAITING, Dial.ADMISSION: Shown.HELD}
 
 
 def shown(life: Life, dial: Dial, *, audio: bool, before: bool) -> Shown:
-    """Return the state to show of a call that has un-finalized `audio`, and had a connection `before`."""
+    """Return the state to show.
+
+    `audio` says whether the call has audio that is not finalized, `before` whether it had a connection
+    before.
+    """
     if (word := _OF_LIFE.get(life)) is not None:
         return word
     if dial is Dial.OPEN:

@@ -8,11 +8,11 @@ from trio_asr.wire.ids import ORIGIN, EntryId
 
 
 class StreamProgress:
-    """Positions of one call on the audio stream. All are entry ids, ``ORIGIN`` where there is none yet.
+    """The positions of one call on the audio stream: entry ids, `ORIGIN` where there is none yet.
 
     `handed` is the last entry handed over to the call. `passed` is the entry up to which a catch-up has read
-    for it. `first` is the first one that this worker has read of the call. Entries up to the key `resume_at`
-    are only looked at: the call was begun from a checkpoint that lies behind them.
+    for it. `first` is the first entry of the call that this worker has read. Entries up to the key
+    `resume_at` are only inspected, because the call was started from a checkpoint that lies behind them.
     """
 
     __slots__ = ("_call", "first", "handed", "passed", "resume_at")
@@ -24,7 +24,7 @@ class StreamProgress:
         self.resume_at = call.resume_at
 
     def begin(self, entry: EntryId) -> None:
-        """Note the first entry, unless there was one."""
+        """Record the first entry, unless there was one."""
         if self.first == ORIGIN:
             self.first = entry
 

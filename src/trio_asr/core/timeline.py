@@ -6,14 +6,14 @@ always in this order::
     finalized <= sent <= received
 
 * a frame appends at `received`;
-* a flush takes the span ``sent..received`` and moves `sent`;
+* a flush takes the span `sent..received` and moves `sent`;
 * a final of the provider, or a gap, moves `finalized`.
 
-A lost socket, a dead process and a takeover are the same case: `rewind`, and send from `finalized` again.
+A lost socket, a dead process and a takeover are the same case: `rewind`, and replay from `finalized`.
 
 Inside, positions are bytes of s16le: frames of odd length happen, and half a sample must neither be sent nor
-shift what follows. The rate can change in mid-call, so the axis is cut into segments of one rate each, and
-time is the sum over segments. Audio below `finalized` is forgotten.
+shift what follows. The rate can change in mid-call. So the axis is cut into segments of one rate each, and
+time is the sum over segments. Audio below `finalized` is dropped.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Source(msgspec.Struct, gc=False):
 
 
 class Segment(NamedTuple):
-    """A stretch of one sample rate, from sample `start` at `start_us` to the next segment."""
+    """A stretch of one sample rate in Hz, from sample `start` at `start_us` to the next segment."""
 
     start: int
     rate: int
@@ -52,7 +52,7 @@ class Segment(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Audio to send: `pcm` begins at sample `start`, and it was `due` at a moment of the caller's clock."""
+    """Audio to send: `pcm` begins at sample `start`, and was `due` at a moment of the caller's clock."""
 
     start: int
     end: int
@@ -61,7 +61,7 @@ class Chunk(NamedTuple):
 
 
 class Timeline:
-    """The cursors, the audio between them, and where it came from."""
+    """The cursors, the audio between them, and the entries that it came from."""
 
     __slots__ = (
         "_audio",
@@ -77,7 +77,7 @@ class Timeline:
 
     def __init__(self, point: ResumePoint) -> None:
         self.finalized = self.sent = point.finalized
-        self.waiting: Sequence[Frame] = ()  # what was received and waits for what comes before it
+        self.waiting: Sequence[Frame] = ()  # frames received that wait for those before them
         # Entries finalized, and the first not read again yet, where they are not in the order of their ids.
         self._done: list[EntryId] | None = None
         self._unread: EntryId | None = None
@@ -85,7 +85,7 @@ class Timeline:
             self._done, self._unread = list(point.ahead.entries), point.entry
         self._base = 2 * point.finalized  # the position of _audio[0]
         self._audio = bytearray(point.at - self._base)  # silence not finalized before the first entry
-        # Never empty: the last one says after which byte of which entry all ends.
+        # Never empty: the last one says after which byte of which entry the timeline ends.
         self._sources = deque([_Source(point.at, point.at, *point.next)])
         self._segments = [Segment(point.rate_from, point.rate, point.rate_us)] if point.rate else []
 
@@ -98,7 +98,7 @@ class Timeline:
 
     @property
     def unfinalized(self) -> int:
-        """Samples received and not finalized."""
+        """The number of samples received and not finalized."""
         return self.received - self.finalized
 
     def unsent(self, rate: int) -> int:
@@ -110,7 +110,7 @@ class Timeline:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of audio in memory."""
+        """The bytes of audio in memory."""
         held = len(self._audio)
         return held + sum(len(frame.pcm) for frame in self.waiting) if self.waiting else held
 
@@ -123,7 +123,7 @@ class Timeline:
         return self._segment(sample).rate if self._segments else 0
 
     def segment_end(self) -> int:
-        """Return where the segment at `sent` ends: the next change of rate, else `received`."""
+        """Return where the segment at `sent` ends: at the next change of rate, else at `received`."""
         if len(self._segments) == 1:
             return self.received
         following = next((s.start for s in self._segments if s.start > self.sent), None)
@@ -142,7 +142,7 @@ class Timeline:
         return (self._segment(end).us(end) - self._segment(start).us(start)) / 1_000_000
 
     def resume_point(self, sample: int) -> ResumePoint:
-        """Return what a restart must know to go on from `sample`."""
+        """Return what a restart must know to resume from `sample`."""
         segment = self._segment(sample) if self._segments else Segment(0, 0, 0)
         position = 2 * sample
         source = next((s for s in self._sources if s.end > position), None)
@@ -159,7 +159,7 @@ class Timeline:
     # -- what happens to it ----------------------------------------------------------------------------
 
     def append(self, entry: EntryId, pcm: bytes, rate: int, *, silence: int = 0, offset: int = 0) -> None:
-        """Append the audio of an entry from its byte `offset` on, after `silence` bytes of silence."""
+        """Append the audio of an entry from byte `offset` on, after `silence` bytes of silence."""
         if not self._segments or rate != self._segments[-1].rate:
             self._change_rate(rate)
         audio = self._audio
@@ -169,12 +169,12 @@ class Timeline:
         audio += pcm[offset:] if offset else pcm
         source = _Source(start, self._base + len(audio), entry, offset)
         if source.end == start == self._sources[-1].start:
-            self._sources[-1] = source  # nothing after nothing: it may go on like this for hours
+            self._sources[-1] = source  # empty after empty, which may go on for hours
         else:
             self._sources.append(source)
 
     def extend(self, frames: Sequence[Frame]) -> None:
-        """Append the audio of several entries, of the rate of the last one and none empty."""
+        """Append the audio of several entries, none empty, all of the rate of the last one."""
         end, append = self._base + len(self._audio), self._sources.append
         for frame in frames:
             start, end = end, end + len(frame.pcm)
@@ -182,23 +182,23 @@ class Timeline:
         self._audio += b"".join([frame.pcm for frame in frames])
 
     def half(self) -> bytes:
-        """Return the last byte received if it is the first half of a sample; else nothing."""
+        """Return the last byte received if it is the first half of a sample, else nothing."""
         return bytes(self._audio[-1:]) if len(self._audio) % 2 else b""
 
     def go_on_with(self, half: bytes) -> None:
-        """Take up the half sample that was left where this timeline begins."""
+        """Continue with the half sample that was left where this timeline begins."""
         self._audio += half
         self._sources[-1].end += len(half)
 
     def pad(self) -> None:
-        """Complete the last sample if only its first half came: the other will not."""
+        """Complete the last sample if only its first half came: the other half will not."""
         if len(self._audio) % 2:
             self.go_on_with(b"\0")
 
     def forget_above(self, last: EntryId) -> None:
         """Keep no entry id above `last`: the stream has started over from there.
 
-        The audio of those entries cannot be read again; a restart takes up after `last`.
+        The audio of those entries cannot be read again; a restart resumes after `last`.
         """
         for source in self._sources:
             if key(source.entry) > key(last):
@@ -209,12 +209,12 @@ class Timeline:
             self._unread = min(self._unread, last, key=key)
 
     def out_of_order(self) -> None:
-        """Note that entries come in another order than their audio from now on."""
+        """Note that from now on entries may come in another order than their audio."""
         if self._done is None:
             self._done = []
 
     def read_again(self) -> None:
-        """Note that all entries were read that the point it began with names."""
+        """Note that all entries were read that its first resume point names."""
         self._unread = None
 
     def take(self, limit: int, due: float = 0.0) -> Chunk | None:
@@ -226,14 +226,14 @@ class Timeline:
         return Chunk(start, end, bytes(self._audio[2 * start - self._base : 2 * end - self._base]), due)
 
     def rewind(self) -> None:
-        """Send again from `finalized`: the connection is gone, whatever it had been sent."""
+        """Move `sent` back to `finalized`: the connection is gone, whatever it had been sent."""
         self.sent = self.finalized
 
     def finalize(self, sample: int) -> ResumePoint:
-        """Move `finalized` (and `sent` where it lags), forget the audio below, return the new point.
+        """Move `finalized` (and `sent` where it lags) and drop the audio below. Return the resume point.
 
         Raises:
-            ValueError: the cursor would move back or past what was received; a bug of the caller.
+            ValueError: The cursor would move back, or beyond what was received; a bug of the caller.
         """
         if not self.finalized <= sample <= self.received:
             raise ValueError(f"cannot finalize {sample}: {self.finalized}..{self.received}")
@@ -251,13 +251,13 @@ class Timeline:
         if self._done is not None:
             self._settle_order(point)
         while len(self._segments) > 2 and self._segments[2].start <= sample:
-            del self._segments[0]  # the one before stays: an utterance may be told of after its audio
+            del self._segments[0]  # the one before stays: an utterance may be reported after its audio
         return point
 
     def _without_order(self, point: ResumePoint, position: int) -> ResumePoint:
-        """Complete a point of entries that are not in the order of their ids."""
+        """Complete a resume point among entries that are not in the order of their ids."""
         sources = self._sources
-        # One of no length may be what is left of an entry that was not read again yet.
+        # One without length may be what is left of an entry that was not read again yet.
         done = {source.entry for source in sources if source.start < source.end <= position}
         done.update(self._done or ())
         needed = [source.entry for source in sources if source.end > position]
@@ -268,12 +268,12 @@ class Timeline:
         return without_order(point, done, needed, placed=self._unread is None and sources[-1].end <= position)
 
     def _settle_order(self, point: ResumePoint) -> None:
-        """Remember no more of what is finalized than a restart must know."""
+        """Keep no more about finalized entries than a restart must know."""
         if point.ahead is not msgspec.UNSET:
             self._done = list(point.ahead.entries)
             return
         self._done = []
-        if self._sources[-1].end <= 2 * point.finalized:  # all is: the last one to be named is the newest
+        if self._sources[-1].end <= 2 * point.finalized:  # all are finalized: the newest has to be named
             end = self._sources[-1].end
             self._sources[-1] = _Source(end, end, point.entry, point.offset)
         ids = [key(source.entry) for source in self._sources]
@@ -281,7 +281,7 @@ class Timeline:
             self._done = None
 
     def _segment(self, sample: int) -> Segment:
-        """Return the segment in force at `sample` (a sample at a border belongs to the later one)."""
+        """Return the segment in force at `sample` (a sample on a border belongs to the later one)."""
         if len(self._segments) == 1:
             return self._segments[0]
         index = bisect_right(self._segments, sample, key=lambda s: s.start) - 1

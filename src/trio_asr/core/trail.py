@@ -1,4 +1,4 @@
-"""Where reading has been lately: by it a stream is known again that has lost its end. Pure."""
+"""The trail of reading: how a stream is recognised again that has lost its end. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from trio_asr.wire.ids import EntryId, key, milliseconds
 
 STEP_MS = 20
-KEPT = 1000  # 20 s and more; a failover forgets the last two
+KEPT = 1000  # entries: 20 s and more; a failover loses the last 2 s
 
 
 class Noted(NamedTuple):
-    """An entry that was read, and a hash of what was in it: a failover may give its id out again."""
+    """An entry that was read, and a hash of its content: after a failover its id may be given out again."""
 
     entry: EntryId
     content: int
@@ -25,17 +25,17 @@ class Trail:
         self._noted: deque[Noted] = deque(maxlen=KEPT)
 
     def note(self, entry: EntryId, content: int) -> None:
-        """Note an entry that was read, the last so far."""
+        """Record the entry that was read last."""
         noted = self._noted
-        # Also where the clock stands: it was set back, or an id is of the future.
+        # Also while the stream's clock stands still: it was set back, or an id lies in the future.
         if not noted or milliseconds(entry) - milliseconds(noted[-1].entry) not in range(1, STEP_MS):
             noted.append(Noted(entry, content))
 
     def up_to(self, last: EntryId) -> list[Noted]:
-        """Return what was noted that is not above `last`, the newest last."""
+        """Return the recorded entries that are not above `last`, the newest last."""
         return [one for one in self._noted if key(one.entry) <= key(last)]
 
     def back_to(self, entry: EntryId) -> None:
-        """Forget what is above `entry`: reading goes on from there."""
+        """Forget the entries above `entry`: reading continues from there."""
         while self._noted and key(self._noted[-1].entry) > key(entry):
             self._noted.pop()

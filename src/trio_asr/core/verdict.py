@@ -1,4 +1,4 @@
-"""What the end of a connection says: when to make the next, and whether there is sense in it."""
+"""The verdict on a connection that ended: when to make the next, and whether that makes sense."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 from trio_asr.wire.codes import GapReason
 
 REJECTING = (1002, 1003, 1007, 1008)  # closes by which the provider says that it cannot use the audio
-REJECTIONS_TO_GIVE_UP = 2  # such closes without a final in between, and the audio is given up
-TAIL_S = 0.1  # so little audio left over after CloseStream is worth one more connection
-BRIEF_S = 2.0  # a connection that was of use for less than this served no call as it should be
-MAX_BRIEF = 3  # so many in a row may happen: a call that begins, or is put through
+REJECTIONS_TO_GIVE_UP = 2  # after this many such closes without a final in between, the audio is given up
+TAIL_S = 0.1  # less audio than this, left over after CloseStream, is worth only one more connection
+BRIEF_S = 2.0  # a connection that lived for less than this is brief: it served its call badly
+MAX_BRIEF = 3  # this many in a row are normal: a call begins, or is put through
 
 
 class End(NamedTuple):
@@ -25,7 +25,7 @@ class End(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What follows: a pause or none, why audio is to be given up, whether brief connections are news."""
+    """What follows: a pause or none, why to give audio up, whether to report brief connections."""
 
     pause: bool
     give_up: GapReason | Literal[""] = ""
@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
 
 
 class Judge:
-    """Judges the connections of one call. Times in seconds."""
+    """The judge of one call's connections. All times are in seconds."""
 
     def __init__(self) -> None:
         self._rejected = 0
@@ -42,7 +42,10 @@ class Judge:
         self._fruitless_since: float | None = None
 
     def ended(self, end: End, now: float, patience_s: float) -> Verdict:
-        """Draw the conclusions; audio that is closed on in good order without a word is kept `patience_s`."""
+        """Judge the end of a connection.
+
+        Audio that connections close on in good order, but without any result, is kept for `patience_s`.
+        """
         self._brief = self._brief + 1 if end.done and end.lived_s < BRIEF_S else 0
         if end.progressed:
             self._rejected = 0
@@ -54,11 +57,11 @@ class Judge:
 
     @property
     def restless(self) -> bool:
-        """Whether connections are made and done with in quick succession."""
+        """Whether connections follow one another too quickly."""
         return self._brief > MAX_BRIEF
 
     def _reason_to_give_up(self, end: End, now: float, patience_s: float) -> GapReason | Literal[""]:
-        """Return why the audio that is left is to be given up, "" if it is not."""
+        """Return why to give up the audio that is left, or "" to keep it."""
         self._tails = self._tails + 1 if end.asked and 0 < end.left_s < TAIL_S else 0
         if self._tails > 1:
             return self._give_up(GapReason.NO_RESULT)

@@ -1,7 +1,7 @@
-"""Calls beyond `interaction.max_calls`: where in the stream each is to begin, once there is room for it.
+"""Calls beyond `interaction.max_calls`: where in the stream each is to start, once it is admitted.
 
-They hold no audio: it stays on the stream. Who has brought most audio lately comes first, so that ids which a
-producer uses once and never again keep no genuine call out. Pure.
+They hold no audio: it stays on the stream. The one with the most recent audio comes first, so that ids which
+a producer uses once and never again keep no genuine call out. Pure.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId
 
-MAX_WAITING = 1000  # beyond, who has been silent for longest is refused
-FLOWING_S = 1.0  # a call whose last frame is no older is being spoken in
+MAX_WAITING = 1000  # calls; beyond that, the one silent for longest is refused
+FLOWING_S = 1.0  # a call whose last frame is no older is in use
 
 
 @dataclass(slots=True)
 class Waiter:
-    """A call that waits: it begins after entry `after`, and has brought so much audio, the last `at`."""
+    """A call that waits to be admitted after entry `after`.
+
+    It has brought `size` bytes of audio, the last at `at` seconds on the caller's clock.
+    """
 
     after: EntryId
     size: int = 0
@@ -29,7 +32,7 @@ class Waiter:
 
 
 class Waiting:
-    """The calls that wait, by id."""
+    """The calls that wait to be admitted, by id."""
 
     def __init__(self) -> None:
         self._calls: OrderedDict[str, Waiter] = OrderedDict()  # the one longest silent first
@@ -38,7 +41,7 @@ class Waiting:
         return len(self._calls)
 
     def add(self, interaction_id: str, frame: Frame, now: float) -> int:
-        """Let a call wait that begins with this frame; return how many others are refused for it."""
+        """Let a call wait that begins with this frame. Return how many others are refused for it."""
         self._calls[interaction_id] = Waiter(ids.before(frame.entry), len(frame.pcm), now, frame.tenant_id)
         refused = 0
         while len(self._calls) > MAX_WAITING:
@@ -47,7 +50,7 @@ class Waiting:
         return refused
 
     def note(self, frame: Frame, now: float) -> bool:
-        """Note another frame; False if its call does not wait here."""
+        """Count another frame. Return False if its call does not wait here."""
         waiter = self._calls.get(frame.interaction_id)
         if waiter is None:
             return False
@@ -57,12 +60,12 @@ class Waiting:
         return True
 
     def end(self, interaction_id: str, at: EntryId) -> None:
-        """Note the end of a call, if it waits here."""
+        """Record the end of a call, if it waits here."""
         if (waiter := self._calls.get(interaction_id)) is not None:
             waiter.end = at
 
     def best(self, now: float) -> str | None:
-        """Return who is to begin first; None if nobody waits."""
+        """Return the id of the call to admit first, or None if none waits."""
 
         def rank(interaction_id: str) -> tuple[bool, int]:
             waiter = self._calls[interaction_id]
@@ -71,11 +74,11 @@ class Waiting:
         return max(self._calls, key=rank, default=None)
 
     def take(self, interaction_id: str) -> Waiter | None:
-        """Let a call wait no longer."""
+        """Remove a call and return it, if it waits here."""
         return self._calls.pop(interaction_id, None)
 
     def floors(self, audio: EntryId, ends: EntryId) -> tuple[EntryId, EntryId]:
-        """Return the first entries that a restart would need, given those of all others."""
+        """Return the first entries that a restart would need, given those of all other calls."""
         for waiter in self._calls.values():
             audio = min(audio, waiter.after, key=ids.key)
             if waiter.end:

@@ -87,7 +87,7 @@ class Sender:
     # -- as the holder of a permit ---------------------------------------------------------------------
 
     def flowing(self) -> bool:
-        """Return whether audio is coming in. Such a call is served first, and keeps its permit to reconnect."""
+        """Return whether audio is coming in. Such a call goes first, and keeps its permit to reconnect."""
         return self._flow.flowing(trio.current_time())
 
     def permit_wanted(self) -> None:

@@ -1,4 +1,4 @@
-"""The calls in progress: begun, handed their frames, ended, and restarted when they fail."""
+"""The calls in progress: started, handed their frames, ended, and restarted if they fail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Calls:
     def __init__(self, nursery: trio.Nursery, bus: Bus, services: Services) -> None:
         self.interactions: dict[str, Interaction] = {}
         self.waiting = Waiting()
-        self.dealt_with = 0  # up to this key all was, that was of no call in progress at the start
+        # The key up to which everything was dealt with that belonged to no call in progress at the start.
+        self.dealt_with = 0
         self.past = PastCalls()
         self.shares = Shares(self.interactions, services)
         self.stored = StoredCalls(bus, services)
@@ -45,13 +46,13 @@ class Calls:
 
     @property
     def full(self) -> bool:
-        """There are as many calls as there may be."""
+        """Whether there are as many calls as there may be."""
         return len(self.interactions) >= self._config.interaction.max_calls
 
-    # -- beginning -------------------------------------------------------------------------------------
+    # -- starting --------------------------------------------------------------------------------------
 
     def unknown(self, arrivals: Mapping[str, Inbox]) -> list[str]:
-        """Return the ids of calls that are not in progress and may have something new among `arrivals`."""
+        """Return the ids of calls that are not in progress and may have news among `arrivals`."""
         return [
             interaction_id
             for interaction_id, held in arrivals.items()
@@ -59,9 +60,15 @@ class Calls:
         ]
 
     def start_if_news(self, interaction_id: str, stored: Stored, held: Inbox, now: float) -> None:
-        """Begin a call that was not in progress, unless all that is held was dealt with before it ended."""
+        """Start an unknown call if what was read of it is news, or let it wait to be admitted.
+
+        It is no news if everything held for the call was dealt with before the call ended.
+
+        Raises:
+            Exception: A bug in how a call starts.
+        """
         if interaction_id in self.interactions:
-            return  # begun meanwhile, for one that is behind: it reads these again
+            return  # started meanwhile, behind: it reads these frames again
         checkpoint = read_checkpoint(stored)
         place, after = checkpoint.place, needed_after(stored)
         until = max(ids.key(place.entry), 0 if after else self.dealt_with)
@@ -69,12 +76,12 @@ class Calls:
         news = next((frame for frame in held.frames if ids.key(frame.entry) > past.until), None)
         if news is None or not self.past.has_news(interaction_id, held.frames):
             return
-        if self.full or self.waiting:  # whoever comes now has no right before those who wait
+        if self.full or self.waiting:  # a newcomer does not overtake those that wait
             self._metrics.calls_deferred.inc()
             self._metrics.calls_refused.inc(self.waiting.add(interaction_id, news, now))
             self._behind.set()
             return
-        if after:  # in progress, and somebody took it out of the live ones
+        if after:  # in progress, but somebody removed it from the live set
             self.start_call(interaction_id, stored, news.tenant_id, after)
             return
         interaction = self.start_call(interaction_id, stored, news.tenant_id)
@@ -84,12 +91,18 @@ class Calls:
     def start_call(
         self, interaction_id: str, stored: Stored, tenant: str = "", after: EntryId = ""
     ) -> Interaction:
-        """Start a call's tasks, from its checkpoint if it has one; with `after`, behind, from there on."""
+        """Start a call's tasks, from its checkpoint if it has one. With `after`, it starts behind.
+
+        It then reads the stream from the entry after that one.
+
+        Raises:
+            Unreadable: What is stored is no state of ours.
+        """
         call = self.stored.call(interaction_id, stored, tenant, self.past.recall(interaction_id))
         interaction = Interaction(call, self._services, tenant, after)
         interaction.inbox.limit = interaction.limit = self.shares.limit(
             interaction, trio.current_time()
-        )  # one read may bring more than that
+        )  # one read may exceed it
         if after:
             self._behind.set()
         self.interactions[interaction_id] = interaction
@@ -97,11 +110,11 @@ class Calls:
         return interaction
 
     def hand_over(self, arrivals: Iterable[str], now: float) -> None:
-        """See to the calls that have got frames worth it: they get what is held, or wait for more."""
+        """Hand their inboxes to the calls that have enough in them, or let those wait for more."""
         for interaction_id in arrivals:
             interaction = self.interactions.get(interaction_id)
             if interaction is None or interaction.over or not interaction.inbox.frames:
-                continue  # over before these, which are read again if it goes on; or they had left already
+                continue  # it is over, and reads these again if it continues; or they left already
             size = interaction.inbox.size
             try:
                 taken = interaction.hand_over(now)
@@ -113,15 +126,15 @@ class Calls:
                 self._metrics.overruns.inc()
                 self.restart(interaction_id, "it cannot take its frames")
 
-    # -- who is behind ---------------------------------------------------------------------------------
+    # -- calls that are behind -------------------------------------------------------------------------
 
     def fall_behind(self, interaction: Interaction) -> None:
-        """Let a call take nothing of what comes: it reads that again."""
+        """Let a call take nothing that arrives. It will read that again."""
         interaction.fall_behind()
         self._behind.set()
 
     async def somebody_waits(self) -> None:
-        """Wait until a call is behind, or one has to wait for room."""
+        """Wait until a call is behind, or waits to be admitted."""
         while not self.waiting and not any(
             interaction.behind and not interaction.over for interaction in self.interactions.values()
         ):
@@ -129,7 +142,7 @@ class Calls:
             await self._behind.wait()
 
     async def admit(self) -> None:
-        """Begin calls that wait for room, while there is some."""
+        """Start calls that wait to be admitted, up to the limit."""
         while not self.full and (interaction_id := self.waiting.best(trio.current_time())) is not None:
             (stored,) = await self.stored.load([interaction_id])
             waiter = self.waiting.take(interaction_id)
@@ -139,19 +152,19 @@ class Calls:
                 interaction.next_end = waiter.end
 
     def close_quiet_calls(self, now: float) -> None:
-        """Let calls end in which nobody has spoken for a while, where others wait to begin."""
+        """Close calls without audio for a while, if others wait to be admitted."""
         for interaction in self.shares.to_close_for_waiting(len(self.waiting), now):
             self.close(interaction, EndReason.IDLE)
 
     def caught_up(self, interaction: Interaction) -> None:
-        """Let a call that was behind take what comes again."""
+        """Let a call that was behind take what arrives again."""
         interaction.caught_up()
         if interaction.next_end:
             at, interaction.next_end = interaction.next_end, ""
             self.end(interaction.call.id, at, EndReason.CALL_END)
 
     def other_tenant(self, interaction: Interaction, tenant: str) -> None:
-        """Let a call end whose id another tenant uses from here on: that is a new call."""
+        """End a call whose id another tenant uses from now on: that is a new call."""
         interaction.next_tenant = tenant
         interaction.fall_behind()
         self.close(interaction, EndReason.OTHER_TENANT)
@@ -159,7 +172,7 @@ class Calls:
     # -- ending ----------------------------------------------------------------------------------------
 
     def end(self, interaction_id: str, at: EntryId, reason: EndReason) -> None:
-        """Let a call end, after the grace; an end that was applied before, or of no call, is ignored."""
+        """End a call after the grace. An end that was applied before, or of no call, is ignored."""
         interaction = self.interactions.get(interaction_id)
         if interaction is None:
             self.waiting.end(interaction_id, at)
@@ -178,14 +191,14 @@ class Calls:
         self.close(interaction)
 
     def close(self, interaction: Interaction, reason: EndReason | None = None) -> None:
-        """Take no more frames for this call: its tasks finish what they have."""
+        """Take no more frames for this call. Its tasks finish those that came."""
         if reason is not None and interaction.end is None:
             interaction.ends(interaction.call.last_entry, reason)
         if not interaction.close():
             self.restart(interaction.call.id, "it cannot take its frames")
 
     async def _run(self, interaction: Interaction) -> None:
-        """Run a call's tasks to their end, and draw the conclusions; whatever fails is this call's alone."""
+        """Run a call's tasks to their end and draw the conclusions. Whatever fails costs this call alone."""
         call = interaction.call
         try:
             done = await self._live(interaction)
@@ -199,11 +212,11 @@ class Calls:
                 del self.interactions[call.id]
 
     async def _live(self, interaction: Interaction) -> bool:
-        """Run a call's tasks; False if it must restart."""
+        """Run a call's tasks. Return False if the call must restart."""
         call = interaction.call
         try:
             return await interaction.run()
-        except Exception as error:  # noqa: BLE001 (a failing call is an outcome here: it disturbs no other)
+        except Exception as error:  # noqa: BLE001 - a failing call is an outcome here; no other is affected
             self._log.error("Call failed; it restarts from its checkpoint", **call.names)
             self._services.internal.caught(CaughtAt.CALL, error, **call.names)
             return False
@@ -225,10 +238,10 @@ class Calls:
         if interaction.missed:
             fresh = self.start_call(call.id, call.outbox.stored, interaction.next_tenant, interaction.latest)
             fresh.next_end = interaction.next_end
-        self._behind.set()  # there is room
+        self._behind.set()  # another call may be admitted
 
     def stale(self, interaction_id: str) -> None:
-        """What is stored of a call ("" is the reader) was changed by somebody else."""
+        """Restart a call whose stored state somebody else has changed. Set the reader's ("") aside."""
         if interaction_id:
             self.restart(interaction_id, "its stored state was changed by somebody else")
         else:
@@ -237,14 +250,14 @@ class Calls:
     # -- restarting ------------------------------------------------------------------------------------
 
     def restart(self, interaction_id: str, why: str) -> None:
-        """Start a call anew from what Redis has of it."""
+        """Stop a call, so that it starts again from its checkpoint."""
         interaction = self.interactions.get(interaction_id)
         if interaction is not None and not interaction.failed:
             self._log.warning("Call restarts from its checkpoint", why=why, **interaction.call.names)
             interaction.fail()
 
     def _start_again(self, interaction: Interaction, point: RestartPoint) -> None:
-        """Begin a call anew: it reads again what it needs, up to the front and an end that it had."""
+        """Start a call again. It reads what it needs again, up to the front and to an end that it had."""
         fresh = self.start_call(interaction.call.id, point.stored, interaction.tenant, point.after)
         fresh.progress.first = interaction.progress.first
         fresh.next_end = interaction.next_end or interaction.call_end
@@ -263,14 +276,14 @@ class Calls:
         """Write the checkpoints of all calls again, from memory: Redis has lost its data."""
         for interaction in self.interactions.values():
             outbox = interaction.call.outbox
-            if outbox.idle and not interaction.failed:  # what has something to say is saved by saying it
+            if outbox.idle and not interaction.failed:  # the others are saved by their next commit
                 outbox.put(Item())
                 self._services.committer.submit(outbox)
 
-    # -- looking over all ------------------------------------------------------------------------------
+    # -- all calls -------------------------------------------------------------------------------------
 
     def floors(self, audio: EntryId, ends: EntryId) -> tuple[EntryId, EntryId]:
-        """Return the first entries that a restart would need, given how far reading has come."""
+        """Return the first entries that a restart would need, given how far the streams were read."""
         for interaction in self.interactions.values():
             floor = interaction.floor()
             if floor is not None:

@@ -1,9 +1,10 @@
-"""Reading again for calls that are behind, beside the front of the stream that all others are at.
+"""Catch-up: replaying the stream for calls that are behind, beside the live reads at the front.
 
-Who is behind is behind alone. A call that has as much audio as it may hold takes no more; neither does one
-that is ending, failing, or has not begun for want of room. What comes for it stays where it is safe, on the
-stream. When it can take some, this goes through the stream again from where it stopped, up to the front, and
-gives it what is its own. All that are behind share such a pass; nothing is held for anybody else.
+A call that is behind delays no other. A call that holds as much audio as it may takes no more; neither does
+one that is ending or failing, or that waits to be admitted. Its frames stay on the stream, where they are
+safe. Once it can take some, catch-up goes through the stream again from where the call stopped, up to the
+front, and gives it its own frames. All calls that are behind share such a pass. Nothing is held for any
+other.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from trio_asr.wire.ids import EntryId
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.retry import patiently
 
-LOOK_S = 0.1  # how often somebody who is behind may have got room: that comes with every final, of any call
-# So much of the time that a page took is left to the calls that are not behind, and at least so much.
+LOOK_S = 0.1  # polling: whether a call can take more may change with every final, of any call
+# After a page, this part of the time that it took is left to the live calls, and at least this many seconds.
 REST, LEAST_REST_S = 1.0, 0.002
-STEP_S = 0.01  # the loop is not kept from others for longer than this
-TURN_S = 1.0  # of a pass: then it is asked anew who is to be read for
-NEAR_MS = 10_000  # of the stream: who is no further behind the one least behind is read for with it
+STEP_S = 0.01  # other tasks wait no longer than this
+TURN_S = 1.0  # the length of a pass; the next one may be for other calls
+NEAR_MS = 10_000  # on the stream: calls this close to the one least behind are read for with it
 
 
 class Front:
-    """How far the front of the stream was sorted: whoever is behind skipped nothing after this.
+    """How far the front of the stream was sorted: no call that is behind has skipped anything after this.
 
-    Up to the key `overlap` entries may have been handed over by somebody else before they come to the front.
+    Up to the key `overlap`, entries may have been handed over by catch-up before they come to the front.
     """
 
     def __init__(self, begin: EntryId) -> None:
@@ -42,17 +43,21 @@ class Front:
 
 
 class CatchUp:
-    """Reads again for one tenure."""
+    """The catch-up of one tenure."""
 
     def __init__(self, bus: Bus, calls: Calls, services: Services, front: Front) -> None:
         self._bus, self._calls, self._services, self._front = bus, calls, services, front
-        self._joined: set[Interaction] = set()  # who gets all that is theirs from this pass
-        self._full: set[Interaction] = set()  # who has had enough of it
-        self._pending = 0  # bytes of audio held and not handed over
-        self._far = False  # who is furthest behind had the last turn
+        self._joined: set[Interaction] = set()  # the calls that get all of their frames from this pass
+        self._full: set[Interaction] = set()  # the calls that this pass has filled
+        self._pending = 0  # bytes of audio in inboxes, not handed over yet
+        self._far = False  # the last turn was that of the call furthest behind
 
     async def run(self) -> None:
-        """Read again for ever."""
+        """Replay for calls that are behind. Never returns.
+
+        Raises:
+            Exception: A bug in how a pass goes.
+        """
         calls = self._calls
         while True:
             await calls.somebody_waits()
@@ -70,9 +75,10 @@ class CatchUp:
             await trio.sleep(LOOK_S)
 
     def _start_of_pass(self, positions: list[EntryId]) -> EntryId:
-        """Return from where to go through the stream.
+        """Return the entry after which to go through the stream.
 
-        Who is least behind and who is most take turns: the one is soon at the front, wherever the other is.
+        The call least behind and the one furthest behind take turns, so that the one is soon at the front,
+        wherever the other is.
         """
         self._far = not self._far
         if not self._far:
@@ -81,14 +87,14 @@ class CatchUp:
         return min(positions, key=ids.key)
 
     async def _pass(self, after: EntryId) -> None:
-        """Go through the stream from `after` to the front, or for as long as anybody takes what is there."""
+        """Replay the stream from `after` to the front, for as long as any call takes what is there."""
         self._joined, self._full = set(), set()
         stop = trio.current_time() + TURN_S
         while trio.current_time() < stop:
             self._join(after)
             if not self._joined:
                 return
-            # Who is left may need nothing for a while.
+            # The calls that remain may need nothing for a while.
             after = max(
                 after, min((interaction.latest for interaction in self._joined), key=ids.key), key=ids.key
             )
@@ -101,18 +107,18 @@ class CatchUp:
                 for interaction in self._joined:
                     if not interaction.over:
                         interaction.progress.passed = after
-            # A page that is not full had all that there was, up to the front as it was when it was asked for.
+            # A page that is not full had everything, up to the front as it was when the page was requested.
             reached = after if page.full else max(after, front, key=ids.key)
             if ids.key(self._front.sorted) <= ids.key(reached):
                 self._front.overlap = max(self._front.overlap, ids.key(after))
                 for interaction in self._joined:
-                    if not interaction.over:  # else it has taken nothing since that, and goes on from there
+                    if not interaction.over:  # else it has taken nothing since, and continues from there
                         self._calls.caught_up(interaction)
                 return
             await trio.sleep(max(LEAST_REST_S, REST * (time.perf_counter() - began)))
 
     def _join(self, after: EntryId) -> None:
-        """Let those join who have all that is theirs before `after`."""
+        """Add the calls that have all of their frames up to `after`."""
         here = ids.key(after)
         for interaction in self._calls.interactions.values():
             if (
@@ -128,7 +134,7 @@ class CatchUp:
         self._joined = {interaction for interaction in self._joined if not interaction.over}
 
     async def _take(self, page: Page) -> None:
-        """Give everybody their own of a page."""
+        """Give each call its own frames of a page."""
         arrivals: dict[str, Inbox] = {}
         stop = time.perf_counter() + STEP_S
         for raw_id, fields in page.entries:
@@ -143,7 +149,7 @@ class CatchUp:
         self._hand_over(arrivals)
 
     def _hand_over(self, arrivals: dict[str, Inbox]) -> None:
-        self._pending = 0  # it is counted where it is handed over
+        self._pending = 0  # from here on `Shares.taken` counts it
         self._calls.hand_over(arrivals, trio.current_time())
 
     def _below_total(self) -> bool:
@@ -157,7 +163,7 @@ class CatchUp:
             return
         try:
             frame = decode_frame(fields, self._services.config.interaction.default_sample_rate)
-        except Exception:  # noqa: BLE001 - said and counted where it was read first
+        except Exception:  # noqa: BLE001 - logged and counted at the first read
             return
         frame.entry = entry
         if interaction.is_other(frame):

@@ -1,12 +1,12 @@
-"""The dispatcher: from batches of the bus to the calls they belong to.
+"""The dispatcher: from batches of the bus to the calls that they belong to.
 
-It never awaits a call. The frames of a batch are sorted by call and handed over at once; a call that cannot
-take its share fails alone and is restarted from its checkpoint. So is one whose task ends with an error. A
-call that has enough is behind, alone: it reads again what it skips here (`catchup`).
+It never awaits a call. The frames of a batch are sorted by call and handed over at once. A call that cannot
+take its frames fails alone and restarts from its checkpoint; so does one whose task ends with an error. A
+call that holds enough falls behind, alone, and catches up later on what it skips here (`catchup.py`).
 
-An end of a call is often read before the last frames of its call, since it is another stream. Reads of both
-streams are of one moment, so an end counts once the audio stream was read empty, or past the end's id; then
-the call gets a short grace for what its producer had not added yet.
+An end of a call, being on another stream, is often read before the call's last frames. Both streams are read
+at one moment, so an end counts once the audio stream was read empty, or past the end's id. Then the call
+gets a short grace for what its producer had not added yet.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from trio_asr.wire import ids
 from trio_asr.wire.codes import CaughtAt, DeadLetterKind, EndReason, ErrorKind
 from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame
 from trio_asr.wire.ids import EntryId
-from trio_asr.wire.records import Stored
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.catchup import CatchUp, Front
 from trio_asr.worker.positions import Positions
@@ -37,12 +36,12 @@ from trio_asr.worker.restoring import restore
 from trio_asr.worker.retry import patiently
 
 MAX_ENDS = 10_000  # ends that wait for the audio before them
-STEP_S = 0.02  # of decoding at a stretch; others run in between
+STEP_S = 0.02  # of decoding at a time; other tasks run in between
 JUNK_LOG_S = 10.0
 
 
 class Dispatcher:
-    """Reads for one tenure."""
+    """The reader of one tenure."""
 
     def __init__(self, bus: Bus, calls: Calls, services: Services, reader_outbox: ReaderOutbox) -> None:
         self.caught_up = False
@@ -61,7 +60,11 @@ class Dispatcher:
         self._ends: OrderedDict[str, EntryId] = OrderedDict()
 
     async def run(self) -> None:
-        """Restore the calls in progress, then read and dispatch for ever."""
+        """Restore the calls in progress, then read and dispatch. Never returns.
+
+        Raises:
+            ExceptionGroup: A bug in how a batch is dispatched, or in catch-up.
+        """
         lowest = await restore(self._bus, self._calls, self._services)
         if self.reader_outbox.broken and lowest is not None:
             self._at.audio, self._needed = replayed_from(lowest), ids.key(lowest)
@@ -79,7 +82,7 @@ class Dispatcher:
                 await self._take(batch)
 
     def floors(self) -> tuple[EntryId, EntryId]:
-        """Return what a restart must read from: audio and ends."""
+        """Return the entries that a restart must read from: audio and ends."""
         audio, ends = self._calls.floors(self._at.audio, self._at.ends)
         if self._ends:
             ends = min(ends, *self._ends.values(), key=ids.key)
@@ -91,7 +94,7 @@ class Dispatcher:
         self.caught_up = False
 
     async def _skip_old(self) -> None:
-        """Leave what is too old to be of use: nothing says whether it was dealt with."""
+        """Skip what is too old to be of use: nothing says whether it was dealt with."""
         now_ms = await patiently(self._services, self._bus.now_ms, self._lost)
         self._oldest_ms = now_ms - round(self._config.redis.max_backlog_s * 1000)
 
@@ -103,7 +106,7 @@ class Dispatcher:
             self._metrics.reads.inc()
             read_ms = ids.milliseconds(self._at.audio)
             if read_ms > self._oldest_ms + REPLAY_MARGIN_MS:
-                self._oldest_ms = 0  # nothing so old will be read any more
+                self._oldest_ms = 0  # nothing as old as that will come any more
             self.lag_s = max(0.0, time.time() - read_ms / 1000)
         else:
             self.lag_s = 0.0
@@ -119,7 +122,7 @@ class Dispatcher:
             await self._look_at_positions(batch)
 
     async def _take_some(self, audio: Sequence[RawEntry], begin: int) -> int:
-        """Dispatch entries from `begin` on, as many as are decoded at a stretch; return where that ends."""
+        """Dispatch entries from `begin` on, as many as are decoded in one step. Return where that ends."""
         if begin:
             await trio.lowlevel.checkpoint()
         arrivals, end = self._sort(audio, begin)
@@ -128,21 +131,19 @@ class Dispatcher:
         if unknown:
             stored = await self._calls.stored.load(unknown)
             for interaction_id, one in zip(unknown, stored, strict=True):
-                self._start_if_news(interaction_id, one, arrivals[interaction_id])
+                try:
+                    now = trio.current_time()
+                    self._calls.start_if_news(interaction_id, one, arrivals[interaction_id], now)
+                except Exception as error:  # noqa: BLE001 - a bug in how a call starts costs that call alone
+                    self._services.internal.caught(CaughtAt.CALL, error, interaction_id=interaction_id)
         self._calls.hand_over(arrivals, trio.current_time())
         self._at.read_audio(audio[end - 1])
         if self._front.overlap and ids.key(self._front.sorted) >= self._front.overlap:
             self._front.overlap = 0
         return end
 
-    def _start_if_news(self, interaction_id: str, stored: Stored, held: Inbox) -> None:
-        try:
-            self._calls.start_if_news(interaction_id, stored, held, trio.current_time())
-        except Exception as error:  # noqa: BLE001 - a bug in how a call begins is that call's
-            self._services.internal.caught(CaughtAt.CALL, error, interaction_id=interaction_id)
-
     async def _look_at_positions(self, batch: Batch) -> None:
-        """Where a stream has begun again, below what was read of it, go back with it."""
+        """Go back with a stream that has started over below what was read of it."""
         audio = await self._at.begun_again(batch.last_audio, batch.last_end)
         self.reader_outbox.forget_above(self._at.audio, self._at.ends)
         if audio is None:
@@ -155,7 +156,7 @@ class Dispatcher:
             await self._skip_old()
 
     def _warn_trimmed(self, until: EntryId) -> None:
-        """Say that a producer cut the stream under the reader: that audio is lost before anyone had it."""
+        """Report that a producer trimmed the stream under the reader: that audio is lost."""
         self._metrics.input_trimmed.inc()
         self._metrics.failed(ErrorKind.TRIMMED, time.time())
         if self._junk_log.allow(trio.current_time()):
@@ -166,10 +167,10 @@ class Dispatcher:
     def _sort(  # noqa: C901, PLR0912 - for every frame, so that a call more is felt
         self, audio: Sequence[RawEntry], begin: int
     ) -> tuple[dict[str, Inbox], int]:
-        """Decode entries and put each frame to its call; what cannot be used goes to the dead letters.
+        """Decode entries and add each frame to its call's inbox. What cannot be used is dead-lettered.
 
-        Return the calls that have something to decide, unknown ones included, and where it came to: as far as
-        decoding goes at a stretch.
+        Return the inboxes that call for a decision, including those of unknown calls, and how far this step
+        came.
         """
         arrivals: dict[str, Inbox] = {}
         interactions, overlap = self._calls.interactions, self._front.overlap
@@ -195,7 +196,7 @@ class Dispatcher:
                 if held is None:
                     continue
                 if held.tenant != frame.tenant_id:
-                    return arrivals, taken  # what is there begins the call; it is judged by that
+                    return arrivals, taken  # the frames held start the call; this one is judged by that
             elif (
                 interaction.behind or overlap or frame.tenant_id != interaction.tenant
             ) and not self._is_for(interaction, frame):
@@ -207,7 +208,7 @@ class Dispatcher:
                 if held.size > held.limit:
                     if interaction is None:
                         return arrivals, taken + 1
-                    if interaction.size > len(frame.pcm):  # it may be as large as what a call can keep at all
+                    if interaction.size > len(frame.pcm):  # else this one frame exceeds the limit by itself
                         held.drop_last()
                     self._calls.fall_behind(interaction)
             if frame.odd and clock() > stop:
@@ -220,7 +221,7 @@ class Dispatcher:
         return old
 
     def _is_for(self, interaction: Interaction, frame: Frame) -> bool:
-        """Return whether a call takes a frame: it may be behind, or have it already, or be another's."""
+        """Return whether a call takes a frame: it may be behind, have it already, or be another tenant's."""
         if interaction.behind:
             interaction.fall_behind()
             if interaction.closing:
@@ -234,7 +235,7 @@ class Dispatcher:
         return True
 
     def _held_of(self, frame: Frame, arrivals: dict[str, Inbox]) -> Inbox | None:
-        """Return where a frame of a call that is not in progress is held; None if it waits to begin."""
+        """Return the inbox for a frame of an unknown call, or None if the call waits to be admitted."""
         if self._calls.waiting and self._calls.waiting.note(frame, trio.current_time()):
             return None
         held = arrivals.get(frame.interaction_id)
@@ -286,7 +287,7 @@ class Dispatcher:
             self._settle_ends(ids.key(self._at.audio))
 
     def _settle_ends(self, audio_at: int) -> None:
-        """Let calls end whose audio before the end was all read."""
+        """End the calls whose audio before the end was all read."""
         for interaction_id, entry in list(self._ends.items()):
             if self.caught_up or ids.key(entry) < audio_at:
                 del self._ends[interaction_id]

@@ -1,9 +1,9 @@
-"""Moving over from the old worker: it and this one must not work on the same calls at once.
+"""Moving over from the old worker, which must not work on the same calls as this one at the same time.
 
 The old worker reads with XREADGROUP in the group of the configured name. This one has no consumers and moves
-that group's position along with its floor, so that the old worker would miss audio or get it again, and each
-call would be transcribed twice. Whoever reads in the group is therefore another program, and nothing is
-started beside it. One that reads in another group is only told of: that is how a run in its shadow looks.
+that group's position along with its floor. So the old worker would miss audio or get it twice, and each call
+would be transcribed twice. Any consumer that reads in the group is therefore another program, and nothing is
+started beside it. A consumer in another group is only reported: that is what a shadow run looks like.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from trio_asr.telemetry import logs
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.codes import Problem
 
-# The old worker asks again at least every second or two, blocked or not. (Before 7.2, Redis counts from when
-# a consumer was last given an entry.)
+# The old worker reads again at least every second or two, blocked or not. (Before 7.2, Redis counts from
+# when a consumer last got an entry.)
 ACTIVE_MS = 15_000
 
 
@@ -28,7 +28,7 @@ class ForeignConsumerError(Exception):
 
 
 class ForeignReaders:
-    """Looks, before a worker takes the lease, for programs that read the same calls."""
+    """The search, before a worker takes the lease, for programs that read the same calls."""
 
     def __init__(self, bus: Bus, config: RedisConfig, problems: Problems) -> None:
         self._bus, self._config, self._problems = bus, config, problems
@@ -39,7 +39,8 @@ class ForeignReaders:
         """Return whether no other program works on our calls.
 
         Raises:
-            ForeignConsumerError: one does, and this worker has only just been started.
+            ForeignConsumerError: One does, and this worker has only just started.
+            BusUnavailable: Redis does not answer.
         """
         if not self._looked_around:
             await self._look_around()
@@ -84,13 +85,13 @@ class ForeignReaders:
 
 
 def latest(consumers: Sequence[Consumer]) -> Consumer | None:
-    """Return who has read most recently, if that is not long ago."""
+    """Return the consumer that read last, if that was recently."""
     active = [consumer for consumer in consumers if consumer.idle_ms < ACTIVE_MS]
     return min(active, key=lambda consumer: consumer.idle_ms, default=None)
 
 
 def advice(consumer: Consumer) -> str:
-    """Say in one line who that is and what to do."""
+    """Return one line that says who reads and what to do."""
     who = f"consumer {consumer.name!r} of group {consumer.group!r}"
     return (
         f"{who} read {consumer.stream} {consumer.idle_ms / 1000:.1f} s ago: that is another program, "

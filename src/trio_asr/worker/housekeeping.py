@@ -1,4 +1,4 @@
-"""What is looked at once a second, for all calls: idle ones, floors, bounds. Gauges read here, too."""
+"""The jobs that run once a second for all calls: idle calls, floors, bounds. Gauges are read here, too."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 
 PERIOD_S = 1.0
-# Messages of one call that wait for a key which somebody has to mend: an hour of speech, 1 MB.
+# Messages of one call that wait for a key which somebody has to repair: an hour of speech, 1 MB.
 MAX_WAITING_ITEMS = 2000
-CATCHUP_BYTES = 2_000_000  # room to make in a second for calls that get nowhere and are behind
+CATCHUP_BYTES = 2_000_000  # given up each second so that stuck calls that are behind can catch up
 MAX_CALLS, KEYS = Problem.MAX_CALLS, Problem.KEYS  # problems
 
 
@@ -50,6 +50,10 @@ class Housekeeping:
         return self._services.config  # which a reload replaces
 
     async def run(self) -> None:
+        """Run all jobs once a second. Never returns.
+
+        A bug in a job costs one round of it; whatever needs Redis is skipped while Redis does not answer.
+        """
         while True:
             await trio.sleep(PERIOD_S)
             now = trio.current_time()
@@ -78,7 +82,7 @@ class Housekeeping:
             self._services.internal.caught(CaughtAt.HOUSEKEEPING, error, job=name)
 
     async def _look_at_keys(self) -> None:
-        """Name the keys that somebody has put something else in place of: all that needs them waits."""
+        """Name the keys whose type somebody has changed: whatever needs them waits."""
         now, problems = trio.current_time(), self._services.problems
         misused = set(await self._bus.misused())
         for key in misused:
@@ -97,16 +101,16 @@ class Housekeeping:
             await self._bus.trim(ids.earlier(confirmed, REPLAY_MARGIN_MS))
 
     def note_floors(self) -> None:
-        """Commit how far a restart need not go back."""
+        """Commit the floors: how far back a restart must read."""
         self._dispatcher.reader_outbox.floor(*self._dispatcher.floors())
         self._services.committer.submit(self._dispatcher.reader_outbox)
 
     def _end_idle(self, now: float) -> None:
-        """End calls of which nothing was heard for long: producers do not always say that a call is over.
+        """End calls that have been idle for long: producers do not always say that a call is over.
 
-        Idle time counts only while all that the producer sent was read and handed over. What is not
-        finalized keeps a call that is not connected alive; one that is connected gets its last results by
-        closing.
+        Idle time counts only while everything that the producer sent was read and handed over. Audio that is
+        not finalized keeps a call alive if it is not connected. If it is connected, it gets its last results
+        by closing.
         """
         timeout_s = self._config.interaction.idle_timeout_ms / 1000
         for interaction in list(self._calls.interactions.values()):
@@ -147,15 +151,16 @@ class Housekeeping:
         for interaction in self._calls.interactions.values():
             call, outbox = interaction.call, interaction.call.outbox
             if self._services.committer.is_blocked(outbox) and outbox.waiting <= MAX_WAITING_ITEMS:
-                continue  # nothing is wrong with what it says: it waits for a key that all calls need
+                continue  # its messages are not at fault: it waits for a key that all calls need
             before = call.timeline.finalized - round(patience_s * call.next_rate)
             if outbox.confirmed_until < before:
                 outbox.shed(before)
 
     def _bound(self) -> None:
-        """Hold the un-finalized audio within its bounds: to each call its share; the largest give up.
+        """Hold the audio that is not finalized within its bounds: one for each call, one for all together.
 
-        Those that get nowhere do so first; what they hold is no fault of the others.
+        Beyond the bound of all, the largest calls give up first, and stuck calls before them: what those
+        hold is not the others' fault.
         """
         shares, now = self._calls.shares, trio.current_time()
         interactions = [
@@ -167,7 +172,7 @@ class Housekeeping:
         excess = allowance = shares.taken - shares.total
         stuck = {interaction for interaction in interactions if shares.is_stuck(interaction, now)}
         if any(interaction.behind and not interaction.over for interaction in stuck):
-            # What is newer waits for room on the stream.
+            # Newer audio waits on the stream until they can take it.
             allowance += max(shares.total // 10, min(CATCHUP_BYTES, shares.total // 2))
         for interaction in sorted(
             interactions,
@@ -200,10 +205,10 @@ class Housekeeping:
         ]
 
     def _lag_s(self) -> float:
-        """Return how far reading is behind for the call that is furthest behind, in seconds."""
+        """Return how far reading lags for the call that is furthest behind, in seconds."""
         return max([self._dispatcher.lag_s, *map(_age_s, self._behind())])
 
 
 def _age_s(interaction: Interaction) -> float:
-    """Return how long ago what a call that is behind has not read was added, or a bit more."""
+    """Return how long ago the first entry was added that a call has not read, in seconds, or a bit more."""
     return max(0.0, time.time() - ids.milliseconds(interaction.latest) / 1000)

@@ -1,7 +1,8 @@
 """How far both streams were read, and whether they are still the streams that were read so far.
 
-A stream may begin again below our position: Redis was emptied and its clock is an earlier one, or a failover
-has lost the stream's end. Nothing above its last id comes then; whoever waits for more waits for ever.
+A stream may start over below our position: Redis was emptied and its clock is earlier, or a failover has
+lost the end of the stream. Then nothing comes above its last id, and a reader that waits for more waits
+forever.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from trio_asr.worker.retry import patiently
 
 
 class Positions:
-    """After which entry of each stream to read next."""
+    """The entries of both streams after which to read next."""
 
     def __init__(self, bus: Bus, services: Services, audio: EntryId, ends: EntryId) -> None:
         self.audio, self.ends = audio, ends
@@ -27,16 +28,16 @@ class Positions:
         self._log = logs.get("positions")
 
     def read_audio(self, raw: RawEntry) -> None:
-        """Note the last entry read of the audio stream."""
+        """Record the entry of the audio stream that was read last."""
         self.audio = raw[0].decode()
         self._trail.note(self.audio, _content(raw))
 
     def read_ends(self, entry: EntryId) -> None:
-        """Note the last entry read of the stream of ends."""
+        """Record the entry of the stream of ends that was read last."""
         self.ends = entry
 
     async def begun_again(self, last_audio: EntryId | None, last_end: EntryId | None) -> EntryId | None:
-        """Go back where a stream has begun again; return the new position if it is the audio stream that has.
+        """Go back if a stream has started over. Return the new position if it is the audio stream, else None.
 
         `last_audio` and `last_end` are the last ids that the streams gave out (None: not known).
         """
@@ -52,10 +53,10 @@ class Positions:
         return known
 
     async def _known(self, last: EntryId) -> EntryId:
-        """Return the newest entry up to `last` that is what it was; ``ORIGIN`` if none is.
+        """Return the newest entry up to `last` that is what it was, or `ORIGIN` if none is.
 
-        What is newer may be gone, or have its id from what came after the failover. What is much older may be
-        gone, too: it was trimmed.
+        Newer entries may be gone, or may be other entries that came after the failover with the same ids.
+        Much older ones may have been trimmed.
         """
         noted = self._trail.up_to(last)
         gone, at, step = len(noted), len(noted) - 1, 1

@@ -1,4 +1,4 @@
-"""Calls that failed and begin anew, from what Redis has of them."""
+"""The restart of calls that failed, from what Redis has of them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from trio_asr.wire.transcripts import Item
 from trio_asr.worker.stored import StoredCalls, topics
 
 RESTART_BASE_S, RESTART_CAP_S = 1.0, 60.0
-STRIKES = 30  # for some fifteen minutes; what a call fails on for so long it is not given again
+STRIKES = 30  # some fifteen minutes; audio that a call fails on for that long is given up
 
 
 class RestartPoint(NamedTuple):
-    """What a call begins anew from, and after which entry it reads."""
+    """What a call restarts from, and the entry after which it reads."""
 
     stored: Stored
     after: EntryId
 
 
 class Restarts:
-    """How often calls have failed, and from where they go on."""
+    """How often calls have failed, and where they resume."""
 
     def __init__(self, stored: StoredCalls, services: Services) -> None:
         self._stored, self._services = stored, services
@@ -39,18 +39,18 @@ class Restarts:
         self._log = logs.get("restarts")
 
     def well(self, interaction_id: str) -> None:
-        """Note that a call has come to its end."""
+        """Forget the strikes of a call that has come to its end."""
         self._strikes.pop(interaction_id, None)
 
     async def restart_later(self, interaction: Interaction) -> RestartPoint:
-        """Let go of a call that failed; return what it begins anew from, in a while.
+        """Drop a call that failed. Return what it restarts from, after a backoff.
 
-        Audio that it fails on again and again is committed as a gap: nothing else would ever end that.
+        Audio that it keeps failing on is committed as a gap: nothing else would ever end that.
         """
         call = interaction.call
         interaction.fail()
         gap = call.abandon(interaction.progress.handed)
-        call.timeline.finalize(call.timeline.received)  # it may wait for long: let go of the audio
+        call.timeline.finalize(call.timeline.received)  # the backoff may be long: drop the audio
         await self._services.committer.forget(call.outbox)
         strikes = self._strikes.setdefault(call.id, _Strikes())
         used_up = strikes.note(call.outbox.confirmed_until)
@@ -60,7 +60,7 @@ class Restarts:
         return RestartPoint(await self._give_up(interaction, gap), interaction.progress.handed)
 
     async def reload(self, interaction: Interaction) -> RestartPoint:
-        """Return what a call begins anew from."""
+        """Return what a call restarts from."""
         first = interaction.progress.replay_from()
         return RestartPoint(
             await self._load(interaction), interaction.latest if first is None else replayed_from(first)
@@ -68,7 +68,7 @@ class Restarts:
 
     async def _load(self, interaction: Interaction) -> Stored:
         (stored,) = await self._stored.load([interaction.call.id])
-        # Where nothing of use is there, what is in memory is written again.
+        # If nothing of use is stored, what is in memory is written again.
         return stored if stored.rev else interaction.call.outbox.stored
 
     async def _give_up(self, interaction: Interaction, gap: Item) -> Stored:
@@ -84,25 +84,29 @@ class Restarts:
 
 
 class _Strikes:
-    """How often a call has failed on the same audio, and how long it waits before it tries again."""
+    """The strikes of a call on the same audio, and the backoff before it tries again."""
 
     def __init__(self) -> None:
         self.backoff = Backoff(RESTART_BASE_S, RESTART_CAP_S)
         self._count, self._at = 0, -1
 
     def note(self, finalized: int) -> bool:
-        """Note a failure with this much finalized; say whether to try that audio no more."""
+        """Count a failure with this much finalized. Return whether to stop trying that audio."""
         self._count = self._count + 1 if finalized == self._at else 1
         self._at = finalized
         return self._count >= STRIKES
 
 
 def replayed_from(first: EntryId) -> EntryId:
-    """Return after which entry to read for a call that needs `first`: some before it teach its repeats."""
+    """Return the entry after which to read for a call that needs `first`: some entries teach its repeats."""
     return ids.before(ids.earlier(first, REPLAY_MARGIN_MS))
 
 
 def needed_after(stored: Stored) -> EntryId:
-    """Return after which entry to read for a call that Redis has as in progress ("": it has none so)."""
+    """Return the entry after which to read for a call that Redis has in progress ("": it is not).
+
+    Raises:
+        Unreadable: What is stored is no state of ours.
+    """
     checkpoint = read_checkpoint(stored)
     return replayed_from(checkpoint.place.entry) if stored.rev and not checkpoint.over else ""

@@ -19,7 +19,7 @@ DEAD_LETTERS_MAXLEN = 10_000
 
 
 async def open_reader_outbox(bus: Bus, services: Services) -> ReaderOutbox:
-    """Return the reader's state; one that cannot be read is set aside: calls say where to begin."""
+    """Return the reader's outbox. A state that cannot be read is set aside: calls then say where to start."""
     (stored,) = await patiently(services, partial(bus.load, [""]))
     dead_letters = services.config.redis.dead_letter_stream
     try:
@@ -33,9 +33,9 @@ async def open_reader_outbox(bus: Bus, services: Services) -> ReaderOutbox:
 
 
 async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:
-    """Begin the calls that were in progress; return the lowest entry that any of them needs.
+    """Start the calls that were in progress. Return the lowest entry that any of them needs, or None.
 
-    A call whose checkpoint was set aside begins anew with its audio; it is not waited for.
+    A call whose checkpoint was set aside starts over with its audio. It is not waited for.
     """
     live, strange = _members(await patiently(services, bus.live_calls))
     needed, gone = [], []
@@ -57,7 +57,7 @@ async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:
 
 
 def _members(raw: list[bytes]) -> tuple[list[str], list[bytes]]:
-    """Return what can be ids of calls, and what cannot."""
+    """Return the members of the live set that can be ids of calls, and those that cannot."""
     live, strange = [], []
     for member in raw:
         try:

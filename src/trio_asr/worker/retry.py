@@ -1,4 +1,4 @@
-"""Questions to the bus that are asked until it answers."""
+"""Queries to the bus that are retried until it answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 async def patiently(
     services: Services, ask: Callable[[], Awaitable[T]], on_away: Callable[[], None] = lambda: None
 ) -> T:
-    """Ask the bus for as long as it takes; `on_away` is called each time that it does not answer."""
+    """Ask the bus until it answers. `on_away` is called each time that it does not."""
     backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""How much audio each call may hold. What comes beyond it is not held but read again (`catchup`)."""
+"""The shares: how much audio each call may hold. The rest stays on the stream for catch-up."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from trio_asr.interaction.services import Services
 STUCK_S = (
     20.0  # a connection attempt and a stall fit in; a call without progress for longer is not catching up
 )
-HOLD_SHARE = 0.5  # of what one call, and all of them, may hold: above it a call takes no more
-CATCHUP_BELOW = 0.5  # of its share: below it a call that is behind is read for
+HOLD_SHARE = 0.5  # of the limits of one call, and of all: a call that holds more takes no more
+CATCHUP_BELOW = 0.5  # of its share: a call that is behind and holds less is read for
 
 
 class Shares:
     """The shares of all calls of a worker."""
 
     def __init__(self, interactions: Mapping[str, Interaction], services: Services) -> None:
-        self.taken = 0  # bytes that all calls hold: what they did when last counted, and what came since
+        self.taken = 0  # bytes that all calls hold: when last counted, plus what came since
         self._interactions, self._services = interactions, services
 
     @property
     def total(self) -> int:
-        """Bytes that all calls together may hold."""
+        """The bytes that all calls together may hold."""
         return self._services.config.interaction.max_unfinalized_total_mb * 1_000_000
 
     def of(self, rate: int) -> float:
@@ -36,8 +36,8 @@ class Shares:
     def limit(self, interaction: Interaction, now: float) -> float:
         """Return how many bytes this call may hold.
 
-        One that makes no progress goes on taking what comes: at its own bound it gives up the oldest, for
-        nobody wants to read what was said long ago.
+        A stuck call goes on taking what comes. At its own bound it gives up the oldest audio, because nobody
+        wants to read what was said long ago.
         """
         if self.is_stuck(interaction, now):
             return math.inf
@@ -48,11 +48,11 @@ class Shares:
 
     @staticmethod
     def is_stuck(interaction: Interaction, now: float) -> bool:
-        """Return whether a call gets nowhere: it has no connection, or one that does not answer."""
+        """Return whether a call makes no progress: it has no connection, or one that does not answer."""
         return now - interaction.progressed_at(now) >= STUCK_S
 
     def wants_catchup(self, interaction: Interaction, now: float) -> bool:
-        """Return whether to read for a call that is behind."""
+        """Return whether a call is behind and has the capacity for catch-up."""
         if not interaction.behind or interaction.over or self.taken >= self.total:
             return False
         limit = self.limit(interaction, now)
@@ -61,7 +61,7 @@ class Shares:
         )
 
     def to_close_for_waiting(self, waiting: int, now: float) -> list[Interaction]:
-        """Return the calls to end for so many that wait: where nobody has spoken for longest."""
+        """Return the calls to close for `waiting` others: those without audio for longest."""
         ending = sum(interaction.closing for interaction in self._interactions.values())
         still = [interaction for interaction in self._interactions.values() if interaction.stands_still(now)]
         return sorted(still, key=lambda interaction: interaction.handed_at)[: max(0, waiting - ending)]

@@ -1,4 +1,4 @@
-"""What Redis has of calls: loaded, made calls again, and set aside where nothing can be made of it."""
+"""The stored state of calls: loaded, turned into calls again, and set aside if it cannot be read."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ EVENTS_MAXLEN = 100_000
 
 
 class StoredCalls:
-    """Loads the states of calls; asks for as long as it takes."""
+    """The loader of calls' states. It asks until Redis answers."""
 
     def __init__(self, bus: Bus, services: Services) -> None:
         self._bus, self._services = bus, services
-        self._aside: dict[str, dict[str, Any]] = {}  # what to say of calls whose checkpoint was set aside
+        self._aside: dict[str, dict[str, Any]] = {}  # by call: the event that its checkpoint was set aside
 
     async def load(self, calls: list[str]) -> list[Stored]:
-        """Return what is stored of some calls; what cannot be read is set aside, as if there was nothing."""
+        """Return what is stored of some calls. What is unreadable is set aside, as if nothing were stored."""
         found = await patiently(self._services, partial(self._bus.load, calls))
         for i, stored in enumerate(found):
             try:
@@ -38,22 +38,26 @@ class StoredCalls:
         return found
 
     def was_set_aside(self, interaction_id: str) -> bool:
-        """Return whether a call lost its checkpoint so and has not begun since."""
+        """Return whether a call's checkpoint was set aside and the call has not started since."""
         return interaction_id in self._aside
 
     def call(self, interaction_id: str, stored: Stored, tenant: str, past: Past | None) -> Call:
-        """Return a call as it goes on from what is stored, or begins; its first frame is of `tenant`."""
+        """Return a call that resumes from what is stored, or begins. Its first frame is of `tenant`.
+
+        Raises:
+            Unreadable: What is stored is no state of ours.
+        """
         config, limits = self._services.config, self._services.config.interaction
         outbox = Outbox(interaction_id, topics(config.redis, interaction_id), stored, tenant)
         if (event := self._aside.pop(interaction_id, None)) is not None:
             outbox.put(Item(event=event))
-        if config.http.token is not None:  # else nobody may see them
+        if config.http.token is not None:  # else nobody may see transcripts
             outbox.recent = Recent()
         bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms)
         return Call(outbox, bounds, None if outbox.fresh else past)
 
     async def set_reader_aside(self) -> None:
-        """Put what is stored of the reader out of the way; what is in memory takes its place."""
+        """Set aside what is stored of the reader. What is in memory takes its place."""
         key = await patiently(self._services, partial(self._bus.set_aside, ""))
         self._services.broken_state(StoredKind.READER, "it is not what the reader has stored", key)
 
@@ -66,5 +70,5 @@ class StoredCalls:
 
 
 def topics(redis: RedisConfig, interaction_id: str) -> Topics:
-    """Return where a call's messages go."""
+    """Return the streams that a call's messages go to."""
     return Topics(redis.transcript_key(interaction_id), redis.events_stream, EVENTS_MAXLEN)

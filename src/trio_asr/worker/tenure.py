@@ -1,4 +1,4 @@
-"""What works while this worker owns the calls: built here, for the daemon and for tests alike."""
+"""A tenure: what works while this worker owns the calls. Built here, for the daemon and for tests alike."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trio_asr.worker.restoring import open_reader_outbox
 
 @dataclass(frozen=True)
 class Tenure:
-    """The parts of one tenure; none of their tasks runs yet."""
+    """The parts of one tenure. None of their tasks runs yet."""
 
     services: Services
     calls: Calls
@@ -35,10 +35,12 @@ class Tenure:
     reader_outbox: ReaderOutbox
 
     async def run(self) -> None:
-        """Read, dispatch and look after the calls for ever. The committer outlives this, and runs by itself.
+        """Read, dispatch and look after the calls. Never returns.
+
+        The committer outlives this, and runs by itself.
 
         Raises:
-            OwnershipLost: another worker owns the calls.
+            ExceptionGroup: A bug in a task that no call contains.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.dispatcher.run)
@@ -49,7 +51,7 @@ async def build_tenure(
     nursery: trio.Nursery, config: Config, bus: Bus, lease: Lease, *, provider: Provider, metrics: Metrics,
     problems: Problems, internal: InternalErrors,
 ) -> Tenure:  # fmt: skip
-    """Put the parts together, once the bus has told the reader's state; `nursery` will hold the calls."""
+    """Build the parts, once the bus has told the reader's state. `nursery` will hold the calls."""
 
     def on_stale(owner: str) -> None:
         calls.stale(owner)
@@ -75,7 +77,7 @@ def build_services(
     config: Config, bus: Bus, lease: Lease, *, provider: Provider, metrics: Metrics, problems: Problems,
     internal: InternalErrors, on_stale: Callable[[str], None],
 ) -> Services:  # fmt: skip
-    """Put together what all calls share; `on_stale` is told whose stored state somebody else has changed."""
+    """Build what all calls share. `on_stale` is told whose stored state somebody else has changed."""
     connections = Admission(
         provider,
         limit=config.deepgram.max_connections,
