@@ -34,6 +34,14 @@ class Flow:
         """Note that audio has reached the timeline."""
         self.last_at = now
 
+    @property
+    def until(self) -> float:
+        """When audio no longer counts as flowing if none comes before, on trio's clock in seconds."""
+        return -math.inf if self.over else self.last_at + FLOWING_S
+
     def flowing(self, now: float) -> bool:
-        """Return whether audio is coming in."""
-        return not self.over and now - self.last_at < FLOWING_S
+        """Return whether audio is coming in.
+
+        The test is against the very sum that is slept until: a difference can be rounded to just below it.
+        """
+        return now < self.until

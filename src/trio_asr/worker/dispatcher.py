@@ -131,9 +131,9 @@ class Dispatcher:
         if unknown:
             stored = await self._calls.stored.load(unknown)
             for interaction_id, one in zip(unknown, stored, strict=True):
+                held, now = arrivals[interaction_id], trio.current_time()
                 try:
-                    now = trio.current_time()
-                    self._calls.start_if_news(interaction_id, one, arrivals[interaction_id], now)
+                    self._calls.start_if_news(interaction_id, one, held, now)
                 except Exception as error:  # noqa: BLE001 - a bug in how a call starts costs that call alone
                     self._services.internal.caught(CaughtAt.CALL, error, interaction_id=interaction_id)
         self._calls.hand_over(arrivals, trio.current_time())
@@ -169,8 +169,7 @@ class Dispatcher:
     ) -> tuple[dict[str, Inbox], int]:
         """Decode entries and add each frame to its call's inbox. What cannot be used is dead-lettered.
 
-        Return the inboxes that call for a decision, including those of unknown calls, and how far this step
-        came.
+        Return the inboxes that call for a decision, also those of unknown calls, and how far this step came.
         """
         arrivals: dict[str, Inbox] = {}
         interactions, overlap = self._calls.interactions, self._front.overlap
@@ -260,12 +259,9 @@ class Dispatcher:
         self._services.committer.submit(self.reader_outbox)
         if self._junk_log.allow(trio.current_time()):
             self._log.warning(
-                "Entry cannot be used",
-                stream=stream,
-                entry=entry,
-                reason=reason,
+                "Entry cannot be used", stream=stream, entry=entry, reason=reason,
                 suppressed=self._junk_log.skipped,
-            )
+            )  # fmt: skip
 
     # -- ends ------------------------------------------------------------------------------------------
 
