@@ -175,7 +175,7 @@ class Call:
                 self._border = False
                 if not self._follows:
                     self.timeline.pad()
-            before = 0 if self._resuming.is_next(frame) else silence  # else it is there already
+            before = 0 if self._resuming.is_next(frame) else silence  # 0: it is on the timeline already
             if self._header is not None and (is_news or offset < len(frame.pcm)):
                 offset = max(offset, self._strip(self._header, frame, result))
             self.timeline.append(frame.entry, frame.pcm, frame.sample_rate, silence=before, offset=offset)
@@ -294,7 +294,7 @@ class Call:
         timeline = self.timeline
         fields = {"event": EventName.ENDED, "reason": reason, "duration_ms": timeline.ms(timeline.received)}
         fields["connections"] = self.outbox.connection
-        ended = max(at, self.last_entry, key=ids.key)  # frames may have come after the end that named it
+        ended = max(at, self.last_entry, key=ids.key)  # frames may have come after the entry of the end
         self.outbox.put(
             Item(resume_point=timeline.resume_point(timeline.finalized), event=fields, ended=ended)
         )

@@ -1,4 +1,4 @@
-"""The memory of calls that are over, so that repeats of their frames start no call anew. Pure."""
+"""The memory of calls that are over, so that repeats of their frames start no new call. Pure."""
 
 from __future__ import annotations
 

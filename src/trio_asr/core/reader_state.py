@@ -28,7 +28,11 @@ class _Junk(NamedTuple):
 
 
 class ReaderOutbox:
-    """The outbox of the reader: floors and dead letters. A `Source` of the committer."""
+    """The outbox of the reader: floors and dead letters. A `Source` of the committer.
+
+    Raises:
+        Unreadable: What is stored is no state of the reader.
+    """
 
     interaction_id = ""
 

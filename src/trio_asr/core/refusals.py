@@ -52,7 +52,7 @@ class Breaker:
         elif self._probing:
             self._delay = min(PROBE_CAP_S, 2 * self._delay)
         else:
-            return False  # it was on its way when the breaker opened
+            return False  # that attempt was under way when the breaker opened
         self._probing = False
         self._next_probe = now + self._delay
         return opened

@@ -73,7 +73,7 @@ class ResultHandler:
         self._partials, self._with_words = partials, words
         self._tolerance = round(TOLERANCE_S * self.clock.rate)
         self._teller = Teller(timeline, self.clock)
-        self._utterance_open = False  # finals with words since the last end of an utterance
+        self._utterance_open = False  # there were finals with words since the last end of an utterance
         self._closed_until = 0  # where the last utterance ended
 
     @property

@@ -11,8 +11,8 @@ interleaved series, whose frames all look late to each other, fill nothing.
 
 Where nothing is waited for, a short hole is not filled at once, because the frame after it may turn out to
 be the missing one. Then two swapped frames are each one frame out of place, instead of one of them being two
-frames out. If it does not come, the silence goes before the next frame, and only the frame in between was
-early.
+frames out. If the missing frame does not come, the silence goes before the next frame, and only the frame in
+between was early.
 """
 
 from __future__ import annotations

@@ -214,7 +214,7 @@ class Timeline:
             self._done = []
 
     def read_again(self) -> None:
-        """Note that all entries were read that its first resume point names."""
+        """Note that every entry named by the first resume point was read."""
         self._unread = None
 
     def take(self, limit: int, due: float = 0.0) -> Chunk | None:

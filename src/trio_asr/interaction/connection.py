@@ -52,9 +52,8 @@ class LiveConnection:
         self._watched = services.admission.waiting > 0  # another call may be waiting for the permit
         self._ending: Ending | None = None
         self._closing = False
-        self._pending_write: tuple[Awaitable[None], Chunk] | None = (
-            None  # what the socket did not take at once
-        )
+        # What the socket did not take at once, and the chunk that it belongs to.
+        self._pending_write: tuple[Awaitable[None], Chunk] | None = None
         self._last_sent = trio.current_time()
         self._last_audio = -math.inf
         self._sent_until = handler.answered  # the timeline sample up to which this link was sent audio
@@ -63,13 +62,13 @@ class LiveConnection:
         self._much_asked: float | None = None  # when it was sent for a long segment
         self._limit = trio.CancelScope()  # of the wait for a chunk
         self._stall = trio.CancelScope()
-        self._waiting_since: float | None = None  # since when sent audio has had no message after it
+        self._waiting_since: float | None = None  # when audio was first sent after the last message
 
     async def run(self, feed: trio.MemoryReceiveChannel[Chunk]) -> Ending:
         """Send the feed's chunks and receive results until the link is over. Return how it ended.
 
         Raises:
-            Exception: A bug in what a message does to the call.
+            ExceptionGroup: A bug in what a message does to the call.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._receive, nursery.cancel_scope)
@@ -253,7 +252,7 @@ class LiveConnection:
             self._services.committer.submit(handler.outbox)
             self._report.handled(message, kind, handler.answered)
         except Exception as error:
-            # What it has done of the message is not known: the call goes on from its checkpoint.
+            # How much of the message took effect is unknown: the call restarts from its checkpoint.
             self._report.bug(error)
             raise
         if handler.finals != finals:
@@ -266,7 +265,7 @@ class LiveConnection:
         return f"no message for {self._config.stall_timeout_ms} ms"
 
     def _put_stall(self, deadline: float) -> None:
-        if deadline != self._stall.deadline:  # setting it costs more than asking for it
+        if deadline != self._stall.deadline:  # setting it costs more than reading it
             self._stall.deadline = deadline
 
     def _stall_deadline(self) -> float:

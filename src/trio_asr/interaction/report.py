@@ -21,7 +21,7 @@ from trio_asr.wire.messages import Error, Message, Results, Unknown
 LOG_S = 10.0  # between two log lines of a call about unusable messages, or about Deepgram's complaints
 TIMEOUT = 1011
 MAX_AWAITING_RESULT = 1000  # chunks: minutes of audio
-TOLERANCE_S = 0.02  # a result covers a chunk that ends this much later: times are float32
+TOLERANCE_S = 0.02  # a result covers chunks that end up to this much later: times are float32
 
 
 class Report:
@@ -47,7 +47,7 @@ class Report:
         if result.unusual:
             self._unusual(result)
         if dialling:
-            # What would have opened a second connection in the old worker waits on the timeline.
+            # These frames wait on the timeline. They made the old worker open a second connection.
             metrics.duplicate_connection_attempts.inc()
 
     def _unusual(self, result: ReceiveResult) -> None:

@@ -101,7 +101,7 @@ class Sender:
         """Keep the call connected as long as needed. End with its last result.
 
         Raises:
-            Exception: A bug in what a message does to the call, which then restarts from its checkpoint.
+            Exception: A bug, alone or in a group. The call then restarts from its checkpoint.
         """
         admission = self._services.admission
         with feeds:

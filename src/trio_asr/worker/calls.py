@@ -100,9 +100,8 @@ class Calls:
         """
         call = self.stored.call(interaction_id, stored, tenant, self.past.recall(interaction_id))
         interaction = Interaction(call, self._services, tenant, after)
-        interaction.inbox.limit = interaction.limit = self.shares.limit(
-            interaction, trio.current_time()
-        )  # one read may exceed it
+        limit = self.shares.limit(interaction, trio.current_time())
+        interaction.inbox.limit = interaction.limit = limit  # one read may bring more than that
         if after:
             self._behind.set()
         self.interactions[interaction_id] = interaction
@@ -133,7 +132,7 @@ class Calls:
         interaction.fall_behind()
         self._behind.set()
 
-    async def somebody_waits(self) -> None:
+    async def catchup_needed(self) -> None:
         """Wait until a call is behind, or waits to be admitted."""
         while not self.waiting and not any(
             interaction.behind and not interaction.over for interaction in self.interactions.values()

@@ -60,7 +60,7 @@ class CatchUp:
         """
         calls = self._calls
         while True:
-            await calls.somebody_waits()
+            await calls.catchup_needed()
             now = trio.current_time()
             if calls.waiting:
                 calls.close_quiet_calls(now)

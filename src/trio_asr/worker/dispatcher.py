@@ -53,9 +53,8 @@ class Dispatcher:
         self._junk_log = logs.Rate(JUNK_LOG_S)
         self._at = Positions(bus, services, *reader_outbox.start())
         self._front = Front(self._at.audio)
-        self._needed = ids.key(
-            reader_outbox.confirmed.audio_floor
-        )  # what is before it is read for its repeats
+        # Entries before this key are read only for what they teach about repeats.
+        self._needed = ids.key(reader_outbox.confirmed.audio_floor)
         self._oldest_ms = 0  # at the first start ever, entries before this moment are skipped
         self._ends: OrderedDict[str, EntryId] = OrderedDict()
 
@@ -164,7 +163,7 @@ class Dispatcher:
                 "Audio was trimmed before it could be read; see MAXLEN at the producers", until=until
             )
 
-    def _sort(  # noqa: C901, PLR0912 - for every frame, so that a call more is felt
+    def _sort(  # noqa: C901, PLR0912 - runs for every frame, where one more function call is felt
         self, audio: Sequence[RawEntry], begin: int
     ) -> tuple[dict[str, Inbox], int]:
         """Decode entries and add each frame to its call's inbox. What cannot be used is dead-lettered.

@@ -50,9 +50,9 @@ class Housekeeping:
         return self._services.config  # which a reload replaces
 
     async def run(self) -> None:
-        """Run all jobs once a second. Never returns.
+        """Run all jobs once a second. Never returns, and lets no exception out.
 
-        A bug in a job costs one round of it; whatever needs Redis is skipped while Redis does not answer.
+        A bug in a job costs one round of it. Whatever needs Redis is skipped while Redis does not answer.
         """
         while True:
             await trio.sleep(PERIOD_S)
@@ -69,7 +69,7 @@ class Housekeeping:
                 with self._net(job):
                     job()
             for ask in (self._look_at_keys, self._show_lag, self._trim):
-                with self._net(ask), suppress(BusUnavailable):  # the reader notices, and says so
+                with self._net(ask), suppress(BusUnavailable):  # the dispatcher notices and reports it
                     await ask()
 
     @contextmanager
@@ -92,7 +92,7 @@ class Housekeeping:
         self._misused = misused
 
     async def _show_lag(self) -> None:
-        if not self._config.redis.allow_foreign_consumers:  # else the group's position is theirs
+        if not self._config.redis.allow_foreign_consumers:  # else the group's position belongs to them
             await self._bus.show_lag(*self._dispatcher.floors())
 
     async def _trim(self) -> None:

@@ -43,7 +43,7 @@ class Positions:
         """
         if last_end is not None and ids.key(last_end) < ids.key(self.ends):
             self._say("call_end", self.ends, last_end, ids.ORIGIN)
-            self.ends = ids.ORIGIN  # an end that was applied before is known by its id
+            self.ends = ids.ORIGIN  # an end that was applied before is recognised by its id
         if last_audio is None or ids.key(last_audio) >= ids.key(self.audio):
             return None
         known = await self._known(last_audio)

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 
-STUCK_S = (
-    20.0  # a connection attempt and a stall fit in; a call without progress for longer is not catching up
-)
+# A connection attempt and a stall fit in. A call without progress for longer is not catching up.
+STUCK_S = 20.0
 HOLD_SHARE = 0.5  # of the limits of one call, and of all: a call that holds more takes no more
 CATCHUP_BELOW = 0.5  # of its share: a call that is behind and holds less is read for
 
