@@ -497,7 +497,7 @@ def test_the_start_of_speech_is_an_event_once() -> None:
         line.outbox,
         connection=3,
         request_id="r",
-        speech_told=line.handler.speech_told,
+        speech_reported=line.handler.speech_reported,
     )
     line.timeline.rewind()
     line.handler = again

@@ -20,17 +20,17 @@ async def test_a_share_is_half_of_the_bound(autojump_clock: MockClock) -> None:
     async with office(settings(max_unfinalized_s=30, max_unfinalized_total_mb=1)) as on:
         shares = on.calls.shares
         assert shares.total == 1_000_000
-        assert shares.of(RATE) == 15 * 2 * RATE
+        assert shares.share(RATE) == 15 * 2 * RATE
         shares.taken = 500_001  # more than half of all
-        assert shares.of(RATE) == 15 * 2 * RATE
+        assert shares.share(RATE) == 15 * 2 * RATE
         for i in range(1, 11):
             on.producer(i).speak(0.5)
         await trio.sleep(0.01)
         shares.taken = 500_001
-        assert shares.of(RATE) == 50_000
-        assert shares.of(2 * RATE) == 50_000
+        assert shares.share(RATE) == 50_000
+        assert shares.share(2 * RATE) == 50_000
         shares.taken = 499_999
-        assert shares.of(2 * RATE) == 15 * 4 * RATE
+        assert shares.share(2 * RATE) == 15 * 4 * RATE
 
 
 async def test_who_gets_nowhere_takes_what_comes(autojump_clock: MockClock) -> None:

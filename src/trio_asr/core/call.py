@@ -227,7 +227,7 @@ class Call:
 
     def past(self) -> Past:
         """Return what is to be remembered of this call, which is over."""
-        self.repeats.let_go()
+        self.repeats.drop_left_out()
         return Past(ids.key(self.last_entry), self.repeats, self.timeline.half())
 
     def forget_above(self, last: EntryId) -> None:

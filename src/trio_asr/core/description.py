@@ -24,7 +24,7 @@ class Said(NamedTuple):
     more: Described  # speaker, languages, entities, search: those that are present
 
 
-class Teller:
+class Describer:
     """The describer of one connection's results."""
 
     def __init__(self, timeline: Timeline, clock: ClockMap) -> None:
@@ -33,7 +33,7 @@ class Teller:
     def said(self, message: Results, cut: int | None) -> Said:
         """Return what was said from timeline sample `cut` on (None: everything).
 
-        Text without words cannot be cut. Then saying it twice is better than not at all.
+        Text without words cannot be cut. Then publishing it twice is better than not at all.
         """
         best, words = message.best, message.best.words
         text = best.transcript.strip()

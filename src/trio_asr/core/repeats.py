@@ -86,7 +86,7 @@ class Repeats:
         """Record a frame. Return whether it is left out."""
         return not self.news(frame)
 
-    def let_go(self) -> None:
+    def drop_left_out(self) -> None:
         """Drop the frames that were left out: they were repeats."""
         self._alike = []
 
@@ -177,13 +177,13 @@ class Repeats:
         alike.append(frame)
         if len(alike) <= (MOST_ALIKE if frame.timestamp_ms is None or not is_same else MOST_ALIKE_TIMED):
             return []
-        return self._nothing_said()
+        return self._distrust_numbers()
 
     @staticmethod
     def _tells_apart(before: Frame, frame: Frame) -> bool:
         return before.seq != frame.seq and before.timestamp_ms != frame.timestamp_ms
 
-    def _nothing_said(self) -> list[Frame]:
+    def _distrust_numbers(self) -> list[Frame]:
         """Distrust all numbers from now on. Return the frames that were left out because of one."""
         found, self._alike = self._alike, []
         self._rising = REPEAT_WINDOW
@@ -203,7 +203,7 @@ class Repeats:
             self._alike = []  # their numbers do not lead up to this one
         self._alike.append(frame)
         if not begun or known:
-            return self._nothing_said()
+            return self._distrust_numbers()
         found, self._alike = self._alike, []
         self._forget()
         self._anew = True

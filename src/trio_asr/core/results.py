@@ -20,7 +20,7 @@ from collections import deque
 import msgspec
 
 from trio_asr.core.clock import ClockMap
-from trio_asr.core.description import Said, Teller
+from trio_asr.core.description import Describer, Said
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.codes import EventName, GapReason
@@ -57,14 +57,16 @@ class ResultHandler:
         request_id: str,
         partials: bool = True,
         words: bool = False,
-        speech_told: int = -1,
+        speech_reported: int = -1,
     ) -> None:
         self.timeline = timeline
         self.clock = ClockMap(timeline.rate())
         self.answered = timeline.finalized  # the timeline sample up to which there was any result
         self.metadata: Metadata | None = None
         self.finals = 0  # those that moved `finalized`: the connection is of use
-        self.speech_told = speech_told  # the last start of speech reported, on this or an earlier connection
+        self.speech_reported = (
+            speech_reported  # the last start of speech reported, on this or an earlier connection
+        )
         # Ends of the chunks that no final has covered yet. Those that none ever will drop out.
         self.chunk_ends: deque[int] = deque(maxlen=MAX_UNCOVERED)
         self.outbox = outbox
@@ -72,7 +74,7 @@ class ResultHandler:
         self._request_id = request_id
         self._partials, self._with_words = partials, words
         self._tolerance = round(TOLERANCE_S * self.clock.rate)
-        self._teller = Teller(timeline, self.clock)
+        self._describer = Describer(timeline, self.clock)
         self._utterance_open = False  # there were finals with words since the last end of an utterance
         self._closed_until = 0  # where the last utterance ended
 
@@ -117,7 +119,7 @@ class ResultHandler:
         elif start < cursor - self._tolerance:
             cut = cursor
         begin = self.timeline.finalized
-        said = self._teller.said(message, cut)
+        said = self._describer.said(message, cut)
         transcript = self._transcript("final", said, begin, end, speech_final=message.speech_final)
         self._advance(end, transcript)
         if transcript is not None:
@@ -134,7 +136,7 @@ class ResultHandler:
         cursor = self.timeline.finalized
         if end <= cursor:
             return MessageKind.REPEAT
-        said = self._teller.said(message, cursor if start < cursor - self._tolerance else None)
+        said = self._describer.said(message, cursor if start < cursor - self._tolerance else None)
         transcript = self._transcript("partial", said, max(start, cursor), end, speech_final=False)
         if transcript is None:
             return MessageKind.EMPTY_PARTIAL
@@ -164,8 +166,8 @@ class ResultHandler:
 
     def _speech_started(self, at: int) -> None:
         """Queue a start of speech, once: a lost connection has its audio replayed."""
-        if self.speech_told < 0 or at > self.speech_told + SPEECH_APART_S * self.clock.rate:
-            self.speech_told = at
+        if self.speech_reported < 0 or at > self.speech_reported + SPEECH_APART_S * self.clock.rate:
+            self.speech_reported = at
             event = {"event": EventName.SPEECH_STARTED, "start_ms": self.timeline.ms(at)}
             self.outbox.put(Item(event=event | {"connection": self._connection}))
 
@@ -198,7 +200,7 @@ class ResultHandler:
             speech_final=speech_final,
             connection=self._connection,
             request_id=self._request_id,
-            words=[self._teller.word(word) for word in said.words] if self._with_words else msgspec.UNSET,
+            words=[self._describer.word(word) for word in said.words] if self._with_words else msgspec.UNSET,
             trace_id=msgspec.UNSET if outbox.trace_id is None else outbox.trace_id,
             **said.more,
         )

@@ -112,7 +112,7 @@ class Interaction(Intake):
             self._took(call.close(), trio.current_time())
         self.flow.over = True
         self.scheduler.input_over()
-        self.sender.look()
+        self.sender.wake()
 
     async def _receive_in_time(self) -> Frames:
         """Return the next batch, or an empty one if none comes before missing frames are due."""
@@ -133,7 +133,7 @@ class Interaction(Intake):
         self._services.committer.submit(self.call.outbox)
         if self.call.timeline.unfinalized:
             self.flow.arrived(now)
-            self.sender.look()
+            self.sender.wake()
             self.scheduler.arrived()
 
     @asynccontextmanager
@@ -190,7 +190,7 @@ class Interaction(Intake):
         """The entry id of the producer's `call_end` that ends this call ("" if there is none)."""
         return self.end[0] if self.end is not None and self.end[1] is EndReason.CALL_END else ""
 
-    def ends(self, at: EntryId, reason: EndReason) -> None:
+    def end_at(self, at: EntryId, reason: EndReason) -> None:
         """Record where and why the call ends. Frames still count until `close`."""
         self.end = at, reason
         self.life.to(Life.ENDING)

@@ -61,7 +61,7 @@ class Sender:
         self._resume_at = -math.inf  # when the pause before the next attempt ends
         self._attempts = 0  # failed attempts since the last connection
         self._judge = Judge()
-        self._speech_told = -1  # the timeline sample of the last start of speech that was reported
+        self._speech_reported = -1  # the timeline sample of the last start of speech that was reported
         self._wake = trio.Event()
         self._live: LiveConnection | None = None
 
@@ -75,8 +75,8 @@ class Sender:
         """Whether a connection is open."""
         return self._dial.now is Dial.OPEN
 
-    def look(self) -> None:
-        """Check whether a connection is needed: audio may have come, or its end."""
+    def wake(self) -> None:
+        """Make the sender check whether a connection is needed: audio may have come, or its end."""
         self._wake.set()
 
     def reload(self, config: DeepgramConfig) -> None:
@@ -189,7 +189,7 @@ class Sender:
             request_id=link.request_id,
             partials=services.config.publish.partials,
             words=services.config.publish.words,
-            speech_told=self._speech_told,
+            speech_reported=self._speech_reported,
         )
         opened = trio.current_time()
         self._live = LiveConnection(link, handler, services, self._report, self._flow)
@@ -211,7 +211,7 @@ class Sender:
         done = ending.why is Why.DONE
         if done:
             handler.finish()
-        self._speech_told = handler.speech_told
+        self._speech_reported = handler.speech_reported
         left_s = timeline.seconds(timeline.finalized, min(handler.clock.end, timeline.received))
         end = End(ending.code, ending.asked, done, handler.progressed, left_s, lived_s)
         patience_s = self._services.config.interaction.max_unfinalized_s

@@ -182,7 +182,7 @@ class Calls:
         if interaction.behind:
             interaction.next_end = at
         elif interaction.end is None:
-            interaction.ends(at, reason)
+            interaction.end_at(at, reason)
             self._nursery.start_soon(self._close_after_grace, interaction)
 
     async def _close_after_grace(self, interaction: Interaction) -> None:
@@ -192,7 +192,7 @@ class Calls:
     def close(self, interaction: Interaction, reason: EndReason | None = None) -> None:
         """Take no more frames for this call. Its tasks finish those that came."""
         if reason is not None and interaction.end is None:
-            interaction.ends(interaction.call.last_entry, reason)
+            interaction.end_at(interaction.call.last_entry, reason)
         if not interaction.close():
             self.restart(interaction.call.id, "it cannot take its frames")
 
@@ -228,9 +228,9 @@ class Calls:
                 "Call ended", **call.names, reason=interaction.end[1] if interaction.end else "",
                 audio_ms=timeline.ms(timeline.received), connections=call.connection,
             )  # fmt: skip
-        self._restarts.well(call.id)
+        self._restarts.forget_strikes(call.id)
         if interaction.failed:
-            self._start_again(interaction, await self._restarts.reload(interaction))
+            self._start_again(interaction, await self._restarts.restart_point(interaction))
             return
         del self.interactions[call.id]
         self.past.remember(call.id, call.past())

@@ -38,7 +38,7 @@ class Restarts:
         self._strikes: dict[str, _Strikes] = {}
         self._log = logs.get("restarts")
 
-    def well(self, interaction_id: str) -> None:
+    def forget_strikes(self, interaction_id: str) -> None:
         """Forget the strikes of a call that has come to its end."""
         self._strikes.pop(interaction_id, None)
 
@@ -56,10 +56,10 @@ class Restarts:
         used_up = strikes.note(call.outbox.confirmed_until)
         await trio.sleep(strikes.backoff.next())
         if not used_up:
-            return await self.reload(interaction)
+            return await self.restart_point(interaction)
         return RestartPoint(await self._give_up(interaction, gap), interaction.progress.handed)
 
-    async def reload(self, interaction: Interaction) -> RestartPoint:
+    async def restart_point(self, interaction: Interaction) -> RestartPoint:
         """Return what a call restarts from."""
         first = interaction.progress.replay_from()
         return RestartPoint(
@@ -79,7 +79,7 @@ class Restarts:
         )
         outbox.put(gap)
         await self._services.committer.drained(outbox)
-        self.well(interaction_id)
+        self.forget_strikes(interaction_id)
         return outbox.stored
 
 

@@ -26,8 +26,8 @@ class Shares:
         """The bytes that all calls together may hold."""
         return self._services.config.interaction.max_unfinalized_total_mb * 1_000_000
 
-    def of(self, rate: int) -> float:
-        """Return how many bytes a call with audio of this rate may hold."""
+    def share(self, rate: int) -> float:
+        """Return how many bytes a call with audio of this rate, in Hz, may hold."""
         limits = self._services.config.interaction
         own, all_others = HOLD_SHARE * limits.max_unfinalized_s * 2 * rate, HOLD_SHARE * self.total
         return own if self.taken < all_others else min(own, all_others / max(1, len(self._interactions)))
@@ -41,7 +41,7 @@ class Shares:
         if self.is_stuck(interaction, now):
             return math.inf
         timeline = interaction.call.timeline
-        return self.of(
+        return self.share(
             timeline.rate_at(timeline.received) or self._services.config.interaction.default_sample_rate
         )
 
