@@ -136,7 +136,7 @@ async def test_a_bug_in_how_a_call_begins_anew_loses_nothing(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its frames go on to come; what lies before them is read again."""
-    reload, broken = restarts.Restarts.reload, {"call-1"}
+    reload, broken = restarts.Restarts.restart_point, {"call-1"}
 
     async def reload_unless_broken(self: restarts.Restarts, slot: object) -> object:
         if broken:
@@ -144,7 +144,7 @@ async def test_a_bug_in_how_a_call_begins_anew_loses_nothing(
             raise RuntimeError("so the test says")
         return await reload(self, slot)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(restarts.Restarts, "reload", reload_unless_broken)
+    monkeypatch.setattr(restarts.Restarts, "restart_point", reload_unless_broken)
     async with office() as on:
         call = on.producer(1)
         async with trio.open_nursery() as nursery:

@@ -52,7 +52,7 @@ from trio_asr.wire import ids
 from trio_asr.wire.codes import EndReason
 from trio_asr.wire.ids import EntryId
 
-BATCHES = 256  # the most that a reader may lag behind; it never blocks, so one or two is what happens
+BATCHES = 256  # that the reader may lag behind; it never waits for others, so one or two is what happens
 
 
 class Interaction(Intake):
@@ -115,7 +115,7 @@ class Interaction(Intake):
         self.sender.wake()
 
     async def _receive_in_time(self) -> Frames:
-        """Return the next batch, or an empty one if none comes before missing frames are due."""
+        """Return the next batch, or an empty one if none comes while frames wait for missing ones."""
         with trio.move_on_at(self.call.order.due):
             return await self._batches.receive()
         self.release()  # frames that the inbox held back have come in time
