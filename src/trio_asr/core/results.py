@@ -64,9 +64,7 @@ class ResultHandler:
         self.answered = timeline.finalized  # the timeline sample up to which there was any result
         self.metadata: Metadata | None = None
         self.finals = 0  # those that moved `finalized`: the connection is of use
-        self.speech_reported = (
-            speech_reported  # the last start of speech reported, on this or an earlier connection
-        )
+        self.speech_reported = speech_reported  # the last start of speech, on this connection or before
         # Ends of the chunks that no final has covered yet. Those that none ever will drop out.
         self.chunk_ends: deque[int] = deque(maxlen=MAX_UNCOVERED)
         self.outbox = outbox
