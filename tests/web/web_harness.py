@@ -1,4 +1,4 @@
-"""A whole worker with its pages: the memory bus, and a provider that says what a test wants said."""
+"""A whole worker with its pages, on the memory bus, with a provider that recites given lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import trio
-from tests.office import ChannelLink, Producer
+from tests.worker_harness import ChannelLink, Producer
 
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, HttpConfig, Secret
@@ -58,7 +58,7 @@ class _Link(ChannelLink):
             self._send.close()
 
 
-class Sayer:
+class ScriptedProvider:
     """The provider."""
 
     name = "deepgram"
@@ -74,7 +74,7 @@ class Sayer:
 
 
 @dataclass
-class Worker:
+class WebHarness:
     daemon: Daemon
     store: MemoryStore
     done: trio.Event = field(default_factory=trio.Event)
@@ -117,14 +117,14 @@ async def request(
 
 
 @asynccontextmanager
-async def worker(
+async def run_web(
     lines: Sequence[str] = ("Hello.",), interim: str = "", token: str | None = TOKEN, port: int = 0
-) -> AsyncIterator[Worker]:
+) -> AsyncIterator[WebHarness]:
     """Run a worker while the block runs, then stop it in order; it must end by itself, and soon."""
     store = MemoryStore()
     config = Config(http=HttpConfig(port=port, token=None if token is None else Secret(token)))
     bus = MemoryBus(store, audio_stream="audio_stream", end_stream="call_end")
-    one = Worker(Daemon(config, bus, Sayer(lines, interim), Metrics(), Notifier({})), store)
+    one = WebHarness(Daemon(config, bus, ScriptedProvider(lines, interim), Metrics(), Notifier({})), store)
 
     async def run() -> None:
         await one.daemon.run()

@@ -1,4 +1,4 @@
-"""A whole worker in this process, three good calls, and whatever else a test lets in.
+"""A whole worker in this process, three healthy calls, and whatever else a test adds.
 
 The daemon is the real one, from the bus to the pages; its provider speaks the real protocol over memory
 streams with the simulator, or with a peer of the test's own for calls of `PEER_RATE`. There are two buses:
@@ -59,8 +59,8 @@ Document = dict[str, Any]
 Peer = Callable[[trio.abc.Stream, bytes], Awaitable[None]]
 
 
-class Side(Protocol):
-    """The outside of a bus."""
+class Backend(Protocol):
+    """A bus and its server, as producers and consumers see them."""
 
     url: str
 
@@ -71,7 +71,7 @@ class Side(Protocol):
     def bus(self, config: Config) -> Bus: ...
 
 
-class MemorySide:
+class MemoryBackend:
     """The bus in memory."""
 
     url = "redis://127.0.0.1:6379"
@@ -89,7 +89,7 @@ class MemorySide:
         return MemoryBus(self.store, audio_stream=AUDIO, end_stream=ENDS)
 
 
-class RedisSide:
+class RedisBackend:
     """A real server."""
 
     def __init__(self, url: str) -> None:
@@ -112,7 +112,7 @@ class RedisSide:
 class Producer:
     """One call of stamped audio."""
 
-    side: Side
+    backend: Backend
     id: str
     number: int
     rate: int = RATE
@@ -135,7 +135,7 @@ class Producer:
             "audio": base64.b64encode(pcm).decode(),
         }
         self.samples += count
-        return self.side.add(AUDIO, msgspec.json.encode(document))
+        return self.backend.add(AUDIO, msgspec.json.encode(document))
 
     async def talk(self, seconds: float) -> None:
         """Add frames in real time."""
@@ -147,7 +147,7 @@ class Producer:
     def end(self) -> None:
         """Say that the call is over."""
         document = {"interaction_id": self.id, "reason": "stopped", "timestamp_ms": 1}
-        self.side.add(ENDS, msgspec.json.encode(document))
+        self.backend.add(ENDS, msgspec.json.encode(document))
 
 
 class Steps(trio.abc.Instrument):
@@ -181,23 +181,23 @@ def reference_s() -> float:
 
 
 @dataclass
-class House:
+class DaemonHarness:
     """The worker, and what a test asks of it."""
 
-    side: Side
+    backend: Backend
     daemon: Daemon
     metrics: Metrics
     simulator: SimulatorSettings
     dials: list[float] = field(default_factory=list[float])
 
     def producer(self, number: int, name: str = "", rate: int = RATE) -> Producer:
-        return Producer(self.side, name or f"good-{number}", number, rate)
+        return Producer(self.backend, name or f"good-{number}", number, rate)
 
     def finals(self, interaction_id: str) -> list[Document]:
-        return [m for m in self.side.documents(f"transcript.{interaction_id}") if m["type"] == "final"]
+        return [m for m in self.backend.documents(f"transcript.{interaction_id}") if m["type"] == "final"]
 
     def events(self, name: str) -> list[Document]:
-        return [event for event in self.side.documents(EVENTS) if event["event"] == name]
+        return [event for event in self.backend.documents(EVENTS) if event["event"] == name]
 
     def counted(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
@@ -215,7 +215,7 @@ class House:
         """Say what is wrong with a call of which everything was accepted; "" if nothing is."""
         finals = self.finals(producer.id)
         spans = [span for final in finals for span in _spans(final, producer.number)]
-        seqs = [m["seq"] for m in self.side.documents(f"transcript.{producer.id}")]
+        seqs = [m["seq"] for m in self.backend.documents(f"transcript.{producer.id}")]
         if size(union(spans)) != producer.samples or repeated(spans):
             return f"{size(union(spans))} of {producer.samples} samples, {repeated(spans)} twice"
         if any(later <= earlier for earlier, later in itertools.pairwise(seqs)):
@@ -262,14 +262,14 @@ def _spans(final: Document, number: int) -> list[Span]:
     return [(first, last) for call, first, last in _words(final["text"]) if call == number]
 
 
-def settings(side: Side, **interaction: Any) -> Config:
+def settings(backend: Backend, **interaction: Any) -> Config:
     """The usual configuration, with what this version of it knows of `interaction`."""
     known = {
         name: value for name, value in interaction.items() if name in InteractionConfig.__struct_fields__
     }
     return Config(
-        bus=BusConfig(adapter="memory" if isinstance(side, MemorySide) else "redis"),
-        redis=RedisConfig(url=side.url),
+        bus=BusConfig(adapter="memory" if isinstance(backend, MemoryBackend) else "redis"),
+        redis=RedisConfig(url=backend.url),
         http=HttpConfig(port=0),
         deepgram=DeepgramConfig(url="ws://deepgram.test/v1/listen"),
         interaction=InteractionConfig(**known),
@@ -277,14 +277,14 @@ def settings(side: Side, **interaction: Any) -> Config:
 
 
 @asynccontextmanager
-async def house(
-    side: Side, config: Config | None = None, *, peer: Peer | None = None, most_work: float = MOST_WORK
-) -> AsyncIterator[House]:
+async def run_daemon(
+    backend: Backend, config: Config | None = None, *, peer: Peer | None = None, most_work: float = MOST_WORK
+) -> AsyncIterator[DaemonHarness]:
     """Run the worker for a block, then stop it in order: it must have lived, and end by itself.
 
     No step of its tasks may take longer than `most_work` times the reference.
     """
-    config, metrics = config or settings(side), Metrics()
+    config, metrics = config or settings(backend), Metrics()
     simulator = SimulatorSettings(engine=EchoEngine(segment_ms=1000))
     steps, unit, dials = Steps(), reference_s(), list[float]()
     async with trio.open_nursery() as nursery:
@@ -297,8 +297,8 @@ async def house(
             return ours
 
         provider = DeepgramProvider(config.deepgram, Secret("secret-key"), dial)
-        daemon = Daemon(config, side.bus(config), provider, metrics, Notifier({}))
-        one, done = House(side, daemon, metrics, simulator, dials), trio.Event()
+        daemon = Daemon(config, backend.bus(config), provider, metrics, Notifier({}))
+        one, done = DaemonHarness(backend, daemon, metrics, simulator, dials), trio.Event()
 
         async def run() -> None:
             await daemon.run()

@@ -249,7 +249,7 @@ class Producer:
 
 
 @dataclasses.dataclass
-class Office:
+class WorkerHarness:
     """One worker at work, and what a test asks of it."""
 
     store: MemoryStore
@@ -311,13 +311,13 @@ def settings(**interaction: Any) -> Config:
 
 
 @asynccontextmanager
-async def office(
+async def run_worker(
     config: Config | None = None,
     *,
     store: MemoryStore | None = None,
     provider: EchoProvider | None = None,
     bus: RoughBus | None = None,
-) -> AsyncIterator[Office]:
+) -> AsyncIterator[WorkerHarness]:
     """Run a worker; leaving the block is its kill -9."""
     config, store = config or Config(), store or MemoryStore()
     provider, bus = provider or EchoProvider(), bus or RoughBus(store)
@@ -338,7 +338,7 @@ async def office(
         )
         nursery.start_soon(tenure.services.committer.run)
         nursery.start_soon(tenure.run)
-        yield Office(
+        yield WorkerHarness(
             store, bus, provider, lease, tenure.services.committer, metrics, problems, tenure.calls,
             tenure.dispatcher, tenure.housekeeping, tenure.box,
         )  # fmt: skip

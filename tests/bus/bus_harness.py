@@ -1,4 +1,4 @@
-"""A bus' server as a test sees it: the real one, and the one in memory, with the same handles."""
+"""A bus server for tests, on Redis or in memory, behind one interface."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONG_MS = 60_000
 PREFIX = f"trio_asr:{{{GROUP}}}:"
 
 
-class World(Protocol):
+class BusHarness(Protocol):
     """A server and its workers."""
 
     def worker(self) -> Bus:
@@ -44,9 +44,9 @@ class World(Protocol):
         ...
 
 
-def data(world: World, stream: str) -> list[bytes]:
+def data(harness: BusHarness, stream: str) -> list[bytes]:
     """Return the field ``data`` of every entry of a stream."""
-    return [fields[fields.index(b"data") + 1] for _, fields in world.entries(stream)]
+    return [fields[fields.index(b"data") + 1] for _, fields in harness.entries(stream)]
 
 
 def commit(
@@ -57,7 +57,7 @@ def commit(
     return Commit(owner, rev, state or f"state {rev} of {owner}".encode(), writes, live)
 
 
-class MemoryWorld:
+class MemoryBusHarness:
     def __init__(self) -> None:
         self._store = MemoryStore()
 
@@ -84,7 +84,7 @@ class MemoryWorld:
         self._store.lease = self._store.fence = None
 
 
-class RedisWorld:
+class RedisBusHarness:
     def __init__(self, url: str, workers_url: str = "") -> None:
         self.url = workers_url or url
         self.client = redis.Redis.from_url(url)

@@ -1,4 +1,4 @@
-"""What tests of bounds need: a provider and a producer that cost and keep next to nothing, and a scale."""
+"""For tests of memory bounds: a provider and a producer that keep next to nothing, a gauge of memory use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import trio
-from tests.office import AUDIO, ENDS, RATE, ChannelLink, EchoProvider, Office, read
+from tests.worker_harness import AUDIO, ENDS, RATE, ChannelLink, EchoProvider, WorkerHarness, read
 
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
@@ -29,8 +29,8 @@ def float32(seconds: float) -> float:
     return float(rounded)
 
 
-class Scale(NamedTuple):
-    """What is in use: Python's small blocks, each (part of) an object, and the bytes that were asked for.
+class MemoryUse(NamedTuple):
+    """Memory in use: Python's small blocks, each (part of) an object, and the bytes that were asked for.
 
     Not what the process has got of the system: how much of it is free again is the allocator's business.
     """
@@ -38,15 +38,15 @@ class Scale(NamedTuple):
     blocks: int
     held: int
 
-    def grew(self, before: Scale) -> bool:
+    def grew(self, before: MemoryUse) -> bool:
         """Say whether this is more than noise beyond `before`: a cache, a dict that doubles."""
         return self.blocks - before.blocks > 1500 or self.held - before.held > 1_000_000
 
 
-def look() -> Scale:
-    """Look at the scale; `tracemalloc` counts bytes from its start on."""
+def memory_use() -> MemoryUse:
+    """Measure memory use; `tracemalloc` counts bytes from its start on."""
     gc.collect()
-    return Scale(sys.getallocatedblocks(), tracemalloc.get_traced_memory()[0])
+    return MemoryUse(sys.getallocatedblocks(), tracemalloc.get_traced_memory()[0])
 
 
 # -- the provider --------------------------------------------------------------------------------------------
@@ -167,10 +167,10 @@ class LeanCall:
         self._store.add(ENDS, msgspec.json.encode({"interaction_id": self.id}))
 
 
-async def consume(on: Office) -> list[dict[str, Any]]:
+async def consume(on: WorkerHarness) -> list[dict[str, Any]]:
     """Take the transcripts out of the store, and what expires there; audio is trimmed by the setting.
 
-    The lease is renewed, since an office has no task for it.
+    The lease is renewed, since the harness has no task for it.
     """
     store = on.store
     await on.lease.renew()
