@@ -1,4 +1,4 @@
-"""``trio-asr simulate``: the simulator as a command."""
+"""`trio-asr simulate`: the simulator as a command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trio_asr.simulator.speech import SpeechEngine
 
 _LOCAL: Final = "127.0.0.1"
 _FILE: Final = click.Path(exists=True, path_type=Path)
-#: What each fault does, for ``--help``; the names are those of ``Faults``.
+#: The help text of each fault; the names are those of `Faults`.
 FAULT_HELP: Final = {
     "handshake_delay_s": "Answer the handshake so many seconds late.",
     "refuse_status": "Refuse the handshake with this HTTP status ...",
@@ -51,7 +51,7 @@ FAULT_HELP: Final = {
 
 
 def _fault_options(command: Callable[..., None]) -> Callable[..., None]:
-    """An option for each fault, ``--mute-after-s`` for ``mute_after_s``."""
+    """Add an option for each fault, `--mute-after-s` for `mute_after_s`."""
     defaults = Faults()
     for name, text in reversed(FAULT_HELP.items()):
         command = click.option(
@@ -108,11 +108,11 @@ def simulate(
 ) -> None:
     """Run a stand-in for Deepgram's live speech-to-text API.
 
-    Point any Deepgram client at ws://HOST:PORT/v1/listen instead of wss://api.deepgram.com/v1/listen; raw
-    audio of one channel with encoding and sample_rate in the query. No audio leaves this machine.
+    Point any Deepgram client at ws://HOST:PORT/v1/listen instead of wss://api.deepgram.com/v1/listen. It
+    takes raw mono audio, with encoding and sample_rate in the query. No audio leaves this machine.
 
-    The options from --handshake-delay-s on make it misbehave, for all connections. A client can ask for the
-    same for itself: extra=sim_mute_after_s:5 in the query.
+    The options from --handshake-delay-s on inject faults into all connections. A client can ask for a fault
+    on its own connection with extra=sim_mute_after_s:5 in the query.
     """
     try:
         every = Faults(**faults)
@@ -165,7 +165,7 @@ async def _run(
     context: ssl.SSLContext | None,
     control_port: int | None,
 ) -> str:
-    """Serve until SIGINT or SIGTERM; what went wrong if an address cannot be had."""
+    """Serve until SIGINT or SIGTERM; return what went wrong if an address cannot be bound."""
     failure = ""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:

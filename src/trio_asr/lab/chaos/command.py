@@ -1,4 +1,4 @@
-"""``trio-asr chaos``."""
+"""The command `trio-asr chaos`."""
 
 from __future__ import annotations
 
