@@ -1,6 +1,6 @@
-"""The worker that one would write today: redis.asyncio and Deepgram's own client, one message a frame.
+"""The worker that one would write today: redis.asyncio and Deepgram's own client, one message per frame.
 
-It keeps no promise of trio-asr: what is in flight is lost with the socket or the process.
+It keeps none of trio-asr's promises: what is in flight is lost with the socket or the process.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Call:
 
 
 class Worker:
-    """Reads both streams and hands frames to calls."""
+    """A worker that reads both streams and hands frames to calls."""
 
     def __init__(self, settings: dict[str, str]) -> None:
         self.transcripts = settings["transcripts"]
