@@ -22,7 +22,7 @@ from trio_asr.lab.chaos.row import Row
 from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, play
 
-#: Of an operator's own settings these are the rig's: they say where things are.
+#: Settings that the rig keeps from an operator's file: they say where things are.
 NOT_TAKEN = {
     "redis": ("url", "audio_stream", "call_end_stream", "transcript_stream", "events_stream"),
     "deepgram": ("url", "api_key_file"),
@@ -77,9 +77,9 @@ def chaos(
 ) -> None:
     """Rehearse faults with real processes, and account for every sample.
 
-    Each row starts a Valkey, the simulator and the daemon of its own, plays calls whose audio says of each
-    sample where it belongs, does something bad meanwhile, and counts what came out. Exit code 1 when a
-    promise breaks: samples lost, doubled or shifted, a call with two sockets, a daemon that ended.
+    Each row starts its own Valkey, simulator and daemon and plays calls whose audio says of each sample where
+    it belongs. Meanwhile it injects a fault, and afterwards it counts what came out. The exit code is 1 if a
+    promise is broken: samples lost, doubled or shifted, a call with two sockets, a daemon that ended.
     """
     if list_rows:
         for row in ROWS:
@@ -111,7 +111,11 @@ def chaos(
 
 
 def choose(names: Sequence[str], *, quick: bool) -> list[Row]:
-    """The rows named, else the quick ones, else all."""
+    """Return the rows named, else all; with `quick` only those of the quick subset.
+
+    Raises:
+        click.UsageError: If there is no row of a name.
+    """
     known = {row.name: row for row in ROWS}
     if unknown := [name for name in names if name not in known]:
         raise click.UsageError(f"There is no row {unknown[0]!r}; --list names them.")
@@ -120,7 +124,11 @@ def choose(names: Sequence[str], *, quick: bool) -> list[Row]:
 
 
 def own_settings(config: Path) -> dict[str, dict[str, Any]]:
-    """An operator's settings, without those that are the rehearsal's."""
+    """Return an operator's settings less those that the rig decides.
+
+    Raises:
+        click.UsageError: If the file cannot be read or is not TOML.
+    """
     try:
         document = tomllib.loads(config.read_text())
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""`trio-asr load`: what a call costs on this machine, and how many of them it carries."""
+"""The command `trio-asr load`: what a call costs on this machine, and how many calls it carries."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ def load(
     as_json: bool,
     keep_logs: Path | None,
 ) -> None:
-    """Load the daemon with calls and say what they cost.
+    """Load the daemon with calls and measure what they cost.
 
-    Starts a Valkey server, the simulator and the daemon as processes of their own and feeds calls of
-    generated audio in real time. After a ramp and a warm-up it measures for a while: CPU and memory per call,
-    delays in both directions, and whether any sample was lost. Exits with 1 if so, or if the machine could
-    not feed in time.
+    Starts a Valkey server, the simulator and the daemon as separate processes and feeds calls of generated
+    audio in real time. After a ramp and a warm-up it measures CPU and memory per call, delays in both
+    directions, and whether any sample was lost. Exits with 1 if one was, or if the machine could not feed in
+    time.
 
     The simulator costs about as much as the daemon. So give the daemon a core of its own (--pin-daemon) and
-    mind what the others use: what they cannot keep up with is not the daemon's fault.
+    watch what the others use: if they cannot keep up, that is not the daemon's fault.
     """
     where = Where(redis_url, wss, *_cpus(pin_daemon))
     plans = [
@@ -98,7 +98,7 @@ def load(
 
 
 def _cpus(daemon: int | None) -> tuple[set[int], set[int]]:
-    """The daemon's CPUs and everybody else's; empty where it is left to the system."""
+    """Return the daemon's CPUs and those of all others; empty sets leave the choice to the system."""
     if daemon is None:
         return set(), set()
     there = os.sched_getaffinity(0)

@@ -159,7 +159,7 @@ class Program:
             self._guardian.dismiss()
         self._process = self._guardian = None
 
-    # -- output ----------------------------------------------------------------------------------------
+    # -- output ----------------------------------------------------------------------------------------------
 
     def output(self) -> str:
         """Return all output of the current process, or of the last one if none runs."""
