@@ -6,6 +6,7 @@ from functools import partial
 
 from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Finding, Row, of_seconds
 from trio_asr.lab.rig.feeder import FedCall, calls
+from trio_asr.wire.codes import GapReason
 
 START_S, OUTAGE_S = 5.0, 15.0
 STALL_S = 8.0
@@ -127,7 +128,7 @@ ROWS = (
         _poison,
         _poisoned_calls,
         settings={"interaction": {"max_unfinalized_s": 5}, "deepgram": {"max_open_segment_s": 4}},
-        gaps=frozenset({"retention", "refused"}),
+        gaps=frozenset({GapReason.RETENTION}),
         check=_poisoned,
     ),
     Row("handshake-6s", "handshakes take 6 s", _slow_handshakes),
@@ -138,7 +139,7 @@ ROWS = (
         "missing-finals",
         "every fourth final never comes",
         _missing_finals,
-        gaps=frozenset({"skipped"}),
+        gaps=frozenset({GapReason.SKIPPED}),
         connections=2,  # the last final may be among them: its audio is sent again
     ),
 )
