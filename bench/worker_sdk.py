@@ -14,9 +14,8 @@ from contextlib import suppress
 from typing import Any
 
 import redis.asyncio
-from deepgram.environment import DeepgramClientEnvironment
-
 from deepgram import AsyncDeepgramClient
+from deepgram.environment import DeepgramClientEnvironment
 
 GROUP = "worker"
 DONE_S = 10.0
