@@ -25,7 +25,7 @@ def load(path: Path, rate: int = DEFAULT_RATE) -> bytes:
     """Return the whole recording at `rate` Hz, mixed down to one channel.
 
     Raises:
-        AudioError: If the file is missing, unreadable or empty, or needs PyAV and PyAV is not installed.
+        AudioError: The file is missing, unreadable or empty, or needs PyAV and PyAV is not installed.
     """
     if not path.is_file():
         raise AudioError(f"{path}: no such file")

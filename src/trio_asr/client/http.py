@@ -16,7 +16,7 @@ async def ask(url: str, method: str = "GET", body: bytes = b"") -> tuple[int, by
     """Return the status and body of one response. Redirects are not followed and proxies are ignored.
 
     Raises:
-        NoAnswer: If there is no response, or only part of one.
+        NoAnswer: There is no response, or only part of one.
     """
     try:
         parts = urlsplit(url)

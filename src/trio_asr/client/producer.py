@@ -35,7 +35,7 @@ def usable_id(interaction_id: str) -> str:
     """Return the id if the daemon accepts it.
 
     Raises:
-        IdRefused: If the daemon does not, and every frame would become a dead letter.
+        IdRefused: It does not; every frame would become a dead letter.
     """
     try:
         check_id(interaction_id)
@@ -91,7 +91,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Source:
-    """Where and how calls are played."""
+    """The streams that calls are played to, and the pace."""
 
     redis_url: str
     audio_stream: str = "audio_stream"
@@ -123,7 +123,7 @@ async def play(
     Nothing is retried, since the daemon could hear a repeated frame twice.
 
     Raises:
-        RedisFailure: If Redis cannot be reached.
+        RedisFailure: Redis cannot be reached.
     """
     with connect(source.redis_url) as client, redis_failure(source.redis_url):
         await trio.to_thread.run_sync(client.ping)

@@ -22,14 +22,14 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 class RedisFailure(Exception):
-    """Redis is unreachable or refused a command; the message is one line."""
+    """A failure to reach Redis, or a refused command; the message is one line."""
 
 
 def connect(url: str) -> redis.Redis:
     """Return a client that never retries: redis-py would send a timed-out XADD a second time.
 
     Raises:
-        RedisFailure: If the URL is invalid.
+        RedisFailure: The URL is invalid.
     """
     try:
         return redis.Redis.from_url(
@@ -44,7 +44,7 @@ def redis_failure(url: str) -> Iterator[None]:
     """Turn what redis-py raises in the block into `RedisFailure`.
 
     Raises:
-        RedisFailure: If redis-py raised.
+        RedisFailure: A command failed; the message says which server.
     """
     try:
         yield

@@ -48,7 +48,7 @@ class Board:
         """Add a rule, replacing one with the same `match`.
 
         Raises:
-            ValueError: If there are `most` rules already.
+            ValueError: There are `most` rules already.
         """
         kept = [other for other in self.rules if dict(other.match) != dict(rule.match)]
         if len(kept) >= most:

@@ -16,7 +16,7 @@ from trio_asr.simulator.query import ListenQuery
 
 
 class RecognitionError(Exception):
-    """An engine failed; the stream is closed with 1011."""
+    """A failure of an engine; the stream is closed with 1011."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Faults:
         """Check the values.
 
         Raises:
-            ValueError: If a value is impossible for a server.
+            ValueError: No server could do what a value says.
         """
         if self.refuse_status and not 300 <= self.refuse_status <= 599:
             raise ValueError(f"refuse_status {self.refuse_status} is not in 300..599")
@@ -116,7 +116,7 @@ def with_query(faults: Faults, query: Pairs) -> Faults:
     """Add the faults that the query asks for with `extra=sim_<fault>:<value>`.
 
     Raises:
-        Refused: If a fault is unknown or its value is invalid.
+        Refused: A fault is unknown or its value is invalid.
     """
     asked: dict[str, Any] = {}
     for extra in query.get("extra", ()):

@@ -37,7 +37,7 @@ def query_of(target: str) -> Pairs:
     """Return the query of a request target `/path?query`.
 
     Raises:
-        Refused: If the target is not a valid URL.
+        Refused: The target is not a valid URL.
     """
     return parse(_split(target).query)
 

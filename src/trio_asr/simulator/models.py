@@ -26,7 +26,7 @@ def find_model(path: Path | None) -> Path | None:
     """Return the folder of the model: the given one, else one that an installed package ships, else None.
 
     Raises:
-        RecognitionError: If the given one is not a CTranslate2 model.
+        RecognitionError: The given one is not a CTranslate2 model.
     """
     if path is not None:
         if not (path / _MODEL_FILE).is_file():
@@ -44,7 +44,7 @@ def load_model(path: Path | None, *, cpus: int, progress: Progress) -> WhisperMo
     """Load the model; blocks for a second or two, or longer if it has to be downloaded.
 
     Raises:
-        RecognitionError: If it cannot be loaded; the message says what to do.
+        RecognitionError: It cannot be loaded; the message says what to do.
     """
     found = find_model(path)
     progress("Loading the speech recogniser ...")

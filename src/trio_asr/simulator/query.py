@@ -99,7 +99,7 @@ def check(pairs: Pairs) -> ListenQuery:
     """Return the options that the query asks for.
 
     Raises:
-        Refused: If Deepgram would refuse the query, or the simulator cannot serve it.
+        Refused: Deepgram would refuse the query, or the simulator cannot serve it.
     """
     flags = {name: _boolean(pairs, name) for name in _BOOLEANS}
     model = _model(_last(pairs, "model", "base-general"))

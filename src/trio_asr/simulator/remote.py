@@ -105,7 +105,7 @@ def faults(named: dict[str, Any]) -> Faults:
     """Return the faults of a JSON object.
 
     Raises:
-        ValueError: If a fault is unknown, or its value has the wrong type or is out of range.
+        ValueError: A fault is unknown, or its value has the wrong type or is out of range.
     """
     if unknown := sorted(set(named) - set(_TYPES)):
         raise ValueError(f"there is no fault {unknown[0]!r}")
@@ -121,7 +121,7 @@ async def serve_remote(
     """Serve until cancelled; `nursery.start` returns the bound port.
 
     Raises:
-        OSError: If the port cannot be bound.
+        OSError: The port cannot be bound.
     """
     places = trio.Semaphore(_MAX_AT_ONCE)
 

@@ -43,7 +43,7 @@ async def read(stream: trio.abc.ReceiveStream) -> Request | None:
     """Read one request; return None if there is none at all.
 
     Raises:
-        Bad: If the request is malformed, too large, incomplete or not allowed.
+        Bad: The request is malformed, too large, incomplete or not allowed.
     """
     data = bytearray()
     while (end := data.find(b"\r\n\r\n")) < 0:

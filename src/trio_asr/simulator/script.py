@@ -39,7 +39,7 @@ class ScriptEngine:
     """The engine of a script. `word_ms` is the pace: a word lasts four fifths of it.
 
     Raises:
-        ValueError: If the script has no words.
+        ValueError: The script has no words.
     """
 
     text: str = BUILT_IN
@@ -138,8 +138,8 @@ def read_script(path: Path) -> ScriptEngine:
     """Return the engine for a script file.
 
     Raises:
-        OSError: If the file cannot be read.
-        UnicodeDecodeError: If it is not UTF-8.
-        ValueError: If it has no words.
+        OSError: The file cannot be read.
+        UnicodeDecodeError: It is not UTF-8.
+        ValueError: It has no words.
     """
     return ScriptEngine(path.read_text(encoding="utf-8"))

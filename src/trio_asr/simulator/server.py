@@ -73,7 +73,7 @@ async def serve(
     With port 0 and a host of several addresses each gets its own port; the first one is returned.
 
     Raises:
-        OSError: If the address cannot be bound.
+        OSError: The address cannot be bound.
     """
     serve_one = partial(handle, settings=settings)
     if ssl_context is None:

@@ -54,7 +54,7 @@ class SpeechEngine:
         """Load the model, once. Blocks.
 
         Raises:
-            RecognitionError: If it cannot be loaded.
+            RecognitionError: It cannot be loaded.
         """
         with self._lock:
             if self._model is None:
@@ -74,7 +74,7 @@ class SpeechEngine:
         faster.
 
         Raises:
-            RecognitionError: If the model fails.
+            RecognitionError: The model fails.
         """
         model = self.load()
         language = query.language.split("-")[0] if model.model.is_multilingual else "en"

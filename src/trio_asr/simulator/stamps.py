@@ -73,7 +73,7 @@ def stamp(call: int, start_sample: int, n: int) -> bytes:
     Any start and length will do.
 
     Raises:
-        ValueError: If the format cannot hold the call or the position.
+        ValueError: The format cannot hold the call or the position.
     """
     if not 0 <= call <= MAX_CALL:
         raise ValueError(f"call {call} is not in 0..{MAX_CALL}")

@@ -114,7 +114,7 @@ def choose(names: Sequence[str], *, quick: bool) -> list[Row]:
     """Return the rows named, else all; with `quick` only those of the quick subset.
 
     Raises:
-        click.UsageError: If there is no row of a name.
+        click.UsageError: A name is not that of a row.
     """
     known = {row.name: row for row in ROWS}
     if unknown := [name for name in names if name not in known]:
@@ -127,7 +127,7 @@ def own_settings(config: Path) -> dict[str, dict[str, Any]]:
     """Return an operator's settings less those that the rig decides.
 
     Raises:
-        click.UsageError: If the file cannot be read or is not TOML.
+        click.UsageError: The file cannot be read or is not TOML.
     """
     try:
         document = tomllib.loads(config.read_text())

@@ -57,8 +57,8 @@ def choose(paths: Sequence[Path]) -> list[Recording]:
     """Return the recordings named, each under its file's name; by default those of the package.
 
     Raises:
-        AudioError: If a recording cannot be used.
-        IdRefused: If the daemon would refuse a file's name as an id.
+        AudioError: A recording cannot be used.
+        IdRefused: The daemon would refuse a file's name as an id.
     """
     if not paths:
         return [Recording(Call(one.name, load(one.audio)), one.text) for one in shipped_samples()]
@@ -93,8 +93,8 @@ class Demo:
         """Run the demo; return its record.
 
         Raises:
-            RigError: If a process fails, or a call does not come out right.
-            RedisFailure: If Redis fails.
+            RigError: A process fails, or a call does not come out right.
+            RedisFailure: Redis fails.
         """
         with step(self._console, "Starting a Valkey server"):
             valkey = EmbeddedValkey(appendonly=True)

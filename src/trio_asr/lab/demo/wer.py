@@ -32,7 +32,7 @@ def error_rate(said: str, heard: str) -> float:
     """Return the errors per word that was said; it can exceed 1.
 
     Raises:
-        ValueError: If nothing was said.
+        ValueError: Nothing was said.
     """
     expected = words(said)
     if not expected:

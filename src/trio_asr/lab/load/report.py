@@ -105,7 +105,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run has measured."""
+    """The measurements of a run."""
 
     plan: Plan
     wss: bool

@@ -70,9 +70,9 @@ class Load:
         """Run everything; return the report.
 
         Raises:
-            RigError: If a process fails.
-            EmbeddedServerError: If the server does not start.
-            redis.RedisError: If Redis fails.
+            RigError: A process fails.
+            EmbeddedServerError: The server does not start.
+            redis.RedisError: Redis fails.
         """
         async with AsyncExitStack() as stack:
             url = self._where.redis_url or await stack.enter_async_context(self._redis())

