@@ -81,8 +81,13 @@ class Against(Load):
     source = ""
 
     def worker(self, url: str, address: str) -> Program:
-        self.environment["PYTHONPATH"] = self.source
-        return super().worker(url, address)
+        everybody = self.environment
+        # The worker's alone: the other programs are ours, which may have moved since.
+        self.environment = everybody | {"PYTHONPATH": self.source}
+        try:
+            return super().worker(url, address)
+        finally:
+            self.environment = everybody
 
 
 WORKERS: dict[str, type[Load]] = {OURS: Load, "sdk": Sdk, "floor": Floor, "against": Against}
