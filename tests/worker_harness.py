@@ -336,8 +336,8 @@ async def run_worker(
             problems=problems,
             internal=InternalErrors(metrics),
         )
-        nursery.start_soon(tenure.services.committer.run)
-        nursery.start_soon(tenure.run)
+        nursery.start_soon(tenure.services.committer.run)  # noqa: ASYNC113 (it waits for commits)
+        nursery.start_soon(tenure.run)  # noqa: ASYNC113 (tests wait for what it does)
         yield WorkerHarness(
             store, bus, provider, lease, tenure.services.committer, metrics, problems, tenure.calls,
             tenure.dispatcher, tenure.housekeeping, tenure.box,
