@@ -96,7 +96,7 @@ class TranscriptReader:
         self._scan(first=True)
 
     def read(self) -> list[Message | Event]:
-        """Return what is new, after at most a short wait; skip entries that are no messages."""
+        """Return what is new, after at most a short wait; skip entries that cannot be decoded."""
         if self._discovering and time.monotonic() >= self._next_scan:
             self._scan(first=False)
         if not self._positions:

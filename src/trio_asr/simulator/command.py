@@ -27,24 +27,24 @@ _LOCAL: Final = "127.0.0.1"
 _FILE: Final = click.Path(exists=True, path_type=Path)
 #: The help text of each fault; the names are those of `Faults`.
 FAULT_HELP: Final = {
-    "handshake_delay_s": "Answer the handshake so many seconds late.",
+    "handshake_delay_s": "Delay the answer to the handshake by N seconds.",
     "refuse_status": "Refuse the handshake with this HTTP status ...",
     "refuse_first": "... of the first N connections only;",
-    "refuse_for_s": "... for so many seconds only, from the first connection on.",
-    "mute_after_s": "Say nothing more after so many seconds, and keep reading.",
-    "stop_reading_after_s": "Read and say nothing more after so many seconds.",
-    "abort_after_s": "Drop the TCP connection after so many seconds.",
+    "refuse_for_s": "... for N seconds only, counted from the first connection.",
+    "mute_after_s": "Send nothing more after N seconds, but keep reading.",
+    "stop_reading_after_s": "Read and send nothing more after N seconds.",
+    "abort_after_s": "Drop the TCP connection after N seconds.",
     "abort_after_bytes": "Drop the TCP connection after N bytes of audio.",
-    "close_after_s": "Close after so many seconds, with --close-code and --close-reason.",
+    "close_after_s": "Close after N seconds, with --close-code and --close-reason.",
     "close_code": "The code of that close frame.",
     "close_reason": "The reason of that close frame.",
-    "final_delay_s": "Send finals so many seconds late.",
+    "final_delay_s": "Delay finals by N seconds.",
     "drop_final_every": "Drop every Nth final.",
     "duplicate_final_every": "Send every Nth final twice.",
     "shrink_final_every": "End every Nth final before its last word; another final covers the rest.",
     "overlap_final_every": "Begin every Nth final with the last word of the one before.",
-    "zero_final_every": "Send an empty final of no length after every Nth final.",
-    "utterance_end_delay_s": "Send UtteranceEnd so many seconds late.",
+    "zero_final_every": "Send an empty final of zero length after every Nth final.",
+    "utterance_end_delay_s": "Delay UtteranceEnd by N seconds.",
     "unknown_every": "Send a message of an unknown type before every Nth message.",
     "garbage_every": "Send a binary message before every Nth message.",
 }
@@ -80,14 +80,14 @@ def _fault_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--model", type=_FILE, help="For speech: the folder of a CTranslate2 Whisper model.")
 @click.option(
-    "--segment-ms", default=2000, show_default=True, help="For echo: a final for each so much audio."
+    "--segment-ms", default=2000, show_default=True, help="For echo: milliseconds of audio per final."
 )
-@click.option("--api-key", envvar="TRIO_ASR_SIMULATOR_KEY", help="Only accept this key. Without: any key.")
+@click.option("--api-key", envvar="TRIO_ASR_SIMULATOR_KEY", help="Accept only this key; by default any key.")
 @click.option(
     "--control-port",
     type=int,
     help="Serve the control API on this port of 127.0.0.1 (0: a free one): faults switched at run time, and "
-    "what was seen of each connection. It is for rehearsals: whoever reaches it may use it.",
+    "the record of each connection. It is for rehearsals: anybody who can reach it may use it.",
 )
 @click.option("--tls-cert", type=_FILE, help="Serve wss:// with this certificate (PEM) ...")
 @click.option("--tls-key", type=_FILE, help="... and its private key.")

@@ -40,9 +40,9 @@ class Faults:
     refuse_status: int = 0
     """Refuse the handshake with this HTTP status ..."""
     refuse_first: int | None = None
-    """... but only for the first so many connections,"""
+    """... but only for this many first connections,"""
     refuse_for_s: float | None = None
-    """and only for so many seconds after the first one."""
+    """and only for this many seconds after the first one."""
     mute_after_s: float | None = None
     """Send nothing from then on, not even a close, but keep reading."""
     stop_reading_after_s: float | None = None

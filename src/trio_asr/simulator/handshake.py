@@ -64,7 +64,7 @@ def decide(target: str, headers: Headers, subprotocols: Sequence[str], *, api_ke
 
 
 def accept_headers(request_id: str) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a 101 beside the WebSocket's own."""
+    """Return the headers of a 101 in addition to the WebSocket's own."""
     return [(b"dg-request-id", request_id.encode()), (b"access-control-expose-headers", _EXPOSED)]
 
 

@@ -27,7 +27,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 #: Seconds for the client to answer a close frame.
 _CLOSE_S: Final = 5.0
-#: A connection that is no longer read (a fault) cannot notice its end; it is dropped after so many seconds.
+#: A connection that is no longer read (a fault) cannot notice its end; it is dropped after this many seconds.
 _STOPPED_S: Final = 600.0
 #: Batches of actions queued for the writer: about a minute's worth for a client that does not read.
 _OUTGOING: Final = 64

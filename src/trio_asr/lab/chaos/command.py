@@ -34,31 +34,37 @@ NOT_TAKEN = {
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[ROW]...")
-@click.option("--list", "list_rows", is_flag=True, help="Name the rows and do nothing.")
+@click.option("--list", "list_rows", is_flag=True, help="List the rows and exit.")
 @click.option("--quick", is_flag=True, help="Only the rows of the quick subset: about 90 seconds.")
-@click.option("--jobs", type=click.IntRange(1, 16), default=3, show_default=True, help="Rows at once.")
+@click.option("--jobs", type=click.IntRange(1, 16), default=3, show_default=True, help="Rows to run at once.")
 @click.option(
     "--calls",
     type=click.IntRange(0, 2000),
     default=0,
-    help="At least so many calls in every row, to rehearse at speed.  [default: each row's own, mostly 6]",
+    help="At least this many calls in every row, to rehearse under load.  [default: the row's own, mostly 6]",
 )
-@click.option("--wss", is_flag=True, help="Connect within TLS, as in production.")
+@click.option("--wss", is_flag=True, help="Connect over TLS, as in production.")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Rehearse with your own settings; where Redis and Deepgram are is the rehearsal's.",
+    help="Rehearse with your own settings, but for the addresses of Redis and Deepgram.",
 )
-@click.option("--random", "seed", type=int, help="Mix faults at random, from this seed, instead of the rows.")
 @click.option(
-    "--minutes", type=click.FloatRange(0.5, 24 * 60), default=5.0, show_default=True, help="How long."
+    "--random", "seed", type=int, help="Mix faults at random, from this seed, instead of playing rows."
 )
-@click.option("--json", "as_json", is_flag=True, help="The figures as JSON on standard output.")
-@click.option("--markdown", is_flag=True, help="The table as Markdown on standard output.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.5, 24 * 60),
+    default=5.0,
+    show_default=True,
+    help="Length of --random.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @click.option(
     "--logs",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the logs of all processes here. Without it only those of broken rows are kept.",
+    help="Keep the logs of all processes here; by default only those of broken rows are kept.",
 )
 def chaos(
     names: tuple[str, ...],

@@ -1,4 +1,4 @@
-"""Hostile input, state and use that must cost nobody else, each beside healthy calls."""
+"""Hostile input, state and use, next to healthy calls that must not suffer."""
 
 from __future__ import annotations
 

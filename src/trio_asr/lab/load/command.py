@@ -37,17 +37,27 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 
 
 @click.command()
-@click.option("--calls", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At once.")
 @click.option(
-    "--seconds", type=click.FloatRange(1, 3600), default=30, show_default=True, help="What is measured."
+    "--calls", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Concurrent calls."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    default=30,
+    show_default=True,
+    help="Length of the measured window.",
 )
 @click.option("--ramp", type=click.FloatRange(0.1, 600), help="Seconds within which the calls begin.")
-@click.option("--redis-url", default="", help="A Redis to use instead of an own one.")
-@click.option("--frame-ms", type=click.IntRange(4, 1000), default=20, show_default=True, help="Of a frame.")
-@click.option("--rate", type=click.IntRange(4000, 48000), default=8000, show_default=True, help="In Hz.")
+@click.option("--redis-url", default="", help="An existing Redis to use instead of a new one.")
+@click.option(
+    "--frame-ms", type=click.IntRange(4, 1000), default=20, show_default=True, help="Length of a frame."
+)
+@click.option(
+    "--rate", type=click.IntRange(4000, 48000), default=8000, show_default=True, help="Sample rate in Hz."
+)
 @click.option("--wss", is_flag=True, help="Let the simulator speak TLS, as Deepgram does.")
 @click.option(
-    "--pin-daemon", type=int, metavar="CPU", help="Keep the daemon on this CPU and all else off it."
+    "--pin-daemon", type=int, metavar="CPU", help="Pin the daemon to this CPU, and keep all else off it."
 )
 @click.option("--sweep", callback=_numbers, metavar="N,N,...", help="One run for each number of calls.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")

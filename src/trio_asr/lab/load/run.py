@@ -87,7 +87,7 @@ class Load:
             stack.callback(self._clean)
             return await self._measured(simulator, daemon, stack)
 
-    # -- the program under load: a worker other than the daemon may take its place -------------------------
+    # -- the program under load: a worker other than the daemon may take its place ---------------------------
 
     def worker(self, url: str, address: str) -> Program:
         """Return the program to load, given the URLs of Redis and Deepgram."""

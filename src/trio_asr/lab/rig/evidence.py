@@ -14,7 +14,7 @@ import redis
 
 from trio_asr.client.redis import connect, data
 
-REPEAT_WINDOW = 256  # an entry identical to one of the last so many is a producer's repeat
+REPEAT_WINDOW = 256  # an entry identical to one of the last 256 is a producer's repeat
 
 Document = dict[str, Any]
 
