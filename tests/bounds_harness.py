@@ -24,22 +24,22 @@ TIMEOUT_S = 10.0
 
 
 def float32(seconds: float) -> float:
-    """Round as Deepgram's times are."""
+    """Round to 32 bits, as Deepgram's times are."""
     (rounded,) = struct.unpack("f", struct.pack("f", seconds))
     return float(rounded)
 
 
 class MemoryUse(NamedTuple):
-    """Memory in use: Python's small blocks, each (part of) an object, and the bytes that were asked for.
+    """Memory in use: Python's small blocks, each (part of) an object, and the bytes requested.
 
-    Not what the process has got of the system: how much of it is free again is the allocator's business.
+    It is not what the process holds: how much of that is free again is the allocator's business.
     """
 
     blocks: int
     held: int
 
     def grew(self, before: MemoryUse) -> bool:
-        """Say whether this is more than noise beyond `before`: a cache, a dict that doubles."""
+        """Return whether this is more than noise above `before`: a cache, a dict that doubles."""
         return self.blocks - before.blocks > 1500 or self.held - before.held > 1_000_000
 
 
@@ -53,11 +53,11 @@ def memory_use() -> MemoryUse:
 
 
 class LeanProvider(EchoProvider):
-    """Answers each segment with one word that fills it, in times of float32; keeps nothing of it all.
+    """A provider that answers each segment with one word that fills it, in float32 times, and keeps nothing.
 
-    `status` is what every handshake is refused with, 0 for one that is never answered, `only` those
-    of one rate if it is given; `abort_s` resets a
-    connection after so much audio; a `mute` one takes audio and says nothing, a `vague` one only interims.
+    `status` refuses every handshake, or those of the rate `only` if that is given; 0 never answers them.
+    `abort_s` resets a connection after that much audio. A `mute` one takes audio and says nothing, a `vague`
+    one sends only interims.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class LeanProvider(EchoProvider):
 
 
 class LeanLink(ChannelLink):
-    """A connection of it."""
+    """A connection of `LeanProvider`."""
 
     request_id = "lean"
 
@@ -133,7 +133,7 @@ class LeanLink(ChannelLink):
 
 
 class LeanCall:
-    """Adds frames of silence; keeps a counter."""
+    """A producer of frames of silence that keeps only a counter."""
 
     def __init__(
         self, store: MemoryStore, interaction_id: str, *, frame_s: float = 1.0, rate: int = RATE
@@ -168,9 +168,9 @@ class LeanCall:
 
 
 async def consume(on: WorkerHarness) -> list[dict[str, Any]]:
-    """Take the transcripts out of the store, and what expires there; audio is trimmed by the setting.
+    """Take the transcripts out of the store, and expired state; the audio is trimmed by the setting.
 
-    The lease is renewed, since the harness has no task for it.
+    It also renews the lease, since the harness has no task for it.
     """
     store = on.store
     await on.lease.renew()

@@ -177,7 +177,7 @@ def said(transcripts: Sequence[dict[str, Any]]) -> list[tuple[int, int, int]]:
 
 
 def whole(transcripts: Sequence[dict[str, Any]], samples: int, number: int = 1) -> bool:
-    """Say whether the words cover ``0..samples`` of a call, each sample once and in order."""
+    """Say whether the words cover `0..samples` of a call, each sample once and in order."""
     at = 0
     for call, start, end in said(transcripts):
         if call != number or start != at:

@@ -28,7 +28,7 @@ class BusHarness(Protocol):
         ...
 
     def entries(self, stream: str) -> list[RawEntry]:
-        """Return all of a stream."""
+        """Return all entries of a stream."""
         ...
 
     def cut(self, stream: str, ids: list[str]) -> None:
@@ -40,19 +40,19 @@ class BusHarness(Protocol):
         ...
 
     def lose_all(self) -> None:
-        """Let the server forget everything."""
+        """Make the server forget everything."""
         ...
 
 
 def data(harness: BusHarness, stream: str) -> list[bytes]:
-    """Return the field ``data`` of every entry of a stream."""
+    """Return the field `data` of every entry of a stream."""
     return [fields[fields.index(b"data") + 1] for _, fields in harness.entries(stream)]
 
 
 def commit(
     rev: int, *texts: str, owner: str = "c1", stream: str = "out", live: bool = True, state: bytes = b""
 ) -> Commit:
-    """Return a commit that writes `texts`; its state says which one it is."""
+    """Return a commit that writes `texts`; its state names its owner and revision."""
     writes = tuple(Write(stream, text.encode()) for text in texts)
     return Commit(owner, rev, state or f"state {rev} of {owner}".encode(), writes, live)
 

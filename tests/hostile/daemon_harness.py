@@ -50,7 +50,7 @@ AUDIO, ENDS, EVENTS, DEAD = "audio_stream", "call_end", "asr_events", "asr_dead_
 PREFIX = "trio_asr:{asr-worker}:"
 GOOD = 3
 FRAME_S = 0.1
-WITHIN_S = 30.0  # from the last frame to the end of a good call, whatever goes on beside it
+WITHIN_S = 30.0  # from the last frame to the end of a healthy call, whatever goes on beside it
 # No step of a task may take more than so many times the reference work below, which takes about 5 ms where
 # the promise of 100 ms is measured; twice that, since a step may be held up by the machine.
 MOST_WORK = 40
@@ -72,7 +72,7 @@ class Backend(Protocol):
 
 
 class MemoryBackend:
-    """The bus in memory."""
+    """The memory bus."""
 
     url = "redis://127.0.0.1:6379"
 
@@ -145,7 +145,7 @@ class Producer:
             self.speak(FRAME_S)
 
     def end(self) -> None:
-        """Say that the call is over."""
+        """End the call."""
         document = {"interaction_id": self.id, "reason": "stopped", "timestamp_ms": 1}
         self.backend.add(ENDS, msgspec.json.encode(document))
 
@@ -167,7 +167,7 @@ class Steps(trio.abc.Instrument):
 
 
 def reference_s() -> float:
-    """CPU seconds of some work of the daemon's kind: the least of a few tries."""
+    """Return the CPU seconds of some typical work of the daemon: the least of a few tries."""
     document = b"[" + b'{"a":"b","c":[1,2,3]},' * 2000 + b"0]"
 
     def once() -> float:
@@ -182,7 +182,7 @@ def reference_s() -> float:
 
 @dataclass
 class DaemonHarness:
-    """The worker, and what a test asks of it."""
+    """The worker, with what tests ask of it."""
 
     backend: Backend
     daemon: Daemon
@@ -212,7 +212,7 @@ class DaemonHarness:
         assert not missing, f"not ended within {within} s: {sorted(missing)}"
 
     def fault_of(self, producer: Producer) -> str:
-        """Say what is wrong with a call of which everything was accepted; "" if nothing is."""
+        """Return what is wrong with a call of which everything was accepted; "" if nothing is."""
         finals = self.finals(producer.id)
         spans = [span for final in finals for span in _spans(final, producer.number)]
         seqs = [m["seq"] for m in self.backend.documents(f"transcript.{producer.id}")]
@@ -228,14 +228,14 @@ class DaemonHarness:
         return ""
 
     def is_whole(self, *producers: Producer) -> None:
-        """Every sample of these calls is inside exactly one final, at its time."""
+        """Check that every sample of these calls is inside exactly one final, at its time."""
         faults = {p.id: fault for p in producers if (fault := self.fault_of(p))}
         assert not faults, faults
 
     async def three_good_calls(
         self, beside: Callable[[], Awaitable[None]] | None = None, seconds: float = 3.0
     ) -> None:
-        """Let three calls speak while something happens; they must be whole."""
+        """Feed three healthy calls while something else happens; they must be whole."""
         good = [self.producer(number) for number in range(1, GOOD + 1)]
         async with trio.open_nursery() as nursery:
             for producer in good:
@@ -263,7 +263,7 @@ def _spans(final: Document, number: int) -> list[Span]:
 
 
 def settings(backend: Backend, **interaction: Any) -> Config:
-    """The usual configuration, with what this version of it knows of `interaction`."""
+    """Return the usual configuration, with the keys of `interaction` that this version knows."""
     known = {
         name: value for name, value in interaction.items() if name in InteractionConfig.__struct_fields__
     }
@@ -280,7 +280,7 @@ def settings(backend: Backend, **interaction: Any) -> Config:
 async def run_daemon(
     backend: Backend, config: Config | None = None, *, peer: Peer | None = None, most_work: float = MOST_WORK
 ) -> AsyncIterator[DaemonHarness]:
-    """Run the worker for a block, then stop it in order: it must have lived, and end by itself.
+    """Run the worker for a block, then stop it in order: it must have stayed up, and end by itself.
 
     No step of its tasks may take longer than `most_work` times the reference.
     """
@@ -305,7 +305,7 @@ async def run_daemon(
             done.set()
 
         trio.lowlevel.add_instrument(steps)
-        gc.disable()  # a collection looks through all that the test process has, whoever's step it falls into
+        gc.disable()  # a collection walks the whole test process, whoever's step it falls into
         nursery.start_soon(run)  # noqa: ASYNC113 (the role is what is waited for)
         try:
             with trio.fail_after(30):
@@ -324,7 +324,7 @@ async def run_daemon(
 
 
 async def _serve(stream: trio.abc.Stream, simulator: SimulatorSettings, peer: Peer | None) -> None:
-    """Answer a connection: those of `PEER_RATE` by the peer, if there is one."""
+    """Serve a connection: those of `PEER_RATE` by the peer, if there is one."""
     head = b""
     with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         while b"\r\n\r\n" not in head and (data := await stream.receive_some()):
@@ -337,7 +337,7 @@ async def _serve(stream: trio.abc.Stream, simulator: SimulatorSettings, peer: Pe
 
 
 class _Begun(trio.abc.Stream):
-    """A stream of which the beginning was read already."""
+    """A stream whose beginning has been read already."""
 
     def __init__(self, stream: trio.abc.Stream, begin: bytes) -> None:
         self._stream, self._begin = stream, begin
