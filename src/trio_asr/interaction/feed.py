@@ -34,6 +34,14 @@ class Flow:
         """Note audio that is on the timeline."""
         self.last_at = now
 
+    @property
+    def until(self) -> float:
+        """The moment from which the audio stands still if no more of it comes."""
+        return -math.inf if self.over else self.last_at + FLOWING_S
+
     def flowing(self, now: float) -> bool:
-        """Say whether audio comes in."""
-        return not self.over and now - self.last_at < FLOWING_S
+        """Say whether audio comes in.
+
+        It is compared with the very sum that is slept until: a difference can be rounded to just less.
+        """
+        return now < self.until

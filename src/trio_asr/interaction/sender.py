@@ -24,7 +24,7 @@ from trio_asr.core.verdict import End, Judge
 from trio_asr.deepgram.provider import ConnectFailed, Link
 from trio_asr.interaction.connection import LiveConnection
 from trio_asr.interaction.ending import Ending, Why
-from trio_asr.interaction.feed import FLOWING_S, Feed, Flow
+from trio_asr.interaction.feed import Feed, Flow
 from trio_asr.interaction.report import Report
 from trio_asr.interaction.services import Services
 from trio_asr.wire.codes import EventName
@@ -150,7 +150,7 @@ class Sender:
                 self._resume_at = trio.current_time() + self._backoff.next()
             while self.flowing() and trio.current_time() < self._resume_at:  # noqa: ASYNC110 (see below)
                 # Until it is time, or the audio stands still, which more of it puts off.
-                await trio.sleep_until(min(self._resume_at, flow.last_at + FLOWING_S))
+                await trio.sleep_until(min(self._resume_at, flow.until))
             if not self.flowing():
                 return
 
