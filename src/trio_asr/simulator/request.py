@@ -96,7 +96,7 @@ def _let_in(headers: Headers) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a Host header names this machine in a way that only this machine can resolve."""
+    """Return whether a Host header is a loopback address or localhost, with or without a port."""
     name, bracket, port = host[1:].partition("]") if host.startswith("[") else (host, "", "")
     if not bracket:
         name, _, port = host.partition(":")

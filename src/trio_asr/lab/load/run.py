@@ -1,8 +1,8 @@
 """One load run: everything is started, fed, read twice and counted.
 
 Redis, the simulator, the daemon and the feeder are separate processes. The first reading is taken after the
-ramp and a warm-up, the second at the end of the window. What a reading costs the daemon is not counted
-between them.
+ramp and a warm-up, the second at the end of the window. What the readings cost the daemon falls outside the
+window.
 """
 
 from __future__ import annotations
