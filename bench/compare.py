@@ -1,10 +1,10 @@
-"""trio-asr against the worker one would write today and against a lower bound, turn by turn.
+"""A benchmark of trio-asr against the worker one would write today, and against a lower bound.
 
     python bench/compare.py --calls 100 --seconds 20 --rounds 3
 
-Each turn is one worker with the same calls, entries and simulator; the turns are interleaved (ours, sdk,
-floor, ours, sdk, floor, ...), so that whatever else the machine does falls on all of them. The worker has one
-core, Redis, simulator and feeder have the others.
+Each turn is one worker with the same calls, entries and simulator. The turns are interleaved (ours, sdk,
+floor, ours, sdk, floor, ...), so that whatever else the machine does affects all of them alike. The worker
+has one core; Redis, simulator and feeder have the others.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Other(Load):
         await worker.said("ready", within=START_S)
 
     async def page(self, worker: Program) -> Page:
-        del worker  # it says nothing of itself
+        del worker  # it has no metrics
         await trio.lowlevel.checkpoint()
         return Page("")
 
     async def all_over(self) -> bool:
-        await trio.sleep(3)  # nothing says so
+        await trio.sleep(3)  # nothing announces it
         return True
 
 
@@ -76,7 +76,7 @@ class Floor(Other):
 
 
 class Against(Load):
-    """Ours, from another checkout."""
+    """A run of our daemon from another checkout."""
 
     source = ""
 
@@ -94,13 +94,13 @@ WORKERS: dict[str, type[Load]] = {OURS: Load, "sdk": Sdk, "floor": Floor, "again
 
 
 class Row(NamedTuple):
-    """One worker over all rounds."""
+    """The figures of one worker over all rounds."""
 
     name: str
-    cost: float  # the median, in CPU ms per call and second
+    cost: float  # median, in CPU ms per call and second
     low: float
     high: float
-    ratio: float  # to ours, the median of the ratios within each round
+    ratio: float  # to ours: median of the ratios within each round
     ratio_low: float
     ratio_high: float
     memory_kb: float
@@ -108,7 +108,7 @@ class Row(NamedTuple):
 
 
 def row(name: str, reports: Sequence[Report], ours: Sequence[Report]) -> Row:
-    """Put one worker's turns beside ours."""
+    """Return one worker's figures, relative to ours."""
     costs = [one.cpu_ms_per_call_second for one in reports]
     ratios = [
         one.cpu_ms_per_call_second / own.cpu_ms_per_call_second
@@ -128,7 +128,7 @@ def row(name: str, reports: Sequence[Report], ours: Sequence[Report]) -> Row:
 
 
 def cells(one: Row) -> tuple[str, ...]:
-    """A row as it is shown."""
+    """Return a row's cells as they are shown."""
     return (
         one.name,
         f"{one.cost:.2f}",
@@ -190,7 +190,7 @@ def main(
 
 
 def turn(kind: type[Load], plan: Plan, where: Where) -> Report:
-    """One worker, once."""
+    """Run one worker once."""
     with tempfile.TemporaryDirectory(prefix="trio-asr-bench-") as work:
         return trio.run(kind(plan, where, Path(work), lambda _phase, _passed: None).run)
 

@@ -1,6 +1,6 @@
-"""A lower bound: the same entries and the same chunks moved by the fastest libraries there are.
+"""A lower bound: the same entries and chunks, moved by the fastest libraries there are.
 
-uvloop, hiredis and picows; no task per call, no timer, no checkpoint, no retry, no promise at all.
+uvloop, hiredis and picows; no task per call, no timer, no checkpoint, no retry, and no promise at all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CHUNK_S = 0.2
 
 
 class Frame(msgspec.Struct, gc=False):
-    """What is used of an entry."""
+    """The fields of an entry that are used."""
 
     interaction_id: str
     audio: bytes = b""
@@ -28,14 +28,14 @@ class Frame(msgspec.Struct, gc=False):
 
 
 class Alternative(msgspec.Struct, gc=False):
-    """What is used of a result."""
+    """The fields of an alternative that are used."""
 
     transcript: str
     confidence: float
 
 
 class Channel(msgspec.Struct, gc=False):
-    """Its alternatives."""
+    """The alternatives of a channel."""
 
     alternatives: list[Alternative]
 
@@ -49,7 +49,7 @@ class Results(msgspec.Struct, gc=False):
 
 
 class Transcript(msgspec.Struct, gc=False):
-    """What is published."""
+    """The transcript that is published."""
 
     interaction_id: str
     seq: int
@@ -65,7 +65,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Call(WSListener):
-    """A call, and the listener of its connection."""
+    """A call, and the listener on its connection."""
 
     def __init__(self, worker: Worker, interaction_id: str, rate: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Call(WSListener):
 
 
 class Worker:
-    """Reads both streams over one connection and publishes over another."""
+    """A worker that reads both streams over one connection and publishes over another."""
 
     def __init__(self, settings: dict[str, str]) -> None:
         self._settings = settings
@@ -161,7 +161,7 @@ class Worker:
         await ws_connect(lambda: call, url, extra_headers={"Authorization": "Token bench"})
 
     def publish(self, interaction_id: str, data: bytes) -> None:
-        """Add to what goes out at the end of this turn of the loop, all of it together."""
+        """Queue an entry; all entries of one turn of the event loop go out together."""
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
         stream = self._settings["transcripts"] + interaction_id

@@ -1,6 +1,6 @@
-"""The worker that one would write today: redis.asyncio and Deepgram's own client, one message a frame.
+"""The worker that one would write today: redis.asyncio and Deepgram's own client, one message per frame.
 
-It keeps no promise of trio-asr: what is in flight is lost with the socket or the process.
+It keeps none of trio-asr's promises: what is in flight is lost with the socket or the process.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from contextlib import suppress
 from typing import Any
 
 import redis.asyncio
-from deepgram.environment import DeepgramClientEnvironment
-
 from deepgram import AsyncDeepgramClient
+from deepgram.environment import DeepgramClientEnvironment
 
 GROUP = "worker"
 DONE_S = 10.0
@@ -69,7 +68,7 @@ class Call:
 
 
 class Worker:
-    """Reads both streams and hands frames to calls."""
+    """A worker that reads both streams and hands frames to calls."""
 
     def __init__(self, settings: dict[str, str]) -> None:
         self.transcripts = settings["transcripts"]

@@ -1,6 +1,6 @@
-"""Fuzz targets with an event loop: what a provider answers, and what is asked of the pages.
+"""Fuzz targets with an event loop: what a provider answers, and what clients ask of the pages.
 
-Each input is a run of its own, on a clock that jumps where nothing but memory is in between.
+Each input is a run of its own; where only memory is involved, it has a clock that jumps.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.app import App
 from trio_asr.web.server import answer_one
 
-MAX_REASON = 1000  # characters that a refusal may bring into events and pages
+MAX_REASON = 1000  # longest reason, in characters, that a refusal may put into events and pages
 
 
 def handshake_target(data: bytes) -> None:
-    """Bytes as all that a peer says, from its answer to the handshake on."""
+    """Fuzz everything a peer sends, from its answer to the handshake on."""
 
     async def main() -> None:
         ours, theirs = memory_stream_pair()
@@ -56,7 +56,7 @@ def handshake_target(data: bytes) -> None:
 
 
 def http_target(data: bytes) -> None:
-    """Bytes as all that a client sends to the pages: no bug is counted, and it is over by itself."""
+    """Fuzz everything a client sends to the pages: no internal error, and it ends by itself."""
     metrics = Metrics()
 
     async def main() -> None:

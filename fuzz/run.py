@@ -1,8 +1,8 @@
-"""Fuzz one target under atheris: ``python fuzz/run.py frames -max_total_time=120``.
+"""Fuzz one target under atheris: `python fuzz/run.py frames -max_total_time=120`.
 
-atheris is no dependency of the project: ``pip install atheris`` first. What it finds of interest goes to
-fuzz/found/TARGET (not kept in git), what breaks to the current directory; ``fuzz/corpus`` has the seeds.
-Further arguments are libFuzzer's; a file's name runs that input once.
+atheris is not a dependency of the project: run `pip install atheris` first. Interesting inputs go to
+fuzz/found/TARGET (not kept in git), failing ones to the current directory; `fuzz/corpus` holds the seeds.
+Further arguments are libFuzzer's; a file name runs that input once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is fuzzed: bytes from anywhere, through the decoders and what stands right behind them.
+"""The fuzz targets: arbitrary bytes, through the decoders and the code right behind them.
 
-Each target takes bytes and raises if something is wrong. They are run by `fuzz/run.py` under atheris, guided
-by coverage, and by `tests/test_fuzz.py` under hypothesis, so that every run of the suite covers them.
+Each target takes bytes and raises if something is wrong. `fuzz/run.py` runs them under atheris, guided by
+coverage, and `tests/test_fuzz.py` under hypothesis, so that every run of the suite covers them.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ PIECE = b"\x00"  # between the fields of an entry
 
 
 def frame_target(data: bytes) -> None:
-    """One entry of the audio stream, whose first byte says how the rest of `data` gets into it."""
+    """Fuzz one entry of the audio stream; its first byte selects how the rest of `data` gets into it."""
     how, rest = data[:1], data[1:]
-    if how == b"p":  # as the audio of a healthy envelope: what is PCM, and what an event of telephony?
+    if how == b"p":  # as the audio of a valid envelope: PCM, or a telephony event?
         audio = base64.b64encode(rest).decode()
         fields = [b"data", msgspec.json.encode({"interaction_id": "c", "seq": 1, "audio": audio})]
-    elif how == b"f":  # as all the fields of the entry
+    elif how == b"f":  # as all fields of the entry
         fields = rest.split(PIECE)
     else:
         fields = [b"data", data]
@@ -80,7 +80,7 @@ def _well_formed(frame: Frame) -> None:
 
 
 def _appended(frame: Frame) -> None:
-    """A call takes it, and what it has to say can be written."""
+    """Check that a call takes the frame, and that what it publishes can be encoded."""
     call = _call()
     frame.entry = "1-1"
     call.receive([frame])
@@ -89,7 +89,7 @@ def _appended(frame: Frame) -> None:
 
 
 def message_target(data: bytes) -> None:
-    """Lines of `data` as messages of Deepgram, heard one after the other by a call in progress."""
+    """Fuzz lines of `data` as Deepgram's messages, received in turn by a call in progress."""
     call = _call()
     call.receive([Frame("c", bytes(2 * RATE * SECONDS), RATE, 1, 20, "tenant", entry="1-1")])
     handler = ResultHandler(
@@ -114,7 +114,7 @@ def _call() -> Call:
 
 
 def _drained(outbox: Outbox) -> None:
-    """Everything that waits can be committed, and `seq` rises."""
+    """Check that everything queued can be committed, and that `seq` rises."""
     last = 0
     for _ in range(10_000):
         commit = outbox.next_commit(1_700_000_000_000)
@@ -129,7 +129,7 @@ def _drained(outbox: Outbox) -> None:
 
 
 def answer_target(data: bytes) -> None:
-    """An answer to a handshake, in two pieces and in one, to its end."""
+    """Fuzz an answer to a handshake to its end, in two pieces and in one."""
     cut = max(1, data[0]) if data else 1
     for pieces in ([data[1:]], [data[1:cut], data[cut:]]):
         refused = _answered([*filter(None, pieces), b""])
@@ -150,7 +150,7 @@ def _answered(pieces: list[bytes]) -> Refused | None:
 
 
 def wire_target(data: bytes) -> None:
-    """What comes on a connection, in pieces: what passes is what the library takes without an error."""
+    """Fuzz incoming bytes, in pieces: whatever the guard passes, the library takes without an error."""
     meter, library = Meter(1000, 0.0), Connection(ConnectionType.CLIENT)
     size = 1 + data[0] % 7 if data else 1
     for at in range(1, len(data), size):
@@ -167,7 +167,7 @@ def wire_target(data: bytes) -> None:
 
 
 def entry_id_target(data: bytes) -> None:
-    """An id's key orders as the id does, and leads back to it."""
+    """Check that the key of an id orders as the id does, and converts back to it."""
     ms, seq = int.from_bytes(data[:6], "big"), int.from_bytes(data[6:14], "big")
     entry = f"{ms}-{seq}"
     assert ids.id_of(ids.key(entry)) == entry
@@ -186,9 +186,9 @@ atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
 
 def config_target(data: bytes) -> None:
-    """A file, what comes before and after a password in the URL of Redis, and the environment's key.
+    """Fuzz a configuration file, the text around a password in the URL of Redis, and the API key.
 
-    It is used or refused, and what is said of it shows no secret.
+    It is accepted or refused, and no message about it shows a secret.
     """
     text, *more = data.split(PIECE)
     place = _PLACES[len(data) % len(_PLACES)].format(PLANTED)
@@ -201,7 +201,7 @@ def config_target(data: bytes) -> None:
     try:
         loaded = load(file, env)
     except ConfigError as error:
-        shown = str(error) or PLANTED  # it is never without a word
+        shown = str(error) or PLANTED  # a refusal never lacks a message
     else:
         shown = "\n".join([*report(loaded), *loaded.warnings, repr(loaded)])
         assert deepgram_url(loaded.config.deepgram.url)
@@ -210,18 +210,18 @@ def config_target(data: bytes) -> None:
 
 
 def deepgram_url(url: str) -> bool:
-    """Whether the link to Deepgram can be made with it."""
+    """Return whether a link to Deepgram can be made with the URL."""
     parts = DeepgramProvider(DeepgramConfig(url=url), Secret("k")).target(RATE)
     return parts.startswith("/") and parts.isascii() and urlsplit(url).port != 0
 
 
 def redis_url(url: str) -> bool:
-    """Whether the client can be made with it."""
+    """Return whether a Redis client can be made with the URL."""
     return redis.ConnectionPool.from_url(url).make_connection() is not None
 
 
 def end_target(data: bytes) -> None:
-    """One entry of the stream of ends, as its one field and as all its fields; a call takes what is one."""
+    """Fuzz one entry of the stream of ends, as its one field and as all its fields."""
     for fields in ([b"data", data], data.split(PIECE)):
         try:
             end = decode_end(fields)
@@ -237,7 +237,7 @@ def end_target(data: bytes) -> None:
 
 
 def checkpoint_target(data: bytes) -> None:
-    """What is stored of a call, or of the reader: unreadable in one way, or fit to go on from."""
+    """Fuzz a stored state of a call or of the reader: it is `Unreadable`, or fit to resume from."""
     unreadable = checkpoints.Unreadable
     with suppress(unreadable):
         checkpoints.decode_reader(data)

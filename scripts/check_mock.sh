@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts the daemon as the old worker's environment would without an account: ASR_PROVIDER=mock and
-# PUBSUB_ADAPTER=in_memory. Looks whether it is well, shows its metrics, and stops.
+# Starts the daemon in the environment that the old worker used without an account: ASR_PROVIDER=mock and
+# PUBSUB_ADAPTER=in_memory. Checks its health and its metrics, then stops it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${TRIO_ASR_VENV:-.venv}/bin

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Style, trio pitfalls and types; goes through all of them and fails if one did.
+# Checks style, trio pitfalls and types; runs all checks, and fails if one of them failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=${TRIO_ASR_VENV:-.venv}/bin
@@ -12,8 +12,8 @@ check() {
 
 check ruff check .
 check ruff format --check .
-# ASYNC9xx want a checkpoint on every path of every async function: trio's own rule, too strict for an
-# application. ASYNC114 wants each function with a task_status listed by name in .flake8.
+# ASYNC9xx demand a checkpoint on every path of every async function: trio's own rule, too strict for an
+# application. ASYNC114 demands that each function with a task_status is listed by name in .flake8.
 check flake8 --select ASYNC --extend-ignore ASYNC9,ASYNC114 src tests
 check mypy
 check pyright --pythonpath "$bin/python"

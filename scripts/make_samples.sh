@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Speaks the calls in src/trio_asr/samples/*.txt again: one line a turn, agent and customer by turns.
+# Synthesises the calls in src/trio_asr/samples/*.txt again: one line per turn, agent and customer alternating.
 # Needs flite (voices slt and rms) and sox, as Debian packages them.
 set -euo pipefail
 cd "$(dirname "$0")/../src/trio_asr/samples"
@@ -17,7 +17,7 @@ for text in *.txt; do
     while IFS= read -r line; do
         part="$work/${text%.txt}-$turn.wav"
         flite -voice "${voices[turn % 2]}" -t "$line" -o "$work/spoken.wav"
-        # Phone bandwidth and level; a breath of silence before the other one answers. No dither: the same
+        # Phone bandwidth and level; a short silence before the other one answers. No dither: the same
         # text gives the same bytes.
         sox -D "$work/spoken.wav" -r 8000 -b 16 -c 1 "$part" norm -6 pad 0.05 0.45
         parts+=("$part")

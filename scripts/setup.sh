@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes .venv ready for one use and puts this checkout into it, editable:
+# Prepares .venv for one use and installs this checkout into it, editable:
 #
 #     scripts/setup.sh demo|test|dev
 #
 # Needs Python 3.11 or newer with pip; nothing else. Installs exactly what requirements/<use>.txt locks, by hash.
-# A second run finds its own stamp and does nothing. TRIO_ASR_VENV puts the environment elsewhere, PYTHON chooses
-# the interpreter to build it from.
+# A second run finds the stamp of the first and does nothing. TRIO_ASR_VENV puts the environment elsewhere, PYTHON
+# chooses its interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,7 +35,7 @@ find_python() {
     fail "no Python 3.11 or newer found. Install one, or name it: PYTHON=/path/to/python $0 $use"
 }
 
-# What this environment was last made from: the lock, the project's own metadata, and where the checkout is.
+# What the environment depends on: the lock, the project's metadata, and the place of the checkout.
 stamp() { cat "requirements/$1.txt" pyproject.toml <(pwd) | cksum; }
 
 up_to_date() {
@@ -52,7 +52,7 @@ make_venv() {
     python=$(find_python)
     say "Creating $venv with $("$python" --version) ..."
     if "$python" -m venv --clear "$venv" >/dev/null 2>&1; then return; fi
-    # Debian keeps what `venv` needs for pip in a package of its own; the pip that is there can do the work.
+    # Debian packages what `venv` needs for pip separately; the system's pip can do the work.
     "$python" -m pip --version >/dev/null 2>&1 \
         || fail "$python has neither venv nor pip. On Debian or Ubuntu: apt install python3-venv"
     "$python" -m venv --clear --without-pip "$venv" || fail "$python cannot create a virtual environment"
@@ -68,7 +68,7 @@ pip() {
     fi
 }
 
-# Turns pip's talk into a counter: one line that changes in a terminal, every tenth package elsewhere.
+# Turns pip's output into a counter: one changing line in a terminal, every tenth package elsewhere.
 progress() {
     local total=$1 count=0 line name
     while IFS= read -r line; do
@@ -97,12 +97,12 @@ install() {
     total=$(grep -c '==' "requirements/$use.txt")
     say "Installing what '$use' needs into $venv: up to $total packages, some hundred MB, a minute or two ..."
     export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1
-    # The lock is whole; and an older pip, left to look for an extra (hypercorn[trio]), takes what is not in it.
+    # The lock is complete, and an older pip that resolves an extra (hypercorn[trio]) would install what is not in it.
     if ! pip install --no-deps --require-hashes -r "requirements/$use.txt" 2>&1 | tee "$log" | progress "$total"; then
         tail -n 15 "$log" >&2
         fail "pip could not install the requirements (all it said: $log)"
     fi
-    # The build tool is in the lock too: nothing is fetched here.
+    # The build tool is locked too: nothing is downloaded here.
     if ! pip install --no-deps --no-build-isolation --editable . >>"$log" 2>&1; then
         tail -n 15 "$log" >&2
         fail "the project itself could not be installed (all pip said: $log)"

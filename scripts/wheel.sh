@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the wheel into a folder (default dist), and looks whether what is in it works: installed into an empty
-# environment beside what requirements/base.txt locks, away from the source.
+# Builds the wheel into a folder (default dist) and checks that it works: installed into an empty environment with
+# what requirements/base.txt locks, away from the source.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,7 @@ rm -f "$dist"/trio_asr-*.whl
 wheel=$(ls "$dist"/trio_asr-*.whl)
 "$work/venv/bin/pip" install --quiet --no-deps --no-index "$wheel"
 
-cd "$work"  # not in the checkout: what is imported must come out of the wheel
+cd "$work"  # not in the checkout: imports must come from the wheel
 "$work/venv/bin/pip" check
 "$work/venv/bin/python" - "$wheel" <<'PY'
 import email, pathlib, sys, zipfile

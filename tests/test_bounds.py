@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import trio
-from tests.lean import LeanCall, LeanProvider, Scale, consume, look
-from tests.office import AUDIO, DEAD_LETTERS, ENDS, RATE, Office, office, read
+from tests.bounds_harness import LeanCall, LeanProvider, MemoryUse, consume, memory_use
+from tests.worker_harness import AUDIO, DEAD_LETTERS, ENDS, RATE, WorkerHarness, read, run_worker
 from trio.testing import MockClock
 
 from trio_asr.bus import memory
@@ -61,7 +61,7 @@ def summary() -> Iterator[None]:
     print("", *figures, sep="\n")  # noqa: T201 (what `-s` is for)
 
 
-def note(what: str, before: Scale, after: Scale, **others: object) -> None:
+def note(what: str, before: MemoryUse, after: MemoryUse, **others: object) -> None:
     """Note a line of figures."""
     rest = ", ".join(f"{name} {value}" for name, value in others.items())
     figures.append(
@@ -81,7 +81,7 @@ def settings(chunk_ms: int = 5000, **interaction: Any) -> Config:
     )
 
 
-def keys(on: Office) -> int:
+def keys(on: WorkerHarness) -> int:
     """Count what the daemon holds in Redis for calls in progress."""
     return len(on.store.live) + len([owner for owner in on.store.states if owner])
 
@@ -89,7 +89,7 @@ def keys(on: Office) -> int:
 async def test_a_call_of_ten_hours(autojump_clock: MockClock, patient: None) -> None:
     """Memory is flat, and times are true to the end, though a float32 has 4 ms steps there."""
     segment = 10_960  # 1.37 s: no multiple of anything
-    async with office(settings(), provider=LeanProvider(segment / RATE)) as on:
+    async with run_worker(settings(), provider=LeanProvider(segment / RATE)) as on:
         call = LeanCall(on.store, "long", frame_s=5.0)
         finals, worst, sizes = 0, 0.0, []
         for _ in range(20):
@@ -99,7 +99,7 @@ async def test_a_call_of_ten_hours(autojump_clock: MockClock, patient: None) -> 
                     for shown in (final, final["words"][0]):
                         worst = max(worst, abs(shown[key] - true * segment * 1000 / RATE))
                 finals += 1
-            sizes.append(look())
+            sizes.append(memory_use())
         assert finals == call.samples // segment
         assert worst < 30
         assert on.counted("asr_gap_seconds_total", reason="skipped") == 0
@@ -115,7 +115,7 @@ async def test_ten_thousand_calls_that_nobody_ends(
     monkeypatch.setattr(past, "MAX_PAST", 1000)
     monkeypatch.setattr(past, "MAX_TAUGHT", 1000)
     provider = LeanProvider()
-    async with office(settings(idle_timeout_ms=1000), provider=provider) as on:
+    async with run_worker(settings(idle_timeout_ms=1000), provider=provider) as on:
         sizes, most, began = [], 0, time.monotonic()
         for batch in range(40):
             for number in range(250):
@@ -125,7 +125,7 @@ async def test_ten_thousand_calls_that_nobody_ends(
                 await trio.sleep(1)
                 most = max(most, keys(on))
             await consume(on)
-            sizes.append(look())
+            sizes.append(memory_use())
         seconds = time.monotonic() - began
         assert not sizes[-1].grew(sizes[20])
         assert most <= 500
@@ -137,7 +137,7 @@ async def test_ten_thousand_calls_that_nobody_ends(
         note("10,000 calls that nobody ends", sizes[20], sizes[-1], live_keys=most, calls_per_s=per_second)
 
 
-def remembered(on: Office) -> int:
+def remembered(on: WorkerHarness) -> int:
     """Count what is kept by a call's name, in all places."""
     calls, committer, admission = on.calls, on.committer, on.calls._services.admission
     kept: list[Sized] = [calls.past._calls, calls._restarts._strikes, calls.waiting, admission._queries]
@@ -159,7 +159,7 @@ async def test_a_provider_that_never_answers(
 ) -> None:
     """At the bound the oldest becomes gaps, one after the other; nothing grows, and the call lives on."""
     bound_s = 30.0
-    async with office(settings(max_unfinalized_s=bound_s), provider=provider) as on:
+    async with run_worker(settings(max_unfinalized_s=bound_s), provider=provider) as on:
         await trio.sleep(1)
         call = LeanCall(on.store, "call", frame_s=5.0)
         sizes = []
@@ -170,7 +170,7 @@ async def test_a_provider_that_never_answers(
             assert bound_s - 7 < timeline.unfinalized / RATE <= bound_s
             assert timeline.held_bytes <= 2 * RATE * bound_s
             await consume(on)
-            sizes.append(look())
+            sizes.append(memory_use())
         gaps = [event for event in read(on.store, "asr_events") if event["event"] == "gap"]
         assert len(on.store.streams["asr_events"]) <= EVENTS
         assert all(one["end_ms"] == other["start_ms"] for one, other in itertools.pairwise(gaps))
@@ -186,7 +186,7 @@ async def test_all_calls_together_hold_no_more_than_the_total(autojump_clock: Mo
     """The largest give up their oldest, and each call's gaps leave no hole."""
     limit, count = 1_000_000, 20
     limits = settings(max_unfinalized_s=60, max_unfinalized_total_mb=1)
-    async with office(limits, provider=LeanProvider(status=503)) as on:
+    async with run_worker(limits, provider=LeanProvider(status=503)) as on:
         calls = [LeanCall(on.store, f"call-{number}") for number in range(count)]
         most, sizes = 0, []
         for second in range(500):
@@ -196,7 +196,7 @@ async def test_all_calls_together_hold_no_more_than_the_total(autojump_clock: Mo
             most = max(most, sum(slot.call.timeline.held_bytes for slot in on.calls.interactions.values()))
             if second % 100 == 99:
                 await consume(on)
-                sizes.append(look())
+                sizes.append(memory_use())
         inflow = count * 2 * RATE  # between two looks
         assert limit / 2 < most <= limit + 2 * inflow
         assert not sizes[-1].grew(sizes[2])  # the memory for repeats is full by then
@@ -213,7 +213,7 @@ async def test_all_calls_together_hold_no_more_than_the_total(autojump_clock: Mo
 async def test_eight_hours_of_reconnects(autojump_clock: MockClock, patient: None) -> None:
     """Admission are numbered on, nothing is lost, nothing grows."""
     provider = LeanProvider(abort_s=12.0)
-    async with office(settings(2500), provider=provider) as on:
+    async with run_worker(settings(2500), provider=provider) as on:
         call = LeanCall(on.store, "call", frame_s=2.5)
         sizes, end_ms = [], 0
         for _ in range(24):
@@ -222,7 +222,7 @@ async def test_eight_hours_of_reconnects(autojump_clock: MockClock, patient: Non
                 if final["type"] == "final":
                     assert abs(final["start_ms"] - end_ms) <= 1
                     end_ms = final["end_ms"]
-            sizes.append(look())
+            sizes.append(memory_use())
         assert on.calls.interactions["call"].call.connection == provider.made > 2500
         assert end_ms > call.samples * 1000 / RATE - 20_000
         assert not sizes[-1].grew(sizes[5])
@@ -247,9 +247,9 @@ async def test_tens_of_thousands_of_junk_entries(autojump_clock: MockClock) -> N
         b'{"interaction_id": "x", "audio": "", "encoding": "opus"}',
         None,
     )
-    async with office(settings(500), provider=LeanProvider()) as on:
+    async with run_worker(settings(500), provider=LeanProvider()) as on:
         call = LeanCall(on.store, "call", frame_s=0.5)
-        sizes: list[Scale] = []
+        sizes: list[MemoryUse] = []
         ends = [0]
         for _ in range(40):
             for index in range(500):
@@ -257,7 +257,7 @@ async def test_tens_of_thousands_of_junk_entries(autojump_clock: MockClock) -> N
                 on.store.add(ENDS, junk[index % len(junk)])
             await call.talk(10)
             ends += [final["end_ms"] for final in await consume(on)]
-            sizes.append(look())
+            sizes.append(memory_use())
         assert {b - a for a, b in itertools.pairwise(ends)} == {1000}
         assert ends[-1] >= 399_000
         letters = on.store.streams[DEAD_LETTERS]
@@ -276,7 +276,7 @@ async def test_a_thousand_ended_calls_without_a_connection(
     monkeypatch.setattr(past, "MAX_PAST", 100)
     monkeypatch.setattr(past, "MAX_TAUGHT", 100)
     limits = settings(max_unfinalized_s=30)
-    async with office(limits, provider=LeanProvider(status=503)) as on:
+    async with run_worker(limits, provider=LeanProvider(status=503)) as on:
         sizes, full = [], []
         for wave in range(4):
             for number in range(1000):
@@ -286,12 +286,12 @@ async def test_a_thousand_ended_calls_without_a_connection(
             await trio.sleep(25)
             assert len(on.calls.interactions) == 1000
             assert keys(on) == 2000
-            full.append(look())
+            full.append(memory_use())
             await trio.sleep(30)
             await consume(on)
             assert not on.calls.interactions
             assert keys(on) == 0
-            sizes.append(look())
+            sizes.append(memory_use())
         assert on.counted("asr_gap_seconds_total", reason="retention") == pytest.approx(2000)
         assert read(on.store, "asr_events")[-1]["event"] == "ended"
         assert not sizes[-1].grew(sizes[0])
@@ -300,14 +300,14 @@ async def test_a_thousand_ended_calls_without_a_connection(
 
 async def test_thousands_of_ends_of_unknown_calls(autojump_clock: MockClock) -> None:
     """They are forgotten as soon as the audio before them was read."""
-    async with office(settings(), provider=LeanProvider()) as on:
+    async with run_worker(settings(), provider=LeanProvider()) as on:
         sizes = []
         for batch in range(8):
             for number in range(2500):
                 LeanCall(on.store, f"nobody-{batch}-{number}", frame_s=0.02).end()
             await trio.sleep(5)
             await consume(on)
-            sizes.append(look())
+            sizes.append(memory_use())
         assert remembered(on) == 0
         assert not on.calls.interactions
         assert keys(on) == 0
@@ -322,7 +322,7 @@ async def test_calls_that_are_stuck_do_not_hold_up_those_that_are_not(
     monkeypatch.setattr(memory, "READ_COUNT", 50)
     limits = settings(500, max_unfinalized_s=30, max_unfinalized_total_mb=1)
     provider = LeanProvider(status=503, only=16_000)
-    async with office(limits, provider=provider) as on:
+    async with run_worker(limits, provider=provider) as on:
         stuck = [LeanCall(on.store, f"stuck-{number}", rate=16_000) for number in range(2)]
         for call in stuck:
             await call.talk(15)
@@ -337,7 +337,7 @@ async def test_calls_that_are_stuck_do_not_hold_up_those_that_are_not(
 
 async def test_what_redis_refuses_for_hours(autojump_clock: MockClock, patient: None) -> None:
     """Transcripts that cannot be published become one gap after a while, not thousands."""
-    async with office(settings(max_unfinalized_s=30), provider=LeanProvider()) as on:
+    async with run_worker(settings(max_unfinalized_s=30), provider=LeanProvider()) as on:
         await trio.sleep(1)
         call = LeanCall(on.store, "call", frame_s=5.0)
         await call.talk(60)

@@ -10,8 +10,8 @@ from typing import NoReturn
 import msgspec
 import pytest
 import trio
-from tests.office import EchoProvider, Producer, RoughBus, read
-from tests.stage import whole
+from tests.call_harness import whole
+from tests.worker_harness import EchoProvider, Producer, RoughBus, read
 from trio.testing import MockClock
 
 from trio_asr.bus.base import Answer, BusFault, BusUnavailable, Tenure
@@ -106,7 +106,7 @@ class Worker:
         return not_ready(self.daemon, trio.current_time())
 
 
-class Site:
+class WorkerGroup:
     """One server and its workers."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
@@ -140,9 +140,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site() -> AsyncIterator[Site]:
+async def worker_group() -> AsyncIterator[WorkerGroup]:
     async with trio.open_nursery() as nursery:
-        yield Site(nursery)
+        yield WorkerGroup(nursery)
         nursery.cancel_scope.cancel()
 
 
@@ -159,7 +159,7 @@ async def takes_over(worker: Worker) -> float:
 
 
 async def test_one_is_active_and_the_other_stands_by(autojump_clock: MockClock) -> None:
-    async with site() as here:
+    async with worker_group() as here:
         first = here.worker()
         await takes_over(first)
         second = here.worker()
@@ -171,7 +171,7 @@ async def test_one_is_active_and_the_other_stands_by(autojump_clock: MockClock) 
 
 async def test_a_stopped_workers_calls_go_on_within_a_second(autojump_clock: MockClock) -> None:
     """It releases the lease last; its successor goes on in mid-call from what was committed."""
-    async with site() as here:
+    async with worker_group() as here:
         first = here.worker()
         await takes_over(first)
         second = here.worker()
@@ -192,7 +192,7 @@ async def test_a_stopped_workers_calls_go_on_within_a_second(autojump_clock: Moc
 async def test_a_call_that_cannot_reload_is_the_only_one(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with site() as here:
+    async with worker_group() as here:
         worker = here.worker()
         await takes_over(worker)
         calls = [Producer(here.store, f"call-{i}", i) for i in (1, 2)]
@@ -216,7 +216,7 @@ async def test_a_call_that_cannot_reload_is_the_only_one(
 
 async def test_a_killed_workers_calls_go_on_when_its_lease_expired(autojump_clock: MockClock) -> None:
     """Within `lease_ms` and 2 s."""
-    async with site() as here:
+    async with worker_group() as here:
         first = here.worker()
         await takes_over(first)
         second = here.worker()
@@ -233,7 +233,7 @@ async def test_a_killed_workers_calls_go_on_when_its_lease_expired(autojump_cloc
 
 async def test_a_worker_that_was_frozen_publishes_nothing_more(autojump_clock: MockClock) -> None:
     """Another took over meanwhile: its commits are fenced out, it drops all calls and stands by."""
-    async with site() as here:
+    async with worker_group() as here:
         first = here.worker()
         await takes_over(first)
         second = here.worker()
@@ -263,7 +263,7 @@ async def test_a_worker_that_was_frozen_publishes_nothing_more(autojump_clock: M
 async def test_what_a_standby_exports_is_a_standbys(autojump_clock: MockClock) -> None:
     """Deepgram refused its key, which was mended elsewhere: it is no business of a standby's any more."""
     gauges = ("deepgram_breaker_open", "asr_calls", "asr_unfinalized_seconds", "asr_unfinalized_bytes")
-    async with site() as here:
+    async with worker_group() as here:
         first = here.worker()
         first.provider.status = 401
         await takes_over(first)
@@ -285,7 +285,7 @@ async def test_what_a_standby_exports_is_a_standbys(autojump_clock: MockClock) -
 
 async def test_a_lease_that_nobody_wanted_costs_nothing(autojump_clock: MockClock) -> None:
     """Redis away for longer than the lease: the calls stay up and go on, on the same connections."""
-    async with site() as here:
+    async with worker_group() as here:
         worker = here.worker()
         await takes_over(worker)
         call = Producer(here.store, "call-1", 1)
@@ -307,7 +307,7 @@ async def test_a_lease_that_nobody_wanted_costs_nothing(autojump_clock: MockCloc
 
 async def test_readiness_says_redis_while_it_is_away(autojump_clock: MockClock) -> None:
     """Requirements 10: from the first request that failed until one succeeds; before the start as well."""
-    async with site() as here:
+    async with worker_group() as here:
         worker = here.worker()
         worker.bus.away = True
         await trio.sleep(3)
@@ -328,7 +328,7 @@ async def test_readiness_says_redis_while_it_is_away(autojump_clock: MockClock) 
 
 async def test_an_answer_about_the_lease_that_makes_no_sense_is_counted(autojump_clock: MockClock) -> None:
     """At the start and at a renewal: it is a bug, of ours or the server's, and not just a Redis away."""
-    async with site() as here:
+    async with worker_group() as here:
         worker = here.worker()
         worker.bus.absurd = True
         await trio.sleep(3)
@@ -350,7 +350,7 @@ async def test_an_answer_about_the_lease_that_makes_no_sense_is_counted(autojump
 
 async def test_a_redis_that_can_only_be_read(autojump_clock: MockClock) -> None:
     """One trouble for as long as it lasts, although every read succeeds."""
-    async with site() as here:
+    async with worker_group() as here:
         worker = here.worker()
         await takes_over(worker)
         call = Producer(here.store, "call-1", 1)
@@ -373,7 +373,7 @@ async def test_a_redis_that_lost_its_data_gets_back_what_is_in_memory(autojump_c
 
     A kill right after it then loses nothing more, and no `seq` is used again.
     """
-    async with site() as here:
+    async with worker_group() as here:
         first = here.worker()
         await takes_over(first)
         calls = [Producer(here.store, f"call-{i}", i) for i in (1, 2, 3)]
@@ -407,7 +407,7 @@ async def test_a_redis_that_lost_its_data_gets_back_what_is_in_memory(autojump_c
 
 async def test_a_call_that_waits_to_restart_survives_the_loss(autojump_clock: MockClock) -> None:
     """Redis has nothing of it any more: it restarts from what is known to have been committed."""
-    async with site() as here:
+    async with worker_group() as here:
         worker = here.worker()
         await takes_over(worker)
         call = Producer(here.store, "call-1", 1)
@@ -430,7 +430,7 @@ async def test_a_call_that_waits_to_restart_survives_the_loss(autojump_clock: Mo
 
 async def test_stop_commits_what_is_there_and_nothing_twice(autojump_clock: MockClock) -> None:
     """What is not finalized is finished by the next start."""
-    async with site() as here:
+    async with worker_group() as here:
         call = Producer(here.store, "call-1", 1)
         for seconds in (1.3, 0.2, 2.0):
             worker = here.worker()
@@ -455,7 +455,7 @@ async def test_stop_within_the_grace_while_redis_is_away(
 ) -> None:
     """Whether its requests fail or hang: the grace and two seconds, whatever it was doing."""
     for hang in (False, True):
-        async with site() as here:
+        async with worker_group() as here:
             if moment == "standby":
                 await takes_over(here.worker())
             worker = here.worker(config(grace_ms))

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import trio
 from prometheus_client.metrics_core import Metric
-from tests.office import AUDIO, EchoLink, EchoProvider, Producer, RoughBus, office, settings
+from tests.worker_harness import AUDIO, EchoLink, EchoProvider, Producer, RoughBus, run_worker, settings
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryStore
@@ -128,7 +128,7 @@ async def reloads(run: Run) -> None:
 
 
 async def refused_key(run: Run) -> None:
-    async with office(provider=RefusingProvider(401)) as on:
+    async with run_worker(provider=RefusingProvider(401)) as on:
         on.producer().speak(1.0)
         await trio.sleep(2)
         run.look(on.metrics)
@@ -136,7 +136,7 @@ async def refused_key(run: Run) -> None:
 
 async def few_connections(run: Run) -> None:
     limits = Config(deepgram=DeepgramConfig(max_connections=1))
-    async with office(limits) as on, trio.open_nursery() as nursery:
+    async with run_worker(limits) as on, trio.open_nursery() as nursery:
         for number in (1, 2):
             nursery.start_soon(on.producer(number).talk, 2)
         await trio.sleep(1.5)
@@ -144,13 +144,13 @@ async def few_connections(run: Run) -> None:
 
 
 async def slow_handshake(run: Run) -> None:
-    async with office(provider=RefusingProvider(wait_s=1.0)) as on:
+    async with run_worker(provider=RefusingProvider(wait_s=1.0)) as on:
         await on.producer().talk(2)
         run.look(on.metrics)
 
 
 async def second_connection(run: Run) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         admission = on.calls._services.admission
         admission.opened(8000, "call")
         admission.opened(8000, "call")
@@ -165,13 +165,13 @@ async def odd_provider(run: Run) -> None:
 
     provider = EchoProvider()
     provider.inspect = inspect
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         await on.producer().talk(3)
         run.look(on.metrics)
 
 
 async def nobody_answers(run: Run) -> None:
-    async with office(settings(max_unfinalized_s=5), provider=RefusingProvider(503)) as on:
+    async with run_worker(settings(max_unfinalized_s=5), provider=RefusingProvider(503)) as on:
         for _ in range(4):
             await on.producer().talk(10)
             run.look(on.metrics)
@@ -179,7 +179,7 @@ async def nobody_answers(run: Run) -> None:
 
 async def junk(run: Run) -> None:
     run.patch.setattr(reader_state, "MAX_JUNK_QUEUED", 1)
-    async with office() as on:
+    async with run_worker() as on:
         for _ in range(3):
             on.store.add(AUDIO, b"{")
         await trio.sleep(1)
@@ -187,7 +187,7 @@ async def junk(run: Run) -> None:
 
 
 async def careless_producers(run: Run) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         call.speak(0.1)
         frame = call.envelope(0.1)
@@ -208,7 +208,7 @@ async def old_entries(run: Run) -> None:
     store = MemoryStore()
     Producer(store, "call-1", 1).speak(0.5)
     await trio.sleep(100)
-    async with office(Config(redis=RedisConfig(max_backlog_s=25)), store=store) as on:
+    async with run_worker(Config(redis=RedisConfig(max_backlog_s=25)), store=store) as on:
         await trio.sleep(1)
         run.look(on.metrics)
 
@@ -217,14 +217,14 @@ async def late_reader(run: Run) -> None:
     run.patch.setattr(
         dispatcher_module, "time", SimpleNamespace(time=lambda: 1e10, perf_counter=perf_counter)
     )
-    async with office() as on:
+    async with run_worker() as on:
         on.producer().speak(0.1)
         await trio.sleep(0.02)
         run.look(on.metrics)
 
 
 async def cut_and_begun_again(run: Run) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         batch = await on.bus.read("0-0", "0-0")
         on.dispatcher._at.audio = "9-9"
         await on.dispatcher._take(batch._replace(trimmed="9999999999999-0", last_audio="9-8"))
@@ -233,7 +233,7 @@ async def cut_and_begun_again(run: Run) -> None:
 
 async def many_ends(run: Run) -> None:
     run.patch.setattr(dispatcher_module, "MAX_ENDS", 1)
-    async with office() as on:
+    async with run_worker() as on:
         for number in range(3):
             on.producer(number).end()
         await trio.sleep(1)
@@ -242,7 +242,7 @@ async def many_ends(run: Run) -> None:
 
 async def too_many_calls(run: Run) -> None:
     run.patch.setattr(waiting_module, "MAX_WAITING", 1)
-    async with office(settings(max_calls=1)) as on:
+    async with run_worker(settings(max_calls=1)) as on:
         for number in range(4):
             on.producer(number).speak(0.5)
         await trio.sleep(0.5)
@@ -255,7 +255,7 @@ async def stuck_call(run: Run) -> None:
 
     run.patch.setattr(interaction, "BATCHES", 1)
     run.patch.setattr(Interaction, "_read", read)
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         for _ in range(200):
             call.speak(0.1)
@@ -265,7 +265,7 @@ async def stuck_call(run: Run) -> None:
 
 async def frames_too_late(run: Run) -> None:
     """After their hole was filled: the call is that much longer than what was said."""
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         frames = [call.envelope(0.02) for _ in range(60)]
         late = frames.pop(10)
@@ -288,7 +288,7 @@ async def bugs(run: Run) -> None:
     store = MemoryStore()
     store.states["call-1"] = Stored(3, b"{")
     run.patch.setattr(logs, "dropped", lambda: 7)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         on.producer().speak(1.0)
         await trio.sleep(1)
         on.calls._services.internal.caught(CaughtAt.CALL, RuntimeError("so the test says"))

@@ -1,4 +1,4 @@
-"""The ``trio-asr`` command, also as ``python -m trio_asr``."""
+"""The `trio-asr` command, also as `python -m trio_asr`."""
 
 import sys
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.bus.worlds import LONG_MS, MemoryWorld, RedisWorld, World
+from tests.bus.bus_harness import LONG_MS, BusHarness, MemoryBusHarness, RedisBusHarness
 from trio.abc import Clock
 from trio.testing import MockClock
 
@@ -35,19 +35,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def world(clock: Clock | None, request: pytest.FixtureRequest, quick: None) -> AsyncIterator[World]:
+async def harness(
+    clock: Clock | None, request: pytest.FixtureRequest, quick: None
+) -> AsyncIterator[BusHarness]:
     """An empty server of either kind."""
     if clock is not None:
-        yield MemoryWorld()
+        yield MemoryBusHarness()
         return
-    world = RedisWorld(request.getfixturevalue("redis_url"))
-    yield world
-    await world.aclose()
+    harness = RedisBusHarness(request.getfixturevalue("redis_url"))
+    yield harness
+    await harness.aclose()
 
 
 @pytest.fixture
-async def bus(world: World) -> Bus:
+async def bus(harness: BusHarness) -> Bus:
     """A worker that owns the calls."""
-    worker = world.worker()
+    worker = harness.worker()
     assert await worker.acquire(LONG_MS) is Tenure.HELD
     return worker

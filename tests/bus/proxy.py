@@ -1,4 +1,4 @@
-"""A TCP proxy between a worker and the server, that breaks connections where a test says."""
+"""A TCP proxy between a worker and the server that breaks connections where a test says."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def _pass_all(data: bytes) -> int | None:
 
 
 class Proxy:
-    """Runs in threads of its own: the client under test blocks in threads, too.
+    """The proxy. It runs in its own threads, since the client under test blocks in threads, too.
 
-    `on_request` and `on_answer` see what comes from either side and say how much of it is passed on before
-    the connection is reset: None is all of it, and no reset.
+    `on_request` and `on_answer` see what comes from either side and return how much of it is passed on before
+    the connection is reset: None passes on all of it, without a reset.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -32,7 +32,7 @@ class Proxy:
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         self.on_request: Hook = _pass_all
         self.on_answer: Hook = _pass_all
-        self.times = 1  # each answer is passed on so often
+        self.times = 1  # how often each answer is passed on
         self.connections = 0
         self._sockets: list[socket.socket] = [self._listener]
         self._threads = [threading.Thread(target=self._accept)]

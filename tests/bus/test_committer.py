@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
-from tests.office import RoughBus, office, settings
 from tests.worker.test_dispatcher import complete
+from tests.worker_harness import RoughBus, run_worker, settings
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_asr.bus.base import Answer, Tenure
@@ -51,7 +51,7 @@ class Talker:
 
 
 @dataclass
-class Desk:
+class CommitterHarness:
     store: MemoryStore
     bus: RoughBus
     committer: Committer
@@ -66,7 +66,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk() -> AsyncIterator[Desk]:
+async def run_committer() -> AsyncIterator[CommitterHarness]:
     store = MemoryStore()
     bus, problems, metrics = RoughBus(store), Problems(), Metrics()
     stale: list[str] = []
@@ -78,13 +78,13 @@ async def desk() -> AsyncIterator[Desk]:
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(committer.run)  # noqa: ASYNC113 (submitting to it needs no running task)
-        yield Desk(store, bus, committer, problems, metrics, stale, recovered)
+        yield CommitterHarness(store, bus, committer, problems, metrics, stale, recovered)
         nursery.cancel_scope.cancel()
 
 
 async def test_ready_sources_share_a_round_trip(autojump_clock: MockClock) -> None:
     """One commit of each at a time, and never more than `MAX_BATCH` at once."""
-    async with desk() as at:
+    async with run_committer() as at:
         talkers = [Talker(f"c{i}", ["a", "b"]) for i in range(MAX_BATCH + 1)]
         for talker in talkers:
             at.committer.submit(talker)
@@ -95,7 +95,7 @@ async def test_ready_sources_share_a_round_trip(autojump_clock: MockClock) -> No
 
 
 async def test_an_idle_source_is_not_asked(autojump_clock: MockClock) -> None:
-    async with desk() as at:
+    async with run_committer() as at:
         at.committer.submit(Talker())
         await at.committer.flush()
         assert at.bus.batches == []
@@ -104,7 +104,7 @@ async def test_an_idle_source_is_not_asked(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize("deaf", [1, 2, 5])
 async def test_a_lost_answer_doubles_nothing(autojump_clock: MockClock, deaf: int) -> None:
     """The very same commits are sent again until there is an answer. (requirements 7)"""
-    async with desk() as at:
+    async with run_committer() as at:
         one, two = Talker("c1", ["a", "b"]), Talker("c2", ["x"])
         at.bus.deaf = deaf
         at.committer.submit(one)
@@ -117,7 +117,7 @@ async def test_a_lost_answer_doubles_nothing(autojump_clock: MockClock, deaf: in
 
 async def test_while_the_bus_is_away(autojump_clock: MockClock) -> None:
     """It is tried again within 2 s, said once, and counted; all is written in the end."""
-    async with desk() as at:
+    async with run_committer() as at:
         talker = Talker("c1", ["a"])
         at.bus.away = True
         at.committer.submit(talker)
@@ -134,7 +134,7 @@ async def test_while_the_bus_is_away(autojump_clock: MockClock) -> None:
 
 async def test_a_refused_commit_is_tried_again_and_holds_up_nobody(autojump_clock: MockClock) -> None:
     """Every second, also when its source has more to say meanwhile."""
-    async with desk() as at:
+    async with run_committer() as at:
         poisoned, healthy = Talker("bad", ["a", "b"]), Talker("good", [])
         at.bus.refused = {"bad"}
         at.committer.submit(poisoned)
@@ -153,7 +153,7 @@ async def test_a_refused_commit_is_tried_again_and_holds_up_nobody(autojump_cloc
 
 
 async def test_a_source_that_says_more_while_its_commit_is_refused(autojump_clock: MockClock) -> None:
-    async with desk() as at:
+    async with run_committer() as at:
         talker = Talker("bad", ["a", "b"])
         at.bus.refused = {"bad"}
         arrive = at.bus._arrive
@@ -171,7 +171,7 @@ async def test_a_source_that_says_more_while_its_commit_is_refused(autojump_cloc
 
 
 async def test_state_that_is_not_ours_reloads_that_call(autojump_clock: MockClock) -> None:
-    async with desk() as at:
+    async with run_committer() as at:
         at.store.states["c1"] = Stored(7, b"somebody else's")
         stale, healthy = Talker("c1", ["a"]), Talker("c2", ["b"])
         at.committer.submit(stale)
@@ -212,7 +212,7 @@ async def test_another_owner_ends_it(autojump_clock: MockClock) -> None:
 
 async def test_a_bus_that_lost_its_data_gets_its_fence_again(autojump_clock: MockClock) -> None:
     """The commit that found it missing restores the state of its call."""
-    async with desk() as at:
+    async with run_committer() as at:
         talker = Talker("c1", ["a"])
         await at.committer.drained(talker)
         at.store.streams.clear()
@@ -227,7 +227,7 @@ async def test_a_bus_that_lost_its_data_gets_its_fence_again(autojump_clock: Moc
 
 async def test_forget_waits_for_what_is_on_its_way(autojump_clock: MockClock) -> None:
     """A call is reloaded when none of its commits can still arrive."""
-    async with desk() as at:
+    async with run_committer() as at:
         talker = Talker("c1", ["a", "b"])
         at.bus.away = True
         at.committer.submit(talker)
@@ -244,7 +244,7 @@ async def test_forget_waits_for_what_is_on_its_way(autojump_clock: MockClock) ->
 
 
 async def test_flush_waits_for_all_but_the_refused(autojump_clock: MockClock) -> None:
-    async with desk() as at:
+    async with run_committer() as at:
         poisoned, healthy = Talker("bad", ["a"]), Talker("good", ["a", "b", "c"])
         at.bus.refused = {"bad"}
         at.committer.submit(poisoned)
@@ -280,7 +280,7 @@ async def test_a_key_in_the_way_is_named_and_nothing_is_shed(autojump_clock: Moc
     """However long it lasts; each commit is tried once a second, and all is told once it is mended."""
     store = MemoryStore()
     bus = BlockedBus(store)
-    async with office(settings(max_unfinalized_s=10), store=store, bus=bus) as on:
+    async with run_worker(settings(max_unfinalized_s=10), store=store, bus=bus) as on:
         calls = [on.producer(i) for i in (1, 2)]
         async with trio.open_nursery() as nursery:
             for call in calls:
@@ -311,7 +311,7 @@ async def test_nor_while_it_catches_up_with_what_waited(autojump_clock: MockCloc
     """What waited for the key takes several commits, and each its time: none of it is given up for that."""
     store = MemoryStore()
     bus = BlockedBus(store)
-    async with office(settings(max_unfinalized_s=10), store=store, bus=bus) as on:
+    async with run_worker(settings(max_unfinalized_s=10), store=store, bus=bus) as on:
         call = on.producer(1)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call.talk, 120)
@@ -327,7 +327,7 @@ async def test_nor_while_it_catches_up_with_what_waited(autojump_clock: MockCloc
 async def test_a_call_that_ends_while_a_key_is_in_the_way(autojump_clock: MockClock) -> None:
     store = MemoryStore()
     bus = BlockedBus(store)
-    async with office(store=store, bus=bus) as on:
+    async with run_worker(store=store, bus=bus) as on:
         call = on.producer(1)
         await call.talk(3)
         bus.in_the_way = "trio_asr:{asr-worker}:live"
@@ -348,11 +348,11 @@ async def test_a_call_that_ends_while_a_key_is_in_the_way(autojump_clock: MockCl
 async def test_a_kill_while_a_key_is_in_the_way(autojump_clock: MockClock) -> None:
     store = MemoryStore()
     bus = BlockedBus(store)
-    async with office(store=store, bus=bus) as on:
+    async with run_worker(store=store, bus=bus) as on:
         call = on.producer(1)
         await call.talk(3)
         bus.in_the_way = "asr_events"
         await call.talk(30)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await on.finish(call)
         assert complete(on, call)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from tests.office import RoughBus
+from tests.worker_harness import RoughBus
 from trio.testing import MockClock
 
 from trio_asr.bus.base import BusUnavailable, Tenure

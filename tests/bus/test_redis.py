@@ -14,8 +14,8 @@ import redis
 import trio
 import trio.testing
 from redis.client import Pipeline
+from tests.bus.bus_harness import AUDIO, ENDS, GROUP, LONG_MS, PREFIX, RedisBusHarness, commit, data
 from tests.bus.proxy import proxy
-from tests.bus.worlds import AUDIO, ENDS, GROUP, LONG_MS, PREFIX, RedisWorld, commit, data
 
 from trio_asr.bus import redis as redis_bus
 from trio_asr.bus import streams
@@ -43,13 +43,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def owned(url: str, workers_url: str = "") -> AsyncIterator[tuple[RedisWorld, RedisBus]]:
+async def owned(url: str, workers_url: str = "") -> AsyncIterator[tuple[RedisBusHarness, RedisBus]]:
     """Own the calls; the worker may take another way to the server than the test."""
-    world = RedisWorld(url, workers_url)
-    bus = world.worker()
+    harness = RedisBusHarness(url, workers_url)
+    bus = harness.worker()
     assert await bus.acquire(LONG_MS) is Tenure.HELD
-    yield world, bus
-    await world.aclose()
+    yield harness, bus
+    await harness.aclose()
 
 
 async def patiently(bus: Bus, *commits: Commit) -> list[Answer]:
@@ -74,8 +74,8 @@ async def test_a_key_of_another_type_refuses_all_of_its_commit(
 
     A stream that is cut is everybody's: then it is not this commit's fault.
     """
-    async with owned(redis_url) as (world, bus):
-        world.client.set("a", "text")
+    async with owned(redis_url) as (harness, bus):
+        harness.client.set("a", "text")
         streams = ["out", "events"]
         streams.insert(place, "a")
         maxlen = 10 if shared else 0
@@ -87,38 +87,38 @@ async def test_a_key_of_another_type_refuses_all_of_its_commit(
         else:
             assert answers[1].outcome is Outcome.REFUSED
             assert answers[1].reason.startswith("a: WRONGTYPE")
-        assert data(world, "out") == [b"1", b"2"]
-        assert world.entries("events") == []
+        assert data(harness, "out") == [b"1", b"2"]
+        assert harness.entries("events") == []
         assert await bus.load(["bad"]) == [Stored()]
         assert await bus.live_calls() == [b"c1"]
-        world.client.delete("a")
+        harness.client.delete("a")
         assert await bus.commit([poisoned]) == [APPLIED], "once the key is gone it goes through"
 
 
 async def test_without_memory_nothing_is_written(new_valkey: NewValkey) -> None:
     """It is the server's trouble, not the commit's: unavailable, and the lease holds on."""
     server = new_valkey(options={"maxmemory-policy": "noeviction"})
-    async with owned(server.url) as (world, bus):
+    async with owned(server.url) as (harness, bus):
         await bus.commit([commit(1, "a")])
-        world.client.config_set("maxmemory", "1")
+        harness.client.config_set("maxmemory", "1")
         for one in (commit(2, "b"), commit(2), commit(1, "x", owner="new"), commit(2, live=False)):
             with pytest.raises(BusUnavailable, match=OUT_OF_MEMORY):
                 await bus.commit([one])
-        assert data(world, "out") == [b"a"]
+        assert data(harness, "out") == [b"a"]
         assert await bus.load(["c1", "new"]) == [Stored(1, b"state 1 of c1"), Stored()]
         assert await bus.renew(LONG_MS) is Tenure.HELD
-        world.client.config_set("maxmemory", "0")
+        harness.client.config_set("maxmemory", "0")
         assert await bus.commit([commit(2, "b")]) == [APPLIED]
 
 
 async def test_the_script_cache_may_be_flushed_at_any_time(redis_url: str) -> None:
-    async with owned(redis_url) as (world, bus):
+    async with owned(redis_url) as (harness, bus):
         assert await bus.commit([commit(1, "1")]) == [APPLIED]
-        world.client.script_flush()
+        harness.client.script_flush()
         assert await bus.commit([commit(2, "2"), commit(3, "3"), commit(3, "3")]) == [APPLIED, APPLIED, DONE]
-        world.client.script_flush()
+        harness.client.script_flush()
         assert await bus.renew(LONG_MS) is Tenure.HELD
-        assert data(world, "out") == [b"1", b"2", b"3"]
+        assert data(harness, "out") == [b"1", b"2", b"3"]
 
 
 async def test_the_script_cache_flushed_in_the_middle_of_a_pipeline(
@@ -139,72 +139,72 @@ async def test_the_script_cache_flushed_in_the_middle_of_a_pipeline(
         ] * 4
         return replies
 
-    async with owned(redis_url) as (world, bus):
+    async with owned(redis_url) as (harness, bus):
         assert await bus.commit([commit(1, "1")]) == [APPLIED]
         monkeypatch.setattr(Pipeline, "execute", flush_in_the_middle)
         assert await bus.commit([commit(rev, str(rev)) for rev in range(2, 9)]) == [APPLIED] * 7
-        assert data(world, "out") == [str(rev).encode() for rev in range(1, 9)]
+        assert data(harness, "out") == [str(rev).encode() for rev in range(1, 9)]
 
 
 async def test_the_state_of_a_live_call_stays_and_that_of_an_ended_one_expires(redis_url: str) -> None:
     """The reader's stays for ever; so does that of a call that lives again."""
-    async with owned(redis_url) as (world, bus):
+    async with owned(redis_url) as (harness, bus):
         key, day_ms = PREFIX + "call:c1", 24 * 3600 * 1000
         await bus.commit([commit(1), commit(1, owner="")])
-        assert world.client.pttl(key) == -1
+        assert harness.client.pttl(key) == -1
         await bus.commit([commit(2, live=False)])
-        assert day_ms - 5000 < world.client.pttl(key) <= day_ms
+        assert day_ms - 5000 < harness.client.pttl(key) <= day_ms
         await bus.commit([commit(3)])
-        assert world.client.pttl(key) == -1
-        assert world.client.pttl(PREFIX + "reader") == -1
-        assert world.client.pttl(PREFIX + "fence") == -1
-        assert 0 < world.client.pttl(PREFIX + "lease") <= LONG_MS
+        assert harness.client.pttl(key) == -1
+        assert harness.client.pttl(PREFIX + "reader") == -1
+        assert harness.client.pttl(PREFIX + "fence") == -1
+        assert 0 < harness.client.pttl(PREFIX + "lease") <= LONG_MS
 
 
 async def test_a_length_bounds_a_stream(new_valkey: NewValkey) -> None:
     """Approximately, by whole nodes; streams without a length are never cut."""
     server = new_valkey(options={"stream-node-max-entries": "10"})
-    async with owned(server.url) as (world, bus):
+    async with owned(server.url) as (harness, bus):
         for rev in range(1, 101):
             writes = (Write("events", b"%d" % rev, 20), Write("out", b"%d" % rev))
             assert await bus.commit([Commit("c1", rev, b"%d" % rev, writes)]) == [APPLIED]
-        events = data(world, "events")
+        events = data(harness, "events")
         assert 20 <= len(events) < 31
         assert events[-1] == b"100"
-        assert len(data(world, "out")) == 100
+        assert len(data(harness, "out")) == 100
 
 
 async def test_read_only(new_valkey: NewValkey) -> None:
     """A replica in the master's place (a failover) is no refusal of a commit: it is to be tried again."""
     server = new_valkey()
-    async with owned(server.url) as (world, bus):
+    async with owned(server.url) as (harness, bus):
         assert await bus.commit([commit(1, "a")]) == [APPLIED]
-        world.client.replicaof("127.0.0.1", "1")
+        harness.client.replicaof("127.0.0.1", "1")
         for _ in range(2):
             with pytest.raises(BusUnavailable, match=READ_ONLY):
                 await bus.commit([commit(2, "b"), commit(3, "c")])
             with pytest.raises(BusUnavailable, match=READ_ONLY):
                 await bus.renew(LONG_MS)
-        world.client.replicaof("NO", "ONE")
+        harness.client.replicaof("NO", "ONE")
         assert await bus.commit([commit(2, "b"), commit(3, "c")]) == [APPLIED, APPLIED]
-        assert data(world, "out") == [b"a", b"b", b"c"]
+        assert data(harness, "out") == [b"a", b"b", b"c"]
 
 
 async def test_a_server_that_cannot_save_is_unavailable(new_valkey: NewValkey) -> None:
     """With snapshots on and a full disk the server takes no writes at all."""
     server = new_valkey(save="3600 1")
-    async with owned(server.url) as (world, bus):
+    async with owned(server.url) as (harness, bus):
         assert await bus.commit([commit(1, "a")]) == [APPLIED]
         server.directory.joinpath("dump.rdb").mkdir()  # so that the snapshot cannot take its place
-        world.client.bgsave()
+        harness.client.bgsave()
         with trio.fail_after(60):
-            while world.client.info("persistence")["rdb_last_bgsave_status"] == "ok":  # noqa: ASYNC110
+            while harness.client.info("persistence")["rdb_last_bgsave_status"] == "ok":  # noqa: ASYNC110
                 await trio.sleep(0.01)
         with pytest.raises(BusUnavailable, match="MISCONF"):
             await bus.commit([commit(2, "b")])
-        world.client.config_set("stop-writes-on-bgsave-error", "no")
+        harness.client.config_set("stop-writes-on-bgsave-error", "no")
         assert await bus.commit([commit(2, "b")]) == [APPLIED]
-        world.client.config_set("save", "")  # or it would not stop
+        harness.client.config_set("save", "")  # or it would not stop
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_whose_refusal_it_is(wrap: str) -> None:
 async def test_frozen_for_longer_than_the_timeout(new_valkey: NewValkey, impatient: None) -> None:
     """The frozen server has the commit in its socket already, and applies it on waking. (requirements 7)"""
     server = new_valkey()
-    async with owned(server.url) as (world, bus):
+    async with owned(server.url) as (harness, bus):
         assert await bus.commit([commit(1, "1")]) == [APPLIED]
         server.pause()
         commits = [commit(2, "2"), commit(1, "3", owner="c2"), commit(1, "4", owner="c3")]
@@ -248,7 +248,7 @@ async def test_frozen_for_longer_than_the_timeout(new_valkey: NewValkey, impatie
             await bus.read(ORIGIN, ORIGIN)
         server.resume()
         assert await patiently(bus, *commits) == [DONE, DONE, DONE]
-        assert data(world, "out") == [b"1", b"2", b"3", b"4"]
+        assert data(harness, "out") == [b"1", b"2", b"3", b"4"]
         # A connection that was given up must not leave its answers to the next request.
         assert await bus.load(["c2"]) == [Stored(1, b"state 1 of c2")]
         assert await bus.commit([commit(3, "5"), commit(9, "x")]) == [APPLIED, STALE]
@@ -257,14 +257,14 @@ async def test_frozen_for_longer_than_the_timeout(new_valkey: NewValkey, impatie
 async def test_paused_clients(new_valkey: NewValkey, impatient: None) -> None:
     """CLIENT PAUSE: commands are taken and answered later. (requirements 7)"""
     server = new_valkey()
-    async with owned(server.url) as (world, bus):
+    async with owned(server.url) as (harness, bus):
         assert await bus.commit([commit(1, "1")]) == [APPLIED]
-        world.client.client_pause(round(TIMEOUT_S * 2500))
+        harness.client.client_pause(round(TIMEOUT_S * 2500))
         with pytest.raises(BusUnavailable):
             await bus.commit([commit(2, "2")])
         assert await patiently(bus, commit(2, "2")) in ([DONE], [APPLIED])
         assert await patiently(bus, commit(3, "3")) == [APPLIED]
-        assert data(world, "out") == [b"1", b"2", b"3"]
+        assert data(harness, "out") == [b"1", b"2", b"3"]
 
 
 @pytest.mark.parametrize("side", ["request", "answer"])
@@ -275,7 +275,7 @@ async def test_a_connection_reset_in_the_middle_of_a_pipeline(
     """Whatever part was taken, the repeat applies the rest and nothing twice. (requirements 7)"""
     with proxy(valkey.port) as between:
         url = between.url.removesuffix("/0") + redis_url[redis_url.rindex("/") :]
-        async with owned(redis_url, url) as (world, bus):
+        async with owned(redis_url, url) as (harness, bus):
             assert await bus.commit([commit(1, "1")]) == [APPLIED]
             connections = between.connections
 
@@ -292,7 +292,7 @@ async def test_a_connection_reset_in_the_middle_of_a_pipeline(
             applied = answers.index(Outcome.APPLIED) if Outcome.APPLIED in answers else len(answers)
             assert answers == [Outcome.DONE] * applied + [Outcome.APPLIED] * (18 - applied)
             assert applied == 18 or side == "request"
-            assert data(world, "out") == [str(rev).encode() for rev in range(1, 20)]
+            assert data(harness, "out") == [str(rev).encode() for rev in range(1, 20)]
 
 
 @pytest.mark.parametrize("job", ["commit", "renew", "acquire", "load", "read", "live_calls"])
@@ -332,8 +332,8 @@ async def test_a_lost_answer_to_acquire_does_not_lock_us_out(new_valkey: NewValk
     """Asked again we are told that it is ours, and need not wait for our own lease to expire."""
     server = new_valkey()
     with proxy(server.port) as between:
-        world = RedisWorld(server.url, between.url)
-        bus, other = world.worker(), world.worker()
+        harness = RedisBusHarness(server.url, between.url)
+        bus, other = harness.worker(), harness.worker()
 
         def lose(_: bytes) -> int:
             between.on_answer = lambda _: None
@@ -348,7 +348,7 @@ async def test_a_lost_answer_to_acquire_does_not_lock_us_out(new_valkey: NewValk
         assert await bus.acquire(LONG_MS) is Tenure.HELD
         assert await bus.commit([commit(1)]) == [APPLIED]
         assert await other.acquire(LONG_MS) is Tenure.LOST
-        await world.aclose()
+        await harness.aclose()
 
 
 # -- reading -------------------------------------------------------------------------------------------------
@@ -358,9 +358,9 @@ async def test_large_entries_lower_the_count(redis_url: str, monkeypatch: pytest
     """What one read brings is bounded in bytes; nothing is passed over; small ones raise it again."""
     monkeypatch.setattr(streams, "READ_BYTES", 1_000_000)
     monkeypatch.setattr(redis_bus, "CADENCE_S", 0.0)
-    async with owned(redis_url) as (world, bus):
-        added = [world.add(AUDIO, bytes(200_000)) for _ in range(50)]
-        added += [world.add(AUDIO, bytes(100)) for _ in range(100)]
+    async with owned(redis_url) as (harness, bus):
+        added = [harness.add(AUDIO, bytes(200_000)) for _ in range(50)]
+        added += [harness.add(AUDIO, bytes(100)) for _ in range(100)]
         sizes, read, full = [], [ORIGIN], True
         while full:
             batch = await bus.read(read[-1], ORIGIN)
@@ -376,8 +376,8 @@ async def test_large_entries_lower_the_count(redis_url: str, monkeypatch: pytest
 async def test_a_reply_above_the_servers_output_limit(new_valkey: NewValkey) -> None:
     """The server cuts the connection of a reader that asks for more than it may have: ask for less."""
     server = new_valkey(options={"client-output-buffer-limit": "normal 1mb 0 0"})
-    async with owned(server.url) as (world, bus):
-        added = [world.add(AUDIO, bytes(100_000)) for _ in range(100)]
+    async with owned(server.url) as (harness, bus):
+        added = [harness.add(AUDIO, bytes(100_000)) for _ in range(100)]
         read = [ORIGIN]
         with trio.fail_after(60):
             while read[-1] != added[-1]:
@@ -389,9 +389,9 @@ async def test_a_reply_above_the_servers_output_limit(new_valkey: NewValkey) -> 
 
 async def test_deleted_entries_are_no_cut(redis_url: str) -> None:
     """Somebody who deletes entries one by one when done with them has not cut the stream."""
-    async with owned(redis_url) as (world, bus):
-        added = [world.add(AUDIO, b"x") for _ in range(3)]
-        world.client.xdel(AUDIO, added[1])
+    async with owned(redis_url) as (harness, bus):
+        added = [harness.add(AUDIO, b"x") for _ in range(3)]
+        harness.client.xdel(AUDIO, added[1])
         batch = await bus.read(added[1], ORIGIN)
         assert (len(batch.audio), batch.trimmed) == (1, None)
 
@@ -399,22 +399,22 @@ async def test_deleted_entries_are_no_cut(redis_url: str) -> None:
 async def test_trimming_stops_at_what_other_groups_have_to_read(new_valkey: NewValkey) -> None:
     """By whole nodes, here of one entry."""
     server = new_valkey(options={"stream-node-max-entries": "1"})
-    async with owned(server.url) as (world, bus):
-        added = [world.add(AUDIO, b"x") for _ in range(6)]
+    async with owned(server.url) as (harness, bus):
+        added = [harness.add(AUDIO, b"x") for _ in range(6)]
         for name, at, taken in (("reads", added[3], 0), ("acknowledges", added[0], 3)):
-            world.client.xgroup_create(AUDIO, name, at)
+            harness.client.xgroup_create(AUDIO, name, at)
             if taken:
-                world.client.xreadgroup(name, "consumer", {AUDIO: ">"}, count=taken)
+                harness.client.xreadgroup(name, "consumer", {AUDIO: ">"}, count=taken)
         await bus.show_lag(ORIGIN, ORIGIN)
         await bus.trim(added[5])
-        assert [name.decode() for name, _ in world.entries(AUDIO)] == added[1:]
-        world.client.xack(AUDIO, "acknowledges", *added[1:4])
+        assert [name.decode() for name, _ in harness.entries(AUDIO)] == added[1:]
+        harness.client.xack(AUDIO, "acknowledges", *added[1:4])
         await bus.trim(added[5])
-        assert [name.decode() for name, _ in world.entries(AUDIO)] == added[3:]
-        world.client.xgroup_destroy(AUDIO, "reads")
-        world.client.xgroup_destroy(AUDIO, "acknowledges")
+        assert [name.decode() for name, _ in harness.entries(AUDIO)] == added[3:]
+        harness.client.xgroup_destroy(AUDIO, "reads")
+        harness.client.xgroup_destroy(AUDIO, "acknowledges")
         await bus.trim(added[5])
-        assert [name.decode() for name, _ in world.entries(AUDIO)] == added[5:]
+        assert [name.decode() for name, _ in harness.entries(AUDIO)] == added[5:]
 
 
 @pytest.fixture
@@ -438,8 +438,8 @@ async def test_reading_and_writing_do_not_wait_for_each_other(redis_url: str, la
 
 async def test_workers_do_not_wait_for_each_other(redis_url: str, lasting_reads: None) -> None:
     """Neither do two readers: threads are each bus' own."""
-    async with owned(redis_url) as (world, bus):
-        other = world.worker()
+    async with owned(redis_url) as (harness, bus):
+        other = harness.worker()
         async with trio.open_nursery() as nursery:
             for one in (bus, other):
                 nursery.start_soon(one.read, ORIGIN, ORIGIN)
@@ -469,29 +469,29 @@ async def test_cancelling_does_not_wait_for_a_frozen_server(new_valkey: NewValke
 
 async def test_show_lag_as_operators_see_it(redis_url: str) -> None:
     """A group of the configured name shows the floors, whatever happens to it or its streams."""
-    async with owned(redis_url) as (world, bus):
+    async with owned(redis_url) as (harness, bus):
         await bus.show_lag(ORIGIN, ORIGIN)
-        added = [world.add(AUDIO, b"x") for _ in range(10)]
-        ended = [world.add(ENDS, b"x") for _ in range(3)]
+        added = [harness.add(AUDIO, b"x") for _ in range(10)]
+        ended = [harness.add(ENDS, b"x") for _ in range(3)]
         await bus.show_lag(added[6], ended[1])
-        assert group(world)[:2] == (GROUP.encode(), added[6].encode())
-        assert group(world, ENDS)[:2] == (GROUP.encode(), ended[1].encode())
-        world.client.xgroup_destroy(AUDIO, GROUP)
-        world.client.delete(ENDS)
+        assert group(harness)[:2] == (GROUP.encode(), added[6].encode())
+        assert group(harness, ENDS)[:2] == (GROUP.encode(), ended[1].encode())
+        harness.client.xgroup_destroy(AUDIO, GROUP)
+        harness.client.delete(ENDS)
         await bus.show_lag(added[7], ended[1])
-        assert group(world)[:2] == (GROUP.encode(), added[7].encode())
-        assert group(world, ENDS)[:2] == (GROUP.encode(), ended[1].encode())
-        other = world.worker()
+        assert group(harness)[:2] == (GROUP.encode(), added[7].encode())
+        assert group(harness, ENDS)[:2] == (GROUP.encode(), ended[1].encode())
+        other = harness.worker()
         await other.show_lag(added[9], ended[2])
-        assert group(world) == (GROUP.encode(), added[9].encode(), 0)
-        world.client.set(ENDS, "no stream")
+        assert group(harness) == (GROUP.encode(), added[9].encode(), 0)
+        harness.client.set(ENDS, "no stream")
         with pytest.raises(BusUnavailable, match="WRONGTYPE"):
             await bus.show_lag(added[8], ended[2])
-        assert group(world)[1] == added[8].encode(), "the one has nothing to do with the other"
+        assert group(harness)[1] == added[8].encode(), "the one has nothing to do with the other"
 
 
-def group(world: RedisWorld, stream: str = AUDIO) -> tuple[object, object, object]:
-    (one,) = cast("list[dict[str, object]]", world.client.xinfo_groups(stream))
+def group(harness: RedisBusHarness, stream: str = AUDIO) -> tuple[object, object, object]:
+    (one,) = cast("list[dict[str, object]]", harness.client.xinfo_groups(stream))
     return one["name"], one["last-delivered-id"], one.get("lag", 0)  # no lag before 7.0
 
 
@@ -504,12 +504,12 @@ TOP = f"{2**64 - 1}-{2**64 - 1}"
 @pytest.mark.parametrize("first", [True, False])
 async def test_a_write_that_fails_after_others_of_its_commit(redis_url: str, other: str, first: bool) -> None:
     """What was added is taken back: the next attempt writes all of it, once."""
-    async with owned(redis_url) as (world, bus):
+    async with owned(redis_url) as (harness, bus):
         assert await bus.commit([commit(1, "before")]) == [APPLIED]
         if other == "a list":
-            world.client.rpush("events", "x")
+            harness.client.rpush("events", "x")
         else:
-            world.client.xadd("events", {"data": "x"}, id=TOP)
+            harness.client.xadd("events", {"data": "x"}, id=TOP)
         says, tells = Write("out", b"text"), Write("events", b"event", 1000)
         writes = (tells, says, says) if first else (says, says, tells)
         one = Commit("c1", 2, b"state", writes)
@@ -518,50 +518,50 @@ async def test_a_write_that_fails_after_others_of_its_commit(redis_url: str, oth
                 [Answer(Outcome.BLOCKED, "events"), APPLIED],
                 [Answer(Outcome.BLOCKED, "events"), DONE],
             )
-        assert data(world, "out") == [b"before", b"x"]
+        assert data(harness, "out") == [b"before", b"x"]
         assert (await bus.load(["c1"]))[0].rev == 1
-        world.client.delete("events")
+        harness.client.delete("events")
         assert await bus.commit([one]) == [APPLIED]
         assert await bus.commit([one]) == [DONE]
-        assert data(world, "out") == [b"before", b"x", b"text", b"text"]
-        assert data(world, "events") == [b"event"]
+        assert data(harness, "out") == [b"before", b"x", b"text", b"text"]
+        assert data(harness, "events") == [b"event"]
 
 
 async def test_a_transcript_stream_that_is_used_up_is_its_calls_trouble_alone(redis_url: str) -> None:
-    async with owned(redis_url) as (world, bus):
-        world.client.xadd("out", {"data": "x"}, id=TOP)
+    async with owned(redis_url) as (harness, bus):
+        harness.client.xadd("out", {"data": "x"}, id=TOP)
         one = Commit("c1", 1, b"state", (Write("events", b"event", 1000), Write("out", b"text")))
         refused, applied = await bus.commit([one, commit(1, "x", owner="other", stream="elsewhere")])
         assert (refused.outcome, applied) == (Outcome.REFUSED, APPLIED)
         assert "out" in refused.reason
-        assert world.client.xlen("events") == 0
-        world.client.delete("out")
+        assert harness.client.xlen("events") == 0
+        harness.client.delete("out")
         assert await bus.commit([one]) == [APPLIED]
-        assert (data(world, "out"), data(world, "events")) == ([b"text"], [b"event"])
+        assert (data(harness, "out"), data(harness, "events")) == ([b"text"], [b"event"])
 
 
 @pytest.mark.parametrize("command", ["hset", "sadd", "xadd", "srem"])
 async def test_a_command_that_the_user_may_not_give(new_valkey: NewValkey, command: str) -> None:
     """Whichever of a commit's own it is, nothing is published twice for it."""
     server = new_valkey()
-    async with owned(server.url) as (world, bus):
-        world.client.execute_command("ACL", "SETUSER", "default", f"-{command}")  # type: ignore[no-untyped-call]
+    async with owned(server.url) as (harness, bus):
+        harness.client.execute_command("ACL", "SETUSER", "default", f"-{command}")  # type: ignore[no-untyped-call]
         one = commit(1, "text", live=command != "srem")
         for _ in range(3):
             with suppress(BusUnavailable):
                 await bus.commit([one])
-        world.client.execute_command("ACL", "SETUSER", "default", f"+{command}")  # type: ignore[no-untyped-call]
+        harness.client.execute_command("ACL", "SETUSER", "default", f"+{command}")  # type: ignore[no-untyped-call]
         assert await bus.commit([one]) in ([APPLIED], [DONE])
-        assert data(world, "out") == [b"text"]
+        assert data(harness, "out") == [b"text"]
 
 
 async def test_an_answer_that_comes_twice(redis_url: str, valkey: EmbeddedValkey) -> None:
     """Of whichever command: no other one takes it for its own, and nothing is done twice."""
     with proxy(valkey.port) as between:
         url = between.url.removesuffix("/0") + redis_url[redis_url.rindex("/") :]
-        async with owned(redis_url, url) as (world, bus):
-            world.add(ENDS, b"end")
-            frames = [world.add(AUDIO, bytes([i])) for i in range(5)]
+        async with owned(redis_url, url) as (harness, bus):
+            harness.add(ENDS, b"end")
+            frames = [harness.add(AUDIO, bytes([i])) for i in range(5)]
             revs = {f"c{i}": 0 for i in range(4)}
 
             async def commit_some() -> object:
@@ -616,7 +616,7 @@ async def test_an_answer_that_comes_twice(redis_url: str, valkey: EmbeddedValkey
                         break
                     else:
                         raise AssertionError("no answer")
-            texts = [text.decode() for text in data(world, "out")]
+            texts = [text.decode() for text in data(harness, "out")]
             assert len(texts) == len(set(texts))
             expected = [f"{i}-{rev}" for i in range(4) for rev in range(1, revs[f"c{i}"] + 1)]
             assert sorted(texts) == sorted(expected)
@@ -630,9 +630,9 @@ async def test_a_key_of_another_type_is_named_and_nothing_written(
     """Once it is out of the way, all goes on, and nothing was lost or doubled."""
     if (name, kind) in (("fence", "string"), ("lease", "string")):
         return  # that is its type
-    async with owned(redis_url) as (world, bus):
+    async with owned(redis_url) as (harness, bus):
         assert await bus.commit([commit(1, "1")]) == [APPLIED]
-        key, client = PREFIX + name, world.client
+        key, client = PREFIX + name, harness.client
         client.rename(key, "kept")
         {  # type: ignore[no-untyped-call]
             "list": lambda: client.rpush(key, "x"),
@@ -644,15 +644,15 @@ async def test_a_key_of_another_type_is_named_and_nothing_written(
             with pytest.raises(KeyMisused, match=name):
                 await bus.renew(LONG_MS)
             with pytest.raises(KeyMisused, match=name):
-                await world.worker().acquire(LONG_MS)
+                await harness.worker().acquire(LONG_MS)
         else:
             with pytest.raises(KeyMisused, match=name):
                 await bus.live_calls()
         if name != "lease":
             assert await bus.commit([commit(2, "2")]) == [Answer(Outcome.BLOCKED, key)]
-            assert data(world, "out") == [b"1"]
+            assert data(harness, "out") == [b"1"]
         client.rename("kept", key)
         assert await bus.renew(LONG_MS) is Tenure.HELD
         assert await bus.commit([commit(2, "2")]) == [APPLIED]
         assert await bus.live_calls() == [b"c1"]
-        assert data(world, "out") == [b"1", b"2"]
+        assert data(harness, "out") == [b"1", b"2"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from tests.bus.worlds import AUDIO, ENDS, LONG_MS, RedisWorld
+from tests.bus.bus_harness import AUDIO, ENDS, LONG_MS, RedisBusHarness
 
 from trio_asr.bus import redis as redis_bus
 from trio_asr.bus import streams
@@ -36,12 +36,12 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def owned(url: str) -> AsyncIterator[tuple[RedisWorld, RedisBus]]:
-    world = RedisWorld(url)
-    bus = world.worker()
+async def owned(url: str) -> AsyncIterator[tuple[RedisBusHarness, RedisBus]]:
+    harness = RedisBusHarness(url)
+    bus = harness.worker()
     assert await bus.acquire(LONG_MS) is Tenure.HELD
-    yield world, bus
-    await world.aclose()
+    yield harness, bus
+    await harness.aclose()
 
 
 async def read_all(bus: RedisBus, count: int, after: str = ORIGIN) -> list[tuple[str, int]]:
@@ -71,8 +71,8 @@ SIZES = (300, HUGE, 300, 1_800_000, 1_800_000, MAX_ENTRY_BYTES, 300, HUGE, HUGE,
 
 async def test_entries_of_any_size(redis_url: str) -> None:
     """All come, in order, those that are too large cut to what says so; no reply is above its bound."""
-    async with owned(redis_url) as (world, bus):
-        added = [(world.add(AUDIO, bytes(size)), size) for size in SIZES]
+    async with owned(redis_url) as (harness, bus):
+        added = [(harness.add(AUDIO, bytes(size)), size) for size in SIZES]
         expected = [(entry, min(size, MAX_ENTRY_BYTES + 1)) for entry, size in added]
         least = [0]
         for line in (bus._front, bus._behind):
@@ -95,9 +95,9 @@ def spy(line: Any, least: list[int]) -> None:
 
 
 async def test_small_entries_after_large_ones_come_many_at_a_time(redis_url: str) -> None:
-    async with owned(redis_url) as (world, bus):
-        last = world.add(AUDIO, bytes(HUGE))
-        added = [world.add(AUDIO, bytes(400)) for _ in range(3000)]
+    async with owned(redis_url) as (harness, bus):
+        last = harness.add(AUDIO, bytes(HUGE))
+        added = [harness.add(AUDIO, bytes(400)) for _ in range(3000)]
         reads = 0
         read, position = list[str](), ids.before(last)
         while len(read) < 3001 and reads < 200:
@@ -111,14 +111,14 @@ async def test_small_entries_after_large_ones_come_many_at_a_time(redis_url: str
 @pytest.mark.parametrize("name", ["data", "other"])
 async def test_a_huge_entry_that_is_the_last_one_comes_once(redis_url: str, name: str) -> None:
     """While nothing else comes, nothing of it is sent again, and the connection stays."""
-    async with owned(redis_url) as (world, bus):
-        world.add(AUDIO, b"small")
-        last = world.client.xadd(AUDIO, {"data": b"x", name: bytes(HUGE)}).decode()  # type: ignore[union-attr]
+    async with owned(redis_url) as (harness, bus):
+        harness.add(AUDIO, b"small")
+        last = harness.client.xadd(AUDIO, {"data": b"x", name: bytes(HUGE)}).decode()  # type: ignore[union-attr]
         assert (await read_all(bus, 2))[-1][0] == last
         await bus.read(last, ORIGIN)
 
         def sent() -> tuple[int, int]:
-            stats: dict[str, int] = world.client.info("stats")
+            stats: dict[str, int] = harness.client.info("stats")
             return stats["total_connections_received"], stats["total_net_output_bytes"]
 
         before = sent()
@@ -127,16 +127,16 @@ async def test_a_huge_entry_that_is_the_last_one_comes_once(redis_url: str, name
         after = sent()
         assert after[0] == before[0]
         assert after[1] - before[1] < 100_000
-        following = world.add(AUDIO, b"x")
+        following = harness.add(AUDIO, b"x")
         batch = await bus.read(last, ORIGIN)
         assert [raw.decode() for raw, _ in batch.audio] == [following]
         assert batch.trimmed is None
 
 
 async def test_large_ends_hold_up_no_audio(redis_url: str) -> None:
-    async with owned(redis_url) as (world, bus):
-        ends = [world.add(ENDS, bytes(3_000_000)) for _ in range(10)]
-        audio = [world.add(AUDIO, bytes(400)) for _ in range(200)]
+    async with owned(redis_url) as (harness, bus):
+        ends = [harness.add(ENDS, bytes(3_000_000)) for _ in range(10)]
+        audio = [harness.add(AUDIO, bytes(400)) for _ in range(200)]
         read: dict[str, list[str]] = {AUDIO: [ORIGIN], ENDS: [ORIGIN]}
         for _ in range(60):
             batch = await bus.read(read[AUDIO][-1], read[ENDS][-1])
@@ -147,14 +147,14 @@ async def test_large_ends_hold_up_no_audio(redis_url: str) -> None:
 
 async def test_a_stream_of_ends_that_is_none(redis_url: str) -> None:
     """Audio is read on; once it is one again, its entries come."""
-    async with owned(redis_url) as (world, bus):
-        world.client.set(ENDS, "x")
-        entry = world.add(AUDIO, b"x")
+    async with owned(redis_url) as (harness, bus):
+        harness.client.set(ENDS, "x")
+        entry = harness.add(AUDIO, b"x")
         batch = await bus.read(ORIGIN, ORIGIN)
         assert [raw.decode() for raw, _ in batch.audio] == [entry]
         assert await bus.misused() == [ENDS]
-        world.client.delete(ENDS)
-        end = world.add(ENDS, b"x")
+        harness.client.delete(ENDS)
+        end = harness.add(ENDS, b"x")
         batch = await bus.read(entry, ORIGIN)
         assert [raw.decode() for raw, _ in batch.ends] == [end]
         assert await bus.misused() == []
@@ -162,8 +162,8 @@ async def test_a_stream_of_ends_that_is_none(redis_url: str) -> None:
 
 @pytest.mark.parametrize("kind", ["string", "list", "hash"])
 async def test_an_audio_stream_that_is_none(redis_url: str, kind: str) -> None:
-    async with owned(redis_url) as (world, bus):
-        client: redis.Redis = world.client
+    async with owned(redis_url) as (harness, bus):
+        client: redis.Redis = harness.client
         put = {
             "string": lambda: client.set(AUDIO, "x"),
             "list": lambda: client.rpush(AUDIO, "x"),
@@ -175,7 +175,7 @@ async def test_an_audio_stream_that_is_none(redis_url: str, kind: str) -> None:
                 await bus.read(ORIGIN, ORIGIN)
             assert caught.value.key == AUDIO
         client.delete(AUDIO)
-        entry = world.add(AUDIO, b"x")
+        entry = harness.add(AUDIO, b"x")
         assert (await read_all(bus, 1)) == [(entry, 1)]
 
 
@@ -184,24 +184,24 @@ async def test_the_last_ids_are_looked_at_where_nothing_comes(
 ) -> None:
     """Also of entries that are gone; a stream that is not there has none."""
     monkeypatch.setattr(streams, "LOOK_S", 0.0)
-    async with owned(redis_url) as (world, bus):
+    async with owned(redis_url) as (harness, bus):
         assert (await bus.read(ORIGIN, ORIGIN))[-3:] == (None, None, None)
-        audio, end = world.add(AUDIO, b"x"), world.add(ENDS, b"x")
-        world.client.xdel(AUDIO, audio)
+        audio, end = harness.add(AUDIO, b"x"), harness.add(ENDS, b"x")
+        harness.client.xdel(AUDIO, audio)
         batch = await bus.read(audio, end)
         assert (batch.last_audio, batch.last_end) == (audio, end)
         batch = await bus.read("9999999999999-0", "9999999999999-0")
         assert (batch.last_audio, batch.last_end) == (audio, end)
-        world.client.delete(AUDIO)
+        harness.client.delete(AUDIO)
         batch = await bus.read(audio, ORIGIN)
         assert (batch.last_audio, batch.last_end) == (None, None), "ends came, audio has no stream"
 
 
 async def test_what_was_cut_off_unread_is_told(redis_url: str) -> None:
-    async with owned(redis_url) as (world, bus):
-        added = [world.add(AUDIO, bytes(300)) for _ in range(6)]
+    async with owned(redis_url) as (harness, bus):
+        added = [harness.add(AUDIO, bytes(300)) for _ in range(6)]
         assert len(await read_all(bus, 6)) == 6
-        world.client.xtrim(AUDIO, minid=added[4], approximate=False)
+        harness.client.xtrim(AUDIO, minid=added[4], approximate=False)
         batch = await bus.read(added[2], ORIGIN)
         assert batch.trimmed == ids.before(added[4])
         assert [raw.decode() for raw, _ in batch.audio] == added[4:]
@@ -210,9 +210,9 @@ async def test_what_was_cut_off_unread_is_told(redis_url: str) -> None:
 async def test_ids_at_the_end_of_their_range(redis_url: str) -> None:
     """Somebody has used up the ids of a stream: it is read to its very end, and again."""
     top = f"{2**64 - 1}-{2**64 - 1}"
-    async with owned(redis_url) as (world, bus):
-        world.client.xadd(AUDIO, {"data": b"a"}, id=f"{2**64 - 1}-{2**64 - 2}")
-        world.client.xadd(AUDIO, {"data": b"b"}, id=top)
+    async with owned(redis_url) as (harness, bus):
+        harness.client.xadd(AUDIO, {"data": b"a"}, id=f"{2**64 - 1}-{2**64 - 2}")
+        harness.client.xadd(AUDIO, {"data": b"b"}, id=top)
         assert [size for _, size in await read_all(bus, 2)] == [1, 1]
         assert (await bus.read(top, ORIGIN)).audio == []
         with suppress(BusUnavailable):

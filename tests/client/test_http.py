@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import h11
 import pytest
-from tests.client.answering import answering
+from tests.client.answer_server import serve_answer
 
 from trio_asr.client.http import NoAnswer, ask, get
 from trio_asr.lab.rig.valkey import free_port
@@ -12,14 +12,14 @@ from trio_asr.lab.rig.valkey import free_port
 
 async def test_get() -> None:
     assert await get(free_port(), "/ready") == (0, "")
-    async with answering(b"HTTP/1.0 200 OK\r\n\r\nbody") as (port, _):
+    async with serve_answer(b"HTTP/1.0 200 OK\r\n\r\nbody") as (port, _):
         assert await get(port, "/ready") == (200, "body")
-    async with answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as (port, _):
+    async with serve_answer(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as (port, _):
         assert (await get(port, "/else"))[0] == 404
 
 
 async def test_what_is_sent() -> None:
-    async with answering(b"HTTP/1.1 204 No Content\r\n\r\n") as (port, asked):
+    async with serve_answer(b"HTTP/1.1 204 No Content\r\n\r\n") as (port, asked):
         assert await ask(f"http://me:secret@127.0.0.1:{port}/a?b=c", "PUT", b"{}") == (204, b"")
     (request,) = asked
     assert request.startswith(b"PUT /a?b=c HTTP/1.1\r\n")
@@ -34,7 +34,7 @@ async def test_what_is_sent() -> None:
     "answer", [b"", b"-ERR unknown command\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"]
 )
 async def test_what_is_no_answer(answer: bytes) -> None:
-    async with answering(answer) as (port, _):
+    async with serve_answer(answer) as (port, _):
         with pytest.raises(NoAnswer, match=r"."):
             await ask(f"http://127.0.0.1:{port}/")
         assert await get(port, "/") == (0, "")

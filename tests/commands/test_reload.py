@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from tests.stage import config, ring, stage
+from tests.call_harness import call_harness, config, start_call
 from trio.testing import MockClock
 
 from trio_asr.config import RELOADABLE, Config, DeepgramConfig, FlushConfig, Secret, merge
@@ -58,8 +58,8 @@ def test_the_page_names_what_reloads() -> None:
 
 
 async def test_intervals_change_in_a_call_in_progress(autojump_clock: MockClock) -> None:
-    async with stage(settings=config()) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(settings=config()) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(1.5)
         line.interaction.reload(
             msgspec.structs.replace(config(), flush=FlushConfig(min_chunk_ms=400, max_interval_ms=1000))
@@ -73,8 +73,8 @@ async def test_intervals_change_in_a_call_in_progress(autojump_clock: MockClock)
 
 
 async def test_limits_change_in_a_call_in_progress(autojump_clock: MockClock) -> None:
-    async with stage(settings=config()) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(settings=config()) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(1)
         new = config(keepalive_ms=1000, catchup_rate=3.0, interaction={"max_unfinalized_s": 60})
         line.interaction.reload(new)

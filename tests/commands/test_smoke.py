@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import redis
 import trio
-from tests.client.answering import answering
+from tests.client.answer_server import serve_answer
 
 from trio_asr.client.consumer import Event, Message
 from trio_asr.commands.smoke import judge
@@ -82,7 +82,7 @@ async def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         assert (code, set(failed(found))) == (1, {"health"})
         assert "nobody answers" in failed(found)["health"]
 
-        async with answering(b"HTTP/1.1 503 Service Unavailable\r\n\r\n" + HEALTH) as (port, _):
+        async with serve_answer(b"HTTP/1.1 503 Service Unavailable\r\n\r\n" + HEALTH) as (port, _):
             code, found = await smoke(r, port)
         assert (code, set(failed(found))) == (1, {"health"})
         assert "HTTP 503" in failed(found)["health"]

@@ -183,7 +183,7 @@ class Redis:
         return [n for (n,) in struct.iter_unpack("<h", pcm) if n]
 
 
-class Line:
+class Connection:
     """One connection, and the server at its other end: it was sent `heard`, and said so much for good."""
 
     def __init__(self, call: Call, number: int) -> None:
@@ -213,7 +213,7 @@ class Machine(RuleBasedStateMachine):
         self.truth = new_call(Stored(), math.inf)
         self.redis = Redis(self.truth)
         self.call: Call | None = None
-        self.line: Line | None = None
+        self.line: Connection | None = None
         self.ending = False
         self.read = self.told = 0  # entries read, and told to the truth
         self.floor = ids.ORIGIN
@@ -285,7 +285,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def a_connection_opens(self) -> None:
         assert self.call is not None
-        self.line = Line(self.call, self.call.connected("r"))
+        self.line = Connection(self.call, self.call.connected("r"))
 
     @precondition(lambda self: self.line)
     @rule(limit=st.integers(1, 40))

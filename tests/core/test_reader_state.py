@@ -128,7 +128,7 @@ def test_a_dead_letter_is_cut_and_is_text() -> None:
     assert dead_letter("s", "1-0", [], "no_data", "no").data == ""
 
 
-class World:
+class Model:
     """A stream of junk only, a Redis, and a reader that is killed now and then."""
 
     def __init__(self) -> None:
@@ -164,13 +164,13 @@ class World:
 @settings(deadline=None)
 def test_every_junk_entry_is_dead_lettered_once_whatever_happens(steps: list[str]) -> None:
     """Commits land or do not, answers get lost, the process is killed at any point."""
-    world = World()
+    model = Model()
     for step in [*steps, "kill", "read", *["commit"] * 60]:
         if step in ("commit", "lost"):
-            world.commit(answered=step == "commit")
+            model.commit(answered=step == "commit")
         elif step.startswith("read"):
-            world.read(100 if step == "read many" else 1)
+            model.read(100 if step == "read many" else 1)
         else:
-            getattr(world, step)()
-    assert world.written == list(range(1, world.newest + 1))
-    assert world.outbox.idle
+            getattr(model, step)()
+    assert model.written == list(range(1, model.newest + 1))
+    assert model.outbox.idle

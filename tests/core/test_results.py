@@ -53,7 +53,7 @@ def final(start: float, end: float, text: str = "", **more: Any) -> Results:
     return results(start, end, text, is_final=True, **more)
 
 
-class Line:
+class Connection:
     """One connection that was sent a minute of audio, of a call that may have had others before."""
 
     def __init__(self, *, begin_s: float = 0.0, partials: bool = True, with_words: bool = False) -> None:
@@ -115,7 +115,7 @@ class Line:
 
 @pytest.mark.parametrize("off", [-TOLERANCE, -1, 0, 1, TOLERANCE])
 def test_a_final_that_begins_within_20_ms_is_contiguous(off: int) -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one two"))
     line.hear(final(2 + off / RATE, 4, "three four"))
     assert line.finalized_s == 4
@@ -124,7 +124,7 @@ def test_a_final_that_begins_within_20_ms_is_contiguous(off: int) -> None:
 
 def test_float32_times_of_a_long_call_are_contiguous() -> None:
     """Requirements 7: after ten hours on one connection, nothing is a gap and nothing is said twice."""
-    line = Line(begin_s=36_000)
+    line = Connection(begin_s=36_000)
     line.handler.clock._at[:] = [0]
     line.handler.clock._to[:] = [0]
     line.handler.clock.sent += 36_000 * RATE  # as if all of it had been sent on this connection
@@ -147,7 +147,7 @@ def test_float32_times_of_a_long_call_are_contiguous() -> None:
 
 @pytest.mark.parametrize(("start", "end"), [(0, 2), (0, 1), (1, 2), (0.5, 1.5), (2, 2), (0, 0)])
 def test_a_final_wholly_below_is_a_repeat_and_dropped(start: float, end: float) -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one two"))
     line.committed()
     assert line.hear(final(start, end, "one two")) is MessageKind.REPEAT
@@ -156,7 +156,7 @@ def test_a_final_wholly_below_is_a_repeat_and_dropped(start: float, end: float) 
 
 
 def test_a_final_that_begins_later_has_a_gap_before_it() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one"))
     assert line.hear(final(5, 6, "six")) is MessageKind.FINAL
     assert line.finalized_s == 6
@@ -168,14 +168,14 @@ def test_a_final_that_begins_later_has_a_gap_before_it() -> None:
 
 
 def test_of_a_final_that_straddles_the_words_from_the_cursor_on_count() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one two"))
     assert line.hear(final(0, 4, "one two three four")) is MessageKind.FINAL
     assert line.summary() == [("final", 0, 2000, "one two"), ("final", 2000, 4000, "three four")]
 
 
 def test_a_word_across_the_cursor_belongs_to_where_its_middle_is() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2))
     spoken = [Word("before", 1.4, 2.4, 0.9), Word("after", 1.7, 2.5, 0.9, "After.")]
     line.hear(Results(1, 2, is_final=True, channel=Channel([Alternative("before After.", 0.8, spoken)])))
@@ -183,7 +183,7 @@ def test_a_word_across_the_cursor_belongs_to_where_its_middle_is() -> None:
 
 
 def test_a_straddling_final_without_a_word_left_is_an_empty_one() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 3))
     spoken = [Word("one", 1, 1.5, 0.9)]
     message = Results(1, 3, is_final=True, channel=Channel([Alternative("one", 0.8, spoken)]))
@@ -193,7 +193,7 @@ def test_a_straddling_final_without_a_word_left_is_an_empty_one() -> None:
 
 
 def test_straddling_text_without_words_is_said_twice_rather_than_not_at_all() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one"))
     line.hear(Results(1, 2, is_final=True, channel=Channel([Alternative("one two", 0.8)])))
     assert line.summary()[1] == ("final", 2000, 3000, "one two")
@@ -201,7 +201,7 @@ def test_straddling_text_without_words_is_said_twice_rather_than_not_at_all() ->
 
 def test_a_shrinking_final_is_followed_by_one_that_says_the_rest() -> None:
     """An interim covered more than its final: what the final leaves out is still open."""
-    line = Line()
+    line = Connection()
     line.hear(results(0, 3, "one two three"), final(0, 2, "one two"))
     assert line.finalized_s == 2
     line.hear(final(2, 3, "three"))
@@ -211,7 +211,7 @@ def test_a_shrinking_final_is_followed_by_one_that_says_the_rest() -> None:
 @pytest.mark.parametrize("start", [0, 2, 5, 59, 60, 1e9])
 def test_a_final_of_no_length_moves_and_loses_nothing(start: float) -> None:
     """It freezes no audio, so what lies before it is no hole either: the next final says."""
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one"))
     assert line.hear(Results(start, 0.0, is_final=True)) in (MessageKind.REPEAT, MessageKind.EMPTY_FINAL)
     assert line.finalized_s == 2
@@ -221,7 +221,7 @@ def test_a_final_of_no_length_moves_and_loses_nothing(start: float) -> None:
 
 @pytest.mark.parametrize("start", [61, 1e9, 1e300])
 def test_a_final_past_all_that_was_sent_moves_and_loses_nothing(start: float) -> None:
-    line = Line()
+    line = Connection()
     assert (
         line.hear(Results(start, 5.0, is_final=True, channel=Channel([Alternative("x", 0.8)])))
         is MessageKind.REPEAT
@@ -232,7 +232,7 @@ def test_a_final_past_all_that_was_sent_moves_and_loses_nothing(start: float) ->
 
 @pytest.mark.parametrize("duration", [60.001, 1e9, 1e300])
 def test_a_final_that_ends_past_what_was_sent_ends_there(duration: float) -> None:
-    line = Line()
+    line = Connection()
     line.timeline.append("2-0", bytes(2 * RATE), RATE)  # received, and not sent
     line.hear(Results(0.0, duration, is_final=True, channel=Channel([Alternative("x", 0.8)])))
     assert line.finalized_s == line.timeline.sent / RATE == LENGTH_S
@@ -240,7 +240,7 @@ def test_a_final_that_ends_past_what_was_sent_ends_there(duration: float) -> Non
 
 
 def test_empty_finals_move_the_cursor_and_say_nothing() -> None:
-    line = Line()
+    line = Connection()
     assert line.hear(final(0, 2), final(2, 4, "  ")) is MessageKind.EMPTY_FINAL
     assert line.finalized_s == 4
     assert line.committed() == []
@@ -249,7 +249,7 @@ def test_empty_finals_move_the_cursor_and_say_nothing() -> None:
 
 def test_times_go_on_across_connections_and_gaps() -> None:
     """Requirements 7: a second connection starts at 0, the call does not."""
-    line = Line(begin_s=100)
+    line = Connection(begin_s=100)
     line.hear(final(0, 2, "one"))
     give_up(line.timeline, line.outbox, 110 * RATE, GapReason.RETENTION)
     line.hear(final(2, 11, "a b c d e f g h two"))
@@ -263,7 +263,7 @@ def test_times_go_on_across_connections_and_gaps() -> None:
 
 
 def test_what_was_given_up_before_it_was_sent_shifts_the_clock() -> None:
-    line = Line()
+    line = Connection()
     line.timeline.append("2-0", bytes(2 * 20 * RATE), RATE)
     give_up(line.timeline, line.outbox, 70 * RATE, GapReason.RETENTION)
     line.send(10)
@@ -276,7 +276,7 @@ def test_what_was_given_up_before_it_was_sent_shifts_the_clock() -> None:
 
 
 def test_what_a_final_says() -> None:
-    line = Line(with_words=True)
+    line = Connection(with_words=True)
     line.outbox.trace_id, line.outbox.tenant_id = "x", "t"
     spoken = [Word("hello", 0.5, 0.9, 0.7, "Hello,", 1), Word("you", 1.0, 1.2, 0.6)]
     line.hear(Results(0, 2, True, True, channel=Channel([Alternative(" Hello, you ", 0.75, spoken)])))
@@ -304,13 +304,13 @@ def test_what_a_final_says() -> None:
 
 
 def test_an_absent_confidence_is_the_old_workers() -> None:
-    line = Line()
+    line = Connection()
     line.hear(Results(0, 2, True, channel=Channel([Alternative("a")])))
     assert line.committed()[0]["confidence"] == DEFAULT_CONFIDENCE
 
 
 def test_partials_are_published_from_the_cursor_on() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one two"))
     line.committed()
     assert line.hear(results(0, 4, "one two three four")) is MessageKind.PARTIAL
@@ -321,7 +321,7 @@ def test_partials_are_published_from_the_cursor_on() -> None:
 
 
 def test_partials_can_be_switched_off() -> None:
-    line = Line(partials=False)
+    line = Connection(partials=False)
     assert line.hear(results(0, 2, "one")) is MessageKind.PARTIAL
     assert line.outbox.idle
     line.hear(final(0, 2, "one"))
@@ -329,7 +329,7 @@ def test_partials_can_be_switched_off() -> None:
 
 
 def test_finals_count_the_chunks_that_they_cover() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 1.2, "one"), final(1.2, 3, "two"))
     line.outbox.next_commit(1)
     assert [item.chunks for item in line.outbox.settle(Outcome.APPLIED)] == [2, 4]
@@ -339,19 +339,19 @@ def test_finals_count_the_chunks_that_they_cover() -> None:
 # -- ends of utterances --------------------------------------------------------------------------------
 
 
-def utterance_ends(line: Line) -> list[int]:
+def utterance_ends(line: Connection) -> list[int]:
     """The ends of utterances among what waits, in ms."""
     return [one["end_ms"] for one in line.committed() if one.get("event") == "utterance_end"]
 
 
 def test_an_utterance_end_after_finals_with_words_is_an_event_once() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one"), UtteranceEnd(1.8), UtteranceEnd(1.8))
     assert utterance_ends(line) == [1800]
 
 
 def test_an_utterance_end_after_speech_final_is_stale() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one", speech_final=True), UtteranceEnd(1.8), UtteranceEnd(2.0))
     line.hear(final(2, 4, "two"), UtteranceEnd(1.8))
     assert utterance_ends(line) == []
@@ -361,25 +361,25 @@ def test_an_utterance_end_after_speech_final_is_stale() -> None:
 
 @pytest.mark.parametrize("last_word_end", [-1.0, math.nan, -math.inf])
 def test_an_utterance_end_that_says_no_time_is_ignored(last_word_end: float) -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one"), UtteranceEnd(last_word_end))
     assert utterance_ends(line) == []
 
 
 def test_an_utterance_end_without_words_is_nothing() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2), UtteranceEnd(1.8))
     assert utterance_ends(line) == []
 
 
 def test_an_empty_speech_final_ends_the_words_that_are_pending() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one"), final(2, 3, speech_final=True), final(3, 4, speech_final=True))
     assert utterance_ends(line) == [3000]
 
 
 def test_an_empty_speech_final_that_covers_nothing_new_ends_them_too() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 2, "one"))
     assert line.hear(Results(2.0, 0.0, True, True)) is MessageKind.EMPTY_FINAL
     assert utterance_ends(line) == [2000]
@@ -389,12 +389,12 @@ def test_an_empty_speech_final_that_covers_nothing_new_ends_them_too() -> None:
 
 
 def test_a_confidence_of_0_is_0() -> None:
-    line = Line()
+    line = Connection()
     line.hear(Results(0, 2, True, channel=Channel([Alternative("a", 0.0)])))
     assert line.committed()[0]["confidence"] == 0.0
 
 
-def described(line: Line, message: str) -> list[dict[str, Any]]:
+def described(line: Connection, message: str) -> list[dict[str, Any]]:
     line.hear(decode(message))
     return line.committed()
 
@@ -416,7 +416,7 @@ FULL = """
 
 def test_entities_hits_languages_and_the_speaker_are_published_on_the_calls_timeline() -> None:
     """They are paid for; before, nobody saw them. Without words too."""
-    (said,) = described(Line(begin_s=10), FULL)
+    (said,) = described(Connection(begin_s=10), FULL)
     assert (said["speaker"], said["languages"]) == (3, ["en", "fr"])
     assert said["entities"] == [
         {
@@ -437,14 +437,14 @@ def test_entities_hits_languages_and_the_speaker_are_published_on_the_calls_time
 
 
 def test_words_say_their_language() -> None:
-    (said,) = described(Line(with_words=True), FULL)
+    (said,) = described(Connection(with_words=True), FULL)
     assert [word["language"] for word in said["words"]] == ["en", "en", "fr"]
 
 
 def test_entities_beside_the_channel_are_taken_as_well() -> None:
     moved = json.loads(FULL)
     moved["entities"] = moved["channel"]["alternatives"][0].pop("entities")
-    (said,) = described(Line(), json.dumps(moved))
+    (said,) = described(Connection(), json.dumps(moved))
     assert [(one["start_ms"], one["end_ms"]) for one in said["entities"]] == [(2000, 3000)]
 
 
@@ -452,14 +452,14 @@ def test_entities_beside_the_channel_are_taken_as_well() -> None:
 def test_an_entity_of_no_words_has_no_times(first: object, after: object) -> None:
     odd = json.loads(FULL)
     odd["channel"]["alternatives"][0]["entities"][0] |= {"start_word": first, "end_word": after}
-    (said,) = described(Line(), json.dumps(odd))
+    (said,) = described(Connection(), json.dumps(odd))
     assert said["entities"] == [
         {"label": "CITY", "value": "New York", "raw_value": "new york", "confidence": 0.7}
     ]
 
 
 def test_of_a_straddling_final_only_what_is_found_from_the_cursor_on_is_published() -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 1.9, "in"))
     line.committed()
     (said,) = described(line, FULL)
@@ -471,21 +471,21 @@ def test_of_a_straddling_final_only_what_is_found_from_the_cursor_on_is_publishe
 def test_two_speakers_are_not_one() -> None:
     two = json.loads(FULL)
     two["channel"]["alternatives"][0]["words"][2]["speaker"] = 4
-    (said,) = described(Line(), json.dumps(two))
+    (said,) = described(Connection(), json.dumps(two))
     assert "speaker" not in said
 
 
 def test_hits_without_a_text_are_an_event() -> None:
     silent = json.loads(FULL)
     silent["channel"]["alternatives"] = [{"transcript": "", "confidence": 0.0, "words": []}]
-    (event,) = described(Line(begin_s=10), json.dumps(silent))
+    (event,) = described(Connection(begin_s=10), json.dumps(silent))
     assert (event["event"], event["start_ms"], event["end_ms"]) == ("search", 10_000, 14_000)
     assert event["search"][0]["hits"][0]["start_ms"] == 12_000
 
 
 def test_the_start_of_speech_is_an_event_once() -> None:
     """Also when the connection is lost and the same audio is heard again."""
-    line = Line(begin_s=10)
+    line = Connection(begin_s=10)
     line.hear(SpeechStarted(1.1), SpeechStarted(1.1), SpeechStarted(1.15), SpeechStarted(5.55))
     events = line.committed()
     assert [(one["event"], one["start_ms"], one["connection"]) for one in events] == [
@@ -518,7 +518,7 @@ def test_the_start_of_speech_is_an_event_once() -> None:
     ],
 )
 def test_a_cut_text_keeps_the_languages_own_spacing(text: str, spoken: str, rest: str) -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, 1.5))
     words = [Word(word, n + 0.5, n + 1.4, 0.9) for n, word in enumerate(spoken.split())]
     line.hear(Results(0, 5, True, channel=Channel([Alternative(text, 0.8, words)])))
@@ -533,7 +533,7 @@ def test_a_cut_text_keeps_the_languages_own_spacing(text: str, spoken: str, rest
     ("left", "covered"), [(0, False), (1, True), (TOLERANCE, True), (TOLERANCE + 1, False)]
 )
 def test_after_metadata_a_remainder_within_the_tolerance_is_covered(left: int, covered: bool) -> None:
-    line = Line()
+    line = Connection()
     line.hear(final(0, LENGTH_S - left / RATE, "one"))
     assert line.hear(Metadata(60.0)) is MessageKind.METADATA
     assert line.handler.metadata == Metadata(60.0)
@@ -544,7 +544,7 @@ def test_after_metadata_a_remainder_within_the_tolerance_is_covered(left: int, c
 
 def test_what_this_connection_was_never_sent_is_not_covered() -> None:
     """A chunk taken off the timeline as the connection closed: the next one is sent it."""
-    line = Line()
+    line = Connection()
     line.hear(final(0, LENGTH_S, "one"))
     line.timeline.append("2-0", bytes(2 * 100), RATE)
     assert line.timeline.take(100) is not None
@@ -564,7 +564,7 @@ def test_a_connection_that_was_sent_nothing_covers_nothing() -> None:
 
 
 def test_what_was_answered_and_whether_it_was_of_use() -> None:
-    line = Line(begin_s=10)
+    line = Connection(begin_s=10)
     seen = [(line.handler.answered, line.handler.progressed)]
     for message in (results(0, 3, "one"), results(0, 2, "one"), final(0, 1)):
         line.hear(message)
@@ -610,7 +610,7 @@ anything = st.one_of(
 @settings(max_examples=200, deadline=None)
 def test_no_messages_raise_or_wedge(script: list[Message | float], with_words: bool) -> None:
     """Whatever was said, a final up to all that was sent moves the cursor there, and ranges never overlap."""
-    line = Line(begin_s=5, with_words=with_words)
+    line = Connection(begin_s=5, with_words=with_words)
     for step in script:
         before = line.timeline.finalized
         if isinstance(step, float):

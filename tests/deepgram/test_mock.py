@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.stage import sent
+from tests.call_harness import sent
 from trio.testing import MockClock
 
 from trio_asr.deepgram.mock import MockProvider

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from tests.stage import Line, config, ring, stage, whole
+from tests.call_harness import CallFeed, call_harness, config, start_call, whole
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_asr.deepgram.permits import Permits
@@ -98,7 +98,7 @@ def speaking(handshake_s: float = 0.0) -> SimulatorSettings:
     )
 
 
-async def connected(line: Line) -> float:
+async def connected(line: CallFeed) -> float:
     """Wait until a call is connected; return how long that took."""
     began = trio.current_time()
     while not line.interaction.sender.connected:  # noqa: ASYNC110 (the clock jumps)
@@ -111,18 +111,18 @@ async def test_a_live_call_amid_new_ids_for_each_frame_is_served(
     handshake_s: float, autojump_clock: MockClock
 ) -> None:
     """50 new ids a second, 4 permits. Before: each kept its permit for a minute, the call got nothing."""
-    async with stage(speaking(handshake_s), config(max_connections=4)) as (on, nursery):
+    async with call_harness(speaking(handshake_s), config(max_connections=4)) as (on, nursery):
 
         async def flood() -> None:
             for n in range(10_000):
-                line = await ring(on, nursery, f"noise-{n}")
+                line = await start_call(on, nursery, f"noise-{n}")
                 line.say(bytes(320))
                 await trio.sleep(0.02)
 
         nursery.start_soon(flood)
         for at in (0.5, 4.5, 3.7):
             await trio.sleep(at)
-            line = await ring(on, nursery, f"call-{at}")
+            line = await start_call(on, nursery, f"call-{at}")
             async with trio.open_nursery() as talker:
                 talker.start_soon(line.talk, 8)
                 waited = await connected(line)
@@ -136,10 +136,10 @@ async def test_a_live_call_amid_new_ids_for_each_frame_is_served(
 
 async def test_who_stands_still_closes_in_order_when_others_wait(autojump_clock: MockClock) -> None:
     """2 s after its last audio, with its results; its next audio is one more connection."""
-    async with stage(speaking(), config(max_connections=1)) as (on, nursery):
-        first = await ring(on, nursery, "first")
+    async with call_harness(speaking(), config(max_connections=1)) as (on, nursery):
+        first = await start_call(on, nursery, "first")
         await first.talk(2.5)  # the last frame comes at 2.48 s
-        second = await ring(on, nursery, "second")
+        second = await start_call(on, nursery, "second")
         second.speak(1.0)
         await trio.sleep(10)
         assert [round(c.opened_at, 3) for c in on.connections] == [0.0, 4.48]
@@ -160,11 +160,11 @@ async def test_who_stands_still_closes_in_order_when_others_wait(autojump_clock:
 
 
 async def test_who_stood_still_for_long_gives_way_at_once(autojump_clock: MockClock) -> None:
-    async with stage(speaking(), config(max_connections=1)) as (on, nursery):
-        first = await ring(on, nursery, "first")
+    async with call_harness(speaking(), config(max_connections=1)) as (on, nursery):
+        first = await start_call(on, nursery, "first")
         first.speak(1.0)
         await trio.sleep(30)
-        second = await ring(on, nursery, "second")
+        second = await start_call(on, nursery, "second")
         second.speak(1.0)
         await trio.sleep(0.1)
         assert [round(c.opened_at, 3) for c in on.connections] == [0.0, 30.0]
@@ -173,12 +173,12 @@ async def test_who_stood_still_for_long_gives_way_at_once(autojump_clock: MockCl
 async def test_who_gets_a_permit_standing_still_sends_what_it_has_and_closes(
     autojump_clock: MockClock,
 ) -> None:
-    async with stage(speaking(), config(max_connections=1)) as (on, nursery):
-        first = await ring(on, nursery, "first")
+    async with call_harness(speaking(), config(max_connections=1)) as (on, nursery):
+        first = await start_call(on, nursery, "first")
         async with trio.open_nursery() as talkers:
             talkers.start_soon(first.talk, 10)
             await trio.sleep(1)
-            others = [await ring(on, nursery, f"other-{n}") for n in range(5)]
+            others = [await start_call(on, nursery, f"other-{n}") for n in range(5)]
             for other in others:
                 other.speak(0.4)
         first.hang_up()
@@ -198,9 +198,9 @@ async def test_a_live_call_that_reconnects_keeps_its_permit(autojump_clock: Mock
         engine=EchoEngine(segment_ms=1000),
         faults_for=lambda i, q: faults[i] if i < len(faults) else Faults(),
     )
-    async with stage(simulator, config(max_connections=1)) as (on, nursery):
-        first = await ring(on, nursery, "first")
-        second = await ring(on, nursery, "second")
+    async with call_harness(simulator, config(max_connections=1)) as (on, nursery):
+        first = await start_call(on, nursery, "first")
+        second = await start_call(on, nursery, "second")
         async with trio.open_nursery() as talkers:
             talkers.start_soon(first.talk, 8)
             await trio.sleep(0.1)
@@ -219,13 +219,13 @@ async def test_a_call_that_is_over_does_not_keep_its_permit_while_it_is_refused(
         engine=EchoEngine(segment_ms=1000),
         faults_for=lambda i, q: Faults(refuse_status=503) if refusing["first"] else Faults(),
     )
-    async with stage(simulator, config(max_connections=1)) as (on, nursery):
-        first = await ring(on, nursery, "first")
+    async with call_harness(simulator, config(max_connections=1)) as (on, nursery):
+        first = await start_call(on, nursery, "first")
         first.speak(1)
         first.hang_up()
         await trio.sleep(20)
         refusing["first"] = False
-        second = await ring(on, nursery, "second")
+        second = await start_call(on, nursery, "second")
         async with trio.open_nursery() as talker:
             talker.start_soon(second.talk, 2)
             assert await connected(second) <= 0.5

@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import trio
 import trustme
-from tests.stage import sent
+from tests.call_harness import sent
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_asr.config import DeepgramConfig, Secret

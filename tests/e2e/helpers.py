@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: the promises as assertions, and the old web app as a reader."""
+"""Helpers of the end-to-end tests: the promises as assertions, and the old web app as a reader."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MAX_SHIFT_MS = 30
 
 
 def keeps_promises(account: Account, *, samples: int, connections: int | None = None) -> None:
-    """All `samples` were accepted and are inside exactly one committed final, at their true times.
+    """Check that all `samples` were accepted and are inside exactly one committed final, at their true times.
 
-    With `connections` each call had exactly so many.
+    With `connections` each call must have had exactly that many.
     """
     assert account.total("samples") == samples
     assert (account.total("covered"), account.total("lost")) == (samples, 0), account
@@ -33,10 +33,11 @@ def keeps_promises(account: Account, *, samples: int, connections: int | None = 
 
 
 def web_app_lines(messages: Iterable[Document]) -> list[str]:
-    """The lines of a call as the old web app stores them.
+    """Return the lines of a call as the old web app stores them.
 
-    Of a message it uses `seq`, `text` and `timestamp_ms` alone. Blank texts are skipped, a `seq` must fit 32
-    bits and a timestamp be a time, the first line of a `seq` wins; a call is read in the order of `seq`.
+    It uses only `seq`, `text` and `timestamp_ms` of a message. Blank texts are skipped, a `seq` must fit 32
+    bits and a timestamp must be a time, and the first line of a `seq` wins; a call is read in the order of
+    `seq`.
     """
     kept: dict[int, str] = {}
     for message in messages:
@@ -51,7 +52,7 @@ def web_app_lines(messages: Iterable[Document]) -> list[str]:
 
 
 def seed_frame(number: int, interaction_id: str = "seed-call", **more: Any) -> bytes:
-    """One of the seed's frames: 577 bytes of silence, number from 1."""
+    """Return one of the seed's frames: 577 bytes of silence, numbered from 1."""
     return msgspec.json.encode(
         {
             "tenant_id": "seed",

@@ -9,7 +9,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.hostile import junk
-from tests.hostile.house import MemorySide, house
+from tests.hostile.daemon_harness import MemoryBackend, run_daemon
 
 from trio_asr.client.http import get
 from trio_asr.web.clients import MAX_PER_PEER
@@ -45,7 +45,7 @@ async def hold(port: int, data: bytes) -> None:
 
 @pytest.mark.parametrize("name", SENT)
 async def test_floods(name: str) -> None:
-    async with house(MemorySide()) as one, trio.open_nursery() as nursery:
+    async with run_daemon(MemoryBackend()) as one, trio.open_nursery() as nursery:
 
         async def beside() -> None:
             await trio.sleep(0.5)
@@ -72,7 +72,7 @@ async def test_floods(name: str) -> None:
 )
 def test_any_clients(sent: list[bytes]) -> None:
     async def main() -> None:
-        async with house(MemorySide()) as one, trio.open_nursery() as nursery:
+        async with run_daemon(MemoryBackend()) as one, trio.open_nursery() as nursery:
             for data in sent:
                 nursery.start_soon(hold, one.daemon.port, data)
             await one.three_good_calls(seconds=1.0)

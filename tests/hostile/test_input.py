@@ -11,9 +11,8 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.hostile import house as houses
-from tests.hostile import junk
-from tests.hostile.house import AUDIO, DEAD, ENDS, House, MemorySide, Producer, house
+from tests.hostile import daemon_harness, junk
+from tests.hostile.daemon_harness import AUDIO, DEAD, ENDS, DaemonHarness, MemoryBackend, Producer, run_daemon
 from trio.testing import MockClock
 
 BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=junk.UNHEALTHY)
@@ -45,14 +44,14 @@ def run(beside: Sequence[tuple[str, bytes]]) -> None:
     """Add entries while three good calls speak."""
 
     async def main() -> None:
-        side = MemorySide()
+        backend = MemoryBackend()
 
         async def add() -> None:
             for stream, data in beside:
-                side.add(stream, data)
+                backend.add(stream, data)
                 await trio.sleep(2.0 / len(beside))
 
-        async with house(side) as one:
+        async with run_daemon(backend) as one:
             await one.three_good_calls(add)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -80,15 +79,17 @@ def test_any_fields(entries: list[dict[str, bytes]]) -> None:
     """Entries whose fields are of any number and name."""
 
     async def main() -> None:
-        side = MemorySide()
+        backend = MemoryBackend()
 
         async def add() -> None:
             for entry in entries:
-                side.add(AUDIO, entry.get("data"), **{name: entry[name] for name in entry if name != "data"})
-                side.add(ENDS, None, **{name: entry[name] for name in entry if name != "data"})
+                backend.add(
+                    AUDIO, entry.get("data"), **{name: entry[name] for name in entry if name != "data"}
+                )
+                backend.add(ENDS, None, **{name: entry[name] for name in entry if name != "data"})
                 await trio.sleep(0.2)
 
-        async with house(side) as one:
+        async with run_daemon(backend) as one:
             await one.three_good_calls(add)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -97,33 +98,33 @@ def test_any_fields(entries: list[dict[str, bytes]]) -> None:
 @pytest.mark.parametrize("count", [60, 330])
 async def test_large_odd_entries_take_turns(count: int, autojump_clock: MockClock) -> None:
     """Entries of 1.8 MB that only a patient decoder reads: each is a turn of the loop, and not a long one."""
-    side = MemorySide()
+    backend = MemoryBackend()
     many = b"[" + b",".join([b'{"a":1}'] * 225_000) + b"]"
     odd = junk.document({**junk.HEALTHY, "seq": b'" 5"', "x": many})
 
     async def add() -> None:
         await trio.sleep(1)
         for _ in range(count):
-            side.add(AUDIO, odd)
+            backend.add(AUDIO, odd)
 
-    async with house(side) as one:
+    async with run_daemon(backend) as one:
         await one.three_good_calls(add)
         assert one.counted("asr_unfinalized_bytes") < 64_000_000
 
 
 async def test_a_call_fed_all_at_once_makes_nobody_wait(autojump_clock: MockClock) -> None:
     """150 s of one call in one go: those who speak get their finals, and a new call begins at once."""
-    side = MemorySide()
+    backend = MemoryBackend()
     heard: dict[str, list[float]] = {}
 
-    async def watch(one: House, producer: Producer) -> None:
+    async def watch(one: DaemonHarness, producer: Producer) -> None:
         """Note when each final of a call is there: the stream's own times are of the wall clock."""
         seen = heard.setdefault(producer.id, [trio.current_time()])
         while True:
             seen += [trio.current_time()] * (len(one.finals(producer.id)) + 1 - len(seen))
             await trio.sleep(0.1)
 
-    async with house(side) as one, trio.open_nursery() as nursery:
+    async with run_daemon(backend) as one, trio.open_nursery() as nursery:
         live = [one.producer(number) for number in (1, 2)]
         late, flood = one.producer(3, "late"), one.producer(4, "flood")
         for producer in live:
@@ -152,13 +153,13 @@ async def test_a_call_fed_all_at_once_makes_nobody_wait(autojump_clock: MockCloc
 
 async def test_a_new_id_per_frame_takes_no_places(autojump_clock: MockClock) -> None:
     """1,600 calls of one frame each: a genuine call has its first final within 5 s, and is whole."""
-    side = MemorySide()
-    config = houses.settings(side, max_calls=100)
-    async with house(side, config) as one, trio.open_nursery() as nursery:
+    backend = MemoryBackend()
+    config = daemon_harness.settings(backend, max_calls=100)
+    async with run_daemon(backend, config) as one, trio.open_nursery() as nursery:
 
         async def flood() -> None:
             for number in range(1600):
-                Producer(side, f"one-frame-{number}", 100 + number).speak(0.02)
+                Producer(backend, f"one-frame-{number}", 100 + number).speak(0.02)
                 await trio.sleep(0.02)
 
         nursery.start_soon(flood)
@@ -176,18 +177,18 @@ async def test_a_new_id_per_frame_takes_no_places(autojump_clock: MockClock) -> 
 
 async def test_frames_after_the_end_are_bounded_in_bytes(autojump_clock: MockClock) -> None:
     """A call that is over is fed on, a megabyte a frame: what is kept of that is bounded."""
-    side = MemorySide()
-    config = houses.settings(side, max_unfinalized_total_mb=8)
+    backend = MemoryBackend()
+    config = daemon_harness.settings(backend, max_unfinalized_total_mb=8)
     big = junk.document({**junk.HEALTHY, "audio": b'"' + base64.b64encode(bytes(1_000_000)) + b'"'})
 
-    async with house(side, config) as one:
+    async with run_daemon(backend, config) as one:
 
         async def add() -> None:
-            bad = Producer(side, "bad", 9)
+            bad = Producer(backend, "bad", 9)
             await bad.talk(1)
             bad.end()
             for _ in range(60):
-                side.add(AUDIO, big)
+                backend.add(AUDIO, big)
                 await trio.sleep(0.02)
             assert one.counted("asr_unfinalized_bytes") <= 3 * 8_000_000
 
@@ -196,18 +197,18 @@ async def test_frames_after_the_end_are_bounded_in_bytes(autojump_clock: MockClo
 
 async def test_an_id_used_again_by_another_tenant_is_another_call(autojump_clock: MockClock) -> None:
     """Times from 0, its own tenant; `seq` of the stream goes on."""
-    side = MemorySide()
-    async with house(side) as one:
-        first = Producer(side, "again", 1, tenant="one")
+    backend = MemoryBackend()
+    async with run_daemon(backend) as one:
+        first = Producer(backend, "again", 1, tenant="one")
         await first.talk(3)
         first.end()
         await one.ended(first)
         await trio.sleep(10)
-        second = Producer(side, "again", 2, tenant="two")
+        second = Producer(backend, "again", 2, tenant="two")
         await second.talk(3)
         second.end()
         await trio.sleep(10)
-        said = side.documents("transcript.again")
+        said = backend.documents("transcript.again")
         assert [m["tenant_id"] for m in said] == sorted(m["tenant_id"] for m in said)
         assert {m["tenant_id"] for m in said} == {"one", "two"}
         seqs = [m["seq"] for m in said]
@@ -218,10 +219,10 @@ async def test_an_id_used_again_by_another_tenant_is_another_call(autojump_clock
 
 
 async def test_no_dead_letter_is_above_its_size(autojump_clock: MockClock) -> None:
-    side = MemorySide()
-    async with house(side) as one:
-        side.add(AUDIO, b"x" * 3_000_000)
-        side.add(ENDS, b"\xff" * 3_000_000)
+    backend = MemoryBackend()
+    async with run_daemon(backend) as one:
+        backend.add(AUDIO, b"x" * 3_000_000)
+        backend.add(ENDS, b"\xff" * 3_000_000)
         await one.three_good_calls(partial(trio.sleep, 0.1), seconds=1.0)
-        assert len(side.documents(DEAD)) == 2
-        assert all(len(letter["data"]) <= 4096 for letter in side.documents(DEAD))
+        assert len(backend.documents(DEAD)) == 2
+        assert all(len(letter["data"]) <= 4096 for letter in backend.documents(DEAD))

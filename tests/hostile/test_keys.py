@@ -15,9 +15,18 @@ import redis
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.hostile import house as houses
-from tests.hostile import junk
-from tests.hostile.house import AUDIO, DEAD, ENDS, EVENTS, PREFIX, House, Producer, RedisSide, house
+from tests.hostile import daemon_harness, junk
+from tests.hostile.daemon_harness import (
+    AUDIO,
+    DEAD,
+    ENDS,
+    EVENTS,
+    PREFIX,
+    DaemonHarness,
+    Producer,
+    RedisBackend,
+    run_daemon,
+)
 
 from trio_asr.client.http import get
 
@@ -101,12 +110,12 @@ def put(client: redis.Redis, key: str, value: dict[str, bytes] | str | bytes) ->
 async def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_its_call_begins_afresh(
     redis_url: str,
 ) -> None:
-    side = RedisSide(redis_url)
-    broken = {name: Producer(side, f"bad-{name}", 100 + i) for i, name in enumerate(BROKEN)}
+    backend = RedisBackend(redis_url)
+    broken = {name: Producer(backend, f"bad-{name}", 100 + i) for i, name in enumerate(BROKEN)}
     for name, value in BROKEN.items():
-        put(side.client, f"{PREFIX}call:bad-{name}", value)
-        side.client.sadd(f"{PREFIX}live", f"bad-{name}")
-    async with house(side) as one:
+        put(backend.client, f"{PREFIX}call:bad-{name}", value)
+        backend.client.sadd(f"{PREFIX}live", f"bad-{name}")
+    async with run_daemon(backend) as one:
 
         async def beside() -> None:
             for producer in broken.values():
@@ -119,14 +128,14 @@ async def test_a_checkpoint_that_cannot_be_read_is_set_aside_and_its_call_begins
         await one.three_good_calls(beside, seconds=2.0)
         await one.ended(*broken.values(), within=200)
         one.is_whole(*broken.values())
-        aside = {name for name in BROKEN if side.client.exists(f"{PREFIX}broken:bad-{name}")}
+        aside = {name for name in BROKEN if backend.client.exists(f"{PREFIX}broken:bad-{name}")}
         assert aside | MAY_BE_FRESH == {*BROKEN}
         told = {event["interaction_id"].removeprefix("bad-") for event in one.events("checkpoint_broken")}
         assert told | MAY_BE_FRESH == {*BROKEN}
         assert _total(one, "asr_broken_states_total") >= len(BROKEN) - len(MAY_BE_FRESH)
 
 
-def _total(one: House, name: str) -> float:
+def _total(one: DaemonHarness, name: str) -> float:
     """A counter's sum over its labels."""
     return sum(
         sample.value
@@ -151,11 +160,11 @@ READERS: dict[str, dict[str, bytes] | str] = {
 @pytest.mark.parametrize("name", READERS)
 async def test_a_reader_that_cannot_be_read_is_begun_again(name: str, redis_url: str) -> None:
     """What was there before the start is read, from the beginning as nothing says more."""
-    side = RedisSide(redis_url)
-    put(side.client, f"{PREFIX}reader", READERS[name])
-    before = Producer(side, "before", 9)
+    backend = RedisBackend(redis_url)
+    put(backend.client, f"{PREFIX}reader", READERS[name])
+    before = Producer(backend, "before", 9)
     before.speak(0.5)
-    async with house(side) as one:
+    async with run_daemon(backend) as one:
         await one.three_good_calls(seconds=1.0)
         before.speak(0.5)
         before.end()
@@ -164,16 +173,16 @@ async def test_a_reader_that_cannot_be_read_is_begun_again(name: str, redis_url:
 
 
 async def test_a_member_of_live_that_is_no_call_is_taken_out(redis_url: str) -> None:
-    side = RedisSide(redis_url)
+    backend = RedisBackend(redis_url)
     members = [b"\xff\xfe", b"", b"{x}", b"x" * 300, b"new\nline", b"nobody"]
-    side.client.sadd(f"{PREFIX}live", *members)
-    async with house(side) as one:
+    backend.client.sadd(f"{PREFIX}live", *members)
+    async with run_daemon(backend) as one:
         await one.three_good_calls(seconds=1.0)
-        left = set(cast("set[bytes]", side.client.smembers(f"{PREFIX}live")))
+        left = set(cast("set[bytes]", backend.client.smembers(f"{PREFIX}live")))
         assert not left & set(members[:5])
 
 
-async def reasons(one: House) -> list[str]:
+async def reasons(one: DaemonHarness) -> list[str]:
     """What /ready says."""
     _, body = await get(one.daemon.port, "/ready")
     return list(msgspec.json.decode(body)["reasons"])
@@ -192,21 +201,21 @@ SHARED = {
 @pytest.mark.parametrize("key", SHARED)
 async def test_a_key_that_all_need_of_another_type_is_named_and_waited_for(key: str, redis_url: str) -> None:
     """Nothing is given up meanwhile, and all goes on once it is mended."""
-    side = RedisSide(redis_url)
-    config = houses.settings(side, max_unfinalized_s=5.0)
-    async with house(side, config) as one:
+    backend = RedisBackend(redis_url)
+    config = daemon_harness.settings(backend, max_unfinalized_s=5.0)
+    async with run_daemon(backend, config) as one:
 
         async def spoil() -> None:
             await trio.sleep(1.0)
-            kept = side.client.exists(key) and side.client.rename(key, "kept")
-            put(side.client, key, SHARED[key])
-            side.add(AUDIO, b"junk for the dead letters")
+            kept = backend.client.exists(key) and backend.client.rename(key, "kept")
+            put(backend.client, key, SHARED[key])
+            backend.add(AUDIO, b"junk for the dead letters")
             await _until(lambda: _named(one, key), within=100)
             await trio.sleep(6.0)
             await _until(lambda: _named(one, key), within=100)
-            side.client.delete(key)
+            backend.client.delete(key)
             if kept and key != f"{PREFIX}lease":  # that had a time to live
-                side.client.rename("kept", key)
+                backend.client.rename("kept", key)
             await _until(lambda: _calm(one), within=100)
 
         await one.three_good_calls(spoil, seconds=10.0)
@@ -217,41 +226,41 @@ async def test_a_key_that_all_need_of_another_type_is_named_and_waited_for(key: 
 @pytest.mark.parametrize("key", SHARED)
 async def test_a_key_that_all_need_of_another_type_at_the_start(key: str, redis_url: str) -> None:
     """The daemon says so, and goes to work as soon as it is mended."""
-    side = RedisSide(redis_url)
-    put(side.client, key, SHARED[key])
+    backend = RedisBackend(redis_url)
+    put(backend.client, key, SHARED[key])
 
     async def mend() -> None:
         await trio.sleep(1.0)
-        side.client.delete(key)
+        backend.client.delete(key)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(mend)
-        async with house(side) as one:
+        async with run_daemon(backend) as one:
             await one.three_good_calls(seconds=4.0)
 
 
 async def test_the_readers_state_of_another_type_is_set_aside_in_mid_run(redis_url: str) -> None:
     """What is in memory takes its place: nothing is lost, and nobody has to mend it."""
-    side = RedisSide(redis_url)
-    async with house(side) as one:
+    backend = RedisBackend(redis_url)
+    async with run_daemon(backend) as one:
 
         async def spoil() -> None:
             await trio.sleep(1.0)
-            side.client.delete(f"{PREFIX}reader")
-            put(side.client, f"{PREFIX}reader", "string")
+            backend.client.delete(f"{PREFIX}reader")
+            put(backend.client, f"{PREFIX}reader", "string")
             await trio.sleep(4.0)
-            assert side.client.type(f"{PREFIX}reader") == b"hash"
-            assert side.client.type(f"{PREFIX}broken:") == b"string"
+            assert backend.client.type(f"{PREFIX}reader") == b"hash"
+            assert backend.client.type(f"{PREFIX}broken:") == b"string"
 
         await one.three_good_calls(spoil, seconds=5.0)
         assert one.counted("asr_broken_states_total", kind="reader") == 1
 
 
-async def _named(one: House, key: str) -> bool:
+async def _named(one: DaemonHarness, key: str) -> bool:
     return any(reason.startswith(f"key {key} for") for reason in await reasons(one))
 
 
-async def _calm(one: House) -> bool:
+async def _calm(one: DaemonHarness) -> bool:
     return await reasons(one) == []
 
 
@@ -263,16 +272,16 @@ async def _until(question: Callable[[], Awaitable[bool]], within: float) -> None
 
 @pytest.mark.parametrize("kind", ["string", "list", "hash"])
 async def test_a_transcript_of_another_type_is_that_calls_alone(kind: str, redis_url: str) -> None:
-    side = RedisSide(redis_url)
-    put(side.client, "transcript.bad", kind)
-    async with house(side) as one:
+    backend = RedisBackend(redis_url)
+    put(backend.client, "transcript.bad", kind)
+    async with run_daemon(backend) as one:
 
         async def beside() -> None:
-            await Producer(side, "bad", 9).talk(2)
-            side.client.delete("transcript.bad")
+            await Producer(backend, "bad", 9).talk(2)
+            backend.client.delete("transcript.bad")
 
         await one.three_good_calls(beside, seconds=2.0)
-        bad = Producer(side, "bad", 9, samples=2 * houses.RATE)
+        bad = Producer(backend, "bad", 9, samples=2 * daemon_harness.RATE)
         bad.end()
         await one.ended(bad)
         one.is_whole(bad)
@@ -305,14 +314,14 @@ def test_any_keys_at_a_start(redis_url: str, keys: dict[str, Any]) -> None:
     """The daemon starts and works. (A key that all need of another type it waits for: another test's.)"""
 
     async def main() -> None:
-        side = RedisSide(redis_url)
-        side.client.flushdb()
+        backend = RedisBackend(redis_url)
+        backend.client.flushdb()
         for name, value in keys.items():
             if name != "live" and (name != "reader" or isinstance(value, dict)):
-                put(side.client, PREFIX + name, value)
-        side.client.sadd(f"{PREFIX}live", "bad", "good-1", b"\xff")
-        bad = Producer(side, "bad", 9)
-        async with house(side) as one:
+                put(backend.client, PREFIX + name, value)
+        backend.client.sadd(f"{PREFIX}live", "bad", "good-1", b"\xff")
+        bad = Producer(backend, "bad", 9)
+        async with run_daemon(backend) as one:
 
             async def beside() -> None:
                 await bad.talk(1)

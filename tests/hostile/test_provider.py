@@ -17,7 +17,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.hostile import junk
-from tests.hostile.house import PEER_RATE, House, MemorySide, Peer, house
+from tests.hostile.daemon_harness import PEER_RATE, DaemonHarness, MemoryBackend, Peer, run_daemon
 from trio.testing import MockClock
 
 BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=junk.UNHEALTHY)
@@ -33,16 +33,16 @@ def run(peer: Peer, *, most_bytes: int = 64_000_000) -> None:
 
 
 async def meet(peer: Peer, *, most_bytes: int = 64_000_000) -> None:
-    side = MemorySide()
-    async with house(side, peer=peer) as one:
+    backend = MemoryBackend()
+    async with run_daemon(backend, peer=peer) as one:
         await one.three_good_calls(partial(_bad, one), seconds=SECONDS)
         assert len(one.dials) - 3 <= MOST_DIALS
         assert one.counted("asr_unfinalized_bytes") <= most_bytes
-        for event in side.documents("asr_events"):
+        for event in backend.documents("asr_events"):
             assert all(len(value) <= 1000 for value in event.values() if isinstance(value, str)), event
 
 
-async def _bad(one: House) -> None:
+async def _bad(one: DaemonHarness) -> None:
     await one.producer(9, "bad", rate=PEER_RATE).talk(SECONDS)
 
 

@@ -64,7 +64,7 @@ def services() -> Services:
     )  # fmt: skip
 
 
-class Stand:
+class ConnectionHarness:
     """A connection that stays quiet, fed by hand."""
 
     def __init__(self) -> None:
@@ -91,47 +91,47 @@ class Stand:
 
 async def test_a_chunk_that_comes_as_the_timer_goes_off_is_sent(mock_clock: MockClock) -> None:
     """Requirements 3: nothing is late here, and the connection is of use as before."""
-    stand = Stand()
+    harness = ConnectionHarness()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(stand.run)
+        nursery.start_soon(harness.run)
         await trio.testing.wait_all_tasks_blocked()
         for jump in (4, 2, 4, 60):  # KeepAlive's moment, the pause's, long past both
-            stand.feed()
+            harness.feed()
             mock_clock.jump(jump)
             await trio.testing.wait_all_tasks_blocked()
-        assert stand.ending is None
-        assert stand.link.sent.count(2 * CHUNK) == 4
+        assert harness.ending is None
+        assert harness.link.sent.count(2 * CHUNK) == 4
         nursery.cancel_scope.cancel()
 
 
 async def test_a_slow_send_within_its_limit_is_in_time(mock_clock: MockClock) -> None:
-    stand = Stand()
-    stand.link.send_s = 5.0
+    harness = ConnectionHarness()
+    harness.link.send_s = 5.0
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(stand.run)
+        nursery.start_soon(harness.run)
         await trio.testing.wait_all_tasks_blocked()
-        stand.feed()
+        harness.feed()
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(4.999)
         await trio.testing.wait_all_tasks_blocked()
-        assert stand.ending is None
+        assert harness.ending is None
         nursery.cancel_scope.cancel()
 
 
 async def test_a_send_that_takes_too_long_ends_the_conversation(autojump_clock: MockClock) -> None:
-    stand = Stand()
-    stand.link.send_s = 6.0
-    stand.feed()
-    await stand.run()
-    assert stand.ending is not None
-    assert stand.ending.why is Why.STALLED
+    harness = ConnectionHarness()
+    harness.link.send_s = 6.0
+    harness.feed()
+    await harness.run()
+    assert harness.ending is not None
+    assert harness.ending.why is Why.STALLED
     assert trio.current_time() == 5
-    assert stand.link.sent == []
+    assert harness.link.sent == []
 
 
 async def test_silence_is_kept_alive(autojump_clock: MockClock) -> None:
-    stand = Stand()
-    stand.feed()
+    harness = ConnectionHarness()
+    harness.feed()
     with trio.move_on_after(14):
-        await stand.run()
-    assert stand.link.sent == [2 * CHUNK, messages.FINALIZE, *[messages.KEEP_ALIVE] * 2]
+        await harness.run()
+    assert harness.link.sent == [2 * CHUNK, messages.FINALIZE, *[messages.KEEP_ALIVE] * 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import trio
-from tests.stage import RATE, Stage, stage, whole
+from tests.call_harness import RATE, CallHarness, call_harness, whole
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryBus
@@ -35,7 +35,7 @@ class CountedCall(Call):
         return super().receive(frames, now)
 
 
-class Desk:
+class InboxHarness:
     """One call, given frames as the dispatcher gives them."""
 
     def __init__(self, call: CountedCall, interaction: Interaction) -> None:
@@ -61,88 +61,88 @@ class Desk:
         await self.done.wait()
 
 
-async def sit(on: Stage, nursery: trio.Nursery, room: int = 256) -> Desk:
+async def start_inbox(on: CallHarness, nursery: trio.Nursery, room: int = 256) -> InboxHarness:
     stored = (await MemoryBus(on.store, audio_stream="", end_stream="").load(["call"]))[0]
     call = CountedCall(
         Outbox("call", Topics("transcript.call", "asr_events", 1000), stored), Bounds(1000, 120)
     )
-    desk = Desk(call, Interaction(call, on.services, "tenant", batches=room))
-    desk.interaction.end = "9999999999999-0", EndReason.CLOSED
+    harness = InboxHarness(call, Interaction(call, on.services, "tenant", batches=room))
+    harness.interaction.end = "9999999999999-0", EndReason.CLOSED
 
     async def run() -> None:
-        await desk.interaction.run()
-        desk.done.set()
+        await harness.interaction.run()
+        harness.done.set()
 
     nursery.start_soon(run)
-    return desk
+    return harness
 
 
 async def test_a_call_is_woken_once_per_chunk_and_its_chunks_are_in_time(autojump_clock: MockClock) -> None:
-    async with stage() as (on, nursery):
-        desk = await sit(on, nursery)
-        await desk.talk(5)
+    async with call_harness() as (on, nursery):
+        harness = await start_inbox(on, nursery)
+        await harness.talk(5)
         instants = on.sent()
         assert instants[0] == 0.48  # the frame that completes 500 ms comes at 24 * 20 ms
         assert [round(b - a, 6) for a, b in itertools.pairwise(instants)] == [0.2] * 22
-        assert desk.call.batches <= 25 + len(instants)  # one by one only until there is a connection
-        await desk.hang_up()
-        assert whole(on.finals(), desk.samples)
+        assert harness.call.batches <= 25 + len(instants)  # one by one only until there is a connection
+        await harness.hang_up()
+        assert whole(on.finals(), harness.samples)
 
 
 async def test_frames_held_back_leave_by_timer_when_no_more_come(autojump_clock: MockClock) -> None:
-    async with stage() as (on, nursery):
-        desk = await sit(on, nursery)
-        desk.speak(0.5)
+    async with call_harness() as (on, nursery):
+        harness = await start_inbox(on, nursery)
+        harness.speak(0.5)
         await trio.sleep(0.1)
-        desk.speak(0.1)
-        assert desk.interaction.inbox.frames
+        harness.speak(0.1)
+        assert harness.interaction.inbox.frames
         await trio.sleep(3)
         assert on.sent() == [0.0, 0.5]  # 500 ms after the last flush
-        assert not desk.interaction.inbox.frames
-        await desk.hang_up()
-        assert whole(on.finals(), desk.samples)
+        assert not harness.interaction.inbox.frames
+        await harness.hang_up()
+        assert whole(on.finals(), harness.samples)
 
 
 async def test_frames_of_another_rate_are_not_held_back(autojump_clock: MockClock) -> None:
     """The connection of the rate before is over with them."""
-    async with stage() as (on, nursery):
-        desk = await sit(on, nursery)
-        desk.speak(0.5)
+    async with call_harness() as (on, nursery):
+        harness = await start_inbox(on, nursery)
+        harness.speak(0.5)
         await trio.sleep(0.1)
-        desk.speak(0.02, 2 * RATE)
-        assert not desk.interaction.inbox.frames
-        await desk.hang_up()
+        harness.speak(0.02, 2 * RATE)
+        assert not harness.interaction.inbox.frames
+        await harness.hang_up()
         assert len(on.connections) == 2
         assert [final["connection"] for final in on.finals()] == [1, 2]
 
 
 async def test_frames_held_back_are_not_forgotten_with_their_connection(autojump_clock: MockClock) -> None:
     simulator = SimulatorSettings(board=Board(Faults()))
-    async with stage(simulator) as (on, nursery):
-        desk = await sit(on, nursery)
-        desk.speak(0.5)
+    async with call_harness(simulator) as (on, nursery):
+        harness = await start_inbox(on, nursery)
+        harness.speak(0.5)
         await trio.sleep(0.1)
-        desk.speak(0.1)
+        harness.speak(0.1)
         simulator.board.strike(Faults(abort_after_s=0))
         await trio.sleep(0.1)
-        assert not desk.interaction.inbox.frames
+        assert not harness.interaction.inbox.frames
         await trio.sleep(20)
         assert len(on.connections) == 2
-        await desk.hang_up()
-        assert whole(on.finals(), desk.samples)
+        await harness.hang_up()
+        assert whole(on.finals(), harness.samples)
 
 
 async def test_a_call_that_cannot_take_its_frames_says_so(autojump_clock: MockClock) -> None:
-    async with stage() as (on, nursery):
-        desk = await sit(on, nursery, room=1)
-        assert desk.speak(0.5)
-        assert not desk.speak(0.5)
+    async with call_harness() as (on, nursery):
+        harness = await start_inbox(on, nursery, room=1)
+        assert harness.speak(0.5)
+        assert not harness.speak(0.5)
         nursery.cancel_scope.cancel()
 
 
 async def test_nor_does_one_that_is_failing(autojump_clock: MockClock) -> None:
-    async with stage() as (on, nursery):
-        desk = await sit(on, nursery)
-        desk.interaction._batches.close()
-        assert not desk.speak(0.5)
+    async with call_harness() as (on, nursery):
+        harness = await start_inbox(on, nursery)
+        harness.interaction._batches.close()
+        assert not harness.speak(0.5)
         nursery.cancel_scope.cancel()

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import trio
-from tests.stage import Stage, config, ring, stage, whole
+from tests.call_harness import CallHarness, call_harness, config, start_call, whole
 from trio.testing import MockClock
 
 from trio_asr.deepgram.websocket import MAX_MESSAGE_BYTES
@@ -25,7 +25,7 @@ def simulator(*connections: Faults, segment_ms: int = 2000) -> SimulatorSettings
     return SimulatorSettings(engine=EchoEngine(segment_ms=segment_ms), faults_for=faults_for)
 
 
-def counted(on: Stage, name: str) -> float:
+def counted(on: CallHarness, name: str) -> float:
     value = on.metrics.registry.get_sample_value(name)
     assert value is not None
     return value
@@ -34,8 +34,8 @@ def counted(on: Stage, name: str) -> float:
 @pytest.mark.parametrize("handshake_s", [0, 0.3, 6])
 async def test_frames_at_once_open_one_connection(handshake_s: float, autojump_clock: MockClock) -> None:
     """Requirements 1, 2, 11: three sends of 1600 bytes at once, however slow the handshake is."""
-    async with stage(simulator(Faults(handshake_delay_s=handshake_s))) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(simulator(Faults(handshake_delay_s=handshake_s))) as (on, nursery):
+        line = await start_call(on, nursery)
         for _ in range(3):
             line.speak(0.1)
         await trio.sleep(handshake_s / 2)
@@ -54,8 +54,8 @@ async def test_frames_at_once_open_one_connection(handshake_s: float, autojump_c
 
 async def test_the_flush_instants_of_the_seed(autojump_clock: MockClock) -> None:
     """Requirements 3, 4: 577 bytes every 36 ms; first at 500 ms of audio, then by 200 ms, never 500 apart."""
-    async with stage() as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness() as (on, nursery):
+        line = await start_call(on, nursery)
         for _ in range(20):
             line.say(bytes(577))
             await trio.sleep(0.036)
@@ -73,8 +73,8 @@ async def test_the_flush_instants_of_the_seed(autojump_clock: MockClock) -> None
 
 async def test_frames_stop_and_the_rest_leaves_by_timer(autojump_clock: MockClock) -> None:
     """Requirements 3: no further frame is needed; KeepAlive every 4 s; no 1011 after 50 s."""
-    async with stage() as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness() as (on, nursery):
+        line = await start_call(on, nursery)
         line.speak(0.5)
         await trio.sleep(0.1)
         line.speak(0.1)  # less than is due by amount
@@ -95,8 +95,8 @@ async def test_frames_stop_and_the_rest_leaves_by_timer(autojump_clock: MockCloc
 
 async def test_less_than_the_first_chunk_leaves_by_timer_too(autojump_clock: MockClock) -> None:
     """Requirements 4: 300 ms and nothing more leave 500 ms after they came."""
-    async with stage() as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness() as (on, nursery):
+        line = await start_call(on, nursery)
         await trio.sleep(1)
         line.speak(0.3)
         await trio.sleep(1)
@@ -104,8 +104,8 @@ async def test_less_than_the_first_chunk_leaves_by_timer_too(autojump_clock: Moc
 
 
 async def test_a_silent_provider_does_not_hold_back_sending(autojump_clock: MockClock) -> None:
-    async with stage(simulator(Faults(mute_after_s=0))) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(simulator(Faults(mute_after_s=0))) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(5)
         instants = on.sent()
         assert instants[0] == 0.48  # the frame that completes 500 ms comes at 24 * 20 ms
@@ -113,11 +113,11 @@ async def test_a_silent_provider_does_not_hold_back_sending(autojump_clock: Mock
 
 
 async def test_a_stuck_call_does_not_delay_another(autojump_clock: MockClock) -> None:
-    async with stage(simulator(Faults(stop_reading_after_s=0))) as (on, nursery):
-        stuck = await ring(on, nursery, "stuck")
+    async with call_harness(simulator(Faults(stop_reading_after_s=0))) as (on, nursery):
+        stuck = await start_call(on, nursery, "stuck")
         stuck.speak(0.5)
         await trio.sleep(0.1)
-        well = await ring(on, nursery, "well")
+        well = await start_call(on, nursery, "well")
         async with trio.open_nursery() as talkers:
             talkers.start_soon(stuck.talk, 3)
             talkers.start_soon(well.talk, 3)
@@ -131,8 +131,8 @@ async def test_a_stuck_call_does_not_delay_another(autojump_clock: MockClock) ->
 
 async def test_the_end_of_a_call_waits_for_its_last_results(autojump_clock: MockClock) -> None:
     """Requirements 7: the old worker lost the tail of every call; results come 3 s after the end here."""
-    async with stage(simulator(Faults(final_delay_s=3))) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(simulator(Faults(final_delay_s=3))) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(2.7)
         line.hang_up()
         assert not on.finals()
@@ -150,8 +150,8 @@ async def test_the_end_of_a_call_waits_for_its_last_results(autojump_clock: Mock
 
 async def test_what_is_published(autojump_clock: MockClock) -> None:
     """Requirements 7: the old readers' fields, and times, connection and request id."""
-    async with stage() as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness() as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(3)
         line.hang_up()
         await line.done.wait()
@@ -177,8 +177,8 @@ async def test_what_is_published(autojump_clock: MockClock) -> None:
 
 async def test_a_lost_connection_is_one_more_connection(autojump_clock: MockClock) -> None:
     """Requirements 7: what was not finalized is sent again; times go on; nothing twice."""
-    async with stage(simulator(Faults(abort_after_s=3.3))) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(simulator(Faults(abort_after_s=3.3))) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(8)
         line.hang_up()
         await line.done.wait()
@@ -193,8 +193,8 @@ async def test_a_message_above_the_limit_ends_the_connection_and_nothing_else(
 ) -> None:
     """It is not taken into memory; what it might have said is asked for again on the next connection."""
     monkeypatch.setattr(faulty, "_GARBAGE", bytes(MAX_MESSAGE_BYTES + 1))
-    async with stage(simulator(Faults(garbage_every=5))) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(simulator(Faults(garbage_every=5))) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(8)
         line.hang_up()
         await line.done.wait()
@@ -204,8 +204,8 @@ async def test_a_message_above_the_limit_ends_the_connection_and_nothing_else(
 
 
 async def test_a_refused_handshake_is_tried_again(autojump_clock: MockClock) -> None:
-    async with stage(simulator(Faults(refuse_status=503), Faults(refuse_status=503))) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(simulator(Faults(refuse_status=503), Faults(refuse_status=503))) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(4)
         line.hang_up()
         await line.done.wait()
@@ -215,8 +215,8 @@ async def test_a_refused_handshake_is_tried_again(autojump_clock: MockClock) -> 
 
 async def test_a_call_that_ends_while_disconnected_is_finished(autojump_clock: MockClock) -> None:
     refusing = SimulatorSettings(faults_for=lambda i, q: Faults(refuse_status=503, refuse_for_s=20))
-    async with stage(refusing) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(refusing) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(3)
         line.hang_up()
         await line.done.wait()
@@ -227,8 +227,8 @@ async def test_a_call_that_ends_while_disconnected_is_finished(autojump_clock: M
 
 async def test_a_mute_connection_is_abandoned(autojump_clock: MockClock) -> None:
     """A stall: 3 s of unanswered audio and 8 s without a message."""
-    async with stage(simulator(Faults(mute_after_s=2.5))) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(simulator(Faults(mute_after_s=2.5))) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(14)
         line.hang_up()
         await line.done.wait()
@@ -239,8 +239,8 @@ async def test_a_mute_connection_is_abandoned(autojump_clock: MockClock) -> None
 
 
 async def test_a_change_of_rate_closes_one_connection_and_opens_another(autojump_clock: MockClock) -> None:
-    async with stage() as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness() as (on, nursery):
+        line = await start_call(on, nursery)
         for _ in range(60):
             line.say(b"\1\1" * 160, 8000)
             await trio.sleep(0.02)
@@ -257,8 +257,8 @@ async def test_a_change_of_rate_closes_one_connection_and_opens_another(autojump
 
 async def test_catching_up_keeps_to_the_rate(autojump_clock: MockClock) -> None:
     """After a handshake of 6 s the backlog leaves at 1.25 times real time over any 5 s, evenly."""
-    async with stage(simulator(Faults(handshake_delay_s=6))) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(simulator(Faults(handshake_delay_s=6))) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(40)
         sends = [(at, size / 16000) for at, kind, size in on.connections[0].received if kind == "audio"]
         for at, _ in sends:
@@ -273,12 +273,12 @@ async def test_cancelling_anywhere_leaves_no_socket_and_no_task(
     when: float, autojump_clock: MockClock
 ) -> None:
     """Requirements 6: no leaked sockets; cancelled while connecting, streaming, closing."""
-    on_stage: list[Stage] = []
+    on_stage: list[CallHarness] = []
     before = trio.lowlevel.current_statistics().tasks_living
     with trio.move_on_after(when):
-        async with stage(simulator(Faults(handshake_delay_s=0.3, final_delay_s=1))) as (on, nursery):
+        async with call_harness(simulator(Faults(handshake_delay_s=0.3, final_delay_s=1))) as (on, nursery):
             on_stage.append(on)
-            line = await ring(on, nursery)
+            line = await start_call(on, nursery)
             await line.talk(5)
             line.hang_up()
             await line.done.wait()
@@ -288,8 +288,8 @@ async def test_cancelling_anywhere_leaves_no_socket_and_no_task(
 
 
 async def test_places_are_given_first_in_first_out(autojump_clock: MockClock) -> None:
-    async with stage(settings=config(max_connections=1)) as (on, nursery):
-        first, second = await ring(on, nursery, "first"), await ring(on, nursery, "second")
+    async with call_harness(settings=config(max_connections=1)) as (on, nursery):
+        first, second = await start_call(on, nursery, "first"), await start_call(on, nursery, "second")
         async with trio.open_nursery() as talkers:
             talkers.start_soon(first.talk, 2)
             talkers.start_soon(second.talk, 2)
@@ -306,8 +306,8 @@ async def test_the_key_is_sent_and_never_shown(
     autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = SimulatorSettings(engine=EchoEngine(), api_key="another-key")
-    async with stage(settings) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(settings) as (on, nursery):
+        line = await start_call(on, nursery)
         line.speak(0.5)
         await trio.sleep(3)
         assert on.connections[0].status == 401
@@ -319,8 +319,8 @@ async def test_the_key_is_sent_and_never_shown(
 async def test_a_refused_key_holds_all_calls_and_one_probes(autojump_clock: MockClock) -> None:
     """401 opens the breaker: attempts at 0, 1, 3, 7, 15, 25 s..., by one call after the other."""
     refusing = SimulatorSettings(faults_for=lambda index, query: Faults(refuse_status=401, refuse_for_s=20))
-    async with stage(refusing) as (on, nursery):
-        lines = [await ring(on, nursery, f"call-{n}") for n in range(3)]
+    async with call_harness(refusing) as (on, nursery):
+        lines = [await start_call(on, nursery, f"call-{n}") for n in range(3)]
         for line in lines:
             line.speak(0.5)
         await trio.sleep(19)
@@ -340,12 +340,15 @@ async def test_a_refused_query_holds_only_calls_that_have_the_same(autojump_cloc
     def faults_for(index: int, query: object) -> Faults:
         return Faults(refuse_status=400) if "16000" in str(query) else Faults()
 
-    async with stage(SimulatorSettings(faults_for=faults_for), config(max_connections=1)) as (on, nursery):
-        poisoned = await ring(on, nursery, "poisoned")
+    async with call_harness(SimulatorSettings(faults_for=faults_for), config(max_connections=1)) as (
+        on,
+        nursery,
+    ):
+        poisoned = await start_call(on, nursery, "poisoned")
         poisoned.say(bytes(3200), 16000)
         await trio.sleep(0.5)
         assert on.problems.ages(trio.current_time()), "of all calls that there are, none is connected"
-        well = await ring(on, nursery, "well")
+        well = await start_call(on, nursery, "well")
         await well.talk(3)
         assert not on.problems.ages(trio.current_time())
         well.hang_up()
@@ -356,8 +359,8 @@ async def test_a_refused_query_holds_only_calls_that_have_the_same(autojump_cloc
 
 async def test_audio_that_is_rejected_twice_is_a_gap(autojump_clock: MockClock) -> None:
     rejecting = Faults(close_after_s=1, close_code=1008, close_reason="DATA-0000")
-    async with stage(simulator(rejecting, rejecting)) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(simulator(rejecting, rejecting)) as (on, nursery):
+        line = await start_call(on, nursery)
         line.speak(0.5)
         await trio.sleep(30)
         line.hang_up()
@@ -372,8 +375,8 @@ async def test_audio_that_is_rejected_twice_is_a_gap(autojump_clock: MockClock) 
 
 async def test_an_unasked_1000_is_a_drop(autojump_clock: MockClock) -> None:
     closing = Faults(close_after_s=1, close_code=1000)
-    async with stage(simulator(*[closing] * 10)) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(simulator(*[closing] * 10)) as (on, nursery):
+        line = await start_call(on, nursery)
         line.speak(0.5)
         await trio.sleep(120)
         line.hang_up()

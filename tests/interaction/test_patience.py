@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import trio
 import trio.lowlevel
-from tests.lean import LeanLink, LeanProvider
-from tests.stage import config, ring, stage, whole
+from tests.bounds_harness import LeanLink, LeanProvider
+from tests.call_harness import call_harness, config, start_call, whole
 from trio.testing import MockClock
 
 from trio_asr.core.results import ResultHandler
@@ -58,8 +58,8 @@ class Vague(LeanLink):
 async def test_a_connection_that_talks_and_never_finalizes_is_replaced(autojump_clock: MockClock) -> None:
     """Finalize is said once, of 15 s; 10 s later that is a stall. Before: kept until all was given up."""
     provider = Script(Vague, vague=True)
-    async with stage(provider=provider) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(provider=provider) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(40)
         asked = [at for at, text in provider.texts if text == messages.FINALIZE]
         assert asked[0] == pytest.approx(14.88, abs=0.21)
@@ -75,8 +75,8 @@ async def test_an_unanswered_finalize_of_little_audio_is_none_to_replace_it_for(
 ) -> None:
     """No answer is promised there; the source paused."""
     provider = Script(Vague, vague=True)
-    async with stage(provider=provider) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(provider=provider) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(14)
         await trio.sleep(50)
         assert provider.lives == []
@@ -109,8 +109,8 @@ class Late(LeanLink):
 
 async def test_an_answer_within_10_s_is_in_time(autojump_clock: MockClock) -> None:
     provider = Script(Late, vague=True)
-    async with stage(provider=provider) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(provider=provider) as (on, nursery):
+        line = await start_call(on, nursery)
         await line.talk(35)
         assert provider.lives == []
         assert line.call.timeline.finalized > 14 * 8000
@@ -134,8 +134,8 @@ async def test_a_clean_close_without_results_is_tried_again_for_as_long_as_audio
     autojump_clock: MockClock,
 ) -> None:
     provider = Script(Wordless)
-    async with stage(provider=provider) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(provider=provider) as (on, nursery):
+        line = await start_call(on, nursery)
         line.speak(2)
         line.hang_up()
         await line.done.wait()
@@ -154,8 +154,8 @@ class Mute(LeanLink):
 async def test_and_no_longer(autojump_clock: MockClock) -> None:
     provider = Script(Mute)
     settings = config(interaction={"max_unfinalized_s": 30})
-    async with stage(provider=provider, settings=settings) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(provider=provider, settings=settings) as (on, nursery):
+        line = await start_call(on, nursery)
         line.speak(2)
         line.hang_up()
         await line.done.wait()
@@ -185,8 +185,8 @@ async def test_a_remainder_of_90_ms_is_worth_one_more_connection(
     """Before: one every few seconds for two minutes."""
     provider = Script(Tail, segment_s=100)
     provider.metadata = metadata  # type: ignore[attr-defined]
-    async with stage(provider=provider) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(provider=provider) as (on, nursery):
+        line = await start_call(on, nursery)
         line.speak(3)
         line.hang_up()
         await line.done.wait()
@@ -199,8 +199,8 @@ async def test_a_remainder_of_90_ms_is_worth_one_more_connection(
 async def test_a_rate_that_changes_with_each_frame_does_not_dial_for_each(autojump_clock: MockClock) -> None:
     """Before: 50 connections a second. Now a few, an event, and a backoff; what is kept too long is a gap."""
     settings = SimulatorSettings(engine=EchoEngine(segment_ms=2000))
-    async with stage(settings) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(settings) as (on, nursery):
+        line = await start_call(on, nursery)
         for n in range(500):
             line.say(b"\1\1" * (160 if n % 2 else 320), 8000 if n % 2 else 16000)
             await trio.sleep(0.02)
@@ -212,8 +212,8 @@ async def test_a_rate_that_changes_with_each_frame_does_not_dial_for_each(autoju
 
 
 async def test_a_rate_that_changes_twice_costs_no_time(autojump_clock: MockClock) -> None:
-    async with stage(SimulatorSettings(engine=EchoEngine(segment_ms=2000))) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(SimulatorSettings(engine=EchoEngine(segment_ms=2000))) as (on, nursery):
+        line = await start_call(on, nursery)
         for rate in (8000, 16000, 8000):
             line.say(b"\1\1" * (rate // 2), rate)
             await trio.sleep(0.5)
@@ -234,12 +234,12 @@ async def test_an_error_in_handling_a_message_costs_that_call_and_is_counted(
         return handle(self, message)
 
     monkeypatch.setattr(ResultHandler, "handle", faulty)
-    async with stage(SimulatorSettings(engine=EchoEngine(segment_ms=1000))) as (on, nursery):
-        well = await ring(on, nursery, "well")
+    async with call_harness(SimulatorSettings(engine=EchoEngine(segment_ms=1000))) as (on, nursery):
+        well = await start_call(on, nursery, "well")
         caught: list[Exception] = []
         async with trio.open_nursery() as talkers:
             talkers.start_soon(well.talk, 5)
-            poisoned = await ring(on, talkers, "poisoned", caught.append)
+            poisoned = await start_call(on, talkers, "poisoned", caught.append)
             poisoned.speak(2)
             await trio.sleep(2)
         assert len(caught) == 1
@@ -258,8 +258,8 @@ async def test_messages_that_cannot_be_used_are_counted(autojump_clock: MockCloc
                 self._send.send_nowait(messages.decode(text))
             super()._say(end)
 
-    async with stage(provider=Script(Garbled)) as (on, nursery):
-        line = await ring(on, nursery)
+    async with call_harness(provider=Script(Garbled)) as (on, nursery):
+        line = await start_call(on, nursery)
         line.speak(1)
         line.hang_up()
         await line.done.wait()

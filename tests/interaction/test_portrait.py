@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from tests.office import EchoProvider, office
+from tests.worker_harness import EchoProvider, run_worker
 from trio.testing import MockClock
 
 from trio_asr.config import Config, DeepgramConfig
@@ -27,7 +27,7 @@ class Refusing(EchoProvider):
 
 async def test_the_states_of_a_call(autojump_clock: MockClock) -> None:
     provider = Refusing()
-    async with office(provider=provider) as here:
+    async with run_worker(provider=provider) as here:
         slots, call = here.calls.interactions, here.producer()
 
         def look() -> str:
@@ -55,7 +55,7 @@ async def test_the_states_of_a_call(autojump_clock: MockClock) -> None:
 
 async def test_a_call_waits_for_a_place(autojump_clock: MockClock) -> None:
     config = Config(deepgram=DeepgramConfig(max_connections=1))
-    async with office(config) as here:
+    async with run_worker(config) as here:
         first, second = here.producer(1), here.producer(2)
         first.speak(1.0)
         await trio.sleep(0.5)
@@ -68,7 +68,7 @@ async def test_a_call_waits_for_a_place(autojump_clock: MockClock) -> None:
 async def test_a_call_is_held_while_deepgram_refuses(autojump_clock: MockClock, status: int) -> None:
     provider = Refusing()
     provider.status = status
-    async with office(provider=provider) as here:
+    async with run_worker(provider=provider) as here:
         call = here.producer()
         call.speak(1.0)
         await trio.sleep(1.5)

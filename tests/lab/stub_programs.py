@@ -1,4 +1,4 @@
-"""Stand-ins for the demo's two programs, for what goes wrong with them: ``stub_programs.py ROLE MODE ...``.
+"""Stand-ins for the demo's two programs, for what goes wrong with them: `stub_programs.py ROLE MODE ...`.
 
 The daemon answers /ready and, per call, opens a connection, publishes an interim and a final, and ends it.
 """

@@ -16,14 +16,18 @@ from rich.console import Console
 from trio_asr.config import loading
 from trio_asr.lab.chaos import command, report
 from trio_asr.lab.chaos.command import chaos, choose, own_settings
+from trio_asr.lab.chaos.input_rows import CUT
 from trio_asr.lab.chaos.mix import FAULTS, mixed
+from trio_asr.lab.chaos.redis_rows import GONE
 from trio_asr.lab.chaos.row import of_seconds
 from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, crowd, judge, play_row
 from trio_asr.lab.rig.account import Account, CallAccount
 from trio_asr.lab.rig.processes import toml
+from trio_asr.wire.codes import GapReason
 
 ROW = ROWS[0]
+LAB_REASONS = {GONE, CUT}  # set by checks of rows, where no gap event can tell
 
 
 def account(**more: Any) -> Account:
@@ -31,6 +35,10 @@ def account(**more: Any) -> Account:
     for name in set(more) & {*CallAccount.__dataclass_fields__} - {"overlaps"}:
         setattr(call, name, more.pop(name))
     return Account({"a": call}, **more)
+
+
+def test_rows_permit_gaps_for_reasons_that_exist_only() -> None:
+    assert {reason for row in ROWS for reason in row.gaps} <= {*GapReason} | LAB_REASONS
 
 
 def test_nothing_is_broken_when_all_is_well() -> None:

@@ -1,4 +1,4 @@
-"""For the tests: sessions without I/O, and a client with the real WebSocket protocol over a memory stream."""
+"""Helpers of the simulator's tests: sessions without I/O, and a real WebSocket client over memory."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -25,11 +25,11 @@ FULL = INTERIMS + "&vad_events=true&utterance_end_ms=1000"
 TOKEN = [(b"Authorization", b"Token key")]
 KEEP_ALIVE, FINALIZE, CLOSE = '{"type":"KeepAlive"}', '{"type":"Finalize"}', '{"type":"CloseStream"}'
 ABOUT = About("the-id", "2026-01-20T07:53:03.141Z", ModelInfo("nova-3", "1", "nova-3"))
-VOICE = b"\1\2" * 800  # 100 ms that are not silent
+VOICE = b"\1\2" * 800  # 100 ms of audio that is not silent
 
 
 class Client:
-    """One stream. ``messages`` are all that came, ``(time, decoded message)``; ``code`` is the close code."""
+    """One stream. `messages` are all received, as `(time, decoded message)`; `code` is the close code."""
 
     def __init__(self, websocket: WebSocketConnection) -> None:
         self.websocket = websocket
@@ -72,7 +72,7 @@ class Client:
 
 @asynccontextmanager
 async def connected(settings: SimulatorSettings, query: str = RAW, **more: Any) -> AsyncIterator[Client]:
-    """An open stream. After the block it is closed, and the server is waited for."""
+    """Open a stream; after the block it is closed, and the server has ended."""
     near, far = memory_stream_pair()
     async with trio.open_nursery() as server, trio.open_nursery() as nursery:
         server.start_soon(handle, far, settings)
@@ -89,7 +89,7 @@ async def connected(settings: SimulatorSettings, query: str = RAW, **more: Any) 
 
 
 async def refused(settings: SimulatorSettings, **more: Any) -> ConnectionRejected:
-    """The answer to a handshake that is refused."""
+    """Return the answer to a handshake that is refused."""
     answers: list[ConnectionRejected] = []
     try:
         async with connected(settings, **more):
@@ -102,7 +102,7 @@ async def refused(settings: SimulatorSettings, **more: Any) -> ConnectionRejecte
 
 
 def results(result: Any) -> tuple[float, float, str]:
-    """``(start, duration, transcript)`` of a Results message."""
+    """Return `(start, duration, transcript)` of a Results message."""
     return result["start"], result["duration"], result["channel"]["alternatives"][0]["transcript"]
 
 
@@ -112,7 +112,7 @@ def session(query: str = RAW, engine: Engine | None = None) -> Session:
 
 
 def told(actions: Iterable[Action]) -> list[Any]:
-    """The messages as a client decodes them, and ``(code, reason)`` for a close."""
+    """Return the messages as a client decodes them, and `(code, reason)` for a close."""
     out: list[Any] = []
     for action in actions:
         if isinstance(action, Send):
@@ -124,7 +124,7 @@ def told(actions: Iterable[Action]) -> list[Any]:
 
 
 def brief(messages: list[Any]) -> list[Any]:
-    """Results as ``(start, duration, flags, text)``; flags: i or f, s speech_final, F from_finalize."""
+    """Return Results as `(start, duration, flags, text)`; flags: i or f, s speech_final, F from_finalize."""
     return [_brief(m) if isinstance(m, dict) else m for m in messages]
 
 

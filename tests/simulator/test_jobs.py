@@ -12,7 +12,7 @@ from trio_asr.simulator.session import NET_0000
 
 
 class Threaded:
-    """A final each second, whose word comes from a thread; ``fails`` makes the jobs fail."""
+    """A final each second, whose word comes from a thread; `fails` makes the jobs fail."""
 
     name, threads = "threaded", 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from tests.web.browser import PROGRAM, Page, browser
-from tests.web.worker import TOKEN, worker
+from tests.web.web_harness import TOKEN, run_web
 
 pytestmark = [
     pytest.mark.integration,
@@ -52,7 +52,7 @@ def _js(value: str | bool) -> str:
 
 
 async def test_numbers_without_a_token(page: Page) -> None:
-    async with worker(("A secret.",), token=None) as one:
+    async with run_web(("A secret.",), token=None) as one:
         await one.speak("call-17")
         await page.go(f"http://127.0.0.1:{one.port}/")
         await page.until("document.querySelector('#calls').textContent === '1'")
@@ -67,7 +67,7 @@ async def test_numbers_without_a_token(page: Page) -> None:
 
 
 async def test_the_token_opens_the_calls_and_a_wrong_one_does_not(page: Page) -> None:
-    async with worker(("Good morning.",), interim="how can") as one:
+    async with run_web(("Good morning.",), interim="how can") as one:
         await one.speak("call-17")
         await page.go(f"http://127.0.0.1:{one.port}/")
         await page.until("!document.querySelector('#gate').hidden")
@@ -103,7 +103,7 @@ async def test_the_token_opens_the_calls_and_a_wrong_one_does_not(page: Page) ->
 
 
 async def test_hostile_ids_and_texts_are_text(page: Page) -> None:
-    async with worker(HOSTILE, interim=HOSTILE[0]) as one:
+    async with run_web(HOSTILE, interim=HOSTILE[0]) as one:
         for number, text in enumerate(HOSTILE):
             await one.speak(text, 1.5 + number)
         await unlock(page, one.port)
@@ -120,7 +120,7 @@ async def test_hostile_ids_and_texts_are_text(page: Page) -> None:
 
 
 async def test_the_policy_forbids_what_the_page_never_does(page: Page) -> None:
-    async with worker(token=None) as one:
+    async with run_web(token=None) as one:
         await page.go(f"http://127.0.0.1:{one.port}/")
         markup = "try { document.body.innerHTML = '<b>x</b>' } catch (error) { error.name }"
         assert await page.value(markup) == "TypeError"
@@ -132,7 +132,7 @@ async def test_the_policy_forbids_what_the_page_never_does(page: Page) -> None:
 
 
 async def test_it_says_when_the_worker_is_gone_and_comes_back_by_itself(page: Page) -> None:
-    async with worker() as one:
+    async with run_web() as one:
         port = one.port
         await one.speak("call-17")
         await unlock(page, port)
@@ -140,7 +140,7 @@ async def test_it_says_when_the_worker_is_gone_and_comes_back_by_itself(page: Pa
     await page.until("document.body.classList.contains('stale')")
     assert "No connection to the worker since" in await page.text("#banners")
     assert "Lost, next try in" in await page.text("#link")
-    async with worker(port=port) as one:
+    async with run_web(port=port) as one:
         await one.speak("call-18")
         await page.until("!document.body.classList.contains('stale')", 20)
         await page.until(
@@ -153,7 +153,7 @@ async def test_it_says_when_the_worker_is_gone_and_comes_back_by_itself(page: Pa
 
 
 async def test_it_can_be_read_on_a_phone_and_in_the_dark(page: Page) -> None:
-    async with worker() as one:
+    async with run_web() as one:
         await page.look(*PHONE, "dark")
         await unlock(page, one.port)
         await page.until("!document.querySelector('#empty').hidden")
@@ -169,7 +169,7 @@ async def test_it_can_be_read_on_a_phone_and_in_the_dark(page: Page) -> None:
 
 
 async def test_the_list_can_be_searched_and_sorted(page: Page) -> None:
-    async with worker() as one:
+    async with run_web() as one:
         for number, seconds in enumerate((1.2, 3.0, 2.0)):
             await one.speak(f"call-{number}", seconds)
         await unlock(page, one.port)

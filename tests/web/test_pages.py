@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import trio
-from tests.web.worker import TOKEN, Worker, request, worker
+from tests.web.web_harness import TOKEN, WebHarness, request, run_web
 
 from trio_asr.config import Config, HttpConfig, Secret
 from trio_asr.core.states import Life
@@ -137,7 +137,7 @@ async def test_every_answer_is_fenced(view: Any, path: str) -> None:
 
 
 async def test_guessing_ends_in_429_and_one_line_in_the_log(log: io.StringIO) -> None:
-    async with worker() as one:
+    async with run_web() as one:
         answers = [await one.get("/interactions", f"wrong-token-{number}") for number in range(12)]
         assert [status for status, _ in answers] == [401] * 10 + [429] * 2
         status, head, _ = await request(one.port, "/interactions", TOKEN)
@@ -151,7 +151,7 @@ async def test_guessing_ends_in_429_and_one_line_in_the_log(log: io.StringIO) ->
 
 
 async def test_large_requests_are_refused() -> None:
-    async with worker() as one:
+    async with run_web() as one:
         assert (await request(one.port, "/health", more=f"X: {'x' * 12_000}\r\n"))[0] == 200
         try:
             status, _, _ = await request(one.port, "/health", more=f"X: {'x' * 200_000}\r\n")
@@ -167,7 +167,7 @@ async def test_large_requests_are_refused() -> None:
 
 
 async def test_a_call_in_json() -> None:
-    async with worker(("One.", "Two."), interim="thr") as one:
+    async with run_web(("One.", "Two."), interim="thr") as one:
         await one.speak("call-17", 2.5)
         await trio.sleep(0.2)  # the interim may take a commit more
         status, body = await one.get("/interactions")
@@ -193,7 +193,7 @@ async def test_a_call_in_json() -> None:
 
 
 async def test_any_id_can_be_asked_for() -> None:
-    async with worker() as one:
+    async with run_web() as one:
         async with trio.open_nursery() as nursery:
             for interaction_id in IDS:
                 nursery.start_soon(one.speak, interaction_id)
@@ -204,13 +204,13 @@ async def test_any_id_can_be_asked_for() -> None:
 
 
 async def test_without_a_token_no_transcript_is_kept() -> None:
-    async with worker(token=None) as one:
+    async with run_web(token=None) as one:
         await one.speak("call-17")
         assert one.daemon.interactions["call-17"].call.outbox.recent is None
 
 
 async def test_the_trace_id_of_the_producer_is_everywhere(log: io.StringIO) -> None:
-    async with worker() as one:
+    async with run_web() as one:
         frame = json.loads(_frame(one))
         one.store.add("audio_stream", json.dumps(frame | {"trace_id": "trace-1"}).encode())
         await one.speak("call-17")
@@ -221,8 +221,8 @@ async def test_the_trace_id_of_the_producer_is_everywhere(log: io.StringIO) -> N
         assert [line["trace_id"] for line in opened] == ["trace-1"]
 
 
-def _frame(one: Worker) -> bytes:
-    from tests.office import Producer
+def _frame(one: WebHarness) -> bytes:
+    from tests.worker_harness import Producer
 
     return Producer(one.store, "call-17", 1).envelope(0.02)
 
@@ -250,7 +250,7 @@ async def first(stream: trio.SocketStream, wanted: bytes = b"\n\n") -> str:
 
 
 async def test_numbers_for_everybody_and_calls_for_the_token() -> None:
-    async with worker(("A secret.",), interim="more") as one:
+    async with run_web(("A secret.",), interim="more") as one:
         await one.speak("call-17")
         async with await listen(one.port, path="/events?call=call-17") as stream:
             seen = await first(stream) + await first(stream)  # two pictures
@@ -269,12 +269,12 @@ async def test_numbers_for_everybody_and_calls_for_the_token() -> None:
 
 
 async def test_a_head_request_has_an_end() -> None:
-    async with worker() as one:
+    async with run_web() as one:
         assert (await request(one.port, "/events", method="HEAD"))[0] == 200
 
 
 async def test_so_many_may_watch_and_no_more() -> None:
-    async with worker() as one, AsyncExitStack() as watching:
+    async with run_web() as one, AsyncExitStack() as watching:
         guests = []
         for _ in range(live.MAX_GUESTS):
             guests.append(await watching.enter_async_context(await listen(one.port)))
@@ -299,7 +299,7 @@ async def test_so_many_may_watch_and_no_more() -> None:
 async def test_a_stop_ends_the_streams_at_once() -> None:
     began = 0.0
     async with AsyncExitStack() as watching:
-        async with worker() as one:
+        async with run_web() as one:
             await one.speak("call-17")
             streams = [await watching.enter_async_context(await listen(one.port, TOKEN)) for _ in range(5)]
             for stream in streams[:4]:  # the fifth does not read
@@ -363,7 +363,7 @@ async def test_one_picture_a_second_for_all_and_none_for_nobody(view: Any, autoj
 
 async def test_calls_in_trouble_come_first_where_not_all_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MAX_SHOWN", 2)
-    async with worker() as one:
+    async with run_web() as one:
         for number in range(3):
             await one.speak(f"call-{number}")
         life = one.daemon.interactions["call-2"].life

@@ -11,9 +11,19 @@ import trio
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from tests.office import AUDIO, EchoLink, EchoProvider, Office, Producer, RoughBus, office, read, settings
-from tests.stage import whole
+from tests.call_harness import whole
 from tests.worker.test_dispatcher import complete, fail_once
+from tests.worker_harness import (
+    AUDIO,
+    EchoLink,
+    EchoProvider,
+    Producer,
+    RoughBus,
+    WorkerHarness,
+    read,
+    run_worker,
+    settings,
+)
 from trio.testing import MockClock
 
 from trio_asr.bus import memory
@@ -63,7 +73,7 @@ async def live_beside(big_s: float) -> tuple[list[list[tuple[int, dict[str, Any]
             dialled.append(trio.current_time())
 
     provider.inspect = inspect
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         calls, big = [on.producer(i) for i in (1, 2, 3)], on.producer(9)
         most = 0
         async with trio.open_nursery() as nursery:
@@ -102,7 +112,7 @@ async def test_all_of_it_is_transcribed_once_and_lag_says_so_meanwhile(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.time", lambda: EPOCH_MS / 1000 + trio.current_time())
-    async with office() as on:
+    async with run_worker() as on:
         big, live = on.producer(9), on.producer(1)
         began = trio.current_time()
         burst(big, BURST_S)
@@ -126,7 +136,7 @@ async def test_all_of_it_is_transcribed_once_and_lag_says_so_meanwhile(
 async def test_a_call_that_restarts_does_not_take_others_back(autojump_clock: MockClock) -> None:
     """The front goes on: nothing of the others is asked for again."""
     provider = EchoProvider()
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         call, other = on.producer(1), on.producer(2)
         fail_once(provider, 1, after=40_000)
         positions: list[EntryId] = []
@@ -180,7 +190,7 @@ async def test_who_is_a_little_behind_does_not_wait_for_who_is_far_behind(
         burst(call, 14)
         call.end()
     burst(near, 16)  # a second more than it may hold
-    async with office(settings(max_unfinalized_s=30), store=store, bus=bus) as on:
+    async with run_worker(settings(max_unfinalized_s=30), store=store, bus=bus) as on:
         await trio.sleep(0.5)
         assert on.calls.interactions[far.id].behind
         assert on.calls.interactions[near.id].behind
@@ -198,7 +208,7 @@ async def test_who_is_a_little_behind_does_not_wait_for_who_is_far_behind(
 @pytest.mark.parametrize("tenants", ["ab", "aab", "abab"])
 async def test_an_id_that_another_tenant_uses(autojump_clock: MockClock, tenants: str) -> None:
     """In mid-call: each stretch is a call of its own, times from 0, of its tenant; `seq` goes on."""
-    async with office() as on:
+    async with run_worker() as on:
         stretches = [(name, len(list(group))) for name, group in itertools.groupby(tenants)]
         parts = []
         for number, (name, count) in enumerate(stretches, 1):
@@ -224,7 +234,7 @@ class TenantsProducer(Producer):
         )
 
 
-def check_tenants(on: Office, parts: list[TenantsProducer]) -> None:
+def check_tenants(on: WorkerHarness, parts: list[TenantsProducer]) -> None:
     finals = on.finals(parts[0])
     assert [final["seq"] for final in finals] == list(range(1, len(finals) + 1))
     for part in parts:
@@ -238,7 +248,7 @@ def check_tenants(on: Office, parts: list[TenantsProducer]) -> None:
 
 
 async def test_an_id_that_another_tenant_uses_after_the_end(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         first, second = (TenantsProducer(on.store, "same", i, name) for i, name in ((1, "a"), (2, "b")))
         burst(first, 1.5)
         await on.finish(first)
@@ -250,7 +260,7 @@ async def test_an_id_that_another_tenant_uses_after_the_end(autojump_clock: Mock
 
 
 async def test_a_tenant_that_is_not_named_is_the_one_before(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         call = TenantsProducer(on.store, "same", 1, "")
         burst(call, 0.7)
         call.tenant = "a"
@@ -266,7 +276,7 @@ async def test_a_tenant_that_is_not_named_is_the_one_before(autojump_clock: Mock
 
 async def test_two_tenants_that_use_one_id_at_once_cost_no_other(autojump_clock: MockClock) -> None:
     """Frame by frame: each is a call of its own; another call beside them is as it would be."""
-    async with office() as on:
+    async with run_worker() as on:
         other = on.producer(5)
         a, b = (TenantsProducer(on.store, "same", i, name) for i, name in ((1, "a"), (2, "b")))
         async with trio.open_nursery() as nursery:
@@ -298,14 +308,14 @@ async def killed(instants: list[float], behind: set[int], lates: set[int]) -> No
             nursery.start_soon(call.talk, 6)
         for instant in instants:
             provider = EchoProvider()
-            async with office(config, store=store, provider=provider) as on:
+            async with run_worker(config, store=store, provider=provider) as on:
                 await trio.sleep(instant / 2)
                 for number in lates:
                     if calls[number - 1].samples:
                         calls[number - 1].end()
                 on.calls.restart("call-2", "so the test says")
                 await trio.sleep(instant / 2)
-    async with office(config, store=store) as on:
+    async with run_worker(config, store=store) as on:
         for call in calls:
             call.speak(0.1)
             call.end()
@@ -317,7 +327,7 @@ async def killed(instants: list[float], behind: set[int], lates: set[int]) -> No
             assert not [event for event in on.events(call) if event["event"] == "gap"]
 
 
-def ended(on: Office, call: Producer) -> bool:
+def ended(on: WorkerHarness, call: Producer) -> bool:
     """Say whether all of a call was heard and it is over."""
     finals = on.finals(call)
     return call.id not in on.calls.interactions and bool(finals) and finals[-1]["end_ms"] == call.samples // 8
@@ -339,7 +349,7 @@ def floor(store: MemoryStore) -> EntryId:
 
 
 async def test_the_floor_waits_for_who_is_behind(autojump_clock: MockClock) -> None:
-    async with office(settings(max_unfinalized_s=10)) as on:
+    async with run_worker(settings(max_unfinalized_s=10)) as on:
         big, live = on.producer(9), on.producer(1)
         burst(big, 60)
         last = on.store.streams[AUDIO][-1][0].decode()

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 import trio
-from tests.office import (
+from tests.call_harness import whole
+from tests.worker_harness import (
     AUDIO,
     ENDS,
     EchoLink,
     EchoProvider,
-    Office,
     Producer,
     RoughBus,
-    office,
+    WorkerHarness,
+    run_worker,
     settings,
 )
-from tests.stage import whole
 from trio.testing import MockClock
 
 from trio_asr.bus import memory
@@ -39,7 +39,7 @@ def frame(**changes: Any) -> bytes:
     return json.dumps({**GOOD, **changes}).encode()
 
 
-def complete(on: Office, producer: Producer) -> bool:
+def complete(on: WorkerHarness, producer: Producer) -> bool:
     """Say whether every sample of a call is in exactly one final, in order, at its own time."""
     finals = on.finals(producer)
     at = 0
@@ -96,7 +96,7 @@ async def test_junk_is_dead_lettered_once(
     """With the reason and cut to 4 KB; a call in progress notices nothing; a restart does not repeat it."""
     store, entry = MemoryStore(), ""
     for start in range(2):
-        async with office(store=store) as on:
+        async with run_worker(store=store) as on:
             call = on.producer(start + 1)
             call.speak(0.5)
             entry = entry or store.add(AUDIO, data, other=b"field")
@@ -118,7 +118,7 @@ async def test_junk_is_dead_lettered_once(
     [None, b"{", b"null", b'{"interaction_id": null}', b'{"interaction_id": "{a}"}', b"{}"],
 )
 async def test_a_bad_end_is_dead_lettered_once(autojump_clock: MockClock, data: bytes | None) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         call.speak(0.5)
         entry = on.store.add(ENDS, data)
@@ -130,7 +130,7 @@ async def test_a_bad_end_is_dead_lettered_once(autojump_clock: MockClock, data: 
 
 async def test_thousands_of_junk_entries(autojump_clock: MockClock) -> None:
     """All are dead-lettered, in order, and a call among them goes on."""
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         for i in range(3000):
             on.store.add(AUDIO, b"junk %d" % i)
@@ -145,7 +145,7 @@ async def test_thousands_of_junk_entries(autojump_clock: MockClock) -> None:
 async def test_hostile_ids_stay_apart(autojump_clock: MockClock) -> None:
     """Ids are text, never paths, formats or patterns: calls of similar names do not mix. (requirements 7)"""
     names = ["../a", "a/b", "a.b", "a*b", "%s", "a b", "ключ", "x" * 256]
-    async with office() as on:
+    async with run_worker() as on:
         producers = [on.producer(i + 1, name) for i, name in enumerate(names)]
         for _ in range(10):
             for producer in producers:
@@ -162,7 +162,7 @@ async def test_hostile_ids_stay_apart(autojump_clock: MockClock) -> None:
 
 
 async def test_an_end_read_together_with_the_last_frames(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         for _ in range(7):
             call.speak(0.1)
@@ -183,7 +183,7 @@ async def test_an_end_read_before_the_last_frames(
     for _ in range(23):
         call.speak(0.1)
     call.end()
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await on.over(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended"]
@@ -192,7 +192,7 @@ async def test_an_end_read_before_the_last_frames(
 
 async def test_frames_within_the_grace_belong_to_the_call(autojump_clock: MockClock) -> None:
     """The producer's last frames may be added after its end; the same connection takes them."""
-    async with office(settings(end_grace_ms=500)) as on:
+    async with run_worker(settings(end_grace_ms=500)) as on:
         call = on.producer()
         call.speak(0.5)
         call.end()
@@ -206,7 +206,7 @@ async def test_frames_within_the_grace_belong_to_the_call(autojump_clock: MockCl
 
 async def test_frames_after_the_grace_get_a_new_connection(autojump_clock: MockClock) -> None:
     """The times go on, and the call ends again."""
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         call.speak(1.5)
         await on.finish(call)
@@ -220,7 +220,7 @@ async def test_frames_after_the_grace_get_a_new_connection(autojump_clock: MockC
 async def test_frames_while_the_call_closes(autojump_clock: MockClock) -> None:
     """They wait until it is closed and then open it again; none is lost, and its second end counts."""
     provider = EchoProvider()
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         call = on.producer()
         call.speak(0.5)
         call.end()
@@ -244,7 +244,7 @@ async def test_late_frames_read_together_with_a_call_that_is_unknown(autojump_cl
     """Their call is over before Redis has said what it knows of the other; neither loses anything."""
     provider, store = EchoProvider(), MemoryStore()
     bus = SlowToLoad(store)
-    async with office(provider=provider, store=store, bus=bus) as on:
+    async with run_worker(provider=provider, store=store, bus=bus) as on:
         call, other = on.producer(1), on.producer(2)
         call.speak(0.5)
         call.end()
@@ -268,7 +268,7 @@ async def test_late_frames_read_together_with_a_call_that_is_unknown(autojump_cl
 async def test_half_a_sample_at_the_end_joins_the_late_frames(autojump_clock: MockClock) -> None:
     """Requirements 7: a call that goes on after its end goes on at the very byte."""
     provider = EchoProvider()
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         call, pcm = on.producer(), stamp(1, 0, 8000)
         call.publish(pcm[:7001])
         call.end()
@@ -285,7 +285,7 @@ async def test_half_a_sample_at_the_end_joins_the_late_frames(autojump_clock: Mo
 
 
 async def test_an_end_of_a_call_with_several_in_one_read(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         producers = [on.producer(i) for i in range(1, 6)]
         for producer in producers:
             producer.speak(0.5)
@@ -296,7 +296,7 @@ async def test_an_end_of_a_call_with_several_in_one_read(autojump_clock: MockClo
 
 async def test_ends_that_end_nothing(autojump_clock: MockClock) -> None:
     """Of unknown calls, twice, before the first frame, after the end: each changes nothing."""
-    async with office() as on:
+    async with run_worker() as on:
         call, unknown = on.producer(1), on.producer(2)
         unknown.end()
         call.end()  # before its first frame
@@ -319,14 +319,14 @@ async def test_an_end_applied_before_a_restart_does_not_end_the_resumed_call(
 ) -> None:
     """The ends are read again from their floor; one that was committed is not applied to what came after."""
     store = MemoryStore()
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         call, other = on.producer(1), on.producer(2)
         other.speak(0.5)
         call.speak(0.5)
         await on.finish(call)
         call.speak(0.5)
         await trio.sleep(0.3)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await trio.sleep(5)
         assert call.id in on.calls.interactions
         await on.finish(call)
@@ -336,7 +336,7 @@ async def test_an_end_applied_before_a_restart_does_not_end_the_resumed_call(
 
 async def test_an_idle_call_ends_and_later_audio_resumes_it(autojump_clock: MockClock) -> None:
     """Without `call_end`, at the timeout after the last frame; times go on."""
-    async with office(settings(idle_timeout_ms=10_000)) as on:
+    async with run_worker(settings(idle_timeout_ms=10_000)) as on:
         call = on.producer()
         await call.talk(1.0)
         began = trio.current_time()
@@ -353,7 +353,7 @@ async def test_a_call_is_not_idle_while_its_frames_are_held(autojump_clock: Mock
     """Chunks may be longer than the idle time."""
     flush = FlushConfig(min_chunk_ms=5000, max_interval_ms=8000, max_chunk_ms=5000)
     config = Config(flush=flush, interaction=InteractionConfig(idle_timeout_ms=1000))
-    async with office(config) as on:
+    async with run_worker(config) as on:
         call = on.producer()
         await call.talk(12)
         assert on.happened(call) == ["started"]
@@ -365,7 +365,7 @@ async def test_a_call_is_not_idle_while_its_frames_are_held(autojump_clock: Mock
 async def test_a_call_is_not_idle_while_it_cannot_be_transcribed(autojump_clock: MockClock) -> None:
     """Neither while Redis is away, nor while there is audio and no connection."""
     provider = EchoProvider()
-    async with office(settings(idle_timeout_ms=5_000), provider=provider) as on:
+    async with run_worker(settings(idle_timeout_ms=5_000), provider=provider) as on:
         call = on.producer()
         call.speak(1.0)
         await trio.sleep(3)
@@ -403,7 +403,7 @@ def fail_once(provider: EchoProvider, number: int, *, after: int) -> None:
 async def test_a_failing_call_restarts_from_its_checkpoint(autojump_clock: MockClock) -> None:
     """And disturbs no other: audio that came meanwhile is read again, in order. (requirements 6)"""
     provider = EchoProvider()
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         call, other = on.producer(1), on.producer(2)
         fail_once(provider, 1, after=24_000)
         async with trio.open_nursery() as nursery:
@@ -423,7 +423,7 @@ async def test_a_failing_call_restarts_from_its_checkpoint(autojump_clock: MockC
 async def test_a_call_that_failed_before_its_end(autojump_clock: MockClock, quiet_s: float) -> None:
     """Its end waits until its frames were read again."""
     provider = EchoProvider()
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         call = on.producer()
         fail_once(provider, 1, after=16_000)
         await call.talk(1.2)
@@ -446,7 +446,7 @@ async def test_a_call_that_fails_with_every_connection(autojump_clock: MockClock
             raise RuntimeError("so the test says")
 
     provider.inspect = inspect
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         call, other = on.producer(1), on.producer(2)
         call.speak(0.9)
         await other.talk(30)
@@ -463,7 +463,7 @@ async def test_a_call_that_fails_with_every_connection(autojump_clock: MockClock
 async def test_a_call_that_restarts_knows_its_repeats(autojump_clock: MockClock) -> None:
     """An entry added twice is a repeat also where the first one lies before the checkpoint."""
     provider = EchoProvider()
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         call = on.producer()
         fail_once(provider, 1, after=20_000)
         for _ in range(30):
@@ -484,12 +484,12 @@ async def test_a_kill_while_a_call_waits_to_restart(
     monkeypatch.setattr(restarts, "RESTART_BASE_S", 1e9)
     monkeypatch.setattr(restarts, "RESTART_CAP_S", 1e9)
     store, provider = MemoryStore(), EchoProvider()
-    async with office(store=store, provider=provider) as on:
+    async with run_worker(store=store, provider=provider) as on:
         call, other = on.producer(1), on.producer(2)
         fail_once(provider, 1, after=24_000)
         await call.talk(3)
         await other.talk(20)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await on.finish(call, other)
         assert complete(on, call)
         assert complete(on, other)
@@ -509,7 +509,7 @@ async def test_a_full_channel_is_its_calls_failure_alone(
         await read(self)
 
     monkeypatch.setattr(Interaction, "_read", read_unless_stuck)
-    async with office() as on:
+    async with run_worker() as on:
         call, other = on.producer(1), on.producer(2)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call.talk, 3)
@@ -533,7 +533,7 @@ async def test_the_first_start_skips_what_is_old(autojump_clock: MockClock) -> N
         call.speak(0.5)
         await trio.sleep(10)
     for attempt in range(2):
-        async with office(Config(redis=RedisConfig(max_backlog_s=25)), store=store) as on:
+        async with run_worker(Config(redis=RedisConfig(max_backlog_s=25)), store=store) as on:
             if not attempt:
                 await trio.sleep(2)
                 assert on.counted("asr_backlog_skipped_total") == 2
@@ -553,7 +553,7 @@ async def test_the_first_start_leaves_old_junk_alone(autojump_clock: MockClock) 
     store.add(AUDIO, b"{")
     await trio.sleep(100)
     entry = store.add(AUDIO, b"{")
-    async with office(Config(redis=RedisConfig(max_backlog_s=25)), store=store) as on:
+    async with run_worker(Config(redis=RedisConfig(max_backlog_s=25)), store=store) as on:
         await trio.sleep(2)
         assert on.counted("asr_backlog_skipped_total") == 1
         assert [letter["entry"] for letter in on.dead_letters()] == [entry]
@@ -563,7 +563,7 @@ async def test_the_first_start_leaves_old_junk_alone(autojump_clock: MockClock) 
 async def test_a_kill_in_mid_call(autojump_clock: MockClock, away_s: float) -> None:
     """The next start goes on from the checkpoint, however long after; nothing is lost or said twice."""
     store = MemoryStore()
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         calls = [on.producer(i) for i in range(1, 4)]
         async with trio.open_nursery() as nursery:
             for i, call in enumerate(calls):
@@ -571,7 +571,7 @@ async def test_a_kill_in_mid_call(autojump_clock: MockClock, away_s: float) -> N
     await trio.sleep(away_s)
     calls[0].speak(0.3)
     calls[0].end()
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await trio.sleep(3)
         for call in calls[1:]:
             call.speak(0.1)
@@ -589,9 +589,9 @@ async def test_kills_at_many_instants(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(call.talk, 12)
         for instant in instants:
-            async with office(store=store):
+            async with run_worker(store=store):
                 await trio.sleep(instant)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await on.finish(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended"]

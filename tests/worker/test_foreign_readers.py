@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import redis
 import trio
-from tests.office import RoughBus
+from tests.worker_harness import RoughBus
 from trio.testing import MockClock
 
 from trio_asr.bus.base import BusForbids, Consumer

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 import trio
-from tests.office import AUDIO, EchoProvider, Producer, office, settings
 from tests.worker.test_dispatcher import complete
+from tests.worker_harness import AUDIO, EchoProvider, Producer, run_worker, settings
 from trio.testing import MockClock
 
 from trio_asr.bus import memory
@@ -23,7 +23,7 @@ def floors(store: MemoryStore) -> tuple[str, str]:
 
 async def test_the_floor_follows_what_is_finalized(autojump_clock: MockClock) -> None:
     """It stays at the first entry that some call still needs, and moves on with the slowest of them."""
-    async with office() as on:
+    async with run_worker() as on:
         slow, quick = on.producer(1), on.producer(2)
         slow.speak(1.0)
         first = slow.speak(0.5)  # half a segment: its final comes with the end of the call
@@ -40,14 +40,14 @@ async def test_the_floor_of_ends_waits_for_the_end_of_the_call(autojump_clock: M
     """A kill before the end of the call was committed reads its end again."""
     provider = EchoProvider()
     store = MemoryStore()
-    async with office(store=store, provider=provider) as on:
+    async with run_worker(store=store, provider=provider) as on:
         call = on.producer()
         call.speak(0.5)
         provider.mute = True
         end = call.end()
         await trio.sleep(3)
         assert floors(store)[1] == end
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await on.over(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended"]
@@ -67,9 +67,9 @@ async def test_no_floor_passes_an_end_that_waits(
         call.speak(1.0)
     call.end()
     for _ in range(4):
-        async with office(settings(max_unfinalized_s=60), store=store):
+        async with run_worker(settings(max_unfinalized_s=60), store=store):
             await trio.sleep(9)
-    async with office(settings(max_unfinalized_s=60), store=store) as on:
+    async with run_worker(settings(max_unfinalized_s=60), store=store) as on:
         await on.over(call)
         assert complete(on, call)
         assert on.happened(call) == ["started", "ended"]
@@ -89,7 +89,7 @@ async def test_reading_pauses_while_calls_have_enough_to_do(autojump_clock: Mock
     for call in calls:
         call.end()
     held = 0.0
-    async with office(settings(max_unfinalized_s=60), store=store) as on:
+    async with run_worker(settings(max_unfinalized_s=60), store=store) as on:
         while on.calls.interactions or not held:
             await trio.sleep(0.1)
             held = max([held, *(slot.call.unfinalized_s() for slot in on.calls.interactions.values())])
@@ -101,7 +101,7 @@ async def test_reading_pauses_while_calls_have_enough_to_do(autojump_clock: Mock
 async def test_a_stuck_call_holds_up_no_other(autojump_clock: MockClock) -> None:
     """It fills up to its own bound and gives up its oldest audio there; the others are read on."""
     provider = EchoProvider()
-    async with office(settings(max_unfinalized_s=30), provider=provider) as on:
+    async with run_worker(settings(max_unfinalized_s=30), provider=provider) as on:
         stuck, other = on.producer(1), on.producer(2)
         provider.refuse = True
         stuck.speak(0.5)
@@ -132,7 +132,9 @@ async def test_the_memory_of_all_calls_is_bounded(autojump_clock: MockClock) -> 
     """Above it the largest give up their oldest audio, as committed gaps. 1 MB is 62.5 s at 8 kHz."""
     provider = EchoProvider()
     provider.refuse = True
-    async with office(settings(max_unfinalized_total_mb=1, max_unfinalized_s=600), provider=provider) as on:
+    async with run_worker(
+        settings(max_unfinalized_total_mb=1, max_unfinalized_s=600), provider=provider
+    ) as on:
         large, small = on.producer(1), on.producer(2)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(large.talk, 100, 1.0)
@@ -155,7 +157,7 @@ async def test_the_memory_of_all_calls_is_bounded(autojump_clock: MockClock) -> 
 
 async def test_what_a_failed_call_held_is_not_taken_from_others(autojump_clock: MockClock) -> None:
     """While it waits to restart it holds nothing: it reads its audio again."""
-    async with office(settings(max_unfinalized_total_mb=1, max_unfinalized_s=600)) as on:
+    async with run_worker(settings(max_unfinalized_total_mb=1, max_unfinalized_s=600)) as on:
         failed, other = on.producer(1), on.producer(2)
         on.provider.refuse = True
         await failed.talk(50, 1.0)
@@ -172,7 +174,7 @@ async def test_what_a_failed_call_held_is_not_taken_from_others(autojump_clock: 
 async def test_what_is_counted(autojump_clock: MockClock) -> None:
     provider = EchoProvider()
     provider.refuse = True
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         call = on.producer()
         call.speak(2.0)
         await trio.sleep(1.1)

@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 import trio
-from tests.office import AUDIO, EchoProvider, Office, Producer, office, settings
 from tests.worker.test_catchup import TenantsProducer, burst, check_tenants
 from tests.worker.test_dispatcher import complete
+from tests.worker_harness import AUDIO, EchoProvider, Producer, WorkerHarness, run_worker, settings
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryStore
@@ -85,7 +85,7 @@ def own(store: MemoryStore, call: Producer) -> list[bytes]:
     return [message for message in store.messages(AUDIO) if call.id.encode() in message]
 
 
-async def settle(on: Office, call: Producer) -> None:
+async def settle(on: WorkerHarness, call: Producer) -> None:
     call.end()
     await trio.sleep(1)
     await on.over(call)
@@ -96,7 +96,7 @@ async def test_repeats_after_the_end_make_no_phantom(autojump_clock: MockClock, 
     """In the same process, and after a restart: also where only the repeats are read again."""
     store = MemoryStore()
     other = Producer(store, "call-2", 2)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         call = on.producer(1)
         await call.talk(2)
         await settle(on, call)
@@ -106,7 +106,7 @@ async def test_repeats_after_the_end_make_no_phantom(autojump_clock: MockClock, 
         assert on.happened(call) == ["started", "ended"]
         assert on.calls.interactions == {}
     for _ in range(2):
-        async with office(store=store) as on:
+        async with run_worker(store=store) as on:
             await trio.sleep(3)
             for message in own(store, call)[-again:]:
                 store.add(AUDIO, message)
@@ -118,13 +118,13 @@ async def test_repeats_after_the_end_make_no_phantom(autojump_clock: MockClock, 
 
 async def test_a_restart_whose_last_entry_is_a_repeat(autojump_clock: MockClock) -> None:
     store = MemoryStore()
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         call = on.producer(1)
         await call.talk(2)
         store.add(AUDIO, store.messages(AUDIO)[-1])
         await settle(on, call)
     for _ in range(3):
-        async with office(store=store) as on:
+        async with run_worker(store=store) as on:
             await trio.sleep(70)
             assert on.happened(call) == ["started", "ended"]
             assert not on.provider.links
@@ -151,7 +151,7 @@ async def test_an_end_in_mid_sample_and_a_series_that_goes_on(
     call = Producer(store, "call-1", 1)
     pcm = stamp(1, 0, 20_000)
     config = settings(idle_timeout_ms=2000)
-    async with office(config, store=store, provider=provider) as on:
+    async with run_worker(config, store=store, provider=provider) as on:
         at = publish(call, pcm, HALVES)
         assert at % 2
         if not idle:
@@ -168,7 +168,7 @@ async def test_an_end_in_mid_sample_and_a_series_that_goes_on(
             await settle(on, call)
             assert complete(on, call)
     if restart:
-        async with office(config, store=store) as on:
+        async with run_worker(config, store=store) as on:
             await trio.sleep(0.5)
             publish(call, pcm[:40_000], (40_000 - at,), at)
             call.samples = 20_000
@@ -184,14 +184,14 @@ async def test_an_end_in_mid_sample_and_a_series_that_begins_anew(
     store = MemoryStore()
     first, second = Producer(store, "same", 1), Producer(store, "same", 2)
     pcm = stamp(1, 0, 8000)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         first.publish(pcm[:7001])
         await settle(on, first)
         if not restart:
             burst(second, 1.5)
             await settle(on, second)
     if restart:
-        async with office(store=store) as on:
+        async with run_worker(store=store) as on:
             burst(second, 1.5)
             await settle(on, second)
     words = " ".join(final["text"] for final in on.finals(second)).split()
@@ -202,7 +202,7 @@ async def test_an_end_in_mid_sample_and_a_series_that_begins_anew(
 
 
 async def test_another_tenant_after_an_end_in_mid_sample(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         first, second = (TenantsProducer(on.store, "same", i, name) for i, name in ((1, "a"), (2, "b")))
         first.publish(stamp(1, 0, 8000)[:8001])
         first.samples = 4000
@@ -217,13 +217,13 @@ async def test_another_tenant_across_a_restart(autojump_clock: MockClock) -> Non
     for instant in (0.0, 0.01, 0.02, 0.1, 0.3, 0.6, 1.0, 2.0):
         store = MemoryStore()
         parts = [TenantsProducer(store, "same", i, name) for i, name in ((1, "a"), (2, "b"), (3, "a"))]
-        async with office(store=store) as on:
+        async with run_worker(store=store) as on:
             burst(parts[0], 1.5)
             await trio.sleep(1)
             burst(parts[1], 1.5)
             burst(parts[2], 1.5)
             await trio.sleep(instant)
-        async with office(store=store) as on:
+        async with run_worker(store=store) as on:
             await trio.sleep(1)
             parts[2].end()
             await trio.sleep(10)

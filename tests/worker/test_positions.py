@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import trio
-from tests.office import AUDIO, ENDS, Producer, office, settings
 from tests.worker.test_catchup import burst
 from tests.worker.test_dispatcher import complete
+from tests.worker_harness import AUDIO, ENDS, Producer, run_worker, settings
 from trio.testing import MockClock
 
 from trio_asr.bus import memory
@@ -31,7 +31,7 @@ async def test_a_failover_that_lost_the_end_of_the_audio(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, lost: int, back_s: float
 ) -> None:
     """New entries lie below our position: they are read; what was read before is not told twice."""
-    async with office() as on:
+    async with run_worker() as on:
         call, other = on.producer(1), on.producer(2)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call.talk, 5)
@@ -53,7 +53,7 @@ async def test_a_failover_that_lost_the_end_of_the_audio(
 async def test_a_failover_that_lost_the_end_of_the_ends(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         call, other = on.producer(1), on.producer(2)
         other.speak(0.5)
         await on.finish(other)
@@ -73,7 +73,7 @@ async def test_bad_ends_of_a_stream_that_has_begun_again(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are junk of their own, though their ids are below that of the junk before."""
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer(1)
         await call.talk(1)
         on.store.add(ENDS, b"{")
@@ -90,7 +90,7 @@ async def test_a_server_that_was_emptied_and_has_an_earlier_clock(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All frames after it are read, junk is told, and an end ends its call."""
-    async with office() as on:
+    async with run_worker() as on:
         call, gone = on.producer(1), on.producer(2)
         on.store.add(AUDIO, b"{")
         await call.talk(3)
@@ -122,7 +122,7 @@ async def test_an_earlier_clock_and_a_kill(
     """The states are of the time before: a start goes back, too, and the call goes on."""
     store = MemoryStore()
     call = Producer(store, "call-1", 1)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await call.talk(3)
         await trio.sleep(3)
         assert on.checkpoint(call).place.finalized >= 16_000
@@ -130,13 +130,13 @@ async def test_an_earlier_clock_and_a_kill(
     store.streams.pop(ENDS, None)
     monkeypatch.setattr(memory, "EPOCH_MS", EPOCH_MS - 3_600_000)
     store.last_id = (0, 0)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await call.talk(3)
         if not kill:
             call.end()
             await trio.sleep(2)
             await on.over(call)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         if kill:
             call.end()
             await trio.sleep(2)
@@ -150,7 +150,7 @@ async def test_an_earlier_clock_and_a_kill(
 
 async def test_positions_of_streams_that_go_on_stay(autojump_clock: MockClock) -> None:
     """Silence is no new beginning, nor is a stream of which all was trimmed."""
-    async with office(settings()) as on:
+    async with run_worker(settings()) as on:
         call = on.producer(1)
         await call.talk(2)
         await trio.sleep(20)

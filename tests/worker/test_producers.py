@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 import trio
-from tests.office import AUDIO, RATE, Office, Producer, office
 from tests.worker.test_dispatcher import complete
+from tests.worker_harness import AUDIO, RATE, Producer, WorkerHarness, run_worker
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryStore
@@ -28,7 +28,7 @@ def put(store: MemoryStore, pcm: bytes, seq: int | None, at: float | None, **mor
     store.add(AUDIO, msgspec.json.encode(document | {k: v for k, v in said.items() if v is not None}))
 
 
-def received(on: Office) -> int:
+def received(on: WorkerHarness) -> int:
     """How many samples the call "call-1" has."""
     return on.calls.interactions["call-1"].call.timeline.received
 
@@ -43,7 +43,7 @@ async def shuffled(call: Producer, order: Iterable[int], frame_s: float = 0.02) 
 
 
 async def test_frames_that_come_after_newer_ones(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         await shuffled(call, [*range(9), 20, *range(9, 20), *range(21, 60), *range(70, 90), *range(60, 70)])
         await shuffled(call, [1, 0, 3, 2, 5, 4])
@@ -56,7 +56,7 @@ async def test_frames_that_come_after_newer_ones(autojump_clock: MockClock) -> N
 @pytest.mark.parametrize("wait_ms", [0, 600, 1000])
 async def test_what_does_not_come_is_waited_for_by_timer(wait_ms: int, autojump_clock: MockClock) -> None:
     config = Config(interaction=InteractionConfig(reorder_ms=wait_ms))
-    async with office(config) as on:
+    async with run_worker(config) as on:
         for n in (0, 1, 4):
             put(on.store, stamp(1, n * FRAME, FRAME), n, n * 20)
         await trio.sleep(0.01)
@@ -70,7 +70,7 @@ async def test_what_does_not_come_is_waited_for_by_timer(wait_ms: int, autojump_
 
 
 async def test_a_late_frame_that_is_held_back_for_a_chunk_has_come_in_time(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         await call.talk(2, 0.02)  # a connection is up, and frames wait for what makes a chunk
         order = [0, 1, 2, *range(4, 33), 3, *range(33, 80)]
@@ -80,7 +80,7 @@ async def test_a_late_frame_that_is_held_back_for_a_chunk_has_come_in_time(autoj
 
 
 async def test_the_end_of_a_call_waits_for_nothing(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         call.speak(0.5)
         call._seq += 1
@@ -94,7 +94,7 @@ async def test_the_end_of_a_call_waits_for_nothing(autojump_clock: MockClock) ->
 
 
 async def test_a_reload_changes_how_long_is_waited(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         for n in (0, 2):
             put(on.store, stamp(1, n * FRAME, FRAME), n, n * 20)
         await trio.sleep(0.01)
@@ -112,7 +112,7 @@ async def test_a_reload_changes_how_long_is_waited(autojump_clock: MockClock) ->
 async def test_silence_under_numbers_that_come_round(
     cycle: int, timed: bool, autojump_clock: MockClock
 ) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         for n in range(200):
             pcm = QUIET if 50 <= n < 150 else stamp(1, n * FRAME, FRAME)
             put(on.store, pcm, n % cycle, 1.7e12 + n * 20 + 0.25 if timed else None)
@@ -122,7 +122,7 @@ async def test_silence_under_numbers_that_come_round(
 
 
 async def test_two_that_take_in_one_call_side_by_side(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         for n in range(200):
             pcm = QUIET if 50 <= n < 150 else stamp(1, n * FRAME, FRAME)
             put(on.store, pcm, n, 1.7e12 + n * 20)
@@ -135,7 +135,7 @@ async def test_two_that_take_in_one_call_side_by_side(autojump_clock: MockClock)
 
 @pytest.mark.parametrize("text", [False, True])
 async def test_a_hole_between_times_with_a_fraction(text: bool, autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         for n in [*range(10), *range(20, 30)]:
             at = 1_700_000_000_000.4 + n * 20.1
             put(on.store, stamp(1, n * FRAME, FRAME), n, None, timestamp_ms=str(at) if text else at)
@@ -144,7 +144,7 @@ async def test_a_hole_between_times_with_a_fraction(text: bool, autojump_clock: 
 
 
 async def test_several_channels_go_to_the_dead_letters(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         put(on.store, QUIET, 1, 0, channels=2)
         await trio.sleep(1)
         (letter,) = on.dead_letters()
@@ -169,13 +169,13 @@ async def test_the_header_of_a_file_is_no_audio(
     """Also over a restart, wherever it happens; and where one stands in mid-call it is what was sent."""
     store, pcm = MemoryStore(), header(*more) + stamp(1, 0, RATE)
     call = Producer(store, "call-1", 1)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         for at in range(0, len(pcm), size):
             call.publish(pcm[at : at + size])
         call.samples = RATE
         await trio.sleep(0.35)
         assert received(on) == RATE
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await trio.sleep(40)
         await on.finish(call)
         assert complete(on, call)
@@ -189,7 +189,7 @@ async def test_the_header_of_a_file_is_no_audio(
 async def test_no_alarm_for_what_was_read(how: str, restart: bool, autojump_clock: MockClock) -> None:
     store = MemoryStore()
     call = Producer(store, "call-1", 1)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await call.talk(3)
         await trio.sleep(70)
         assert on.calls.interactions == {}
@@ -205,7 +205,7 @@ async def test_no_alarm_for_what_was_read(how: str, restart: bool, autojump_cloc
             assert complete(on, call)
     if restart:
         store.streams[AUDIO].clear()
-        async with office(store=store) as on:
+        async with run_worker(store=store) as on:
             await trio.sleep(5)
             await call.talk(1)
             await trio.sleep(70)
@@ -214,7 +214,7 @@ async def test_no_alarm_for_what_was_read(how: str, restart: bool, autojump_cloc
 
 
 async def test_an_alarm_for_what_was_added_and_cut_between_two_reads(autojump_clock: MockClock) -> None:
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer()
         await call.talk(1)
         await trio.sleep(5)

@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 import trio
-from tests.office import EchoLink, EchoProvider, office
 from tests.worker.test_catchup import until
 from tests.worker.test_dispatcher import complete
+from tests.worker_harness import EchoLink, EchoProvider, run_worker
 from trio.testing import MockClock
 
 from trio_asr.core.call import Call
@@ -57,7 +57,7 @@ async def test_audio_that_a_call_always_fails_on_is_given_up(
             raise RuntimeError("so the test says")
 
     provider.inspect = inspect
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         call, other = on.producer(1), on.producer(2)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call.talk, 60)
@@ -81,7 +81,7 @@ async def test_audio_that_a_call_always_fails_on_is_given_up(
 async def test_restarts_at_any_moment_lose_and_double_nothing(autojump_clock: MockClock, times: int) -> None:
     """Also one that comes while another is waited for, while it closes, and after its end."""
     for pause in (0.0, 0.03, 0.4, 1.0, 2.7):
-        async with office() as on:
+        async with run_worker() as on:
             call, other = on.producer(1), on.producer(2)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(call.talk, 6)
@@ -115,7 +115,7 @@ async def test_a_bug_in_how_calls_end_costs_that_call(
         return past(self)
 
     monkeypatch.setattr(Call, "past", past_unless_broken)
-    async with office() as on:
+    async with run_worker() as on:
         call, other = on.producer(1), on.producer(2)
         await call.talk(3)
         call.end()
@@ -145,7 +145,7 @@ async def test_a_bug_in_how_a_call_begins_anew_loses_nothing(
         return await reload(self, slot)  # type: ignore[arg-type]
 
     monkeypatch.setattr(restarts.Restarts, "restart_point", reload_unless_broken)
-    async with office() as on:
+    async with run_worker() as on:
         call = on.producer(1)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call.talk, 8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 import trio
-from tests.office import Office, Producer, office
 from tests.worker.test_dispatcher import complete
+from tests.worker_harness import Producer, WorkerHarness, run_worker
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryStore
@@ -24,13 +24,13 @@ BROKEN = {
 }
 
 
-async def speak_all(on: Office, calls: list[Producer]) -> None:
+async def speak_all(on: WorkerHarness, calls: list[Producer]) -> None:
     async with trio.open_nursery() as nursery:
         for call in calls:
             nursery.start_soon(call.talk, 3)
 
 
-def is_tail(on: Office, call: Producer, samples: int) -> bool:
+def is_tail(on: WorkerHarness, call: Producer, samples: int) -> bool:
     """Say whether the last so many samples of a call are told, each once."""
     words = " ".join(final["text"] for final in on.finals(call)).split()
     spans = [tuple(map(int, word.partition(":")[2].split("-"))) for word in words]
@@ -43,10 +43,10 @@ async def test_a_checkpoint_that_cannot_be_read(autojump_clock: MockClock, kind:
     """At a start: the call is set aside, said, and begins afresh; the others go on where they were."""
     store = MemoryStore()
     calls = [Producer(store, f"call-{i}", i) for i in (1, 2, 3)]
-    async with office(store=store):
-        await speak_all(Office.__new__(Office), calls)
+    async with run_worker(store=store):
+        await speak_all(WorkerHarness.__new__(WorkerHarness), calls)
     store.states["call-2"] = BROKEN[kind]
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await speak_all(on, calls)
         for call in calls:
             call.end()
@@ -67,7 +67,7 @@ async def test_a_checkpoint_that_cannot_be_read(autojump_clock: MockClock, kind:
 @pytest.mark.parametrize("kind", BROKEN)
 async def test_a_checkpoint_that_breaks_in_mid_call(autojump_clock: MockClock, kind: str) -> None:
     """The next commit does not fit to it: the call restarts, nothing is lost, no other notices."""
-    async with office() as on:
+    async with run_worker() as on:
         calls = [on.producer(i) for i in (1, 2)]
         async with trio.open_nursery() as nursery:
             for call in calls:
@@ -87,10 +87,10 @@ async def test_a_checkpoint_that_breaks_in_mid_call(autojump_clock: MockClock, k
 async def test_names_among_the_live_ones_that_are_no_calls(autojump_clock: MockClock) -> None:
     store = MemoryStore()
     call = Producer(store, "call-1", 1)
-    async with office(store=store):
+    async with run_worker(store=store):
         await call.talk(2)
     store.live |= {"nobody", "{x}", "", "x" * 300}
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await trio.sleep(1)
         assert store.live == {call.id}
         assert on.counted("asr_broken_states_total", kind="live") == 1
@@ -103,9 +103,9 @@ async def test_a_reader_that_cannot_be_read(autojump_clock: MockClock, kind: str
     """Reading begins at the lowest place that a live call names."""
     store = MemoryStore()
     call = Producer(store, "call-1", 1)
-    async with office(store=store):
+    async with run_worker(store=store):
         await call.talk(3)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         services = on.calls._services
         store.states[""] = BROKEN[kind] if kind != "cut" else Stored(4, b'{"audio_floor":"')
         reader_outbox = await open_reader_outbox(on.bus, services)
@@ -118,12 +118,12 @@ async def test_a_state_of_a_call_that_was_over_is_believed(autojump_clock: MockC
     """A member of the live ones whose call is over goes when the call goes on and ends."""
     store = MemoryStore()
     call = Producer(store, "call-1", 1)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await call.talk(2)
         await on.finish(call)
     assert msgspec.json.decode(store.states[call.id].state)["ended"]
     store.live.add(call.id)
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         await trio.sleep(65)
         assert on.happened(call) == ["started", "ended"]
         assert not on.provider.links

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
-from tests.office import RATE, EchoProvider, Producer, office, settings
 from tests.worker.test_catchup import burst
 from tests.worker.test_dispatcher import complete
+from tests.worker_harness import RATE, EchoProvider, Producer, run_worker, settings
 from trio.testing import MockClock
 
 from trio_asr.deepgram.provider import ConnectFailed, Link
@@ -17,7 +17,7 @@ from trio_asr.worker.shares import STUCK_S
 
 
 async def test_a_share_is_half_of_the_bound(autojump_clock: MockClock) -> None:
-    async with office(settings(max_unfinalized_s=30, max_unfinalized_total_mb=1)) as on:
+    async with run_worker(settings(max_unfinalized_s=30, max_unfinalized_total_mb=1)) as on:
         shares = on.calls.shares
         assert shares.total == 1_000_000
         assert shares.share(RATE) == 15 * 2 * RATE
@@ -35,7 +35,7 @@ async def test_a_share_is_half_of_the_bound(autojump_clock: MockClock) -> None:
 
 async def test_who_gets_nowhere_takes_what_comes(autojump_clock: MockClock) -> None:
     provider = EchoProvider()
-    async with office(provider=provider) as on:
+    async with run_worker(provider=provider) as on:
         call = on.producer(1)
         await call.talk(3)
         provider.mute = True
@@ -50,7 +50,7 @@ async def test_who_gets_nowhere_takes_what_comes(autojump_clock: MockClock) -> N
 
 async def test_who_wants_catchup(autojump_clock: MockClock) -> None:
     """Who is behind, holds less than half of its share and has room for what comes next; never beyond all."""
-    async with office(settings(max_unfinalized_s=30)) as on:
+    async with run_worker(settings(max_unfinalized_s=30)) as on:
         call = on.producer(1)
         burst(call, 16)
         await trio.sleep(0.05)
@@ -75,7 +75,7 @@ async def test_a_frame_larger_than_a_share_is_taken_by_a_call_that_holds_nothing
     autojump_clock: MockClock,
 ) -> None:
     """Else nobody would ever take it."""
-    async with office(settings(max_unfinalized_s=10)) as on:
+    async with run_worker(settings(max_unfinalized_s=10)) as on:
         call, other = on.producer(1), on.producer(2)
         other.speak(0.5)
         for _ in range(4):
@@ -105,7 +105,9 @@ class NarrowbandProvider(EchoProvider):
 async def test_what_stuck_calls_hold_too_much_others_do_not_give_up(autojump_clock: MockClock) -> None:
     """At the bound of all those that get nowhere give up their oldest, not a larger one that catches up."""
     provider = NarrowbandProvider()
-    async with office(settings(max_unfinalized_total_mb=1, max_unfinalized_s=60), provider=provider) as on:
+    async with run_worker(
+        settings(max_unfinalized_total_mb=1, max_unfinalized_s=60), provider=provider
+    ) as on:
         well, stuck = on.producer(1), [on.producer(i) for i in range(2, 12)]
 
         async def talk(seconds: int, call: Producer) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import trio
-from tests.office import EchoProvider, Producer, office, settings
 from tests.worker.test_catchup import TenantsProducer, burst, until
 from tests.worker.test_dispatcher import complete
+from tests.worker_harness import EchoProvider, Producer, run_worker, settings
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryStore
@@ -86,7 +86,7 @@ def test_floors_and_a_stream_that_begins_again() -> None:
 
 
 async def test_a_call_beyond_the_bound_waits_and_loses_nothing(autojump_clock: MockClock) -> None:
-    async with office(settings(max_calls=2)) as on:
+    async with run_worker(settings(max_calls=2)) as on:
         calls = [on.producer(i) for i in (1, 2, 3)]
         async with trio.open_nursery() as nursery:
             for call in calls:
@@ -114,7 +114,7 @@ async def test_a_call_beyond_the_bound_waits_and_loses_nothing(autojump_clock: M
 
 
 async def test_an_end_that_comes_while_a_call_waits(autojump_clock: MockClock) -> None:
-    async with office(settings(max_calls=1)) as on:
+    async with run_worker(settings(max_calls=1)) as on:
         first, second = on.producer(1), on.producer(2)
         second_frames = 0
         async with trio.open_nursery() as nursery:
@@ -136,7 +136,7 @@ async def test_an_end_that_comes_while_a_call_waits(autojump_clock: MockClock) -
 
 async def test_ids_used_once_keep_no_genuine_call_out(autojump_clock: MockClock) -> None:
     """They have all places; the genuine one has its first final within 5 s."""
-    async with office(settings(max_calls=10)) as on:
+    async with run_worker(settings(max_calls=10)) as on:
         call = on.producer(1)
 
         async def flood() -> None:
@@ -161,7 +161,7 @@ async def test_ids_used_once_keep_no_genuine_call_out(autojump_clock: MockClock)
 
 
 async def test_a_call_in_which_nobody_speaks_makes_room_and_goes_on(autojump_clock: MockClock) -> None:
-    async with office(settings(max_calls=1)) as on:
+    async with run_worker(settings(max_calls=1)) as on:
         still, other = on.producer(1), on.producer(2)
         await still.talk(3)
         async with trio.open_nursery() as nursery:
@@ -182,7 +182,7 @@ async def test_a_call_in_which_nobody_speaks_makes_room_and_goes_on(autojump_clo
 
 async def test_a_kill_while_calls_wait(autojump_clock: MockClock) -> None:
     store = MemoryStore()
-    async with office(settings(max_calls=1), store=store) as on:
+    async with run_worker(settings(max_calls=1), store=store) as on:
         calls = [on.producer(i) for i in (1, 2, 3)]
         async with trio.open_nursery() as nursery:
             for call in calls:
@@ -191,7 +191,7 @@ async def test_a_kill_while_calls_wait(autojump_clock: MockClock) -> None:
         await trio.sleep(2.5)
         floor = decode_reader(store.states.get("", Stored()).state).audio_floor
         assert floor <= store.streams["audio_stream"][1][0].decode()
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         for call in calls[:2]:
             call.end()
         await trio.sleep(1)
@@ -202,13 +202,13 @@ async def test_a_kill_while_calls_wait(autojump_clock: MockClock) -> None:
 async def test_a_call_that_was_in_progress_waits_from_its_checkpoint(autojump_clock: MockClock) -> None:
     """Somebody has taken it out of the live ones; it goes on in the middle of a frame."""
     store = MemoryStore()
-    async with office(store=store) as on:
+    async with run_worker(store=store) as on:
         call, other = on.producer(1), on.producer(2)
         other.speak(0.5)
         await call.talk(3.5, 0.35)
         assert on.checkpoint(call).place.offset == 3200, "3 s are in the ninth frame"
     store.live.remove(call.id)
-    async with office(settings(max_calls=1), store=store) as on:
+    async with run_worker(settings(max_calls=1), store=store) as on:
         await call.talk(0.9, 0.3)
         assert len(on.calls.waiting) == 1
         await on.finish(other)
@@ -220,7 +220,7 @@ async def test_a_call_that_was_in_progress_waits_from_its_checkpoint(autojump_cl
 
 
 async def test_another_tenant_while_an_id_waits(autojump_clock: MockClock) -> None:
-    async with office(settings(max_calls=1)) as on:
+    async with run_worker(settings(max_calls=1)) as on:
         first = on.producer(9)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(first.talk, 4)
@@ -242,7 +242,7 @@ async def test_places_come_back_where_the_provider_is_away(autojump_clock: MockC
     """Who cannot be transcribed gives its place up after its patience, not sooner; who waits then begins."""
     provider = EchoProvider()
     provider.refuse = True
-    async with office(settings(max_calls=1, max_unfinalized_s=30), provider=provider) as on:
+    async with run_worker(settings(max_calls=1, max_unfinalized_s=30), provider=provider) as on:
         stuck, waits = on.producer(1), on.producer(2)
         stuck.speak(1)
         stuck.end()
@@ -263,7 +263,7 @@ async def test_a_thousand_that_wait_are_all_served(autojump_clock: MockClock) ->
     for call in calls:
         call.speak(0.5)
         call.end()
-    async with office(settings(max_calls=3), store=store) as on:
+    async with run_worker(settings(max_calls=3), store=store) as on:
         await until(lambda: all(on.finals(call) for call in calls))
         await trio.sleep(5)
         assert all(complete(on, call) for call in calls)

@@ -40,7 +40,7 @@ def stored_of(key: str, named: bytes, *found: bytes | None) -> Stored:
     """Return the stored state from the reply about one owner.
 
     Raises:
-        ValueError: the reply is about another owner.
+        ValueError: The reply is about another owner.
     """
     if bytes(named) != key.encode():
         raise ValueError("an answer to another question")
@@ -62,8 +62,8 @@ def judged(commit: Commit, reply: Any) -> Answer:
     """Return the outcome of a commit from its reply.
 
     Raises:
-        redis.ResponseError: the server takes no writes now.
-        ValueError: the reply is to another commit.
+        redis.ResponseError: The server takes no writes now.
+        ValueError: The reply is to another commit.
     """
     if isinstance(reply, Exception):
         if isinstance(reply, UNWILLING) or UNWILLING_TEXT.search(str(reply)):

@@ -95,7 +95,7 @@ class Bus(Protocol):
     """One worker's access to the bus.
 
     Raises:
-        BusUnavailable: by every method but `aclose`, when the bus does not answer; `KeyMisused` when the key
+        BusUnavailable: By every method but `aclose`, when the bus does not answer; `KeyMisused` when the key
             that the method needs has another type, `BusFault` when the answer makes no sense.
     """
 
@@ -124,7 +124,7 @@ class Bus(Protocol):
         """Return the consumers of our group. We have none, so they belong to another program.
 
         Raises:
-            BusForbids: our user may not ask.
+            BusForbids: Our user may not ask.
         """
         ...
 
@@ -132,7 +132,7 @@ class Bus(Protocol):
         """Return the consumers of all other groups on the audio stream.
 
         Raises:
-            BusForbids: our user may not ask.
+            BusForbids: Our user may not ask.
         """
         ...
 

@@ -118,7 +118,7 @@ class Committer:
         """Commit whatever becomes ready; never return.
 
         Raises:
-            OwnershipLost: another worker owns the calls.
+            OwnershipLost: Another worker owns the calls.
         """
         while True:
             await self._anything()

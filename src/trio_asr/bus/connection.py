@@ -54,9 +54,9 @@ class PipelinedConnection:
         """Send commands in one go and return their replies, in order.
 
         Raises:
-            redis.ConnectionError, redis.TimeoutError: no answer; which commands took effect is unknown.
-            ReplyTooLargeError: the replies are larger than `most_bytes`.
-            redis.ResponseError: the first refusal. Without `raise_on_error` it is that command's reply.
+            redis.ConnectionError, redis.TimeoutError: No answer; which commands took effect is unknown.
+            ReplyTooLargeError: The replies are larger than `most_bytes`.
+            redis.ResponseError: The first refusal. Without `raise_on_error` it is that command's reply.
         """
         connection = self._connection
         self._left[0] = self._most_bytes
@@ -79,9 +79,9 @@ class PipelinedConnection:
         """Run a script and return its reply; load it first if the server does not have it.
 
         Raises:
-            redis.ConnectionError, redis.TimeoutError: no answer; whether the script took effect is unknown.
-            ReplyTooLargeError: the reply is larger than `most_bytes`.
-            redis.ResponseError: the script failed, or was refused.
+            redis.ConnectionError, redis.TimeoutError: No answer; whether the script took effect is unknown.
+            ReplyTooLargeError: The reply is larger than `most_bytes`.
+            redis.ResponseError: The script failed, or was refused.
         """
         (reply,) = self.ask(script.on(keys, *args), raise_on_error=False)
         if isinstance(reply, redis.exceptions.NoScriptError):
@@ -132,7 +132,7 @@ class _BoundedSocket:
         """Receive into a buffer.
 
         Raises:
-            ReplyTooLargeError: more bytes came than the limit allows.
+            ReplyTooLargeError: More bytes came than the limit allows.
         """
         received: int = self._sock.recv_into(buffer, *args)
         self._left[0] -= received

@@ -21,8 +21,8 @@ def consumers_of(client: redis.Redis, group: str, streams: Sequence[str]) -> lis
     """Return the consumers of a group on these streams.
 
     Raises:
-        BusForbids: our user may not ask.
-        redis.RedisError: no answer.
+        BusForbids: Our user may not ask.
+        redis.RedisError: No answer.
     """
     found: list[Consumer] = []
     for stream in streams:
@@ -35,8 +35,8 @@ def neighbours_of(client: redis.Redis, group: str, stream: str) -> list[Consumer
     """Return the consumers of all other groups on a stream.
 
     Raises:
-        BusForbids: our user may not ask.
-        redis.RedisError: no answer.
+        BusForbids: Our user may not ask.
+        redis.RedisError: No answer.
     """
     names = [_text(one["name"]) for one in _there(functools.partial(client.xinfo_groups, stream))]
     return [one for name in names if name != group for one in consumers_of(client, name, [stream])]
@@ -46,7 +46,7 @@ def move(client: redis.Redis, stream: str, group: str, to: EntryId) -> None:
     """Set the position of a group; create the group and the stream if they do not exist.
 
     Raises:
-        redis.RedisError: no answer, or a refusal.
+        redis.RedisError: No answer, or a refusal.
     """
     try:
         client.xgroup_setid(stream, group, to)
@@ -58,7 +58,7 @@ def needed_by_others(client: redis.Redis, group: str, stream: str, floor: EntryI
     """Return the first entry that the stream must keep: the floor, or an earlier one for another group.
 
     Raises:
-        redis.RedisError: no answer, or a refusal.
+        redis.RedisError: No answer, or a refusal.
     """
     keep = ids.key(floor)
     for one in client.xinfo_groups(stream):

@@ -57,7 +57,7 @@ class Lease:
         length of a lease to do so.
 
         Raises:
-            BusUnavailable: the bus does not answer.
+            BusUnavailable: The bus does not answer.
         """
         asked = trio.current_time()
         since = asked if self._missing_since is None else self._missing_since
@@ -73,8 +73,8 @@ class Lease:
         """Renew the lease.
 
         Raises:
-            OwnershipLost: another worker has taken over.
-            BusUnavailable: the bus does not answer.
+            OwnershipLost: Another worker has taken over.
+            BusUnavailable: The bus does not answer.
         """
         # One at a time: the first to find the fence missing restores it, and the next one finds it there.
         async with self._recovering:
@@ -95,7 +95,7 @@ class Lease:
         """Release the lease.
 
         Raises:
-            BusUnavailable: the bus does not answer; a standby has to wait until the lease expires.
+            BusUnavailable: The bus does not answer; a standby has to wait until the lease expires.
         """
         self._valid_until = -math.inf
         await self._bus.release()

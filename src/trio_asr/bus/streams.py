@@ -54,7 +54,7 @@ class _Pages:
         """Read a page by size, and find out whether entries are still large.
 
         Raises:
-            redis.RedisError, OSError: no answer.
+            redis.RedisError, OSError: No answer.
         """
         found, more, cut = self.connection.run(
             _READ, [stream or self.stream], after, READ_BYTES, CAREFUL_COUNT, MAX_ENTRY_BYTES
@@ -85,8 +85,8 @@ class StreamReader:
         """Sleep `pause_s` seconds, then wait for entries after the positions, as `Bus.read` does.
 
         Raises:
-            KeyMisused: the audio stream is not a stream.
-            redis.RedisError, OSError: no answer.
+            KeyMisused: The audio stream is not a stream.
+            redis.RedisError, OSError: No answer.
         """
         # Sleeping here is cheap: in the event loop it would be one turn more for every read.
         time.sleep(max(0.0, pause_s))
@@ -208,7 +208,7 @@ class AgainReader:
         """Return a page of the audio stream after a position.
 
         Raises:
-            redis.RedisError, OSError: no answer.
+            redis.RedisError, OSError: No answer.
         """
         pages = self._pages
         if pages.careful:

@@ -43,7 +43,7 @@ class WorkerThread:
         it; otherwise it is skipped.
 
         Raises:
-            Exception: whatever `do` raises.
+            Exception: Whatever `do` raises.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._thread is None:

@@ -1,7 +1,7 @@
-"""Recordings as the telephone hears them: 16-bit little-endian mono PCM at one rate.
+"""Recordings at telephone quality: 16-bit little-endian mono PCM at one sample rate.
 
-A WAV file which is that already is read as it is; everything else goes through PyAV (FFmpeg), which knows
-every format worth naming and resamples properly.
+A WAV file already in that format is read as is. Everything else goes through PyAV (FFmpeg), which decodes
+every common format and resamples properly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ class AudioError(Exception):
 
 
 def load(path: Path, rate: int = DEFAULT_RATE) -> bytes:
-    """The whole recording at `rate`, mixed down to one channel."""
+    """Return the whole recording at `rate` Hz, mixed down to one channel.
+
+    Raises:
+        AudioError: The file is missing, unreadable or empty, or needs PyAV and PyAV is not installed.
+    """
     if not path.is_file():
         raise AudioError(f"{path}: no such file")
     try:
@@ -37,12 +41,12 @@ def load(path: Path, rate: int = DEFAULT_RATE) -> bytes:
 
 
 def seconds(pcm: bytes, rate: int = DEFAULT_RATE) -> float:
-    """How long it plays."""
+    """Return the playing time of `pcm` in seconds."""
     return len(pcm) / SAMPLE_BYTES / rate
 
 
 def _read_fitting_wav(path: Path, rate: int) -> bytes | None:
-    """The samples of a WAV that needs no conversion, else None."""
+    """Return the samples of a WAV file that needs no conversion, else None."""
     try:
         with wave.open(str(path)) as recording:
             shape = (recording.getnchannels(), recording.getsampwidth(), recording.getframerate())
@@ -56,7 +60,7 @@ def _read_fitting_wav(path: Path, rate: int) -> bytes | None:
 
 def _convert(path: Path, rate: int) -> bytes:
     try:
-        # Large, and needed for other people's recordings only.
+        # Large, and needed only for recordings in other formats.
         import av  # noqa: PLC0415
         from av.error import FFmpegError  # noqa: PLC0415
     except ImportError:

@@ -1,7 +1,7 @@
-"""Reading what the daemon publishes, as an onlooker: plain XREAD, nothing in Redis changes by it.
+"""A passive reader of what the daemon publishes: plain XREAD, which changes nothing in Redis.
 
-Transcripts lie in one stream a call, so new calls must be noticed: their first event on the events stream
-tells, and a SCAN now and then finds the streams of a worker that writes no events.
+Each call has a transcript stream of its own, so new calls have to be discovered. A call's first event on the
+events stream announces it; a periodic SCAN finds the streams of a worker that writes no events.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ PLACEHOLDER = "{interaction_id}"
 DEFAULT_TEMPLATE = RedisConfig().transcript_stream
 DEFAULT_EVENTS = RedisConfig().events_stream
 BLOCK_MS = 200
-"""How long one read waits: the time that Ctrl-C or a newly found stream may have to wait."""
+"""How long one read may block, in ms: also the delay before Ctrl-C or a newly found stream takes effect."""
 COUNT = 200
 SCAN_EVERY_S = 3.0
 RECENT_MS = 15 * 60 * 1000
-"""Transcript streams are kept for good; only those with news of the last while are worth following."""
+"""Transcript streams are never deleted; only those written to within this time are worth following."""
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One transcript. What only newer workers write has a default."""
+    """One transcript. Fields that only newer workers write have a default."""
 
     interaction_id: str
     type: str
@@ -47,7 +47,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One line of a call's life: started, connection_opened, ..., ended."""
+    """One lifecycle event of a call: started, connection_opened, ..., ended."""
 
     event: str
     interaction_id: str
@@ -62,10 +62,10 @@ _event = msgspec.json.Decoder(Event)
 
 
 class TranscriptReader:
-    """Follows the streams of some calls, or of all calls there are and will be.
+    """A reader that follows the streams of given calls, or of all present and future calls.
 
-    `from_start` reads what was said before; without it only what comes from now on. Synchronous: a blocking
-    read belongs in a thread or in a program that does nothing else.
+    With `from_start` it also reads what was already published; without it, only what comes from now on. It is
+    synchronous: a blocking read belongs in a thread, or in a program that does nothing else.
     """
 
     def __init__(
@@ -85,25 +85,25 @@ class TranscriptReader:
         self._next_scan = 0.0
 
     def follow(self, interaction_id: str, after: bytes = b"0") -> None:
-        """Read this call's stream, from its beginning if nothing else is said."""
+        """Read this call's stream, from its beginning by default."""
         self._positions.setdefault(self._key(interaction_id), after)
 
     def discover(self) -> None:
-        """Follow every call that is there or turns up later."""
+        """Follow every call that exists or appears later."""
         self._discovering = True
         events = self._events.encode()
         self._positions[events] = b"0" if self._from_start else self._last_ids([events])[0]
         self._scan(first=True)
 
     def read(self) -> list[Message | Event]:
-        """What is new, after a short wait at most. Entries that are no transcript are left out."""
+        """Return what is new, after at most a short wait; skip entries that cannot be decoded."""
         if self._discovering and time.monotonic() >= self._next_scan:
             self._scan(first=False)
         if not self._positions:
             time.sleep(BLOCK_MS / 1000)
             return []
         answer = self._client.xread(dict(self._positions), count=COUNT, block=BLOCK_MS) or []
-        # A list of pairs, or with the newer protocol a dict of lists of lists.
+        # A list of pairs; under RESP3, a dict of lists of lists.
         streams = answer.items() if isinstance(answer, dict) else answer
         found: list[Message | Event] = []
         for key, entries in streams:
@@ -125,7 +125,7 @@ class TranscriptReader:
         return [event]
 
     def _scan(self, *, first: bool) -> None:
-        """Find streams not known yet: what is there at first counts as said before, later ones are new."""
+        """Find unknown streams. Those of the first scan count as already published, later ones as new."""
         self._next_scan = time.monotonic() + SCAN_EVERY_S
         pattern = f"{_literal(self._prefix)}*{_literal(self._suffix)}"
         found = [
@@ -149,5 +149,5 @@ class TranscriptReader:
 
 
 def _literal(text: str) -> str:
-    """A text that a Redis glob pattern takes as it is."""
+    """Escape a text for a Redis glob pattern."""
     return "".join(f"\\{char}" if char in "*?[]\\^" else char for char in text)

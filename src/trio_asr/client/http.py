@@ -1,4 +1,4 @@
-"""HTTP as a client asks: one request, one answer, on h11."""
+"""A minimal HTTP client on h11: one request, one response."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import trio
 
 
 class NoAnswer(Exception):
-    """Nobody is there, or nobody that speaks HTTP; the message says why."""
+    """No server, or none that speaks HTTP; the message says why."""
 
 
 async def ask(url: str, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
-    """Status and body of one answer. Redirections are not followed, and no proxy is asked.
+    """Return the status and body of one response. Redirects are not followed and proxies are ignored.
 
     Raises:
-        NoAnswer: there is none, or it is not whole.
+        NoAnswer: There is no response, or only part of one.
     """
     try:
         parts = urlsplit(url)
@@ -60,7 +60,7 @@ async def _answer(connection: h11.Connection, stream: trio.abc.Stream) -> tuple[
 
 
 async def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
-    """Status and text of a local server's answer; status 0 when there is none."""
+    """Return the status and text of a local server's response; the status is 0 if there is none."""
     name = f"[{host}]" if ":" in host else host
     try:
         status, body = await ask(f"http://{name}:{port}{path}")

@@ -1,8 +1,8 @@
-"""A telephony ingest in small: cuts recordings into frames and publishes them as calls arrive, in real time.
+"""A small telephony ingest: cuts recordings into frames and publishes them as calls, in real time.
 
 The first half is pure: JSON documents, field for field as the daemon's producers write them. `play` puts them
-on Redis: every tick carries one frame of every call, in one pipeline, and each tick's moment is counted from
-the start, so that a late tick delays none after it.
+on Redis. Each tick sends one frame of every call in one pipeline. Ticks are timed from the start, so that a
+late tick does not delay those after it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ FRAME_MS = 20
 
 
 class IdRefused(Exception):
-    """An id under which the daemon would take no call; the message says why."""
+    """An id that the daemon would reject; the message says why."""
 
 
 def usable_id(interaction_id: str) -> str:
-    """Return an id that the daemon takes.
+    """Return the id if the daemon accepts it.
 
     Raises:
-        IdRefused: it does not take this one, and every frame of it would be a dead letter.
+        IdRefused: It does not; every frame would become a dead letter.
     """
     try:
         check_id(interaction_id)
@@ -46,7 +46,7 @@ def usable_id(interaction_id: str) -> str:
 
 @dataclass(frozen=True)
 class Call:
-    """A recording and what identifies it on the stream."""
+    """A recording, and its identity on the stream."""
 
     interaction_id: str
     pcm: bytes
@@ -54,11 +54,11 @@ class Call:
     rate: int = DEFAULT_RATE
 
     def frame_count(self, frame_ms: int) -> int:
-        """Of `frame_ms` each; the last one may be shorter."""
+        """Return the number of frames of `frame_ms` each; the last one may be shorter."""
         return -(-len(self.pcm) // self._frame_bytes(frame_ms))
 
     def frame(self, number: int, frame_ms: int, timestamp_ms: int) -> bytes:
-        """The document of frame `number` (from 0)."""
+        """Return the document of frame `number` (from 0)."""
         size = self._frame_bytes(frame_ms)
         return msgspec.json.encode(
             {
@@ -73,7 +73,7 @@ class Call:
         )
 
     def end(self, timestamp_ms: int, reason: str = "stopped") -> bytes:
-        """The document that ends the call."""
+        """Return the document that ends the call."""
         return msgspec.json.encode(
             {
                 "interaction_id": self.interaction_id,
@@ -91,7 +91,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Source:
-    """Where and how calls are played."""
+    """The streams that calls are played to, and the pace."""
 
     redis_url: str
     audio_stream: str = "audio_stream"
@@ -118,10 +118,12 @@ async def play(
     *,
     task_status: trio.TaskStatus[float] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Play all calls at once, from now on; `nursery.start` returns the moment of their first sample.
+    """Play all calls at once, starting now; `nursery.start` returns the time of their first sample.
 
-    Raises `RedisFailure` when Redis cannot be reached; nothing is repeated, since a repeated frame would be
-    heard twice.
+    Nothing is retried, since the daemon could hear a repeated frame twice.
+
+    Raises:
+        RedisFailure: Redis cannot be reached.
     """
     with connect(source.redis_url) as client, redis_failure(source.redis_url):
         await trio.to_thread.run_sync(client.ping)
@@ -131,7 +133,7 @@ async def play(
         done = 0
         total = max((call.frame_count(source.frame_ms) for call in calls), default=0)
         while done < total:
-            # A frame exists once its last sample was spoken.
+            # A frame exists only once its last sample was spoken.
             await trio.sleep_until(start + (done + 1) * source.tick)
             due = min(total, max(done + 1, int((trio.current_time() - start) / source.tick)))
             batch = _batch(source, calls, range(done, due), epoch_ms)
@@ -140,7 +142,7 @@ async def play(
 
 
 def _batch(source: Source, calls: Sequence[Call], numbers: range, epoch_ms: float) -> list[tuple[str, bytes]]:
-    """The entries of some frames of all calls: (stream, document), ends of calls included."""
+    """Return the entries of some frames of all calls as (stream, document), ends of calls included."""
     entries: list[tuple[str, bytes]] = []
     for number in numbers:
         timestamp_ms = int(epoch_ms + number * source.tick * 1000)

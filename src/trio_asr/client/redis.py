@@ -1,4 +1,4 @@
-"""The tools' way to Redis: one attempt per command, and failures that a person can read."""
+"""Redis for the command-line tools: one attempt per command, and errors that an operator can read."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 class RedisFailure(Exception):
-    """Redis is not there, or refused; one line."""
+    """A failure to reach Redis, or a refused command; the message is one line."""
 
 
 def connect(url: str) -> redis.Redis:
-    """A client that repeats nothing by itself: redis-py would send a timed-out XADD a second time."""
+    """Return a client that never retries: redis-py would send a timed-out XADD a second time.
+
+    Raises:
+        RedisFailure: The URL is invalid.
+    """
     try:
         return redis.Redis.from_url(
             url, retry=Retry(NoBackoff(), 0), socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
@@ -37,7 +41,11 @@ def connect(url: str) -> redis.Redis:
 
 @contextlib.contextmanager
 def redis_failure(url: str) -> Iterator[None]:
-    """Turn what redis-py raises within into `RedisFailure`."""
+    """Turn what redis-py raises in the block into `RedisFailure`.
+
+    Raises:
+        RedisFailure: A command failed; the message says which server.
+    """
     try:
         yield
     except redis.RedisError as error:
@@ -55,5 +63,5 @@ def entries(client: redis.Redis, stream: str, since: str = "-") -> Iterator[Entr
 
 
 def data(client: redis.Redis, stream: str, since: str = "-") -> list[bytes]:
-    """Read the field ``data`` of each entry of a stream, in order."""
+    """Return the field `data` of each entry of a stream, in order."""
     return [fields.get(b"data", b"") for _, fields in entries(client, stream, since)]

@@ -1,6 +1,6 @@
-"""Transcripts on a screen: finals stay, the interim that each call is at stands grey below them.
+"""Transcripts on a screen: finals stay, each call's current interim is shown in grey below them.
 
-Where the output is no terminal, every message is a line of its own.
+If the output is not a terminal, every message is printed on a line of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LABEL_WIDTH = 24
 
 
 class TranscriptView:
-    """A context manager; `show` takes each message as it comes."""
+    """A context manager that shows transcripts; `show` takes each message as it arrives."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -37,7 +37,7 @@ class TranscriptView:
         self._width = 8
 
     def show(self, message: Message) -> None:
-        """A final is printed and ends the call's interim; an interim takes the place of the one before."""
+        """Show a message: print a final and end the call's interim, or replace the interim."""
         if not message.text.strip():
             return
         if not self.console.is_terminal:
@@ -53,11 +53,11 @@ class TranscriptView:
             self._draw()
 
     def note(self, text: str) -> None:
-        """A line beside the transcripts."""
+        """Print a line among the transcripts."""
         self.console.print(Text(text, style="dim"), soft_wrap=not self.console.is_terminal)
 
     def forget(self, interaction_id: str) -> None:
-        """The call is over: what was interim stays unsaid."""
+        """Drop the interim of a call that is over."""
         if self._interims.pop(interaction_id, None):
             self._draw()
 
@@ -75,7 +75,7 @@ class TranscriptView:
         self._live.update(self._rows(self._interims.values()))
 
     def _rows(self, messages: Iterable[Message]) -> Table:
-        """In columns, so that a long text wraps beside the names and not below them."""
+        """Return a table, so that long text wraps in its own column and not below the names."""
         grid = Table.grid(padding=(0, 2))
         for message in messages:
             grid.add_row(*self._cells(message))
@@ -93,5 +93,5 @@ class TranscriptView:
 
 
 def printable(text: str) -> str:
-    """The text without what could steer a terminal: it comes from whoever writes to Redis."""
+    """Replace characters that could control a terminal: the text comes from whoever writes to Redis."""
     return "".join(char if char.isprintable() else " " for char in text)

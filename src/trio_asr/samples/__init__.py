@@ -1,6 +1,6 @@
-"""The recorded calls that come with the package, each with the words that are spoken in it.
+"""The recorded calls that ship with the package, each with the words spoken in it.
 
-A checkout has all of them, the wheel only the first: that is what `trio-asr smoke` plays.
+A checkout has all of them, the wheel only the first, which `trio-asr smoke` plays.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ALL = 3
-"""How many a checkout has."""
+"""Number of samples in a checkout."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Sample:
 
 
 def shipped_samples() -> list[Sample]:
-    """All that are here, by name."""
+    """Return all samples that are installed, sorted by name."""
     here = Path(__file__).parent
     return [
         Sample(path.stem, path, path.with_suffix(".txt").read_text()) for path in sorted(here.glob("*.wav"))

@@ -1,5 +1,6 @@
-"""What a session, or the faults in front of it, want done. The shell does it in this order and decides
-nothing.
+"""The actions that a session, or the faults in front of it, asks for.
+
+The shell carries them out in order and decides nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The WebSocket close handshake; nothing is sent after it."""
+    """A WebSocket close handshake; nothing is sent after it."""
 
     code: int
     reason: str = ""
@@ -26,7 +27,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Recognise:
-    """Run the job in a thread, then answer with ``recognised(ticket, ...)``."""
+    """A job to run in a thread; its result goes to `recognised(ticket, ...)`."""
 
     ticket: int
     job: Job
@@ -34,41 +35,44 @@ class Recognise:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Drop the TCP connection without a close handshake (a fault)."""
+    """A drop of the TCP connection without a close handshake (a fault)."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopReading:
-    """Never read from the connection again, and keep it open (a fault)."""
+    """An end of all reading, with the connection kept open (a fault)."""
 
 
 Action = Send | Close | Recognise | Abort | StopReading
 
 
 class Peer(Protocol):
-    """What the shell talks to: a session, or faults around one. Times are seconds of any monotonic clock."""
+    """The shell's counterpart: a session, or faults around one.
+
+    Times are in seconds, on any monotonic clock.
+    """
 
     @property
     def backlogged(self) -> bool:
-        """Whether so much recognition is outstanding that no more audio should be read for now."""
+        """Whether too much recognition is outstanding to read more audio for now."""
         ...
 
     def audio(self, data: bytes, now: float) -> list[Action]:
-        """A binary message came."""
+        """Handle a binary message."""
         ...
 
     def text(self, data: str, now: float) -> list[Action]:
-        """A text message came."""
+        """Handle a text message."""
         ...
 
     def recognised(self, ticket: int, words: Words | None, now: float) -> list[Action]:
-        """A job is done; None when it failed."""
+        """Handle the result of a job; None if it failed."""
         ...
 
     def next_timeout(self) -> float | None:
-        """When ``on_timeout`` wants to be called, if nothing else happens before. It may be called early."""
+        """Return when to call `on_timeout` if nothing else happens first; calling early does no harm."""
         ...
 
     def on_timeout(self, now: float) -> list[Action]:
-        """Time has passed."""
+        """Handle the passing of time."""
         ...

@@ -1,4 +1,4 @@
-"""Audio as it comes in, made linear16 (16-bit little-endian mono) for the engines. Pure."""
+"""Incoming audio, decoded to linear16 (16-bit little-endian mono) for the engines. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from array import array
 from typing import Final
 
-#: Bytes a sample takes in the encodings which the simulator decodes.
+#: Bytes per sample of each encoding that the simulator decodes.
 SAMPLE_BYTES: Final = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
 
 
@@ -24,7 +24,7 @@ def _alaw(code: int) -> int:
 
 
 def _halves(values: list[int]) -> tuple[bytes, bytes]:
-    """Translation tables from a code to the low and the high byte of its sample."""
+    """Return translation tables from a code to the low and the high byte of its sample."""
     return bytes(v & 0xFF for v in values), bytes(v >> 8 & 0xFF for v in values)
 
 
@@ -35,7 +35,7 @@ _G711: Final = {
 
 
 class Decoder:
-    """Carries what is left of a sample from one message to the next: a message may end anywhere."""
+    """A decoder that carries partial samples over to the next message: a message may end anywhere."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
@@ -43,7 +43,7 @@ class Decoder:
         self._rest = b""
 
     def feed(self, data: bytes) -> bytes:
-        """The linear16 samples that ``data`` completes."""
+        """Return the linear16 samples that `data` completes."""
         if self._rest:
             data = self._rest + data
             self._rest = b""
@@ -63,7 +63,7 @@ def _from_g711(data: bytes, low: bytes, high: bytes) -> bytes:
 
 
 def _from_float(data: bytes) -> bytes:
-    """linear32 is little-endian float; what is out of range, or no number, is clipped or silent."""
+    """Convert linear32, little-endian floats; clip what is out of range and silence NaN."""
     values = array("f", data)
     if sys.byteorder == "big":
         values.byteswap()
@@ -78,5 +78,5 @@ def _clip(value: float) -> int:
 
 
 def is_silent(pcm: bytes) -> bool:
-    """Whether all of it is digital silence."""
+    """Return whether all of it is digital silence."""
     return not pcm.strip(b"\0")

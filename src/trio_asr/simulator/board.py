@@ -1,4 +1,4 @@
-"""Faults switched while the simulator runs: by rules for connections to come, by a strike for open ones."""
+"""Faults switched at run time: by rules for future connections, by a strike for open ones."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from trio_asr.simulator.query import Pairs
 
 
 class Victim(Protocol):
-    """An open connection that faults can be put upon."""
+    """An open connection that a strike can hit."""
 
     def strike(self, faults: Faults) -> None:
-        """Let these faults begin now, their times counted from now."""
+        """Start these faults now; their times count from now."""
         ...
 
 
 @dataclass(frozen=True)
 class Rule:
-    """``faults`` for each connection whose query has all of ``match``."""
+    """The `faults` of each connection whose query has all of `match`."""
 
     match: Mapping[str, str]
     faults: Faults
 
     def applies(self, query: Pairs) -> bool:
-        """Whether a connection with this query is meant."""
+        """Return whether the rule covers a connection with this query."""
         return all(value in query.get(name, ()) for name, value in self.match.items())
 
 
 class Board:
-    """The rules, and the connections that are open. ``always`` is what no rule speaks of."""
+    """The rules and the open connections. `always` are the faults where no rule applies."""
 
     def __init__(self, always: Faults | None = None) -> None:
         self.rules: list[Rule] = []
@@ -40,14 +40,15 @@ class Board:
         self._open: dict[int, Victim] = {}
 
     def faults_for(self, index: int, query: Pairs) -> Faults:
-        """Which faults a new connection has: those of the rule that matches most closely."""
+        """Return the faults of a new connection: those of the most specific rule that applies."""
         del index
         return next((rule.faults for rule in self.rules if rule.applies(query)), self._always)
 
     def set(self, rule: Rule, most: int = 100) -> None:
-        """Add a rule, in place of one that matches the same.
+        """Add a rule, replacing one with the same `match`.
 
-        Raises ValueError if there are `most` already.
+        Raises:
+            ValueError: There are `most` rules already.
         """
         kept = [other for other in self.rules if dict(other.match) != dict(rule.match)]
         if len(kept) >= most:
@@ -60,7 +61,7 @@ class Board:
 
     @contextmanager
     def open(self, index: int, victim: Victim) -> Iterator[None]:
-        """Hold an open connection where a strike finds it."""
+        """Register an open connection for strikes while the block runs."""
         self._open[index] = victim
         try:
             yield
@@ -68,7 +69,7 @@ class Board:
             del self._open[index]
 
     def strike(self, faults: Faults, only: Collection[int] | None = None) -> int:
-        """Put faults upon the connections open now, or some of them; how many were struck."""
+        """Apply faults to all open connections, or to some of them; return how many were hit."""
         struck = [one for index, one in self._open.items() if only is None or index in only]
         for victim in struck:
             victim.strike(faults)

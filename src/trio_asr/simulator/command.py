@@ -1,4 +1,4 @@
-"""``trio-asr simulate``: the simulator as a command."""
+"""`trio-asr simulate`: the simulator as a command."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from trio_asr.simulator.speech import SpeechEngine
 
 _LOCAL: Final = "127.0.0.1"
 _FILE: Final = click.Path(exists=True, path_type=Path)
-#: What each fault does, for ``--help``; the names are those of ``Faults``.
+#: The help text of each fault; the names are those of `Faults`.
 FAULT_HELP: Final = {
-    "handshake_delay_s": "Answer the handshake so many seconds late.",
+    "handshake_delay_s": "Delay the answer to the handshake by N seconds.",
     "refuse_status": "Refuse the handshake with this HTTP status ...",
     "refuse_first": "... of the first N connections only;",
-    "refuse_for_s": "... for so many seconds only, from the first connection on.",
-    "mute_after_s": "Say nothing more after so many seconds, and keep reading.",
-    "stop_reading_after_s": "Read and say nothing more after so many seconds.",
-    "abort_after_s": "Drop the TCP connection after so many seconds.",
+    "refuse_for_s": "... for N seconds only, counted from the first connection.",
+    "mute_after_s": "Send nothing more after N seconds, but keep reading.",
+    "stop_reading_after_s": "Read and send nothing more after N seconds.",
+    "abort_after_s": "Drop the TCP connection after N seconds.",
     "abort_after_bytes": "Drop the TCP connection after N bytes of audio.",
-    "close_after_s": "Close after so many seconds, with --close-code and --close-reason.",
+    "close_after_s": "Close after N seconds, with --close-code and --close-reason.",
     "close_code": "The code of that close frame.",
     "close_reason": "The reason of that close frame.",
-    "final_delay_s": "Send finals so many seconds late.",
+    "final_delay_s": "Delay finals by N seconds.",
     "drop_final_every": "Drop every Nth final.",
     "duplicate_final_every": "Send every Nth final twice.",
     "shrink_final_every": "End every Nth final before its last word; another final covers the rest.",
     "overlap_final_every": "Begin every Nth final with the last word of the one before.",
-    "zero_final_every": "Send an empty final of no length after every Nth final.",
-    "utterance_end_delay_s": "Send UtteranceEnd so many seconds late.",
+    "zero_final_every": "Send an empty final of zero length after every Nth final.",
+    "utterance_end_delay_s": "Delay UtteranceEnd by N seconds.",
     "unknown_every": "Send a message of an unknown type before every Nth message.",
     "garbage_every": "Send a binary message before every Nth message.",
 }
 
 
 def _fault_options(command: Callable[..., None]) -> Callable[..., None]:
-    """An option for each fault, ``--mute-after-s`` for ``mute_after_s``."""
+    """Add an option for each fault, `--mute-after-s` for `mute_after_s`."""
     defaults = Faults()
     for name, text in reversed(FAULT_HELP.items()):
         command = click.option(
@@ -80,14 +80,14 @@ def _fault_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--model", type=_FILE, help="For speech: the folder of a CTranslate2 Whisper model.")
 @click.option(
-    "--segment-ms", default=2000, show_default=True, help="For echo: a final for each so much audio."
+    "--segment-ms", default=2000, show_default=True, help="For echo: milliseconds of audio per final."
 )
-@click.option("--api-key", envvar="TRIO_ASR_SIMULATOR_KEY", help="Only accept this key. Without: any key.")
+@click.option("--api-key", envvar="TRIO_ASR_SIMULATOR_KEY", help="Accept only this key; by default any key.")
 @click.option(
     "--control-port",
     type=int,
     help="Serve the control API on this port of 127.0.0.1 (0: a free one): faults switched at run time, and "
-    "what was seen of each connection. It is for rehearsals: whoever reaches it may use it.",
+    "the record of each connection. It is for rehearsals: anybody who can reach it may use it.",
 )
 @click.option("--tls-cert", type=_FILE, help="Serve wss:// with this certificate (PEM) ...")
 @click.option("--tls-key", type=_FILE, help="... and its private key.")
@@ -108,11 +108,11 @@ def simulate(
 ) -> None:
     """Run a stand-in for Deepgram's live speech-to-text API.
 
-    Point any Deepgram client at ws://HOST:PORT/v1/listen instead of wss://api.deepgram.com/v1/listen; raw
-    audio of one channel with encoding and sample_rate in the query. No audio leaves this machine.
+    Point any Deepgram client at ws://HOST:PORT/v1/listen instead of wss://api.deepgram.com/v1/listen. It
+    takes raw mono audio, with encoding and sample_rate in the query. No audio leaves this machine.
 
-    The options from --handshake-delay-s on make it misbehave, for all connections. A client can ask for the
-    same for itself: extra=sim_mute_after_s:5 in the query.
+    The options from --handshake-delay-s on inject faults into all connections. A client can ask for a fault
+    on its own connection with extra=sim_mute_after_s:5 in the query.
     """
     try:
         every = Faults(**faults)
@@ -165,7 +165,7 @@ async def _run(
     context: ssl.SSLContext | None,
     control_port: int | None,
 ) -> str:
-    """Serve until SIGINT or SIGTERM; what went wrong if an address cannot be had."""
+    """Serve until SIGINT or SIGTERM; return what went wrong if an address cannot be bound."""
     failure = ""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:

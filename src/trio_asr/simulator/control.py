@@ -1,5 +1,6 @@
-"""The control messages of a client, told apart. Pure. Deepgram's pages "Audio Keep Alive", "Finalize", "Close
-Stream", "Configure".
+"""The control messages of a client. Pure.
+
+Deepgram's pages "Audio Keep Alive", "Finalize", "Close Stream", "Configure".
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 from trio_asr.simulator.query import ListenQuery
 from trio_asr.simulator.wire import ConfigureSuccess, Error
 
-_CUT: Final = 200  # of an offending text, in the answer
+_CUT: Final = 200  # characters of an offending text quoted in the answer
 _FEATURES: Final = {"type", "keyterms", "features", "processors", "language_hints"}
 
 
@@ -25,12 +26,12 @@ class Request(enum.Enum):
 
 @dataclass(frozen=True)
 class Configure:
-    """``keyterms`` replaces the whole list, None keeps it; the simulator's engines use neither."""
+    """A Configure message: `keyterms` replaces the whole list, None keeps it; no engine here uses it."""
 
     keyterms: list[str] | None
 
     def answer(self, query: ListenQuery, request_id: str) -> ConfigureSuccess | Error:
-        """Exactly one answer for each; keyterms exist for nova-3 only."""
+        """Return the one answer that each message gets; keyterms exist for nova-3 only."""
         if self.keyterms is not None and not query.model.startswith("nova-3"):
             return Error(
                 variant="InvalidConfigureMessage",
@@ -46,7 +47,7 @@ _VERBATIM: Final = {f'{{"type":{space}"{name}"}}': r for name, r in _REQUESTS.it
 
 
 def parse(text: str) -> Request | Configure | Error:
-    """What a text message asks for, or the answer to one that is not understood."""
+    """Return what a text message asks for, or the answer to one that is not understood."""
     if request := _VERBATIM.get(text):
         return request
     try:

@@ -1,12 +1,12 @@
-"""The ``echo`` engine: words that name the samples which they cover, for exact tests.
+"""The `echo` engine: words that name the samples they cover, for exact tests.
 
-Each 100 ms of audio (counted on the connection's clock) is a word. Where the audio carries position stamps
-(``stamps``) the word names what was decoded from the *audio*: ``c7:1600-2400`` is call 7, samples 1600 up to
-2400 (exclusive), and its times are where that stretch stood on the connection; several runs within the 100 ms
-are several words. Other audio is named by the connection's clock: ``s0-800``. Digital silence (all bytes
-zero) has no words.
+Each 100 ms of audio (on the connection's clock) is a word. Where the audio carries position stamps
+(`stamps`), the word names what was decoded from the *audio*: `c7:1600-2400` is call 7, samples 1600 to 2400
+(exclusive). Its times are where that stretch stood on the connection. Several runs within the 100 ms are
+several words. Other audio is named by the connection's clock: `s0-800`. Digital silence (all bytes zero) has
+no words.
 
-Segments end every ``segment_ms`` of audio, counted from the last end, whatever is in them.
+A segment ends after every `segment_ms` of audio, counted from the last end, whatever is in it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from trio_asr.simulator.stamps import Reader
 
 @dataclass(frozen=True)
 class EchoEngine:
-    """``speech_final_every``: 1 sets ``speech_final`` on every final, 3 on every third; endpointing=false on
-    none.
+    """The engine of position words.
+
+    `speech_final_every` 1 sets `speech_final` on every final, 3 on every third; endpointing=false on none.
     """
 
     segment_ms: int = 2000
@@ -33,12 +34,12 @@ class EchoEngine:
     threads: int = 1
 
     def open(self, query: ListenQuery) -> EchoEar:
-        """A listener for a new stream."""
+        """Return a listener for a new stream."""
         return EchoEar(self, query)
 
 
 class EchoEar:
-    """See the module; an ``Ear``."""
+    """An `Ear` that names samples; see the module."""
 
     def __init__(self, engine: EchoEngine, query: ListenQuery) -> None:
         self._segment = max(1, query.sample_rate * engine.segment_ms // 1000)
@@ -46,15 +47,15 @@ class EchoEar:
         self._every = engine.speech_final_every if query.endpointing_ms is not None else 0
         self._vad = query.vad_events
         self._reader = Reader()
-        self._audio = bytearray()  # from sample ``_kept`` on
+        self._audio = bytearray()  # from sample `_kept` on
         self._kept = self._heard = 0
         self._segment_start = 0
         self._finals = 0
-        self._judged = 0  # up to here it is known whether there was speech
+        self._judged = 0  # whether there was speech is known up to this sample
         self._speaking = False
 
     def hear(self, pcm: bytes) -> list[Mark]:
-        """Take more audio; see ``Ear``."""
+        """Take more audio; see `Ear`."""
         self._reader.feed(pcm)
         self._audio += pcm
         self._heard += len(pcm) // 2
@@ -70,7 +71,7 @@ class EchoEar:
                 marks.append(self._end(segment_end))
 
     def _judge(self, word_end: int) -> list[Mark]:
-        """Speech begins with the first word after silence, or after the end of an utterance."""
+        """Detect the start of speech: the first word after silence, or after the end of an utterance."""
         onset, self._judged = word_end - self._word, word_end
         if not self._vad:
             return []
@@ -89,11 +90,11 @@ class EchoEar:
         return bytes(self._audio[2 * max(0, start - self._kept) : 2 * max(0, end - self._kept)])
 
     def words(self, start: int, end: int, *, final: bool) -> Words:
-        """The words of a range; see ``Ear``."""
+        """Return the words of a range; see `Ear`."""
         words = tuple(self._read(start, end))
         if final:
             self._reader.forget(end)
-            # A word's worth stays: whether there was speech is judged by whole words, which ends may cut.
+            # One word's worth stays: speech is judged by whole words, and an end may cut one.
             drop = max(0, end - self._word - self._kept)
             del self._audio[: 2 * drop]
             self._kept += drop
@@ -112,6 +113,6 @@ class EchoEar:
             start = stop
 
     def cut(self, at: int) -> None:
-        """Begin the next segment at ``at``; see ``Ear``."""
+        """Begin the next segment at `at`; see `Ear`."""
         self._segment_start = at
         self._speaking = False

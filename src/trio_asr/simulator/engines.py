@@ -1,9 +1,9 @@
-"""What recognises the audio: the protocol that a session speaks with an engine, and the engines by name.
+"""The protocol between a session and a recognition engine.
 
 An *engine* is shared by all streams of a simulator. For each stream it opens an *ear*, which is pure: it
-hears the audio, says where segments begin and end, and tells the words of a range. Ears must not let it
-matter how the audio was split into messages. Words that take long to find are returned as a *job*, which the
-shell runs in a thread; the session keeps the order.
+hears the audio, says where segments begin and end, and returns the words of a range. How the audio was split
+into messages must not matter to an ear. Words that take long to find are returned as a *job*, which the shell
+runs in a thread; the session keeps the order.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from trio_asr.simulator.query import ListenQuery
 
 
 class RecognitionError(Exception):
-    """An engine could not do its work; the stream is closed with 1011."""
+    """A failure of an engine; the stream is closed with 1011."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One recognised word, from sample ``start`` to ``end`` (exclusive) of the audio received on the
-    connection.
+    """One recognised word.
+
+    It covers samples `start` to `end` (exclusive) of the audio received on the connection.
     """
 
     text: str
@@ -39,7 +40,7 @@ Job = Callable[[], Words]
 
 @dataclass(frozen=True, slots=True)
 class SpeechBegan:
-    """Speech that began at sample ``onset`` was noticed at sample ``at``."""
+    """Speech that began at sample `onset`, detected at sample `at`."""
 
     at: int
     onset: int
@@ -47,7 +48,7 @@ class SpeechBegan:
 
 @dataclass(frozen=True, slots=True)
 class SegmentEnds:
-    """The open segment ends at sample ``at``; ``speech_final`` when a pause ended it."""
+    """The end of the open segment at sample `at`; `speech_final` if a pause ended it."""
 
     at: int
     speech_final: bool
@@ -57,27 +58,27 @@ Mark = SpeechBegan | SegmentEnds
 
 
 class Ear(Protocol):
-    """One stream's listener. All positions are samples since the stream began."""
+    """One stream's listener. All positions are in samples since the stream began."""
 
     def hear(self, pcm: bytes) -> list[Mark]:
-        """Take more audio (linear16, whole samples); what became certain by it, in the order of ``at``.
+        """Take more audio (linear16, whole samples); return the marks that it made certain, ordered by `at`.
 
-        No mark lies beyond what was heard. The ear treats an end that it announces as done.
+        No mark lies beyond the audio heard. The ear itself treats a segment end that it announces as done.
         """
         ...
 
     def words(self, start: int, end: int, *, final: bool) -> Words | Job:
-        """The words from ``start`` to ``end``. After a final nothing before ``end`` is asked for again."""
+        """Return the words from `start` to `end`. After a final, nothing before `end` is asked for again."""
         ...
 
     def cut(self, at: int) -> None:
-        """The client ended the open segment at ``at`` (Finalize); the next one begins there."""
+        """End the open segment at `at` because the client did (Finalize); the next one begins there."""
         ...
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Makes ears. ``threads`` bounds the jobs that run at once, over all streams."""
+    """A source of ears. `threads` bounds the jobs that run at once, over all streams."""
 
     @property
     def name(self) -> str: ...
@@ -86,5 +87,5 @@ class Engine(Protocol):
     def threads(self) -> int: ...
 
     def open(self, query: ListenQuery) -> Ear:
-        """A listener for a new stream."""
+        """Return a listener for a new stream."""
         ...

@@ -1,7 +1,7 @@
-"""Faults, on purpose: what a stream, a network or Deepgram itself can do wrong. Pure.
+"""Injected faults: what a stream, a network or Deepgram itself can do wrong. Pure.
 
-``Faults`` says which; ``refusal`` applies them to the handshake, ``faulty.FaultyPeer`` to everything that
-passes between the shell and a session. These two are the only places where faults are made.
+`Faults` lists them; `refusal` applies them to the handshake, `faulty.FaultyPeer` to everything that passes
+between the shell and a session. These two are the only places where faults are made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from trio_asr.simulator.query import Pairs, Refused
 
-#: Texts of Deepgram's page "Errors" for the statuses that a refusal may have.
+#: The texts of Deepgram's page "Errors" for the statuses that a refusal may have.
 _TEXTS: Final = {
     400: ("Bad Request", "Bad request."),
     401: ("INVALID_AUTH", "Invalid credentials."),
@@ -24,38 +24,39 @@ _TEXTS: Final = {
     503: ("SERVICE_UNAVAILABLE", "Service Unavailable"),
 }
 _PREFIX: Final = "sim_"
-_MAX_REASON: Final = 123  # bytes, of a close frame
+_MAX_REASON: Final = 123  # bytes, in a close frame
 _MOST: Final = 10**12
 
 
 @dataclass(frozen=True)
 class Faults:
-    """All off by default. ``*_s`` are seconds since the connection's 101, ``*_every: 3`` means each third
-    one.
+    """The faults of a connection; all are off by default.
+
+    `*_s` are seconds since the connection's 101; `*_every: 3` means every third one.
     """
 
     handshake_delay_s: float = 0.0
-    """Wait so long before the handshake is answered."""
+    """Delay the answer to the handshake by this many seconds."""
     refuse_status: int = 0
     """Refuse the handshake with this HTTP status ..."""
     refuse_first: int | None = None
-    """... but only of the first so many connections,"""
+    """... but only for this many first connections,"""
     refuse_for_s: float | None = None
-    """and only so long after the first one came."""
+    """and only for this many seconds after the first one."""
     mute_after_s: float | None = None
-    """Say nothing more from then on, not even a close; what comes is still read."""
+    """Send nothing from then on, not even a close, but keep reading."""
     stop_reading_after_s: float | None = None
-    """Read nothing more from then on, say nothing, keep the connection open."""
+    """Read and send nothing from then on, but keep the connection open."""
     abort_after_s: float | None = None
-    """Drop the TCP connection then."""
+    """Drop the TCP connection at that time."""
     abort_after_bytes: int | None = None
-    """Drop the TCP connection when so many bytes of audio have come."""
+    """Drop the TCP connection after this many bytes of audio."""
     close_after_s: float | None = None
-    """Close then, with ``close_code`` and ``close_reason``."""
+    """Close at that time, with `close_code` and `close_reason`."""
     close_code: int = 1011
     close_reason: str = ""
     final_delay_s: float = 0.0
-    """Finals come so much later (interims do not wait for them, the end of the stream does)."""
+    """Delay finals by this many seconds. Interims do not wait for them; the end of the stream does."""
     drop_final_every: int = 0
     """Finals that never come."""
     duplicate_final_every: int = 0
@@ -63,18 +64,22 @@ class Faults:
     shrink_final_every: int = 0
     """Finals that end before their last word; a second final covers the rest."""
     overlap_final_every: int = 0
-    """Finals that begin with the last word of the one before, once more."""
+    """Finals that begin with a repeat of the last word of the one before."""
     zero_final_every: int = 0
-    """Finals followed by an empty one of no length."""
+    """Finals followed by an empty one of zero length."""
     utterance_end_delay_s: float = 0.0
-    """UtteranceEnd comes so much later."""
+    """Delay UtteranceEnd by this many seconds."""
     unknown_every: int = 0
-    """Messages preceded by one of a type that nobody knows."""
+    """Messages preceded by one of an unknown type."""
     garbage_every: int = 0
     """Messages preceded by a binary one of 256 bytes."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what no server could do."""
+        """Check the values.
+
+        Raises:
+            ValueError: No server could do what a value says.
+        """
         if self.refuse_status and not 300 <= self.refuse_status <= 599:
             raise ValueError(f"refuse_status {self.refuse_status} is not in 300..599")
         if not 1000 <= self.close_code <= 4999:
@@ -90,26 +95,28 @@ class Faults:
 
     @property
     def in_stream(self) -> bool:
-        """Whether any of them concerns an open connection."""
+        """Whether any of the faults affects an open connection."""
         return any(getattr(self, name) != default for name, default in _IN_STREAM.items())
 
 
 _HANDSHAKE: Final = {"handshake_delay_s", "refuse_status", "refuse_first", "refuse_for_s"}
 _IN_STREAM: Final = {f.name: f.default for f in dataclasses.fields(Faults) if f.name not in _HANDSHAKE}
-#: How the text of each fault's value is read.
+#: The parser of each fault's value.
 PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     f.name: (str if "str" in f.type else float if "float" in f.type else int)
     for f in dataclasses.fields(Faults)
     if isinstance(f.type, str)
 }
 
-#: Which faults a connection has: its index (from 0) and its query.
+#: The faults of a connection, by its index (from 0) and its query.
 FaultsFor = Callable[[int, Pairs], Faults]
 
 
 def with_query(faults: Faults, query: Pairs) -> Faults:
-    """Add the faults which the query asks for by ``extra=sim_<fault>:<value>``. Raises Refused for one there
-    is not.
+    """Add the faults that the query asks for with `extra=sim_<fault>:<value>`.
+
+    Raises:
+        Refused: A fault is unknown or its value is invalid.
     """
     asked: dict[str, Any] = {}
     for extra in query.get("extra", ()):
@@ -127,7 +134,7 @@ def with_query(faults: Faults, query: Pairs) -> Faults:
 
 
 def refusal(faults: Faults, *, index: int, since_first: float) -> Refused | None:
-    """The answer to the handshake of connection ``index``, if it is refused."""
+    """Return the refusal of connection number `index` (from 0), or None if it is not refused."""
     if (
         not faults.refuse_status
         or (faults.refuse_first is not None and index >= faults.refuse_first)

@@ -1,4 +1,4 @@
-"""A session behind its faults: they filter what comes in, what goes out, and the passing of time. Pure."""
+"""Faults around a session: they filter what comes in, what goes out, and the passing of time. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GARBAGE: Final = bytes(range(256))
 
 
 class FaultyPeer:
-    """A session behind its faults; a ``Peer``. After Close, Abort and StopReading it says nothing more."""
+    """A `Peer` with faults around another. After Close, Abort or StopReading it sends nothing more."""
 
     def __init__(self, inner: Peer, faults: Faults, *, now: float) -> None:
         self._inner = inner
@@ -32,17 +32,17 @@ class FaultyPeer:
             (_at(now, faults.stop_reading_after_s), StopReading()),
         ]
         self._timer, self._timer_action = min(timers, key=lambda timer: timer[0])
-        self._held: list[tuple[float, int, Action]] = []  # a heap: when it is to go out, and in which order
+        self._held: list[tuple[float, int, Action]] = []  # a heap: due time, sequence number, action
         self._count = 0
-        self._last_word: WordOut | None = None  # of the final before
+        self._last_word: WordOut | None = None  # of the previous final
 
     @property
     def backlogged(self) -> bool:
-        """See ``Peer``."""
+        """See `Peer`."""
         return self._inner.backlogged
 
     def audio(self, data: bytes, now: float) -> list[Action]:
-        """See ``Peer``."""
+        """Handle a binary message; see `Peer`."""
         self._bytes += len(data)
         limit = self._faults.abort_after_bytes
         if limit is not None and self._bytes >= limit and not self._over:
@@ -51,15 +51,15 @@ class FaultyPeer:
         return self._pass(self._inner.audio(data, now), now)
 
     def text(self, data: str, now: float) -> list[Action]:
-        """See ``Peer``."""
+        """Handle a text message; see `Peer`."""
         return self._pass(self._inner.text(data, now), now)
 
     def recognised(self, ticket: int, words: Words | None, now: float) -> list[Action]:
-        """See ``Peer``."""
+        """Handle the result of a job; see `Peer`."""
         return self._pass(self._inner.recognised(ticket, words, now), now)
 
     def next_timeout(self) -> float | None:
-        """See ``Peer``."""
+        """Return when to call `on_timeout`; see `Peer`."""
         if self._over:
             return None
         held = self._held[0][0] if self._held else math.inf
@@ -68,7 +68,7 @@ class FaultyPeer:
         return None if soonest == math.inf else soonest
 
     def on_timeout(self, now: float) -> list[Action]:
-        """See ``Peer``."""
+        """Handle the passing of time; see `Peer`."""
         if self._over:
             return []
         out: list[Action] = []
@@ -83,9 +83,7 @@ class FaultyPeer:
         return out
 
     def _pass(self, actions: list[Action], now: float) -> list[Action]:
-        """What may go out now of what the session wants; late finals are held, and the end of the stream
-        behind them.
-        """
+        """Return the actions that may go out now; hold late finals, and the end of the stream behind them."""
         out: list[Action] = []
         for action in actions:
             if isinstance(action, Recognise):
@@ -98,7 +96,7 @@ class FaultyPeer:
         return out
 
     def _due(self, action: Action, now: float) -> float:
-        """When it may go out; the end of the stream not before what is held."""
+        """Return when an action may go out; the end of the stream waits for whatever is held."""
         if _is_final(action):
             return now + self._faults.final_delay_s
         if isinstance(action, Send) and isinstance(action.message, UtteranceEnd):
@@ -157,7 +155,7 @@ def _is_end(action: Action) -> bool:
 
 
 def _part(final: Results, start: float, end: float) -> Results:
-    """The final for a part of its window, with the words that begin there."""
+    """Return the final for a part of its window, with the words that begin there."""
     whole = final.channel.alternatives[0]
     words = [word for word in whole.words if start <= word.start < end]
     text = " ".join(word.punctuated_word or word.word for word in words)
@@ -173,7 +171,7 @@ def _part(final: Results, start: float, end: float) -> Results:
 
 
 def _overlapping(final: Results, before: WordOut) -> Results:
-    """The final, which begins with the last word of the one before it."""
+    """Return the final, extended to begin with the last word of the one before it."""
     words = [before, *final.channel.alternatives[0].words]
     whole = msgspec.structs.replace(
         final,
@@ -188,7 +186,7 @@ def _overlapping(final: Results, before: WordOut) -> Results:
 
 
 def _shrunk(final: Results) -> Iterator[Results]:
-    """Two finals for one: the pause, if any, is after the second."""
+    """Split a final in two; the pause, if any, comes after the second."""
     words = final.channel.alternatives[0].words
     if len(words) < 2:
         yield final

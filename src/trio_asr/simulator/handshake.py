@@ -1,7 +1,7 @@
-"""Whether a connection is let in, and the HTTP answer when it is not. Pure.
+"""Whether a connection is accepted, and the HTTP response if it is not. Pure.
 
 Deepgram's pages "Authentication", "Using the Sec-WebSocket-Protocol" and "Errors": a refusal carries
-``dg-error`` and ``dg-request-id`` headers and a JSON body with ``err_code``, ``err_msg`` and ``request_id``.
+`dg-error` and `dg-request-id` headers and a JSON body with `err_code`, `err_msg` and `request_id`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,21 @@ _EXPOSED: Final = b"dg-model-name,dg-model-uuid,dg-char-count,dg-request-id,dg-e
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """``subprotocol`` is what the 101 answers with, for a browser that sent its key as a subprotocol."""
+    """An accepted request.
+
+    `subprotocol` is the 101's answer to a browser that sent its key as a subprotocol.
+    """
 
     query: ListenQuery
     subprotocol: str | None
 
 
 def query_of(target: str) -> Pairs:
-    """The query of a request target ``/path?query``."""
+    """Return the query of a request target `/path?query`.
+
+    Raises:
+        Refused: The target is not a valid URL.
+    """
     return parse(_split(target).query)
 
 
@@ -43,8 +50,10 @@ def _split(target: str) -> SplitResult:
 
 
 def decide(target: str, headers: Headers, subprotocols: Sequence[str], *, api_key: str | None) -> Accepted:
-    """Let a request in, or raise Refused: 404 for another path, 401 without a (the right) key, 400 for the
-    query.
+    """Accept a request.
+
+    Raises:
+        Refused: With 404 for another path, 401 for a missing or wrong key, 400 for the query.
     """
     if _split(target).path != PATH:
         raise Refused(404, "Not found.", "NOT_FOUND")
@@ -55,12 +64,12 @@ def decide(target: str, headers: Headers, subprotocols: Sequence[str], *, api_ke
 
 
 def accept_headers(request_id: str) -> list[tuple[bytes, bytes]]:
-    """What a 101 says beside the WebSocket's own headers."""
+    """Return the headers of a 101 in addition to the WebSocket's own."""
     return [(b"dg-request-id", request_id.encode()), (b"access-control-expose-headers", _EXPOSED)]
 
 
 def refusal(refused: Refused, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body of the HTTP response that refuses the handshake."""
+    """Return the headers and body of the HTTP response that refuses the handshake."""
     headers = [
         (b"content-type", b"application/json"),
         (b"dg-error", refused.message.encode("ascii")),
@@ -71,7 +80,7 @@ def refusal(refused: Refused, request_id: str) -> tuple[list[tuple[bytes, bytes]
 
 
 def _credentials(headers: Headers, subprotocols: Sequence[str]) -> tuple[str, str | None]:
-    """The key, empty if there is none, and the subprotocol to answer with if it came that way."""
+    """Return the key, empty if there is none, and the subprotocol to answer with if it came that way."""
     for name, value in headers:
         if name.lower() == b"authorization":
             scheme, _, key = value.decode("latin-1").strip().partition(" ")

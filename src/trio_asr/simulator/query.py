@@ -1,8 +1,8 @@
-"""The query string of ``/v1/listen``, checked as Deepgram checks it. Pure.
+"""The query string of `/v1/listen`, checked as Deepgram checks it. Pure.
 
-An unknown name is ignored, an unknown value is refused with status 400 and a ``dg-error`` header. The names,
-defaults and values are those of Deepgram's API reference "Live Audio"; what may not be combined is on the
-feature pages ("Utterance End", "Dictation", "Keyterm Prompting", "Diarization", "Encoding", ...).
+An unknown name is ignored; an unknown value is refused with status 400 and a `dg-error` header. Names,
+defaults and values are those of Deepgram's API reference "Live Audio"; which ones exclude each other is on
+the feature pages ("Utterance End", "Dictation", "Keyterm Prompting", "Diarization", "Encoding", ...).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from trio_asr.simulator.audio import SAMPLE_BYTES
 
-#: The query as it came: each name with its values in order.
+#: The raw query: each name with its values in order.
 Pairs = Mapping[str, tuple[str, ...]]
 
 _NOVA_2: Final = (
@@ -57,8 +57,9 @@ _MIN_UTTERANCE_END_MS: Final = 1000
 
 
 class Refused(Exception):
-    """The handshake is to be refused: ``status`` and the text for ``dg-error``, printable ASCII of a bounded
-    length.
+    """A refusal of the handshake: the status and the text for `dg-error`.
+
+    The text is printable ASCII of bounded length.
     """
 
     def __init__(self, status: int, message: str, code: str = "Bad Request") -> None:
@@ -70,7 +71,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ListenQuery:
-    """The options of one stream that mean something to the simulator; times in milliseconds, None is off."""
+    """The options of a stream that the simulator uses; times are in milliseconds, None is off."""
 
     model: str
     language: str
@@ -95,7 +96,11 @@ def parse(query: str) -> Pairs:
 
 
 def check(pairs: Pairs) -> ListenQuery:
-    """The settings that the query asks for. Raises Refused."""
+    """Return the options that the query asks for.
+
+    Raises:
+        Refused: Deepgram would refuse the query, or the simulator cannot serve it.
+    """
     flags = {name: _boolean(pairs, name) for name in _BOOLEANS}
     model = _model(_last(pairs, "model", "base-general"))
     language = _last(pairs, "language", "en")
@@ -134,7 +139,7 @@ def _last(pairs: Pairs, name: str, default: str) -> str:
 
 def _boolean(pairs: Pairs, name: str) -> bool:
     value = _last(pairs, name, "false")
-    if value not in {"true", "false"}:  # ``True`` is refused, as the official Python client's own tests note
+    if value not in {"true", "false"}:  # `True` is refused, as the official Python client's own tests note
         raise _invalid(name, value)
     return value == "true"
 
@@ -224,7 +229,7 @@ def _utterance_end(pairs: Pairs, *, interims: bool) -> int | None:
 
 
 def _extra(values: tuple[str, ...]) -> Mapping[str, str]:
-    """``key:value`` each; of several with the same key the last one counts."""
+    """Return the pairs of `key:value` items; the last item of a key wins."""
     extra: dict[str, str] = {}
     for value in values:
         key, colon, rest = value.partition(":")

@@ -1,17 +1,18 @@
-"""The control API: faults switched and connections looked at from outside, by HTTP and JSON.
+"""The control API: faults switched and connections inspected from outside, over HTTP and JSON.
 
-=======================  ==============================================================================
-``GET /connections``     the simulator's record: ``{"now", "total", "open", "most_open", "connections"}``
-``GET /faults``          the rules in force
-``PUT /faults``          ``{"faults": {...}, "match": {"sample_rate": "16000"}}``: connections to come
-``DELETE /faults``       no more of them
-``POST /strike``         ``{"faults": {...}, "connections": [3, 4]}``: connections open now
-=======================  ==============================================================================
+===================  =================================================================================
+`GET /connections`   the simulator's record: `{"now", "total", "open", "most_open", "connections"}`
+`GET /faults`        the rules in force
+`PUT /faults`        adds the rule `{"faults": {...}, "match": {"sample_rate": "16000"}}`
+`DELETE /faults`     drops all rules
+`POST /strike`       hits open connections: `{"faults": {...}, "connections": [3, 4]}`
+===================  =================================================================================
 
-Faults go by their names (``faults.Faults``); ``match`` (of the query) and ``connections`` (indices) may be
-left out. A strike's times count from now: ``{"faults": {"abort_after_s": 0}}`` drops all sockets at once.
+Rules are for future connections. Faults go by the names in `faults.Faults`; `match` (of the query) and
+`connections` (indices) are optional. A strike's times count from now: `{"faults": {"abort_after_s": 0}}`
+drops all sockets at once.
 
-Whoever may connect may use it, but no page in a browser (`request`).
+Anybody who can connect may use it, except for a page in a browser (see `request`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _REQUEST_S: Final = 5.0
 _LINGER_S: Final = 0.5
 _MAX_AT_ONCE: Final = 64  # requests
 _MAX_RULES: Final = 100
-_MAX_ERROR: Final = 300  # characters of an answer, which may quote what was asked
+_MAX_ERROR: Final = 300  # characters of an error text, which may quote the request
 
 
 class _Put(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,13 +51,13 @@ class _Strike(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Remote:
-    """Answers requests about one simulator. Pure but for the clock it is told."""
+    """A handler of requests about one simulator. Pure: the time is an argument."""
 
     board: Board
     ledger: Ledger
 
     def answer(self, method: str, path: str, body: bytes, now: float) -> tuple[HTTPStatus, Any]:
-        """Status and JSON document."""
+        """Return the status and the JSON document of the answer."""
         ways: dict[tuple[str, str], Callable[[], Any]] = {
             ("GET", "/connections"): lambda: self._connections(now),
             ("GET", "/faults"): self._rules,
@@ -101,7 +102,11 @@ class Remote:
 
 
 def faults(named: dict[str, Any]) -> Faults:
-    """The faults of a JSON object. Raises ValueError for one there is not, or of the wrong type."""
+    """Return the faults of a JSON object.
+
+    Raises:
+        ValueError: A fault is unknown, or its value has the wrong type or is out of range.
+    """
     if unknown := sorted(set(named) - set(_TYPES)):
         raise ValueError(f"there is no fault {unknown[0]!r}")
     return Faults(**{name: msgspec.convert(value, _TYPES[name]) for name, value in named.items()})
@@ -113,7 +118,11 @@ _TYPES: Final = get_type_hints(Faults)
 async def serve_remote(
     remote: Remote, *, host: str, port: int, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve until cancelled; ``started`` gives the bound port. Raises OSError when it cannot be bound."""
+    """Serve until cancelled; `nursery.start` returns the bound port.
+
+    Raises:
+        OSError: The port cannot be bound.
+    """
     places = trio.Semaphore(_MAX_AT_ONCE)
 
     async def one(stream: trio.SocketStream) -> None:
@@ -126,7 +135,7 @@ async def serve_remote(
                 with trio.move_on_after(_REQUEST_S):
                     await _exchange(stream, remote)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # it went away
+                pass  # the client went away
             finally:
                 places.release()
 
@@ -144,7 +153,7 @@ async def _closing(stream: trio.SocketStream) -> AsyncIterator[None]:
 
 
 async def _exchange(stream: trio.SocketStream, remote: Remote) -> None:
-    """One request, one answer, whatever it is that was sent."""
+    """Read one request and answer it, whatever it is."""
     document: Any
     try:
         asked = await request.read(stream)
@@ -160,7 +169,7 @@ async def _exchange(stream: trio.SocketStream, remote: Remote) -> None:
     )
     await stream.send_all(start.encode("ascii") + payload)
     await stream.send_eof()
-    # To close over what was not read would take the answer back.
+    # Closing with unread data would reset the connection and take the answer back.
     with trio.move_on_after(_LINGER_S):
         while await stream.receive_some(request.MAX_HEAD):
             pass

@@ -1,7 +1,7 @@
-"""From sample positions to Deepgram's messages. Pure.
+"""Deepgram's messages, made from sample positions. Pure.
 
-Times are what Deepgram's are: 32-bit sums of 32-bit numbers, so that a window's end and the next one's start
-may differ in the last digit.
+Times are computed as Deepgram's are, as 32-bit sums of 32-bit numbers. So a window's end and the next one's
+start may differ in the last digit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MODEL_UUID: Final = "5a1d7e50-0000-4000-8000-000000000001"
 
 @dataclass(frozen=True)
 class About:
-    """What is the same in every message of a stream. ``created`` is an ISO 8601 time in UTC."""
+    """What all messages of a stream have in common. `created` is an ISO 8601 time in UTC."""
 
     request_id: str
     created: str
@@ -43,13 +43,13 @@ class About:
 
     @property
     def metadata(self) -> ResultMetadata:
-        """The ``metadata`` of a result."""
+        """The `metadata` of a result."""
         return ResultMetadata(self.request_id, self.model, self.model_uuid, dict(self.extra) or None)
 
 
 @dataclass(slots=True)
 class Draft:
-    """A result before its words are known: samples ``start`` to ``end``."""
+    """A result from sample `start` to `end` whose words are not known yet."""
 
     start: int
     end: int
@@ -60,17 +60,17 @@ class Draft:
 
 
 class Utterance:
-    """Turns drafts into messages, and keeps count of words for UtteranceEnd."""
+    """A renderer of drafts that keeps track of words for UtteranceEnd."""
 
     def __init__(self, query: ListenQuery) -> None:
         self._rate = query.sample_rate
         self._query = query
         self._gap = None if query.utterance_end_ms is None else query.utterance_end_ms * self._rate // 1000
-        self._last_word_end: int | None = None  # of an utterance whose end was not announced yet
+        self._last_word_end: int | None = None  # of an utterance whose end is not announced yet
         self._announced = 0  # words up to here belong to an utterance whose end was announced
 
     def tell(self, draft: Draft, words: Words, about: About) -> list[Message]:
-        """The Results, and an UtteranceEnd if with it the gap after the last word is long enough."""
+        """Return the Results, and an UtteranceEnd if the gap after the last word has become long enough."""
         messages: list[Message] = [self._results(draft, words, about)]
         if self._gap is None:
             return messages
@@ -98,7 +98,7 @@ class Utterance:
         )
 
     def _word(self, word: Word, origin: int, start: float) -> WordOut:
-        """A word's times are counted from its segment's start, and added to it in 32 bits."""
+        """Return a word; its times, relative to its segment's start, are added to that in 32 bits."""
         return WordOut(
             word=word.text,
             start=looks_float32(start + float32((word.start - origin) / self._rate)),
@@ -110,12 +110,12 @@ class Utterance:
 
 
 def speech_started(onset: int, rate: int) -> SpeechStarted:
-    """The message for speech that began at sample ``onset``."""
+    """Return the message for speech that began at sample `onset`."""
     return SpeechStarted(MONO, looks_float32(onset / rate))
 
 
 def metadata(about: About, *, sha256: str, total: int, rate: int, channels: int) -> Metadata:
-    """The last message: ``total`` samples were received. Without any there are no models in it."""
+    """Return the last message, after `total` samples; without any samples it names no models."""
     return Metadata(
         transaction_key="deprecated",
         request_id=about.request_id,

@@ -1,10 +1,11 @@
-"""One HTTP request to the control API: read within bounds, and let in only from this machine's own programs.
+"""One HTTP request to the control API: read within bounds, accepted from this machine's own programs only.
 
-A page in a browser on this machine could reach it too, by a foreign origin or by a name of its own that it
-points to 127.0.0.1. So a request has to ask for a loopback name, and to come from no page of another one.
+A page in a browser on this machine could reach the API too, from a foreign origin, or under a name of its own
+that it points to 127.0.0.1. So a request has to name a loopback host, and must not come from a page of
+another origin.
 
-Read by hand, not by h11: that takes a Host that is missing or there twice for bad syntax before anybody can
-ask whose it is, answers a length of many digits with 400 and not 413, and needs as many lines around it.
+It is parsed by hand, not by h11. h11 rejects a missing or repeated Host as a syntax error before anybody can
+ask whose it is, answers an overlong Content-Length with 400 and not 413, and needs as many lines around it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import trio
 
 MAX_HEAD: Final = 16 * 1024
 MAX_BODY: Final = 64 * 1024
-_DIGITS: Final = 9  # of a length: more is more than MAX_BODY
+_DIGITS: Final = 9  # of a length: more digits are more than MAX_BODY
 
 
 class Bad(Exception):
-    """A request that is not answered as asked; `status` and the text are the answer."""
+    """A request that is refused; `status` and the text are the response."""
 
     def __init__(self, status: HTTPStatus, text: str) -> None:
         super().__init__(text)
@@ -31,7 +32,7 @@ class Bad(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """A request that was let in."""
+    """A request that was accepted."""
 
     method: str
     path: str
@@ -39,7 +40,11 @@ class Request:
 
 
 async def read(stream: trio.abc.ReceiveStream) -> Request | None:
-    """Read one request, None if there is nothing at all. Raises Bad, also when it ends too soon."""
+    """Read one request; return None if there is none at all.
+
+    Raises:
+        Bad: The request is malformed, too large, incomplete or not allowed.
+    """
     data = bytearray()
     while (end := data.find(b"\r\n\r\n")) < 0:
         if len(data) > MAX_HEAD:
@@ -91,7 +96,7 @@ def _let_in(headers: Headers) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a Host header names this machine as only this machine can."""
+    """Return whether a Host header is a loopback address or localhost, with or without a port."""
     name, bracket, port = host[1:].partition("]") if host.startswith("[") else (host, "", "")
     if not bracket:
         name, _, port = host.partition(":")

@@ -1,9 +1,9 @@
-"""The ``script`` engine: the same words at the same times for every stream, whatever the audio.
+"""The `script` engine: the same words at the same times for every stream, whatever the audio.
 
-A script is text. A line is an utterance: its words come one after another, a pause after its last word ends
-the segment with ``speech_final``. `` | `` within a line freezes what was said so far by a final without
-``speech_final``. An empty line is a longer silence. Lines that begin with ``#`` are comments. At the end the
-script begins again.
+A script is text. A line is an utterance: its words follow each other, and a pause after the last one ends the
+segment with `speech_final`. ` | ` within a line freezes what was said so far in a final without
+`speech_final`. An empty line is a longer silence. Lines that begin with `#` are comments. At its end the
+script starts over.
 """
 
 from __future__ import annotations
@@ -28,16 +28,18 @@ No, that is all. Goodbye.
 
 """
 _CUT: Final = "|"
-_NOTICED_MS: Final = 100  # after its first sample speech is noticed
-_PAUSE_MS: Final = 500  # of silence that end an utterance
+_NOTICED_MS: Final = 100  # from the first sample of speech to its detection
+_PAUSE_MS: Final = 500  # of silence, which ends an utterance
 _REST_MS: Final = 300  # before the next utterance begins
 _SILENCE_MS: Final = 2000
 
 
 @dataclass(frozen=True)
 class ScriptEngine:
-    """``word_ms`` is the pace: a word is heard for four fifths of it. Raises ValueError for a script without
-    words.
+    """The engine of a script. `word_ms` is the pace: a word lasts four fifths of it.
+
+    Raises:
+        ValueError: The script has no words.
     """
 
     text: str = BUILT_IN
@@ -50,9 +52,7 @@ class ScriptEngine:
             raise ValueError("the script has no words")
 
     def round(self) -> list[tuple[int, str, str]]:
-        """Once through the script: ``(milliseconds, kind, word)`` in order, the last being the ``end`` of the
-        round.
-        """
+        """Return one round of the script: `(milliseconds, kind, word)` in order, with `end` last."""
         steps: list[tuple[int, str, str]] = []
         now = _REST_MS
         for line in self.text.splitlines():
@@ -75,12 +75,12 @@ class ScriptEngine:
         return [*steps, (now, "end", "")]
 
     def open(self, query: ListenQuery) -> ScriptEar:
-        """A listener for a new stream."""
+        """Return a listener for a new stream."""
         return ScriptEar(self, query)
 
 
 class ScriptEar:
-    """See the module; an ``Ear``."""
+    """An `Ear` that recites a script; see the module."""
 
     def __init__(self, engine: ScriptEngine, query: ListenQuery) -> None:
         self._endpointing = query.endpointing_ms is not None
@@ -90,7 +90,7 @@ class ScriptEar:
         self._words: list[Word] = []
 
     def hear(self, pcm: bytes) -> list[Mark]:
-        """Take more audio; see ``Ear``."""
+        """Take more audio; see `Ear`."""
         self._heard += len(pcm) // 2
         marks: list[Mark] = []
         while _certain(step := self._next) <= self._heard:
@@ -104,14 +104,14 @@ class ScriptEar:
         return marks
 
     def words(self, start: int, end: int, *, final: bool) -> Words:
-        """A word belongs to the segment in which it ends; see ``Ear``."""
+        """Return the words of a range; a word belongs to the segment it ends in; see `Ear`."""
         words = tuple(word for word in self._words if start < word.end <= end)
         if final:
             self._words = [word for word in self._words if word.end > end]
         return words
 
     def cut(self, at: int) -> None:
-        """The script goes on as it is; see ``Ear``."""
+        """Ignore the cut: the script continues as it is; see `Ear`."""
 
 
 def _certain(step: Word | Mark) -> int:
@@ -119,7 +119,7 @@ def _certain(step: Word | Mark) -> int:
 
 
 def _plan(engine: ScriptEngine, rate: int) -> Iterator[Word | Mark]:
-    """The script for ever, in the order in which its parts become certain; positions in samples."""
+    """Generate the script endlessly, in the order in which its parts become certain; positions in samples."""
     once = engine.round()
     length = once[-1][0]
     for again in count():
@@ -135,5 +135,11 @@ def _plan(engine: ScriptEngine, rate: int) -> Iterator[Word | Mark]:
 
 
 def read_script(path: Path) -> ScriptEngine:
-    """The engine for a script file. Raises OSError, UnicodeDecodeError or ValueError."""
+    """Return the engine for a script file.
+
+    Raises:
+        OSError: The file cannot be read.
+        UnicodeDecodeError: It is not UTF-8.
+        ValueError: It has no words.
+    """
     return ScriptEngine(path.read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""An open connection: a WebSocket on one side, a ``Peer`` on the other. It decides nothing.
+"""An open connection: a WebSocket on one side, a `Peer` on the other. It decides nothing.
 
-The reader hands messages to the peer, the timer its timeouts, helpers the words that jobs found; what the
-peer wants done goes through one bounded channel, so in order, to the writer. When the client does not read,
-the writer waits, the channel fills, and nobody reads from the client either.
+The reader hands messages to the peer, the timer its timeouts, helper tasks the words that jobs found. The
+peer's actions go through one bounded channel, and so in order, to the writer. If the client does not read,
+the writer waits, the channel fills, and nothing is read from the client either.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _LOG: Final = logging.getLogger(__name__)
 
 #: Seconds for the client to answer a close frame.
 _CLOSE_S: Final = 5.0
-#: A connection that is no longer read (a fault) cannot notice its end; it is dropped after so many seconds.
+#: A connection that is no longer read (a fault) cannot notice its end; it is dropped after this many seconds.
 _STOPPED_S: Final = 600.0
-#: Batches of messages on the way to the writer: about a minute's for a client that does not read.
+#: Batches of actions queued for the writer: about a minute's worth for a client that does not read.
 _OUTGOING: Final = 64
 
 
 class Jobs:
-    """Runs what engines find words with in threads, at most so many at once for all connections together."""
+    """The threads that run recognition jobs, limited in number over all connections."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._limiter: trio.CapacityLimiter | None = None
 
     async def run(self, job: Job) -> Words | None:
-        """The words, or None when the engine failed. On cancellation the thread is left to end by itself."""
-        if self._limiter is None:  # only now is there a running loop
+        """Return the words, or None if the engine failed; a cancelled job's thread finishes alone."""
+        if self._limiter is None:  # only now is there a running event loop
             self._limiter = trio.CapacityLimiter(self._threads)
         try:
             words = await trio.to_thread.run_sync(job, limiter=self._limiter, abandon_on_cancel=True)
@@ -54,7 +54,7 @@ class Jobs:
 
 
 class ServedConnection:
-    """An open connection."""
+    """One open connection."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class ServedConnection:
         self._record = record
         self._outgoing, self._to_write = trio.open_memory_channel[list[Action]](_OUTGOING)
         self._timer = trio.CancelScope()
-        self._progress = trio.Event()  # set, and made anew, whenever a job is done
-        self._stopped = False  # read no more
+        self._progress = trio.Event()  # set, and replaced, whenever a job is done
+        self._stopped = False  # no longer read
 
     async def run(self) -> None:
-        """Until the stream is closed, by whomever."""
+        """Run until the stream is closed by either side."""
         with self._outgoing, self._to_write:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, nursery)
@@ -86,7 +86,7 @@ class ServedConnection:
             self._record.close_code = self._websocket.closed.code
 
     def strike(self, faults: Faults) -> None:
-        """Let these faults begin now, behind those which the connection has."""
+        """Start these faults now, around those that the connection already has."""
         self._peer = FaultyPeer(self._peer, faults, now=trio.current_time())
         self._set_timer()
 
@@ -112,7 +112,7 @@ class ServedConnection:
         return self._peer.audio(message, now)
 
     async def _tick(self, nursery: trio.Nursery) -> None:
-        """One timer for all that the peer waits for: put off when it is due, but brought forward at once."""
+        """Run the peer's only timer: it is moved forward at once, and put off when it fires."""
         while True:
             due = self._peer.next_timeout()
             with trio.CancelScope(deadline=math.inf if due is None else due) as self._timer:
@@ -130,7 +130,7 @@ class ServedConnection:
         self._progress = trio.Event()
 
     def _prepare(self, actions: list[Action], nursery: trio.Nursery) -> None:
-        """Do what is not the writer's. The rest goes to it in one piece: no other task gets in between."""
+        """Carry out all but the writer's actions; no other task runs in between."""
         self._set_timer()
         for action in actions:
             if isinstance(action, Recognise):
@@ -145,7 +145,7 @@ class ServedConnection:
             self._timer.deadline = due
 
     async def _write(self, nursery: trio.Nursery) -> None:
-        """The only task that sends. The end of the stream ends all the others."""
+        """Send the actions; no other task sends. The end of the stream ends all the others."""
         try:
             async for actions in self._to_write:
                 for action in actions:
@@ -154,7 +154,7 @@ class ServedConnection:
                     elif isinstance(action, Close | Abort):
                         await self._end(action)
                         nursery.cancel_scope.cancel()
-        except ConnectionClosed:  # the reader comes to know it too, and first takes what had come before
+        except ConnectionClosed:  # the reader notices too, and first takes what had arrived before
             await trio.lowlevel.checkpoint()
 
     async def _send(self, message: Message) -> None:
@@ -178,7 +178,7 @@ def _kind(message: Message) -> str:
 
 
 def _reset_on_close(stream: trio.abc.Stream) -> None:
-    """Make the closing of a TCP stream a reset, not an orderly end."""
+    """Make the closing of a TCP stream a reset instead of an orderly end."""
     transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     if isinstance(transport, trio.SocketStream):
         transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

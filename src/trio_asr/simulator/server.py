@@ -1,4 +1,4 @@
-"""The trio shell: connections come in, shake hands, and get a session, with its faults, to speak with."""
+"""The trio shell: accepts connections, shakes hands, and runs a session, with its faults, on each."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 #: Seconds for the client to send its request.
 _HANDSHAKE_S: Final = 10.0
-#: Deepgram names no largest message; this is a minute of 16 kHz audio.
+#: Deepgram documents no largest message; this is a minute of 16 kHz audio.
 _MAX_MESSAGE: Final = 2 * 1024 * 1024
 _READ_SIZE: Final = 16 * 1024
 
 
 @dataclass(frozen=True)
 class SimulatorSettings:
-    """What a simulator is. ``api_key`` None lets any non-empty key in.
+    """The settings of a simulator. With `api_key` None any non-empty key is accepted.
 
-    ``faults_for`` says which faults a connection has, by its index (from 0) and its query; without it the
-    ``board`` does. With ``query_faults`` a client may add some by ``extra=sim_<fault>:<value>``. ``ledger``
-    is what the simulator saw. Board and ledger are the only parts that change.
+    `faults_for` gives the faults of a connection by its index (from 0) and its query; without it the `board`
+    does. With `query_faults` a client may add some with `extra=sim_<fault>:<value>`. `ledger` is what the
+    simulator saw. Only the board and the ledger change.
     """
 
     engine: Engine = field(default_factory=EchoEngine)
@@ -56,7 +56,7 @@ class SimulatorSettings:
 
     @cached_property
     def jobs(self) -> Jobs:
-        """All connections share the engine's threads."""
+        """The engine's threads, shared by all connections."""
         return Jobs(self.engine.threads)
 
 
@@ -68,15 +68,17 @@ async def serve(
     ssl_context: ssl.SSLContext | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve on TCP, or TLS with a context, until cancelled; ``started`` gives the bound port.
+    """Serve on TCP, or on TLS if there is a context, until cancelled; `nursery.start` returns the bound port.
 
-    Raises OSError when the address cannot be bound. With port 0 and a host of several addresses each gets its
-    own port, of which the first is reported.
+    With port 0 and a host of several addresses each gets its own port; the first one is returned.
+
+    Raises:
+        OSError: The address cannot be bound.
     """
     serve_one = partial(handle, settings=settings)
     if ssl_context is None:
         plain = await trio.open_tcp_listeners(port, host=host)
-        task_status.started(_port(plain[0]))  # they listen already: nothing can fail any more
+        task_status.started(_port(plain[0]))  # they are listening already: nothing can fail any more
         await trio.serve_listeners(serve_one, plain)
     else:
         tls = await trio.open_ssl_over_tcp_listeners(port, ssl_context, host=host, https_compatible=True)
@@ -99,7 +101,7 @@ async def handle(stream: trio.abc.Stream, settings: SimulatorSettings) -> None:
                 await _answer(request, stream, settings, record)
             nursery.cancel_scope.cancel()
     except* (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, LocalProtocolError):
-        pass  # the client went away, or spoke nonsense: that ends this connection only
+        pass  # the client went away, or sent nonsense: that ends this connection only
     except* Exception as errors:  # noqa: BLE001 - a bug over one connection is no end of the others
         traceback.print_exception(errors)
     finally:
@@ -108,7 +110,7 @@ async def handle(stream: trio.abc.Stream, settings: SimulatorSettings) -> None:
 
 
 async def _request(nursery: trio.Nursery, stream: trio.abc.Stream) -> WebSocketRequest | None:
-    """The client's request; None if there is none in time."""
+    """Return the client's request; None if none arrives in time."""
     with trio.move_on_after(_HANDSHAKE_S):
         return await wrap_server_stream(
             nursery, stream, max_message_size=_MAX_MESSAGE, receive_buffer_size=_READ_SIZE
@@ -119,7 +121,7 @@ async def _request(nursery: trio.Nursery, stream: trio.abc.Stream) -> WebSocketR
 async def _answer(
     request: WebSocketRequest, stream: trio.abc.Stream, settings: SimulatorSettings, record: ConnectionRecord
 ) -> None:
-    """Refuse the request, or accept it and keep the stream until it ends."""
+    """Refuse the request, or accept it and serve the stream until it ends."""
     try:
         record.query = handshake.query_of(request.path)
         faults = (settings.faults_for or settings.board.faults_for)(record.index, record.query)

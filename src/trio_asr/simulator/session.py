@@ -1,20 +1,20 @@
-"""One stream of Deepgram's live API as a pure state machine: what the client sends goes in, actions come out.
+"""One stream of Deepgram's live API as a pure state machine: client messages in, actions out.
 
 The rules, with the page of Deepgram's documentation that states them:
 
-* audio in binary messages, control in text messages of JSON; control JSON in a binary message is audio
-  ("Audio Keep Alive");
-* an interim restates the open segment about every second of its audio ("Interim Results"), a final freezes
-  it, and ends an utterance when a pause was heard ("Endpointing");
-* "Utterance End" goes by the gaps between words and is independent of endpointing, so it also comes, late,
-  for an utterance that has long been closed;
-* Finalize flushes, but not when little is buffered ("Finalize"); CloseStream flushes, then Metadata and close
-  1000 ("Close Stream"), as does an empty binary message, its predecessor;
+* audio comes in binary messages, control messages are JSON in text messages; control JSON in a binary message
+  is audio ("Audio Keep Alive");
+* an interim restates the open segment about every second of its audio ("Interim Results"); a final freezes
+  it, and ends the utterance if a pause was heard ("Endpointing");
+* "Utterance End" goes by the gaps between words, independently of endpointing, so it also comes, late, for an
+  utterance that was closed long ago;
+* Finalize flushes, but not if little is buffered ("Finalize"); CloseStream flushes, followed by Metadata and
+  close 1000 ("Close Stream"), as does an empty binary message, its predecessor;
 * neither audio nor text for 10 s: Metadata and close 1011 NET-0001; nothing to answer for 25 s, whatever
   KeepAlive says: 1011 NET-0000 ("STT Troubleshooting WebSocket, NET, and DATA Errors", "Audio Keep Alive");
-* a text message that is not understood is answered by an ``Error``; the stream goes on ("Configure").
+* a text message that is not understood is answered with an `Error`; the stream continues ("Configure").
 
-Where audio was split into messages changes nothing but the moment at which something is said.
+How the audio is split into messages affects only when something is said.
 """
 
 from __future__ import annotations
@@ -35,25 +35,26 @@ NET_0000: Final = (
     "Deepgram did not provide a response message within the timeout window. See https://dpgr.am/net0000"
 )
 NET_0001: Final = "Deepgram did not receive audio data or a text message within the timeout window. See https://dpgr.am/net0001"
-#: So many recognitions may be outstanding before no more audio is taken.
+#: The most recognitions outstanding before reading of audio pauses.
 _MAX_OUTSTANDING: Final = 4
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds. Documented is an idle timeout of 10 s (12 s has been seen), and 20-30 s without anything to
-    answer.
+    """The timing of a stream, in seconds.
+
+    Documented are an idle timeout of 10 s (12 s has been seen) and 20-30 s without anything to answer.
     """
 
     idle_s: float = 10.0
     no_response_s: float = 25.0
     interim_s: float = 1.04
-    #: Finalize is not answered when less audio than this is open.
+    #: Finalize is not answered if less audio than this, in seconds, is open.
     finalize_min_s: float = 0.1
 
 
 class Session:
-    """A stream from its 101 to its close frame; a ``Peer``."""
+    """A `Peer` for one stream, from its 101 to its close frame."""
 
     def __init__(
         self, query: ListenQuery, ear: Ear, *, about: render.About, now: float, timing: Timing | None = None
@@ -67,10 +68,10 @@ class Session:
         self._decoder = Decoder(query.encoding)
         self._sha256 = hashlib.sha256()
         self._opened = self._last_heard = now
-        self._answered = False  # whether anything was ever said
-        self._ending = False  # the client ended the stream, or the close is on its way
+        self._answered = False  # whether anything was ever sent
+        self._ending = False  # the client ended the stream, or a close is on its way
         self._total = 0  # samples received
-        self._segment = 0  # where the open segment begins
+        self._segment = 0  # first sample of the open segment
         self._next_interim = self._interim
         self._utterance = render.Utterance(query)
         self._outbox: deque[render.Draft | Message | Close] = deque()  # in order; drafts may wait for words
@@ -80,11 +81,11 @@ class Session:
 
     @property
     def backlogged(self) -> bool:
-        """See ``Peer``."""
+        """See `Peer`."""
         return len(self._waiting) > _MAX_OUTSTANDING
 
     def audio(self, data: bytes, now: float) -> list[Action]:
-        """A binary message: audio of any length. An empty one ends the stream."""
+        """Handle a binary message: audio of any length; an empty one ends the stream."""
         if self._ending:
             return []
         self._last_heard = now
@@ -98,7 +99,7 @@ class Session:
         return self._drain()
 
     def text(self, data: str, now: float) -> list[Action]:
-        """A text message: control JSON."""
+        """Handle a text message: control JSON."""
         if self._ending:
             return []
         self._last_heard = now
@@ -116,7 +117,7 @@ class Session:
         return self._drain()
 
     def recognised(self, ticket: int, words: Words | None, now: float) -> list[Action]:
-        """The words that a ``Recognise`` asked for; None when that failed, which ends the stream."""
+        """Take the words that a `Recognise` asked for; None means that it failed, which ends the stream."""
         del now  # the words are as old as their audio
         draft = self._waiting.pop(ticket, None)
         if draft is None:
@@ -127,14 +128,14 @@ class Session:
         return self._drain()
 
     def next_timeout(self) -> float | None:
-        """See ``Peer``."""
+        """Return when to call `on_timeout`; see `Peer`."""
         if self._ending:
             return None
         idle = self._last_heard + self._timing.idle_s
         return idle if self._answered else min(idle, self._opened + self._timing.no_response_s)
 
     def on_timeout(self, now: float) -> list[Action]:
-        """See ``Peer``."""
+        """Handle the passing of time; see `Peer`."""
         if self._ending:
             return []
         if now >= self._last_heard + self._timing.idle_s:
@@ -159,10 +160,10 @@ class Session:
                     self._final(at, speech_final=speech_final)
 
     def _interims(self, until: int) -> None:
-        """The interims that are due for audio up to ``until``."""
+        """Queue the interims that are due for audio up to `until`."""
         while self._next_interim <= until:
             end, self._next_interim = self._next_interim, self._next_interim + self._interim
-            # While words are still being looked for, another interim would only make them later.
+            # While words are still being looked for, another interim would only delay them.
             if self._query.interim_results and not self._waiting:
                 self._result(render.Draft(self._segment, end))
 
@@ -187,8 +188,9 @@ class Session:
             self._ear.cut(self._total)
 
     def _end_stream(self) -> None:
-        """What is open, a final of no length at the end of the audio, Metadata, 1000: as recorded from
-        Deepgram.
+        """Queue a final for the open segment, one of zero length, Metadata and close 1000.
+
+        This is the end of a stream as recorded from Deepgram.
         """
         self._ending = True
         if self._total:
@@ -212,7 +214,7 @@ class Session:
         )
 
     def _drain(self) -> list[Action]:
-        """Everything that can be said now, in order, and after it the jobs."""
+        """Return everything that can be sent now, in order, followed by the jobs."""
         actions: list[Action] = []
         while self._outbox:
             head = self._outbox[0]

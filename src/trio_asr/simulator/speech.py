@@ -1,7 +1,7 @@
-"""The ``speech`` engine: real recognition by faster-whisper, an extra of this package.
+"""The `speech` engine: real recognition by faster-whisper, an extra of this package.
 
-Pauses are found by energy (``vad``). The open segment is recognised again for each interim, and once more,
-with times for its words, when a pause or its length ends it. One model serves all streams; jobs run in a
+Pauses are found by energy (`vad`). The open segment is recognised again for each interim, and once more, with
+the times of its words, when a pause or its length ends it. One model serves all streams; jobs run in a
 thread, one at a time.
 """
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
 _MODEL_RATE: Final = 16_000
-#: Frames of speech in a row that are not a click.
+#: Consecutive frames of speech that are not a click.
 _ONSET_FRAMES: Final = 3
 #: Deepgram's default endpointing of 10 ms shows in practice as windows that end 200-600 ms after the last
-#: word; the model
-#: needs whole phrases, so that a shorter pause ends nothing.
+#: word. The model needs whole phrases, so a shorter pause ends nothing.
 _MIN_PAUSE_MS: Final = 300
-_SILENT_MS: Final = 5000  # of silence that are finalised as such
+_SILENT_MS: Final = 5000  # of silence, which are finalised as such
 _LONGEST_MS: Final = 12_000  # of a segment without a pause; it then ends ...
-_SEARCH_MS: Final = 3000  # ... at the quietest frame of its end
-_MARGIN_MS: Final = 200  # of audio round the speech that the model also hears
+_SEARCH_MS: Final = 3000  # ... at the quietest frame within this time of its end
+_MARGIN_MS: Final = 200  # of audio around the speech that the model also gets
 
 
 class SpeechEngine:
-    """``model`` is the folder of a CTranslate2 Whisper model, None for what is there or can be downloaded.
+    """The speech engine. `model` is the folder of a CTranslate2 Whisper model.
 
-    ``load`` may be called ahead; otherwise the first job does. ``progress`` is told what takes its time.
+    With None it takes a model that is installed or can be downloaded. `load` may be called ahead of time;
+    otherwise the first job loads the model. `progress` receives messages about what takes time.
     """
 
     name = "speech"
@@ -51,7 +51,11 @@ class SpeechEngine:
         self._model: WhisperModel | None = None
 
     def load(self) -> WhisperModel:
-        """Load the model, once. Blocks; raises RecognitionError."""
+        """Load the model, once. Blocks.
+
+        Raises:
+            RecognitionError: It cannot be loaded.
+        """
         with self._lock:
             if self._model is None:
                 self._model = load_model(
@@ -60,14 +64,17 @@ class SpeechEngine:
             return self._model
 
     def open(self, query: ListenQuery) -> SpeechEar:
-        """A listener for a new stream."""
+        """Return a listener for a new stream."""
         return SpeechEar(self, query)
 
     def recognise(self, pcm: bytes, at: int, query: ListenQuery, *, exact: bool) -> Words:
-        """The words in ``pcm`` (linear16 at the stream's rate, beginning at sample ``at``). Blocks.
+        """Return the words in `pcm` (linear16 at the stream's rate, starting at sample `at`). Blocks.
 
-        ``exact`` asks the model for the words' times; otherwise they are spread over the audio, which is
+        `exact` asks the model for the words' times; otherwise they are spread over the audio, which is
         faster.
+
+        Raises:
+            RecognitionError: The model fails.
         """
         model = self.load()
         language = query.language.split("-")[0] if model.model.is_multilingual else "en"
@@ -90,8 +97,9 @@ _Found = tuple[str, float, float, float]  # text, start and end in seconds of th
 
 
 def _as_float(pcm: bytes, rate: int) -> Any:
-    """The audio at the model's rate as float32: resampled by its spectrum, which adds nothing above the old
-    band.
+    """Return the audio as float32 at the model's rate.
+
+    It is resampled in the frequency domain, which adds nothing above the old band.
     """
     import numpy as np  # noqa: PLC0415  # comes with the extra
 
@@ -110,7 +118,7 @@ def _timed(segments: Iterable[Any]) -> Iterable[_Found]:
 
 
 def _spread(segments: Iterable[Any], seconds: float) -> Iterable[_Found]:
-    """Give each word a share of the audio by its length."""
+    """Give each word a share of the audio in proportion to its length."""
     texts = [text for segment in segments for text in segment.text.split()]
     letters, at = sum(map(len, texts)), 0
     for text in texts:
@@ -119,7 +127,7 @@ def _spread(segments: Iterable[Any], seconds: float) -> Iterable[_Found]:
 
 
 def _words(found: Iterable[_Found], start: int, end: int, rate: int) -> Iterable[Word]:
-    """In order, within the audio, without what is only punctuation."""
+    """Generate the words in order, clipped to the audio, without mere punctuation."""
     for text, from_s, to_s, probability in found:
         plain = text.strip().strip('.,;:!?"-…').lower()
         if not plain:
@@ -130,8 +138,9 @@ def _words(found: Iterable[_Found], start: int, end: int, rate: int) -> Iterable
 
 
 class SpeechEar:
-    """See the module; an ``Ear``. Works frame by frame of 20 ms, so that the split of the audio does not
-    matter.
+    """An `Ear` for speech; see the module.
+
+    It works in frames of 20 ms, so that the split of the audio does not matter.
     """
 
     def __init__(self, engine: SpeechEngine, query: ListenQuery) -> None:
@@ -141,15 +150,15 @@ class SpeechEar:
         self._frame = rate * FRAME_MS // 1000
         pause = query.endpointing_ms
         self._pause = None if pause is None else max(pause, _MIN_PAUSE_MS) * rate // 1000
-        self._audio = bytearray()  # from sample ``_kept`` on
+        self._audio = bytearray()  # from sample `_kept` on
         self._kept = self._judged = self._segment = 0
         self._detector = Detector()
         self._in_a_row = 0
         self._speaking = False
-        self._speech: list[int] = []  # where frames of speech begin
+        self._speech: list[int] = []  # first samples of frames of speech
 
     def hear(self, pcm: bytes) -> list[Mark]:
-        """Take more audio; see ``Ear``."""
+        """Take more audio; see `Ear`."""
         self._audio += pcm
         heard = self._kept + len(self._audio) // 2
         marks: list[Mark] = []
@@ -161,7 +170,7 @@ class SpeechEar:
         return marks
 
     def words(self, start: int, end: int, *, final: bool) -> Words | Job:
-        """The words of a range, as a job unless it is silent; see ``Ear``."""
+        """Return the words of a range, as a job unless it is silent; see `Ear`."""
         speech = [at for at in self._speech if start <= at < end]
         margin = self._rate * _MARGIN_MS // 1000
         job: Words | Job = ()
@@ -171,14 +180,14 @@ class SpeechEar:
             job = partial(self._engine.recognise, pcm, first, self._query, exact=final)
         if final:
             self._speech = [at for at in self._speech if at >= end]
-            # What was not judged yet, at most a frame, stays even where the client cut it off.
+            # Audio that was not judged yet, at most a frame, stays even if the client cut it off.
             drop = min(end, self._judged) - self._kept
             del self._audio[: 2 * drop]
             self._kept += drop
         return job
 
     def cut(self, at: int) -> None:
-        """Begin the next segment at ``at``; see ``Ear``."""
+        """Begin the next segment at `at`; see `Ear`."""
         self._segment = at
         self._speaking = False
         self._in_a_row = 0
@@ -204,7 +213,7 @@ class SpeechEar:
         return [SpeechBegan(self._judged, row[0])]
 
     def _end(self) -> SegmentEnds | None:
-        """Whether the segment ends with the frame just judged."""
+        """Return the end of the segment if it ends with the frame just judged."""
         now, open_ms = self._judged, (self._judged - self._segment) * 1000 // self._rate
         if self._speaking:
             quiet = now - (self._speech[-1] + self._frame if self._speech else self._segment)
@@ -215,7 +224,7 @@ class SpeechEar:
         return SegmentEnds(now, speech_final=self._pause is not None) if open_ms >= _SILENT_MS else None
 
     def _quietest(self) -> int:
-        """The middle of the quietest frame among the last ones: the best place to cut running speech."""
+        """Return the middle of the quietest recent frame, the best place to cut running speech."""
         frames = range(self._judged - self._rate * _SEARCH_MS // 1000, self._judged, self._frame)
         levels = [level_db(self._between(at, at + self._frame)) for at in frames]
         return frames[levels.index(min(levels))] + self._frame // 2

@@ -1,4 +1,4 @@
-"""What the simulator sends: the JSON messages of Deepgram's live API, and numbers as they look there.
+"""What the simulator sends: the JSON messages of Deepgram's live API, with numbers printed as there.
 
 Shapes: "Live Audio" in Deepgram's API reference (AsyncAPI specification), and the pages "Interim Results",
 "Endpointing", "Utterance End", "Speech Started", "Finalize" and "Configure".
@@ -12,21 +12,22 @@ from typing import Any, Final
 
 import msgspec
 
-#: ``[this channel, number of channels]`` of a mono stream.
+#: `[this channel, number of channels]` of a mono stream.
 MONO: Final = (0, 1)
 
 _FLOAT32: Final = struct.Struct("f")
 
 
 def float32(value: float) -> float:
-    """The value rounded to 32 bits."""
+    """Round to a 32-bit float."""
     return float(_FLOAT32.unpack(_FLOAT32.pack(value))[0])
 
 
 @lru_cache(4096)  # an interim's numbers come again in the next one, and in the final
 def looks_float32(value: float) -> float:
-    """The double whose JSON is the shortest text of ``value`` as a 32-bit float: Deepgram prints
-    ``4.0699997``.
+    """Return the double whose JSON is the shortest text of `value` as a 32-bit float.
+
+    Deepgram prints such numbers: `4.0699997`.
     """
     rounded = float32(value)
     for digits in (7, 8):
@@ -37,7 +38,7 @@ def looks_float32(value: float) -> float:
 
 
 class WordOut(msgspec.Struct, omit_defaults=True):
-    """One word; times in seconds of audio received on the connection."""
+    """One word; times in seconds of the audio received on the connection."""
 
     word: str
     start: float
@@ -71,8 +72,9 @@ class ResultMetadata(msgspec.Struct, omit_defaults=True):
 
 
 class Results(msgspec.Struct, tag="Results"):
-    """An interim (``is_final`` false) or final result for the window ``start`` to ``start + duration``, in
-    seconds.
+    """An interim or final (`is_final`) result.
+
+    Its window is `start` to `start + duration`, in seconds.
     """
 
     channel_index: tuple[int, int]
@@ -96,7 +98,7 @@ class UtteranceEnd(msgspec.Struct, tag="UtteranceEnd"):
 
 
 class Metadata(msgspec.Struct, tag="Metadata", omit_defaults=True):
-    """The last message of a stream. ``sha256`` is ``incomplete`` unless the client has ended the stream."""
+    """The last message of a stream. `sha256` is `incomplete` unless the client has ended the stream."""
 
     transaction_key: str
     request_id: str
@@ -109,7 +111,7 @@ class Metadata(msgspec.Struct, tag="Metadata", omit_defaults=True):
 
 
 class Error(msgspec.Struct, tag="Error", omit_defaults=True):
-    """Not fatal: the stream goes on."""
+    """An error that is not fatal: the stream continues."""
 
     variant: str
     description: str
@@ -123,7 +125,7 @@ class ConfigureSuccess(msgspec.Struct, tag="ConfigureSuccess", omit_defaults=Tru
 
 
 class Raw(msgspec.Struct):
-    """A message that Deepgram's documents do not know: the faults send such."""
+    """A message that Deepgram does not document; the faults send such."""
 
     body: dict[str, Any] | bytes
 
@@ -134,7 +136,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 def encode(message: Message) -> str | bytes:
-    """The frame's payload: text, or bytes for a ``Raw`` that holds bytes."""
+    """Return the frame's payload: text, or bytes for a `Raw` that holds bytes."""
     if isinstance(message, Raw):
         return message.body if isinstance(message.body, bytes) else _ENCODER.encode(message.body).decode()
     return _ENCODER.encode(message).decode()

@@ -117,7 +117,7 @@ def _address(name: str) -> bytes | None:
     """Return the socket's address, None if there is no name.
 
     Raises:
-        ValueError: the name is neither a path nor an abstract address, or one that cannot exist.
+        ValueError: The name is neither a path nor an abstract address, or one that cannot exist.
     """
     if not name:
         return None

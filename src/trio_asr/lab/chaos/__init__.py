@@ -1,5 +1,5 @@
-"""The chaos command: the faults that the daemon survives, each rehearsed with real processes, and measured.
+"""The chaos command: the faults that the daemon survives, rehearsed with real processes and measured.
 
-`row` is a row and what it works with, `rows` the table, `mix` faults in random order, `running` plays rows
-and judges them by the promises, `report` shows what came out.
+`row` is a row and what it works with, `rows` the table, `mix` faults in random order. `running` plays rows
+and judges them by the promises; `report` shows the results.
 """

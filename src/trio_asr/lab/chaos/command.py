@@ -1,4 +1,4 @@
-"""``trio-asr chaos``."""
+"""The command `trio-asr chaos`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from trio_asr.lab.chaos.row import Row
 from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, play
 
-#: Of an operator's own settings these are the rig's: they say where things are.
+#: Settings that the rig keeps from an operator's file: they say where things are.
 NOT_TAKEN = {
     "redis": ("url", "audio_stream", "call_end_stream", "transcript_stream", "events_stream"),
     "deepgram": ("url", "api_key_file"),
@@ -34,31 +34,37 @@ NOT_TAKEN = {
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[ROW]...")
-@click.option("--list", "list_rows", is_flag=True, help="Name the rows and do nothing.")
+@click.option("--list", "list_rows", is_flag=True, help="List the rows and exit.")
 @click.option("--quick", is_flag=True, help="Only the rows of the quick subset: about 90 seconds.")
-@click.option("--jobs", type=click.IntRange(1, 16), default=3, show_default=True, help="Rows at once.")
+@click.option("--jobs", type=click.IntRange(1, 16), default=3, show_default=True, help="Rows to run at once.")
 @click.option(
     "--calls",
     type=click.IntRange(0, 2000),
     default=0,
-    help="At least so many calls in every row, to rehearse at speed.  [default: each row's own, mostly 6]",
+    help="At least this many calls in every row, to rehearse under load.  [default: the row's own, mostly 6]",
 )
-@click.option("--wss", is_flag=True, help="Connect within TLS, as in production.")
+@click.option("--wss", is_flag=True, help="Connect over TLS, as in production.")
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Rehearse with your own settings; where Redis and Deepgram are is the rehearsal's.",
+    help="Rehearse with your own settings, but for the addresses of Redis and Deepgram.",
 )
-@click.option("--random", "seed", type=int, help="Mix faults at random, from this seed, instead of the rows.")
 @click.option(
-    "--minutes", type=click.FloatRange(0.5, 24 * 60), default=5.0, show_default=True, help="How long."
+    "--random", "seed", type=int, help="Mix faults at random, from this seed, instead of playing rows."
 )
-@click.option("--json", "as_json", is_flag=True, help="The figures as JSON on standard output.")
-@click.option("--markdown", is_flag=True, help="The table as Markdown on standard output.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.5, 24 * 60),
+    default=5.0,
+    show_default=True,
+    help="Length of --random.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @click.option(
     "--logs",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the logs of all processes here. Without it only those of broken rows are kept.",
+    help="Keep the logs of all processes here; by default only those of broken rows are kept.",
 )
 def chaos(
     names: tuple[str, ...],
@@ -77,9 +83,9 @@ def chaos(
 ) -> None:
     """Rehearse faults with real processes, and account for every sample.
 
-    Each row starts a Valkey, the simulator and the daemon of its own, plays calls whose audio says of each
-    sample where it belongs, does something bad meanwhile, and counts what came out. Exit code 1 when a
-    promise breaks: samples lost, doubled or shifted, a call with two sockets, a daemon that ended.
+    Each row starts its own Valkey, simulator and daemon and plays calls whose audio says of each sample where
+    it belongs. Meanwhile it injects a fault, and afterwards it counts what came out. The exit code is 1 if a
+    promise is broken: samples lost, doubled or shifted, a call with two sockets, a daemon that ended.
     """
     if list_rows:
         for row in ROWS:
@@ -111,7 +117,11 @@ def chaos(
 
 
 def choose(names: Sequence[str], *, quick: bool) -> list[Row]:
-    """The rows named, else the quick ones, else all."""
+    """Return the rows named, else all; with `quick` only those of the quick subset.
+
+    Raises:
+        click.UsageError: A name is not that of a row.
+    """
     known = {row.name: row for row in ROWS}
     if unknown := [name for name in names if name not in known]:
         raise click.UsageError(f"There is no row {unknown[0]!r}; --list names them.")
@@ -120,7 +130,11 @@ def choose(names: Sequence[str], *, quick: bool) -> list[Row]:
 
 
 def own_settings(config: Path) -> dict[str, dict[str, Any]]:
-    """An operator's settings, without those that are the rehearsal's."""
+    """Return an operator's settings less those that the rig decides.
+
+    Raises:
+        click.UsageError: The file cannot be read or is not TOML.
+    """
     try:
         document = tomllib.loads(config.read_text())
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The daemon at fault: killed, stopped, frozen, with and without a standby."""
+"""Faults of the daemon: killed, stopped, frozen, with and without a standby."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import trio
 from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Finding, Row, of_seconds
 
 LEASE_S = 5.0
-TAKEOVER_S = LEASE_S + 2.0  # after a death; the lease has to expire
-HANDOVER_S = 1.0  # after a SIGTERM; the lease is given back
-NOISE_S = 0.5  # of a busy machine, in starting processes and asking over HTTP
+TAKEOVER_S = LEASE_S + 2.0  # after a death: the lease has to expire
+HANDOVER_S = 1.0  # after a SIGTERM: the lease is released
+NOISE_S = 0.5  # allowed for a busy machine that starts processes and answers HTTP
 FREEZE_S = 20.0
 
 
@@ -22,7 +22,7 @@ async def _kill(run: ChaosRun, at: float) -> None:
 
 
 async def _kill_connecting(run: ChaosRun) -> None:
-    """Kill it while its handshakes are not answered yet."""
+    """Kill it before its handshakes are answered."""
     await run.at(1.8)
     await run.kill()
     await run.at(6)
@@ -85,7 +85,7 @@ async def _freeze_with_standby(run: ChaosRun) -> None:
 
 
 def _woken(finding: Finding) -> list[str]:
-    """The woken worker dialled nothing, and both are alive."""
+    """Check that the woken worker dialled nothing and that both workers are alive."""
     broken = []
     if finding.account.unannounced:
         broken.append(f"{finding.account.unannounced} connections that nobody told of")
@@ -111,7 +111,7 @@ ROWS = (
         "kill -9 ten times at random",
         _kill_ten_times,
         of_seconds(24.0),
-        settings={"redis": {"lease_ms": 1000}},  # or most would meet one that waits for its own lease to end
+        settings={"redis": {"lease_ms": 1000}},  # or most would meet a wait for the old lease to expire
         connections=11,
     ),
     Row("sigterm", "SIGTERM and a new start", _terminate, connections=2, quick=True),
@@ -131,7 +131,7 @@ ROWS = (
         of_seconds(28.0),
         workers=2,
         connections=2,
-        overlaps=True,  # the frozen owner's sockets linger until Deepgram closes them; they get nothing
+        overlaps=True,  # the frozen owner's sockets linger until Deepgram closes them; they receive nothing
         check=_woken,
     ),
     Row("freeze-alone", "frozen for 8 s, nobody else there", partial(_freeze, seconds=8.0)),

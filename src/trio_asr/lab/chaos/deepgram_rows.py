@@ -1,4 +1,4 @@
-"""Deepgram at fault: drops, refusals, silence, nonsense."""
+"""Faults of Deepgram: drops, refusals, silence, nonsense."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import partial
 
 from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Finding, Row, of_seconds
 from trio_asr.lab.rig.feeder import FedCall, calls
+from trio_asr.wire.codes import GapReason
 
 START_S, OUTAGE_S = 5.0, 15.0
 STALL_S = 8.0
@@ -13,7 +14,7 @@ POISONED_RATE = 16_000
 
 
 async def _drop(run: ChaosRun, *, every: float = 0.0, until: float = START_S) -> None:
-    """Reset all sockets at `START_S`, and then as often until then."""
+    """Reset all sockets at `START_S`, then every `every` seconds up to `until`."""
     at = START_S
     while True:
         await run.at(at)
@@ -31,7 +32,7 @@ async def _close(run: ChaosRun, code: int) -> None:
 
 
 async def _refuse(run: ChaosRun, status: int) -> None:
-    """Refuse handshakes for a while, and drop what is open."""
+    """Refuse handshakes for `OUTAGE_S`, and drop all open connections."""
     await run.at(START_S)
     await run.simulator.faults(refuse_status=status)
     await run.simulator.strike(abort_after_s=0)
@@ -41,7 +42,7 @@ async def _refuse(run: ChaosRun, status: int) -> None:
 
 
 async def _poison(run: ChaosRun) -> None:
-    """The query of one call is refused for good."""
+    """Refuse the query of one call for good."""
     await run.simulator.faults(match={"sample_rate": str(POISONED_RATE)}, refuse_status=400)
     await run.at(SECONDS)
 
@@ -52,7 +53,7 @@ def _poisoned_calls() -> list[FedCall]:
 
 
 def _poisoned(finding: Finding) -> list[str]:
-    """The poisoned call's audio ends in a gap, and nowhere else; the others notice nothing."""
+    """Check that the poisoned call's audio is given up, and that no other call has gaps."""
     broken = []
     for one in finding.account.calls.values():
         if one.id == "poisoned" and (one.covered or not one.gaps):
@@ -127,7 +128,7 @@ ROWS = (
         _poison,
         _poisoned_calls,
         settings={"interaction": {"max_unfinalized_s": 5}, "deepgram": {"max_open_segment_s": 4}},
-        gaps=frozenset({"retention", "refused"}),
+        gaps=frozenset({GapReason.RETENTION}),
         check=_poisoned,
     ),
     Row("handshake-6s", "handshakes take 6 s", _slow_handshakes),
@@ -138,7 +139,7 @@ ROWS = (
         "missing-finals",
         "every fourth final never comes",
         _missing_finals,
-        gaps=frozenset({"skipped"}),
-        connections=2,  # the last final may be one of them: its audio is sent again
+        gaps=frozenset({GapReason.SKIPPED}),
+        connections=2,  # the last final may be among them: its audio is sent again
     ),
 )

@@ -1,4 +1,4 @@
-"""What others write or do that must cost nobody else: each beside calls that are as they should be."""
+"""Hostile input, state and use, next to healthy calls that must not suffer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trio_asr.simulator.stamps import stamp
 
 STATE = "trio_asr:{asr-worker}:call:"
 START_S = 5.0
-LATE_S = 3.0  # after one final of a call that speaks the next one is due; its segments are 1 s
+LATE_S = 3.0  # longest time between the finals of a call that speaks; its segments are 1 s
 FIRST_S = 5.0  # for the first final of a new call
 AT_ONCE_S = 150.0
 LARGE, LARGE_BYTES = 60, 1_800_000
@@ -29,11 +29,11 @@ IDS = 1600
 FUTURE_MS = 3_600_000
 
 
-# -- what all of them ask ----------------------------------------------------------------------------------
+# -- checks of several rows ----------------------------------------------------------------------------------
 
 
 def finals_late(finding: Finding, *names: str) -> list[str]:
-    """Calls whose finals came further apart than they may; all but the bad ones, which are named."""
+    """Check how far apart the finals of each call came, but for the bad calls, which are named."""
     broken = []
     for name, said in finding.evidence.transcripts.items():
         times = [one["timestamp_ms"] / 1000 for one in said if one["type"] == "final"]
@@ -44,7 +44,7 @@ def finals_late(finding: Finding, *names: str) -> list[str]:
 
 
 def first_late(finding: Finding, call: FedCall) -> list[str]:
-    """Whether a call's first final came too late, counted from its begin."""
+    """Check how soon a call's first final came, counted from its beginning."""
     said = [one for one in finding.evidence.transcripts.get(call.id, ()) if one["type"] == "final"]
     began_ms = finding.run.began_ms + call.begin_s * 1000
     took = (said[0]["timestamp_ms"] - began_ms) / 1000 if said else float("inf")
@@ -55,11 +55,11 @@ def alive(finding: Finding) -> list[str]:
     return [f"{worker.name} has ended" for worker in finding.run.rig.workers if not worker.running]
 
 
-# -- state that cannot be read -----------------------------------------------------------------------------
+# -- unreadable state ----------------------------------------------------------------------------------------
 
 
 async def _break_checkpoint(run: ChaosRun) -> None:
-    """Cut a call's stored state short while no worker runs."""
+    """Truncate a call's stored state while no worker runs."""
     await run.at(START_S)
     await run.worker.kill()
     await run.command("HSET", STATE + "call-001", "state", '{"place":{"finalized":16000,"en')
@@ -68,7 +68,7 @@ async def _break_checkpoint(run: ChaosRun) -> None:
 
 
 def _afresh(finding: Finding) -> list[str]:
-    """The broken call begins afresh: what it said may come again, at times from there; nothing is lost."""
+    """Check that the broken call starts over: finals may repeat, at new times, but nothing is lost."""
     broken = alive(finding)
     call = finding.account.calls["call-001"]
     call.doubled, call.shift_ms = 0, 0.0
@@ -79,7 +79,7 @@ def _afresh(finding: Finding) -> list[str]:
     return broken
 
 
-# -- producers ---------------------------------------------------------------------------------------------
+# -- producers -----------------------------------------------------------------------------------------------
 
 
 async def _fed_at_once(run: ChaosRun) -> None:
@@ -95,7 +95,7 @@ def _behind_alone(finding: Finding) -> list[str]:
 
 
 async def _large(run: ChaosRun) -> None:
-    """Add entries that only a patient decoder reads, each near the largest that there may be."""
+    """Add entries that take long to decode, each close to the size limit."""
     await run.at(START_S)
     many = ",".join(['{"a":1}'] * (LARGE_BYTES // 8))
     audio = base64.b64encode(bytes(320)).decode()
@@ -154,7 +154,7 @@ async def _used_again(run: ChaosRun) -> None:
 
 
 def _two_calls(finding: Finding) -> list[str]:
-    """Each tenant has its own, from its first sample at 0; `seq` of the stream goes on."""
+    """Check that each tenant gets its own words; times start over at 0, and `seq` continues."""
     call = finding.account.calls["again"]
     call.faults = [fault for fault in call.faults if "begins at" not in fault]
     broken = alive(finding)
@@ -165,7 +165,7 @@ def _two_calls(finding: Finding) -> list[str]:
     return broken[:3]
 
 
-# -- Redis emptied -----------------------------------------------------------------------------------------
+# -- Redis emptied -------------------------------------------------------------------------------------------
 
 
 async def _empty(run: ChaosRun) -> None:
@@ -175,7 +175,7 @@ async def _empty(run: ChaosRun) -> None:
 
 
 async def _ahead(run: ChaosRun) -> None:
-    """Let both streams' ids be of an hour from now, so that an emptied server's are of an earlier clock."""
+    """Put both streams' ids an hour ahead, so that those of an emptied server are of an earlier clock."""
     ahead = f"{int(time.time() * 1000) + FUTURE_MS}-0"
     for stream in ("audio_stream", "call_end"):
         await run.command("XADD", stream, ahead, "data", msgspec.json.encode({}))

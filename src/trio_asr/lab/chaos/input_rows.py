@@ -1,4 +1,4 @@
-"""Producers at fault."""
+"""Faults of producers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from trio_asr.lab.rig.feeder import RATE, Mode
 
 CUT_AT_S, CUT_S = 5.0, 3.0
 CUT = "cut by producers"
-MAXLEN = 300  # a second of six calls: more than a feeder that is held up adds at once
+MAXLEN = 300  # a second of six calls: more than a delayed feeder adds at once
 
 
 async def _watch(run: ChaosRun) -> None:
-    """The producers do it."""
+    """Do nothing: the producers are the fault."""
     await run.at(1)
 
 
 async def _fall_behind(run: ChaosRun) -> None:
-    """Freeze the reader while producers cut the stream to a second."""
+    """Freeze the reader while producers trim the stream to a second."""
     await run.at(CUT_AT_S)
     run.worker.freeze()
     await trio.sleep(CUT_S)
@@ -27,7 +27,7 @@ async def _fall_behind(run: ChaosRun) -> None:
 
 
 def _only_what_was_cut(finding: Finding) -> list[str]:
-    """Lost is what was cut while the reader was frozen, and nothing else."""
+    """Check that what was trimmed while the reader was frozen is lost, and nothing else."""
     broken = []
     for call in finding.account.calls.values():
         if not call.missing:
@@ -41,7 +41,7 @@ def _only_what_was_cut(finding: Finding) -> list[str]:
 
 
 def _ended_once(finding: Finding) -> list[str]:
-    """An end that comes when the call is over does nothing."""
+    """Check that an end that comes after the call is over has no effect."""
     broken = []
     for name in finding.account.calls:
         life = [

@@ -1,4 +1,4 @@
-"""Faults in random order, for as long as told: what no row thought of."""
+"""Faults in random order, for as long as asked: combinations that no row covers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.feeder import FedCall, Mode
 
 AT_ONCE = 6  # calls
-SETTLE_S = 20.0  # no faults towards the end
+SETTLE_S = 20.0  # without faults, at the end
 MODES = (
     Mode.PLAIN,
     Mode.PLAIN,
@@ -28,7 +28,7 @@ Fault = Callable[[ChaosRun, random.Random], Awaitable[None]]
 
 
 def mixed(seed: int, minutes: float) -> Row:
-    """One row of `minutes`, the same calls and faults for the same seed."""
+    """Return one row of `minutes`; the same seed gives the same calls and faults."""
     seconds = minutes * 60
     return Row(
         f"random-{seed}",
@@ -44,7 +44,7 @@ def mixed(seed: int, minutes: float) -> Row:
 
 
 def _calls(seed: int, seconds: float) -> list[FedCall]:
-    """Calls of 10 to 40 s, some at once at any time."""
+    """Return calls of 10 to 40 s, several at any time."""
     chance = random.Random(seed)  # noqa: S311
     out: list[FedCall] = []
     for line in range(AT_ONCE):

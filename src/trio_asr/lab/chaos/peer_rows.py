@@ -1,4 +1,4 @@
-"""Who reads the log or asks for pages, and does it badly: that must cost no call anything."""
+"""Bad readers of the log and bad clients of the pages: they must not affect any call."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NEW = FedCall("new", 78, 8.0, begin_s=8.0)
 
 
 async def _flood_pages(run: ChaosRun) -> None:
-    """Hold as many connections as there are, and more, from before a call begins until it is over."""
+    """Hold more connections than the pages allow, from before a call begins until it is over."""
     await run.at(3)
     async with trio.open_nursery() as nursery:
         for i in range(CONNECTIONS):

@@ -1,4 +1,4 @@
-"""Redis at fault."""
+"""Faults of Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GONE = "gone with Redis"
 
 
 def _alive(finding: Finding) -> list[str]:
-    """The daemon never exits over Redis."""
+    """Check that the daemon is alive: it never exits because of Redis."""
     return [] if finding.run.worker.running else ["the daemon has ended"]
 
 
@@ -81,7 +81,7 @@ async def _read_only(run: ChaosRun) -> None:
 
 
 async def _full_buffers(run: ChaosRun) -> None:
-    """Drop every connection for whose answer more than 1 KB waits, those of the producers too."""
+    """Drop every connection with more than 1 KB of replies waiting, those of the producers too."""
     await run.at(START_S)
     await run.command("CONFIG", "SET", "client-output-buffer-limit", "normal 1kb 1kb 1")
     await trio.sleep(6)
@@ -90,17 +90,17 @@ async def _full_buffers(run: ChaosRun) -> None:
 
 
 async def _empty(run: ChaosRun) -> None:
-    """Redis comes back without its data: what was published is gone, and what was not yet is not."""
+    """Empty Redis: what was published is gone, what was not published yet must not be lost."""
     await run.at(START_S)
     await run.command("FLUSHALL")
     run.over()
 
 
 def goes_on(finding: Finding) -> list[str]:
-    """Lost is what Redis had when it was emptied; numbers and times go on from there."""
+    """Check that only what Redis held when it was emptied is lost; numbers and times continue from there."""
     broken = _alive(finding)
     for call in finding.account.calls.values():
-        # What was published before; and a frame or two that nobody had read yet.
+        # What was published before, and a frame or two that nobody had read yet.
         unread = size(call.missing[1:])
         if not call.missing or call.missing[-1][1] > START_S * RATE or unread > UNREAD_S * RATE:
             broken.append(f"{call.id} has lost {call.missing}")
@@ -112,7 +112,7 @@ def goes_on(finding: Finding) -> list[str]:
 
 
 async def _wrong_type(run: ChaosRun) -> None:
-    """A key that one call needs is of another type for a while."""
+    """Make a key that one call needs a key of another type for a while."""
     await run.command("SET", "transcript.call-001", "in the way")
     await run.at(6)
     await run.command("DEL", "transcript.call-001")

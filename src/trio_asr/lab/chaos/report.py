@@ -1,4 +1,4 @@
-"""The table, for people, for the README and for programs."""
+"""The table of results, for people, for the README and for programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = (
     "silence, s",
     "recovery, s",
 )
-#: What the columns mean, for under the table.
+#: The meaning of the columns, shown under the table.
 LEGEND = (
     "Samples in: accepted by Redis. In a final: inside at least one committed final; doubled: in one more. "
     "Given up: inside a committed gap, with its reason. Lost: in neither. Shift: the furthest that a word "
@@ -37,12 +37,12 @@ LEGEND = (
 
 
 def show(console: Console, outcomes: Sequence[Outcome]) -> None:
-    """The table, and under it what was broken."""
+    """Print the table, and under it the broken promises."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "fault" else "right")
     for outcome in outcomes:
-        # The name, which fits a terminal and is what `chaos NAME` takes; the titles are for readers.
+        # The name fits a terminal and is what `chaos NAME` takes; the titles are for readers.
         table.add_row(outcome.row.name, *cells(outcome)[1:], style="" if outcome.ok else "red")
     console.print(table)
     console.print(LEGEND, style="dim", markup=False)
@@ -52,13 +52,13 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
 
 
 def line(outcome: Outcome) -> str:
-    """One row in one line, as it is done."""
+    """Return one line about a finished row."""
     said = "; ".join(outcome.broken) if outcome.broken else ", ".join(outcome.notes)
     return f"{'ok    ' if outcome.ok else 'BROKEN'} {outcome.row.name} ({outcome.seconds:.0f} s) {said}"
 
 
 def cells(outcome: Outcome) -> list[str]:
-    """A row's cells in the order of `COLUMNS`."""
+    """Return a row's cells in the order of `COLUMNS`."""
     given_up = ", ".join(f"{samples} {reason}" for reason, samples in sorted(outcome.gaps.items()))
     return [
         outcome.row.title,
@@ -75,14 +75,14 @@ def cells(outcome: Outcome) -> list[str]:
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """The table for a README."""
+    """Return the table as Markdown, for the README."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---" + "|---:" * (len(COLUMNS) - 1) + "|"]
     lines += ["| " + " | ".join(cells(outcome)) + " |" for outcome in outcomes]
     return "\n".join([*lines, "", LEGEND])
 
 
 def document(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """The rows for programs."""
+    """Return the rows for programs."""
     return [
         {"name": outcome.row.name, "title": outcome.row.title, "ok": outcome.ok}
         | {one.name: getattr(outcome, one.name) for one in dataclasses.fields(outcome) if one.name != "row"}

@@ -1,4 +1,4 @@
-"""What a row of the table works with: the rig, its workers, the clock, and what it finds broken."""
+"""What a row of the table works with: the rig, its workers, the clock, and a list of what broke."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CALLS, SECONDS = 6, 16.0
 
 
 class ChaosRun:
-    """One rig while its calls are fed. Moments are seconds since the first sample."""
+    """A rig while its calls are fed. Times are in seconds since the first sample."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.began = 0.0
-        self.began_ms = 0.0  # the same moment, epoch ms
-        self.over_ms: float | None = None  # when the fault was over, epoch ms
+        self.began_ms = 0.0  # the same time, in epoch ms
+        self.over_ms: float | None = None  # end of the fault, in epoch ms
         self.broken: list[str] = []
         self.notes: list[str] = []
 
@@ -43,21 +43,21 @@ class ChaosRun:
         return self.rig.workers[1]
 
     async def at(self, seconds: float) -> None:
-        """Wait for this moment."""
+        """Wait until `seconds` after the first sample."""
         await trio.sleep_until(self.began + seconds)
 
     def over(self) -> None:
-        """The fault is over: from now on time to recover counts."""
+        """Mark the end of the fault: recovery time counts from now."""
         self.over_ms = time.time() * 1000
 
     async def kill(self) -> None:
-        """Kill the worker and start it again at once."""
+        """Kill the worker and restart it at once."""
         await self.worker.kill()
         self.over()
         await self.worker.start()
 
     async def takes_over(self, worker: Worker, since: float, within: float) -> None:
-        """Wait until a worker is active; it should be within so many seconds of `since`."""
+        """Wait until a worker is active, which should be at most `within` seconds after `since`."""
         try:
             await worker.has_role("active", within + 10)
         except RigError as error:
@@ -69,7 +69,7 @@ class ChaosRun:
             self.broken.append(f"takeover took {took:.1f} s, more than {within:.1f}")
 
     async def valkey(self, verb: Callable[[], object]) -> None:
-        """Do something to the server: `restart`, `pause`, ..."""
+        """Run a method of the server: `restart`, `pause`, ..."""
         await trio.to_thread.run_sync(verb)
 
     async def command(self, *words: Any) -> None:
@@ -77,7 +77,7 @@ class ChaosRun:
         await self.commands([words])
 
     async def commands(self, many: Sequence[Sequence[Any]]) -> None:
-        """Send the server commands, in one go."""
+        """Send the server several commands in one pipeline."""
 
         def send() -> None:
             with connect(self.rig.valkey.url) as client:
@@ -91,7 +91,7 @@ class ChaosRun:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a row's own check looks at."""
+    """The input of a row's own check."""
 
     run: ChaosRun
     account: Account
@@ -102,7 +102,7 @@ Check = Callable[[Finding], list[str]]
 
 
 def no_check(finding: Finding) -> list[str]:
-    """Only the promises that hold for every row."""
+    """Check nothing beyond the promises that hold for every row."""
     del finding
     return []
 
@@ -112,20 +112,20 @@ def default_calls() -> list[FedCall]:
 
 
 def all_of(mode: Mode, *, seconds: float = SECONDS) -> Callable[[], list[FedCall]]:
-    """The usual number of calls, all of one mode."""
+    """Return a maker of the usual number of calls, all of one mode."""
     return lambda: calls(CALLS, seconds, mode)
 
 
 def of_seconds(seconds: float) -> Callable[[], list[FedCall]]:
-    """The usual number of calls of this length."""
+    """Return a maker of the usual number of calls, of this length in seconds."""
     return lambda: calls(CALLS, seconds)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: what is done, and what may come of it beyond the usual.
+    """One row of the table: a fault, and what it may cost beyond the usual.
 
-    `gaps` are the reasons for which audio may be given up; `connections` is the most a call may have.
+    `gaps` are the permitted reasons for giving up audio, `connections` the most that a call may have.
     """
 
     name: str
@@ -142,6 +142,6 @@ class Row:
     connections: int = 1
     overlaps: bool = False
     by_order: bool = False
-    trust_feeder: bool = False  # what was fed is what there was: Redis has lost some of it
+    trust_feeder: bool = False  # take what was fed as the truth: Redis has lost some of it
     maxlen: int = 0
     check: Check = no_check

@@ -1,4 +1,4 @@
-"""Plays rows, each with a rig of its own, and judges what came out by the promises."""
+"""Playing rows, each on its own rig, and judging the results by the promises."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from trio_asr.lab.rig.valkey import EmbeddedServerError
 from trio_asr.telemetry.groups import leaves
 
 MAX_SHIFT_MS = 30.0
-MAX_SPEED = 1.25 + 0.1  # as it arrives: what is sent evenly may arrive in bunches
-# By so much per call, when all connect at once: the stand-in reads nothing while it shakes hands (5 ms each,
-# of the 5 s over which the pace is measured).
+MAX_SPEED = 1.25 + 0.1  # as received: audio that is sent evenly may arrive in bursts
+# The allowance per call when all connect at once: the simulator reads nothing while it shakes hands (5 ms
+# each, out of the 5 s over which the speed is measured).
 CROWD_SPEED = 0.001
-FIRST_OTHER = 1000  # the numbers of calls that only make the crowd
+FIRST_OTHER = 1000  # first number of the calls that only add to the crowd
 MAX_SECONDS = 300.0  # for a row, whatever happens
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What every row is played with."""
+    """The conditions under which every row is played."""
 
-    settings: Settings = field(default_factory=dict[str, dict[str, Any]])  # a row's own go on top
-    calls: int = 0  # at least so many
+    settings: Settings = field(default_factory=dict[str, dict[str, Any]])  # a row's own override these
+    calls: int = 0  # at least this many
     wss: bool = False
 
 
 @dataclass
 class Outcome:
-    """A row's figures, and which promises it broke."""
+    """A row's figures, and the promises that it broke."""
 
     row: Row
     seconds: float = 0.0
@@ -68,7 +68,7 @@ async def play(
     terms: Terms,
     told: Callable[[Outcome], None],
 ) -> list[Outcome]:
-    """Play rows, so many at once; outcomes in the order of the rows."""
+    """Play rows, `jobs` at once; return the outcomes in the order of the rows."""
     outcomes: dict[str, Outcome] = {}
     places = trio.CapacityLimiter(jobs)
 
@@ -84,7 +84,7 @@ async def play(
 
 
 async def play_row(row: Row, work: Path, terms: Terms) -> Outcome:
-    """Play one row; whatever goes wrong is an outcome."""
+    """Play one row; whatever goes wrong is part of the outcome."""
     outcome = Outcome(row)
     began = time.monotonic()
     await trio.Path(work).mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
 
 
 def crowd(calls: list[FedCall], count: int) -> list[FedCall]:
-    """These calls, and others like them until there are `count`, beginning all over a second."""
+    """Return the calls, filled up with similar ones to `count`; those begin spread over a second."""
     others = [
         replace(calls[i % len(calls)], id=f"other-{i}", number=FIRST_OTHER + i, begin_s=i / count)
         for i in range(count - len(calls))
@@ -133,7 +133,7 @@ def crowd(calls: list[FedCall], count: int) -> list[FedCall]:
 
 
 def judge(row: Row, account: Account) -> list[str]:
-    """The promises that hold in every row."""
+    """Return the promises broken, of those that hold in every row."""
     lost, doubled, strangers = (account.total(name) for name in ("lost", "doubled", "strangers"))
     most_speed = MAX_SPEED + CROWD_SPEED * len(account.calls)
     unended = [call.id for call in account.calls.values() if not call.ended]

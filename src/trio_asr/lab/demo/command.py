@@ -1,4 +1,4 @@
-"""`trio-asr demo`: watch the whole job on recorded calls, offline."""
+"""The command `trio-asr demo`: the whole service on recorded calls, offline."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ FEWER = "The wheel has one call to play. For three run scripts/demo.sh in a chec
     "--keep-logs", type=click.Path(path_type=Path, file_okay=False), help="Keep the logs in this folder."
 )
 def demo(*, audio: tuple[Path, ...], keep_logs: Path | None) -> None:
-    """Watch the whole job on recorded calls, on this machine alone.
+    """Watch the whole service at work on recorded calls, on this machine alone.
 
-    Starts a Valkey server, a stand-in for Deepgram that really recognises speech, and the daemon as it runs
-    in production; then plays the calls at once, in real time, and shows the transcripts as they come out of
+    Starts a Valkey server, a stand-in for Deepgram with real speech recognition, and the daemon as it runs in
+    production. Then it plays the calls at once, in real time, and shows the transcripts as they come out of
     Redis.
 
-    AUDIO are recordings of your own (any WAV; other formats too). Without any, the short calls that come with
-    the package are played (three in a checkout, one in the wheel), and the words are compared with what was
+    AUDIO are your own recordings (any WAV; other formats too). Without any, it plays the short calls that
+    come with the package (three in a checkout, one in the wheel) and compares the transcripts with what was
     said. Takes about half a minute.
     """
     if importlib.util.find_spec("faster_whisper") is None:
@@ -57,7 +57,7 @@ def demo(*, audio: tuple[Path, ...], keep_logs: Path | None) -> None:
     try:
         report = _run(audio, console, keep_logs)
     except* _FAILURES as group:
-        # What failed first is the reason, and what followed from it is not.
+        # The first failure is the cause; those that followed from it are not.
         failure = str(leaves(group)[0])
     if report is None:
         raise click.ClickException(failure)

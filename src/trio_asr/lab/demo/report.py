@@ -26,7 +26,7 @@ HEADINGS = (
 
 @dataclass
 class CallReport:
-    """One call: what was said, what was heard, and when."""
+    """The record of one call: what was said, what was recognised, and when."""
 
     interaction_id: str
     seconds: float
@@ -40,14 +40,14 @@ class CallReport:
     final_delays: list[float] = field(default_factory=list)
 
     def take(self, item: Message | Event, now: float) -> None:
-        """Count what came in `now` seconds after the call's first sample was spoken."""
+        """Count an item that came `now` seconds after the call's first sample was spoken."""
         if isinstance(item, Event):
             self.connections += item.event == "connection_opened"
             if item.event == "ended":
                 self.ended = True
                 self.duration_ms = item.duration_ms
             return
-        # A result can only come after its last sample; how much after is the delay that a listener feels.
+        # A result can only come after its last sample; how long after is the delay that a listener feels.
         delay = None if item.end_ms is None else now - item.end_ms / 1000
         if item.final:
             self.finals.append(item.text)
@@ -62,11 +62,11 @@ class CallReport:
 
     @property
     def error_rate(self) -> float | None:
-        """Against the known words; None for a recording whose words nobody knows."""
+        """The word error rate against the known text; None for a recording without one."""
         return None if self.said is None else error_rate(self.said, self.heard)
 
     def complaint(self) -> str | None:
-        """What went wrong with this call, if anything did."""
+        """Return what went wrong with this call, if anything did."""
         if not self.ended:
             return f"{self.interaction_id}: the call did not end"
         if self.connections != 1:
@@ -78,7 +78,7 @@ class CallReport:
 
 @dataclass
 class Report:
-    """All calls of a demo."""
+    """The record of all calls of a demo."""
 
     calls: dict[str, CallReport]
     page: Page = field(default_factory=lambda: Page(""))
@@ -95,8 +95,8 @@ class Report:
         return [complaint for call in self.calls.values() if (complaint := call.complaint())]
 
     def table(self) -> Table:
-        """One row a call."""
-        # Fits 80 columns, the width of an output that is no terminal.
+        """Return a table with one row per call."""
+        # Fits 80 columns, the width of output that is not a terminal.
         table = Table(
             title="What the calls came to",
             title_justify="left",
@@ -123,7 +123,7 @@ class Report:
         return table
 
     def footer(self) -> str:
-        """What only the daemon's own counters know."""
+        """Return what only the daemon's own counters know."""
         chunks = self.page.value("deepgram_audio_chunks_sent_total")
         frames = self.page.value("asr_audio_chunks_processed_total")
         sent = self.page.value("deepgram_audio_sent_seconds_total")

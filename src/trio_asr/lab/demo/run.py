@@ -1,7 +1,7 @@
-"""The demo: the whole job on this machine, each part as the real thing.
+"""The demo: the whole service on this machine, with every part real.
 
-A Valkey from its wheel, the simulator with its speech engine and the daemon are processes of their own that
-talk real protocols; the calls are played in real time; and what is shown is what comes out of Redis.
+A Valkey from its wheel, the simulator with its speech engine, and the daemon are separate processes that
+speak the real protocols. The calls are played in real time, and what is shown is what comes out of Redis.
 """
 
 from __future__ import annotations
@@ -38,23 +38,28 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MODEL_TIMEOUT_S = 120.0
-"""For the simulator to load its model; a slow disk may take its time."""
+"""Seconds for the simulator to load its model, from a slow disk if need be."""
 READY_TIMEOUT_S = 20.0
 TAIL_TIMEOUT_S = 120.0
-"""From a call's last sample to its `ended`: the last words have to be recognised first."""
+"""Seconds from a call's last sample to its `ended`: the last words have to be recognised first."""
 POLL_S = 0.05
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A call to play, and its words if they are known."""
+    """A call to play, and its text if that is known."""
 
     call: Call
     said: str | None = None
 
 
 def choose(paths: Sequence[Path]) -> list[Recording]:
-    """The recordings named, each under its file's name; without any the ones that come with the package."""
+    """Return the recordings named, each under its file's name; by default those of the package.
+
+    Raises:
+        AudioError: A recording cannot be used.
+        IdRefused: The daemon would refuse a file's name as an id.
+    """
     if not paths:
         return [Recording(Call(one.name, load(one.audio)), one.text) for one in shipped_samples()]
     taken: dict[str, int] = {}
@@ -85,14 +90,19 @@ class Demo:
         )
 
     async def run(self) -> Report:
-        """All of it; raises `RigError` or `RedisFailure` when some part fails."""
+        """Run the demo; return its record.
+
+        Raises:
+            RigError: A process fails, or a call does not come out right.
+            RedisFailure: Redis fails.
+        """
         with step(self._console, "Starting a Valkey server"):
             valkey = EmbeddedValkey(appendonly=True)
             await trio.to_thread.run_sync(valkey.start)
         try:
             await self._with_valkey(valkey.url)
         finally:
-            with trio.CancelScope(shield=True):  # takes as long as Valkey's own shutdown, bounded in there
+            with trio.CancelScope(shield=True):  # bounded by Valkey's own shutdown
                 await trio.to_thread.run_sync(valkey.stop)
         return self._report
 
@@ -114,13 +124,13 @@ class Demo:
                     self._report.page = Page((await get(self._http_port, "/metrics"))[1])
 
     def _program(self, name: str, *arguments: str) -> Program:
-        # Any key does for the simulator, and a real one that lies in our environment must not be used.
+        # Any key will do for the simulator, and a real one in our environment must not be used.
         environment = {**self._environment, API_KEY: "demo"}
         command = [sys.executable, "-m", "trio_asr", *arguments]
         return Program(name, command, environment, self._work / f"{name}.log")
 
     def _config(self, redis_url: str, deepgram_url: str) -> str:
-        """Production's defaults but for the addresses, and patience: a recogniser here may be slow."""
+        """Return production's defaults with our addresses and longer timeouts: recognition may be slow."""
         deepgram = deepgram_url if deepgram_url.endswith("/v1/listen") else f"{deepgram_url}/v1/listen"
         # A JSON string is a TOML string.
         return (
@@ -143,7 +153,7 @@ class Demo:
         raise daemon.failure(why)
 
     async def _calls(self, redis_url: str, daemon: Program) -> None:
-        """Play them all, and show what comes of them until the last has ended."""
+        """Play all calls, and show the results until the last call has ended."""
         calls = [one.call for one in self._recordings]
         longest = max(call.seconds for call in self._report.calls.values())
         how_many = f"{len(calls)} calls at once" if len(calls) > 1 else "one call"

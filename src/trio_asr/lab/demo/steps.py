@@ -1,4 +1,4 @@
-"""Saying what takes a moment while it does: a spinner in a terminal, plain lines elsewhere."""
+"""Progress of what takes a moment: a spinner in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

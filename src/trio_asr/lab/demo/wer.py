@@ -1,4 +1,4 @@
-"""How far what was recognised is from what was said."""
+"""The word error rate of a recognised text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _NO_WORD = re.compile(r"[^\w']+")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, without case and punctuation."""
+    """Return the words of a text, without case and punctuation."""
     return [word for piece in _NO_WORD.split(text.casefold()) if (word := piece.strip("'_"))]
 
 
 def errors(said: Sequence[str], heard: Sequence[str]) -> int:
-    """The fewest words to replace, insert and remove that make the one into the other."""
+    """Return the fewest replacements, insertions and deletions of words that turn one text into the other."""
     above = list(range(len(heard) + 1))
     for row, expected in enumerate(said, start=1):
         current = [row]
@@ -29,7 +29,11 @@ def errors(said: Sequence[str], heard: Sequence[str]) -> int:
 
 
 def error_rate(said: str, heard: str) -> float:
-    """Errors per word that was said; can be above 1."""
+    """Return the errors per word that was said; it can exceed 1.
+
+    Raises:
+        ValueError: Nothing was said.
+    """
     expected = words(said)
     if not expected:
         raise ValueError("nothing was said")

@@ -1,5 +1,5 @@
-"""A load generator and its report: what a call costs on this machine, and how many of them it carries.
+"""A load generator and its report: what a call costs on this machine, and how many calls it carries.
 
-`plan` says what is done, `feeder` is the process that does it, `measure` looks at processes and counters from
-outside, `account` says what was lost, `report` shows it; `run` puts them together.
+`plan` lays down what happens when, `feeder` is the process that feeds, `measure` reads processes and counters
+from outside. `account` works out what was lost, `report` shows the figures, and `run` puts them together.
 """

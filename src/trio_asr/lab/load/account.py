@@ -1,8 +1,7 @@
-"""What was lost, and how late things came: from what lies on the transcript streams. Pure.
+"""What was lost, and how late results came, from what is on the transcript streams. Pure.
 
-The audio is stamped and the simulator's words name the samples that they cover, as they were decoded from the
-audio that reached it: so what is missing is missing, whatever the daemon says. What was fed is known from the
-plan.
+The audio is stamped, and the simulator's words name the samples that they cover, as decoded from the audio
+that reached it. So what is missing shows, whatever the daemon says. The plan says what was fed.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from trio_asr.lab.rig.account import Word, counted, words_of
 
 
 class Published(NamedTuple):
-    """A transcript and when it was readable, in epoch ms."""
+    """A transcript, and when it became readable, in epoch ms."""
 
     at_ms: int
     message: dict[str, Any]
 
 
 class Account(msgspec.Struct):
-    """Samples, over all calls."""
+    """Counts of samples over all calls."""
 
     fed: int = 0
     covered: int = 0
-    gaps: int = 0  # given up, and said so
+    gaps: int = 0  # given up, and announced as such
     lost: int = 0  # neither in a final nor in a gap
     doubled: int = 0
     strangers: int = 0  # in a call that they do not belong to
@@ -42,7 +41,7 @@ def account(
     transcripts: Mapping[int, Sequence[Published]],
     events: Iterable[dict[str, Any]],
 ) -> Account:
-    """Account for all calls of a plan, transcripts by the number of the call."""
+    """Account for all calls of a plan; the key of `transcripts` is the call number."""
     by_call: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for event in events:
         by_call[str(event.get("interaction_id"))].append(event)
@@ -68,9 +67,10 @@ def account(
 def delays_s(
     plan: Plan, epoch_ms: int, transcripts: Mapping[int, Sequence[Published]], kind: str
 ) -> list[float]:
-    """From the adding of the last sample of a transcript to the transcript's own adding, within the window.
+    """Return the seconds from the XADD of a transcript's last sample to the XADD of the transcript.
 
-    All of it is in there: the flush interval, the simulator, both ways through the daemon.
+    Only samples within the window count. The delay includes the flush interval, the simulator, and both ways
+    through the daemon.
     """
     begin, end = plan.window
     out = []

@@ -1,4 +1,4 @@
-"""`trio-asr load`: what a call costs on this machine, and how many of them it carries."""
+"""The command `trio-asr load`: what a call costs on this machine, and how many calls it carries."""
 
 from __future__ import annotations
 
@@ -37,17 +37,27 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 
 
 @click.command()
-@click.option("--calls", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At once.")
 @click.option(
-    "--seconds", type=click.FloatRange(1, 3600), default=30, show_default=True, help="What is measured."
+    "--calls", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Concurrent calls."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    default=30,
+    show_default=True,
+    help="Length of the measured window.",
 )
 @click.option("--ramp", type=click.FloatRange(0.1, 600), help="Seconds within which the calls begin.")
-@click.option("--redis-url", default="", help="A Redis to use instead of an own one.")
-@click.option("--frame-ms", type=click.IntRange(4, 1000), default=20, show_default=True, help="Of a frame.")
-@click.option("--rate", type=click.IntRange(4000, 48000), default=8000, show_default=True, help="In Hz.")
+@click.option("--redis-url", default="", help="An existing Redis to use instead of a new one.")
+@click.option(
+    "--frame-ms", type=click.IntRange(4, 1000), default=20, show_default=True, help="Length of a frame."
+)
+@click.option(
+    "--rate", type=click.IntRange(4000, 48000), default=8000, show_default=True, help="Sample rate in Hz."
+)
 @click.option("--wss", is_flag=True, help="Let the simulator speak TLS, as Deepgram does.")
 @click.option(
-    "--pin-daemon", type=int, metavar="CPU", help="Keep the daemon on this CPU and all else off it."
+    "--pin-daemon", type=int, metavar="CPU", help="Pin the daemon to this CPU, and keep all else off it."
 )
 @click.option("--sweep", callback=_numbers, metavar="N,N,...", help="One run for each number of calls.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
@@ -68,15 +78,15 @@ def load(
     as_json: bool,
     keep_logs: Path | None,
 ) -> None:
-    """Load the daemon with calls and say what they cost.
+    """Load the daemon with calls and measure what they cost.
 
-    Starts a Valkey server, the simulator and the daemon as processes of their own and feeds calls of
-    generated audio in real time. After a ramp and a warm-up it measures for a while: CPU and memory per call,
-    delays in both directions, and whether any sample was lost. Exits with 1 if so, or if the machine could
-    not feed in time.
+    Starts a Valkey server, the simulator and the daemon as separate processes and feeds calls of generated
+    audio in real time. After a ramp and a warm-up it measures CPU and memory per call, delays in both
+    directions, and whether any sample was lost. Exits with 1 if one was, or if the machine could not feed in
+    time.
 
     The simulator costs about as much as the daemon. So give the daemon a core of its own (--pin-daemon) and
-    mind what the others use: what they cannot keep up with is not the daemon's fault.
+    watch what the others use: if they cannot keep up, that is not the daemon's fault.
     """
     where = Where(redis_url, wss, *_cpus(pin_daemon))
     plans = [
@@ -98,7 +108,7 @@ def load(
 
 
 def _cpus(daemon: int | None) -> tuple[set[int], set[int]]:
-    """The daemon's CPUs and everybody else's; empty where it is left to the system."""
+    """Return the daemon's CPUs and those of all others; empty sets leave the choice to the system."""
     if daemon is None:
         return set(), set()
     there = os.sched_getaffinity(0)

@@ -1,7 +1,7 @@
-"""The feeder: a process of its own that adds all calls' frames, each at its moment, and says if it was late.
+"""The feeder: a separate process that adds all calls' frames on time and reports how late it was.
 
-Every moment is counted from the start, so that a late tick delays none after it. One pipeline a tick; the
-command is written by hand and a frame costs some microseconds.
+All times are counted from the start, so that a late tick does not delay those after it. There is one pipeline
+per tick; commands are packed by hand, and a frame costs a few microseconds.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from trio_asr.client.redis import connect
 from trio_asr.lab.load.frames import Frames
 from trio_asr.lab.load.plan import TICKS, Plan
 
-KEEP_S = 60.0  # audio older than this is cut off the stream: the readers are long past it
+KEEP_S = 60.0  # older audio is trimmed: the readers are long past it
 TRIM_EVERY_S = 5.0
 
 
 class Fed(msgspec.Struct):
-    """What the feeder says of itself at the end."""
+    """The feeder's report at its end."""
 
     frames: int = 0
-    late: int = 0  # added more than a frame's length after their moment
+    late: int = 0  # added more than a frame's length late
     latest_s: float = 0.0
     cpu_s: float = 0.0
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What the feeder is told: the plan, and when it begins by the clocks."""
+    """The feeder's orders: the plan, and when it begins on both clocks."""
 
     plan: Plan
-    start: float  # time.monotonic(), which all processes share
+    start: float  # time.monotonic(), common to all processes
     epoch_ms: int  # at the start
 
 
 class Feeder:
-    """Feeds the calls of a plan."""
+    """The feeder of a plan's calls."""
 
     def __init__(self, order: Order) -> None:
         self.fed = Fed()
         self._plan, self._order = order.plan, order
         self._client = connect(order.plan.redis_url)
         self._connection = self._client.connection_pool.get_connection()
-        # By the tick within a frame's interval: each tick has its own calls.
+        # Indexed by the tick within a frame's interval: each tick has its own calls.
         self._lanes: list[list[Frames]] = [[] for _ in range(TICKS)]
         self._to_begin = list(range(order.plan.calls, 0, -1))
 
     def run(self) -> Fed:
-        """Feed them all."""
+        """Feed all calls; return the report."""
         plan, tick = self._plan, 0
         trim_at = KEEP_S
         while self._to_begin or any(self._lanes):
@@ -78,7 +78,7 @@ class Feeder:
         if over:
             commands += [frames.end(timestamp_ms) for frames in over]
             lane[:] = [frames for frames in lane if frames.left]
-        # A frame exists once its last sample was spoken: one interval after the call began.
+        # A frame exists only once its last sample was spoken: one interval after the call began.
         while self._to_begin and plan.first_tick(self._to_begin[-1]) <= tick:
             lane.append(Frames(plan, self._to_begin.pop()))
         if commands:
@@ -101,7 +101,7 @@ class Feeder:
 
 
 def main(argument: str) -> int:
-    """Follow an order in JSON; the last line says what came of it."""
+    """Carry out an order in JSON; the last line of the output is the report."""
     order = msgspec.json.decode(argument, type=Order)
     try:
         fed = Feeder(order).run()

@@ -1,4 +1,4 @@
-"""Frames as commands for Redis, made with little work: a call's JSON differs in three places."""
+"""Frames as packed Redis commands, made cheaply: a call's JSON differs in three places only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TENANT = "load"
 
 
 class Frames:
-    """The frames of one call, in order. Its audio is made a second at a time."""
+    """The frames of one call, in order. Their audio is generated a second at a time."""
 
     def __init__(self, plan: Plan, number: int) -> None:
         self.left = plan.frames(number)
@@ -29,7 +29,7 @@ class Frames:
         self._audio_xadd, self._end_xadd = _xadd(plan.audio_stream), _xadd(plan.end_stream)
 
     def next(self, timestamp_ms: int) -> bytes:
-        """The command that adds the next frame."""
+        """Return the command that adds the next frame."""
         if self._at >= len(self._pcm):
             start = self._seq * self._size // 2
             self._pcm, self._at = stamp(self._number, start, self._block), 0
@@ -41,7 +41,7 @@ class Frames:
         return b"%b$%d\r\n%b\r\n" % (self._audio_xadd, len(data), data)
 
     def end(self, timestamp_ms: int) -> bytes:
-        """The command that says that the call is over."""
+        """Return the command that ends the call."""
         data = Call(self._name, b"", TENANT).end(timestamp_ms)
         return b"%b$%d\r\n%b\r\n" % (self._end_xadd, len(data), data)
 

@@ -1,4 +1,4 @@
-"""Processes looked at from outside, by /proc."""
+"""Processes as seen from outside, through /proc."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ _PROC = Path("/proc")
 
 
 def cpu_s(pid: int) -> float:
-    """The CPU time that a process has used, user and system, all its threads."""
+    """Return the CPU time of a process in seconds: user and system, all threads."""
     return stat_cpu_s((_PROC / str(pid) / "stat").read_text())
 
 
 def stat_cpu_s(line: str) -> float:
-    """User and system time out of /proc/PID/stat. The name in it may hold anything, spaces included."""
+    """Return user plus system time in seconds from a line of /proc/PID/stat.
+
+    The process name in it may contain anything, spaces included.
+    """
     fields = line.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
 def rss_bytes(pid: int) -> int:
-    """The memory that a process holds."""
+    """Return the resident memory of a process, in bytes."""
     return int((_PROC / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def pin(pid: int, cpus: Collection[int]) -> None:
-    """Let all threads of a process run on these CPUs only; threads to come inherit it."""
+    """Pin all threads of a process to these CPUs; new threads inherit that."""
     for task in (_PROC / str(pid) / "task").iterdir():
         os.sched_setaffinity(int(task.name), cpus)
 
 
 def exact_percentile(values: list[float], percent: float) -> float:
-    """The value that so many percent do not exceed; NaN of nothing."""
+    """Return the value that `percent` % of the values do not exceed; NaN if there are none."""
     if not values:
         return math.nan
     ordered = sorted(values)

@@ -1,20 +1,21 @@
 """What a load run does and when, as both the run and its feeder know it. Pure.
 
-Calls begin one after the other within the ramp, spread over the frame's interval as real callers are. Then
-all of them are in progress, for a warm-up and for the measured window; then they end, as they began.
+Calls begin one after the other within the ramp, spread over the frame interval as real callers are. All of
+them are then in progress, for a warm-up and for the measured window. Then they end in the order in which they
+began.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-WARM_UP_S = 3.0  # after the ramp: the first flush of a call and its connection are no steady state
-TICKS = 4  # a frame's interval is cut into so many sends, each with its share of the calls
+WARM_UP_S = 3.0  # after the ramp: the first flush of a call and its connection are not steady state
+TICKS = 4  # sends per frame interval, each for its share of the calls
 ENDS_S = 2.0  # within which all calls end
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A run. Times are in seconds after the start."""
+    """The plan of a run. Times are in seconds after the start."""
 
     calls: int
     seconds: float
@@ -27,12 +28,12 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def tick_s(self) -> float:
-        """From one send to the next."""
+        """Seconds from one send to the next."""
         return self.frame_ms / 1000 / TICKS
 
     @property
     def window(self) -> tuple[float, float]:
-        """What is measured."""
+        """The measured window, in seconds after the start."""
         begin = self.ramp_s + WARM_UP_S
         return begin, begin + self.seconds
 
@@ -42,27 +43,30 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def length_s(self) -> float:
-        """Until the last call has ended."""
+        """Seconds until the last call has ended."""
         return self.window[1] + ENDS_S
 
     def name(self, number: int) -> str:
-        """The id of call `number` (from 1)."""
+        """Return the id of call `number` (from 1)."""
         return f"load-{number:05}"
 
     def first_tick(self, number: int) -> int:
-        """The tick in which a call begins."""
+        """Return the tick in which a call begins."""
         return int(self.ramp_s * (number - 1) / self.calls / self.tick_s)
 
     def frames(self, number: int) -> int:
-        """How many frames a call has: it ends as long after the window as its place among the calls says."""
+        """Return the number of frames of a call.
+
+        Calls end one after the other once the window is over, in the order of their numbers.
+        """
         end = self.window[1] + ENDS_S * (number - 1) / self.calls
         return int((end / self.tick_s - self.first_tick(number)) // TICKS)
 
     def samples(self, number: int) -> int:
-        """How many samples a call has in all."""
+        """Return the number of samples of a call."""
         return self.frames(number) * self.frame_samples
 
     def spoken_s(self, number: int, sample: int) -> float:
-        """When the frame with the sample before `sample` is due to be added."""
+        """Return when the frame of the last sample before `sample` is due, in seconds after the start."""
         frame = max(0, sample - 1) // self.frame_samples
         return (self.first_tick(number) + (frame + 1) * TICKS) * self.tick_s

@@ -1,4 +1,4 @@
-"""What a run came to: the figures, and how they are shown. Pure."""
+"""The figures of a run, and how they are shown. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MILLISECONDS = 1000
 
 
 class Latency(msgspec.Struct):
-    """In milliseconds; None where nothing was measured, or it is beyond what the buckets tell."""
+    """Percentiles in milliseconds; None if nothing was measured, or beyond the histogram's buckets."""
 
     p50: float | None
     p95: float | None
@@ -30,7 +30,7 @@ class Latency(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """One run. Delays are in ms, CPU is in shares of a core over the measured window."""
+    """The figures of one run. Delays are in ms, CPU is in cores over the measured window."""
 
     calls: int
     seconds: float
@@ -44,11 +44,11 @@ class Report(msgspec.Struct):
     feeder_cpu: float
     redis_cpu: float
     memory_kb_per_call: float
-    unfinalized_kb_per_call: float  # of that
+    unfinalized_kb_per_call: float  # part of that
     send_delay: Latency  # flush due -> on the socket
     commit_delay: Latency  # result on the socket -> readable in Redis
     loop_delay: Latency
-    partial_delay: Latency  # last sample added -> partial readable, from outside
+    partial_delay: Latency  # last sample added -> partial readable, measured from outside
     final_delay: Latency
     frames_per_read: float
     commits_per_second: float
@@ -77,7 +77,7 @@ class Report(msgspec.Struct):
 
     @property
     def complaints(self) -> list[str]:
-        """The failures, and what makes the figures worthless though the daemon did its part."""
+        """The failures, and what spoils the figures although the daemon did its part."""
         fed = self.fed
         late = [f"the feeder was late with {fed.late} of {fed.frames} frames"] if fed.late else []
         return self.failures + late
@@ -85,7 +85,7 @@ class Report(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Usage:
-    """What processes had used at one moment, in seconds of CPU, and the daemon's memory in bytes."""
+    """The CPU seconds that processes had used at one time, and the daemon's memory in bytes."""
 
     daemon: float
     simulator: float
@@ -96,7 +96,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at everything, at a moment of the monotonic clock."""
+    """One reading of everything, at a time on the monotonic clock."""
 
     at: float
     usage: Usage
@@ -105,7 +105,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run has seen."""
+    """The measurements of a run."""
 
     plan: Plan
     wss: bool
@@ -120,7 +120,7 @@ class Measured:
 
 
 def report(seen: Measured) -> Report:
-    """Work out the figures."""
+    """Compute the figures."""
     begin, end, calls = seen.begin, seen.end, seen.plan.calls
     passed = end.at - begin.at
 
@@ -165,7 +165,7 @@ def report(seen: Measured) -> Report:
 
 
 def table(one: Report) -> Table:
-    """The figures for people."""
+    """Return the figures as a table for people."""
     shown = Table(box=SIMPLE_HEAD, show_header=False, padding=(0, 1, 0, 0))
     shown.add_column(no_wrap=True)
     shown.add_column(justify="right", no_wrap=True, style="bold")

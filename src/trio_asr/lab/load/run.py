@@ -1,7 +1,8 @@
-"""One load run: everything is started, fed, looked at twice and counted.
+"""One load run: everything is started, fed, read twice and counted.
 
-Redis, the simulator, the daemon and the feeder are processes of their own. The first look is after the ramp
-and a warm-up, the second at the end of the window; what a look costs the daemon is not between them.
+Redis, the simulator, the daemon and the feeder are separate processes. The first reading is taken after the
+ramp and a warm-up, the second at the end of the window. What the readings cost the daemon falls outside the
+window.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from trio_asr.lab.rig.processes import START_S, Worker, toml
 from trio_asr.lab.rig.programs import Program
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
 
-IDLE_S = 3.0  # the daemon is watched doing nothing for so long
-FEEDER_START_S = 2.0  # an interpreter on a busy machine
+IDLE_S = 3.0  # for which the idle daemon is watched
+FEEDER_START_S = 2.0  # for an interpreter to start on a busy machine
 TAIL_S = 30.0  # for the last results, after the last frame
 STEP_S = 0.1
 
@@ -43,7 +44,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Where:
-    """What a run is made on. Without `redis_url` it brings a server of its own."""
+    """The environment of a run. Without `redis_url` it brings its own server."""
 
     redis_url: str = ""
     wss: bool = False
@@ -52,12 +53,12 @@ class Where:
 
 
 class Load:
-    """One run. `work` keeps logs and the configuration."""
+    """One run. `work` holds the logs and the configuration."""
 
     def __init__(self, plan: Plan, where: Where, work: Path, progress: Progress) -> None:
         token = secrets.token_hex(4)
         self._group = f"load-{token}"
-        # Names of its own: on a Redis that is given, nobody else's streams are touched.
+        # Stream names of its own: on a shared Redis, nobody else's streams are touched.
         self.prefix = f"load:{token}:"
         self.plan = msgspec.structs.replace(
             plan, audio_stream=f"{self.prefix}audio_stream", end_stream=f"{self.prefix}call_end"
@@ -66,7 +67,13 @@ class Load:
         self.environment = clean_environment(OLD_VARIABLES) | {API_KEY: "load"}
 
     async def run(self) -> Report:
-        """All of it. Raises `RigError`, `EmbeddedServerError` or `redis.RedisError`."""
+        """Run everything; return the report.
+
+        Raises:
+            RigError: A process fails.
+            EmbeddedServerError: The server does not start.
+            redis.RedisError: Redis fails.
+        """
         async with AsyncExitStack() as stack:
             url = self._where.redis_url or await stack.enter_async_context(self._redis())
             self.plan = msgspec.structs.replace(self.plan, redis_url=url)
@@ -80,10 +87,10 @@ class Load:
             stack.callback(self._clean)
             return await self._measured(simulator, daemon, stack)
 
-    # -- what is loaded: another worker than the daemon may take its place -----------------------------
+    # -- the program under load: a worker other than the daemon may take its place ---------------------------
 
     def worker(self, url: str, address: str) -> Program:
-        """What to load, given Redis' URL and Deepgram's."""
+        """Return the program to load, given the URLs of Redis and Deepgram."""
         port = free_port()
         config = self.work / "load.toml"
         sections: dict[str, dict[str, Any]] = {
@@ -103,22 +110,22 @@ class Load:
         return Worker("daemon", config, self.environment, self.work / "daemon.log", port)
 
     async def up(self, worker: Program) -> None:
-        """Start it and wait until it reads."""
+        """Start it and wait until it is reading."""
         assert isinstance(worker, Worker)
         await worker.start_and_wait()
 
     async def page(self, worker: Program) -> Page:
-        """What it says of itself."""
+        """Return its metrics page."""
         assert isinstance(worker, Worker)
         return Page(await worker.metrics())
 
     async def all_over(self) -> bool:
-        """Whether all calls have ended."""
+        """Return whether all calls have ended."""
         live: Any = self._client.scard(f"trio_asr:{{{self._group}}}:live")
         await trio.lowlevel.checkpoint()
         return not live
 
-    # -- what there is ---------------------------------------------------------------------------------
+    # -- set-up ----------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _redis(self) -> AsyncIterator[str]:
@@ -152,7 +159,7 @@ class Load:
         if cpus:
             pin(program.pid, cpus)
 
-    # -- what is done ----------------------------------------------------------------------------------
+    # -- the run ---------------------------------------------------------------------------------------------
 
     async def _measured(self, simulator: Program, daemon: Program, stack: AsyncExitStack) -> Report:
         plan = self.plan
@@ -197,7 +204,7 @@ class Load:
         )
 
     async def _until(self, when: float, start: float, phase: str) -> None:
-        """Wait, and show it."""
+        """Wait, and show progress."""
         while (left := when - time.monotonic()) > 0:
             self._progress(phase, max(0.0, time.monotonic() - start))
             await trio.sleep(min(STEP_S, left))
@@ -235,7 +242,7 @@ class Load:
         return found
 
     def _clean(self) -> None:
-        """Leave nothing on a Redis that others use."""
+        """Remove the run's keys from a Redis that others use."""
         if self._where.redis_url:
             for pattern in (f"{self.prefix}*", f"trio_asr:{{{self._group}}}:*"):
                 for key in self._client.scan_iter(match=pattern, count=1000):

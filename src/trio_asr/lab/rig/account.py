@@ -1,8 +1,8 @@
-"""What became of every sample. Pure: from `Evidence` to figures that are exact.
+"""What became of every sample: exact figures from `Evidence`. Pure.
 
-The audio says of each sample which it is (`simulator.stamps`), and the echo engine's words say which samples
-they cover, decoded from the audio that reached it. So a sample is lost, doubled or shifted whatever the
-daemon says of times, cursors and connections.
+Each sample of the audio carries its own position (`simulator.stamps`). The echo engine's words name the
+samples that they cover, decoded from the audio that reached it. So samples that are lost, doubled or shifted
+show, whatever the daemon says about times, cursors and connections.
 """
 
 from __future__ import annotations
@@ -19,49 +19,49 @@ from trio_asr.simulator.stamps import Reader
 
 _WORD = re.compile(r"c(\d+):(\d+)-(\d+)")
 
-Word = tuple[int, int, int]  # the number of its call, its first sample, and the one behind its last
-Series = dict[int, list[Span]]  # the samples there are, by the number in their stamps
+Word = tuple[int, int, int]  # call number, first sample, last sample (exclusive)
+Series = dict[int, list[Span]]  # the samples present, by the number in their stamps
 Places = dict[int, list[tuple[int, int, float]]]  # and where each stretch of them belongs, in ms
 
 
 @dataclass
 class CallAccount:
-    """One call. Samples are counted over all its series of stamps; times are in ms."""
+    """The account of one call. Samples are counted over all its series of stamps; times are in ms."""
 
     id: str
     samples: int = 0  # in Redis
-    covered: int = 0  # of these, inside at least one committed final
-    doubled: int = 0  # inside one more than one, counted per repetition
+    covered: int = 0  # of these, in at least one committed final
+    doubled: int = 0  # in more than one final, counted once per repetition
     lost: int = 0  # neither in a final nor in a gap
     gaps: dict[str, int] = field(default_factory=dict[str, int])  # samples given up, by reason
-    strangers: int = 0  # words of samples that this call never had
-    shift_ms: float = 0.0  # the largest distance of a word from where its samples belong
+    strangers: int = 0  # samples in words that this call never had
+    shift_ms: float = 0.0  # largest distance of a word from the position of its samples
     finals: int = 0
     connections: int = 0
     ended: bool = False
-    missing: list[Span] = field(default_factory=list[Span])  # the stretches in no final
-    faults: list[str] = field(default_factory=list[str])  # of the published sequence
+    missing: list[Span] = field(default_factory=list[Span])  # the stretches that no final covers
+    faults: list[str] = field(default_factory=list[str])  # in the published sequence
 
     @property
     def complete(self) -> bool:
-        """Whether every sample is accounted for and the call is over."""
+        """Whether every sample is accounted for and the call has ended."""
         return self.ended and not self.lost
 
 
 @dataclass
 class Account:
-    """All calls of a run, and what the simulator saw."""
+    """The account of all calls of a run, and what the simulator saw."""
 
     calls: dict[str, CallAccount]
-    silence_s: float = 0.0  # the longest time that an open connection heard nothing of us
-    speed: float = 0.0  # the fastest that any connection was fed over 5 s
-    dialled: int = 0  # connections that were let in
+    silence_s: float = 0.0  # longest time that an open connection received nothing from the daemon
+    speed: float = 0.0  # highest speed at which any connection was fed, over 5 s; 1.0 is real time
+    dialled: int = 0  # connections that were accepted
     refused: int = 0
-    unannounced: int = 0  # let in, but no event tells of it: its worker had no time, or no right, to say so
-    overlaps: int = 0  # connections open while an earlier one of the same call was
+    unannounced: int = 0  # accepted, but without an event: the worker had no time, or no right, to write one
+    overlaps: int = 0  # connections opened while an earlier one of the same call was open
 
     def total(self, name: str) -> int:
-        """A count summed over the calls."""
+        """Return a count summed over the calls."""
         return sum(getattr(call, name) for call in self.calls.values())
 
     @property
@@ -83,7 +83,7 @@ class Account:
 
     @property
     def most_connections(self) -> int:
-        """The most connections that one call had."""
+        """The largest number of connections of any call."""
         return max((call.connections for call in self.calls.values()), default=0)
 
     @property
@@ -98,11 +98,11 @@ def account(
     by_order: bool = False,
     fed: Mapping[str, tuple[int, int]] | None = None,
 ) -> Account:
-    """Account for the calls named in `rates`, with their sample rates.
+    """Account for the calls in `rates`, a map of call ids to sample rates in Hz.
 
-    A sample's true time is its number within its call; `by_order` takes its place in the order of entries
-    instead, which is what there is for two series under one id. Where producers cut the stream Redis cannot
-    tell what was in it: then `fed` does, the stamps' number and the samples of each call.
+    A sample's true time is its number within its call. `by_order` uses its place in the order of entries
+    instead, the only order that two series under one id have. Where producers trim the stream, Redis no
+    longer holds what was in it; `fed` then gives the stamp number and the sample count of each call.
     """
     calls = {}
     for name, rate in rates.items():
@@ -127,7 +127,7 @@ def account(
 def counted(
     name: str, inside: Mapping[int, Sequence[Span]], words: Iterable[Word], events: Sequence[Document]
 ) -> CallAccount:
-    """Count a call: the samples there are, the words of its finals, and what happened to it."""
+    """Count a call from the samples present, the words of its finals, and its events."""
     out = CallAccount(name)
     said: dict[int, list[Span]] = defaultdict(list)
     for number, first, last in words:
@@ -150,7 +150,7 @@ def counted(
 
 
 def words_of(text: str) -> list[Word]:
-    """The words of a text; one that is none of the simulator's is of a call that nobody has."""
+    """Return the words of a text; a word that is not the simulator's belongs to call -1."""
     return [_word(word) for word in text.split()]
 
 
@@ -177,7 +177,7 @@ def _call(evidence: Evidence, name: str, rate: int, inside: Series, places: Plac
 
 
 def _stamped(pcm: bytes, rate: int, *, by_order: bool) -> tuple[Series, Places]:
-    """Which samples there are, by series, and (by order) where each stretch lies in ms."""
+    """Return the samples present, by series, and the position of each stretch in ms."""
     reader = Reader()
     reader.feed(pcm)
     inside: dict[int, list[Span]] = defaultdict(list)
@@ -197,7 +197,7 @@ def _true_ms(places: Places, number: int, sample: int, rate: int) -> float | Non
 
 
 def _sequence_faults(transcripts: list[Document], events: list[Document]) -> list[str]:
-    """What is wrong with the order and the numbers of what was published."""
+    """Return what is wrong with the order and numbering of what was published."""
     out = []
     numbers = [one["seq"] for one in transcripts]
     if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
@@ -222,7 +222,7 @@ def _around(numbers: list[int]) -> list[int]:
 
 
 def _owners(evidence: Evidence) -> dict[str, str]:
-    """The call of each connection that an event tells of, by request id."""
+    """Return the call of each connection that an event announced, by request id."""
     return {
         event["request_id"]: name
         for name, events in evidence.events.items()
@@ -232,7 +232,7 @@ def _owners(evidence: Evidence) -> dict[str, str]:
 
 
 def _overlaps(evidence: Evidence) -> int:
-    """Connections that were let in while an earlier one of their call was still open."""
+    """Count the connections accepted while an earlier one of their call was still open."""
     call_of = _owners(evidence)
     by_call: dict[str, list[Document]] = defaultdict(list)
     for one in evidence.connections:
@@ -248,9 +248,9 @@ def _overlaps(evidence: Evidence) -> int:
 
 
 def recovery_s(evidence: Evidence, since_ms: float) -> float:
-    """The seconds from a moment (epoch ms) until the slowest call published a final again.
+    """Return the seconds from a moment (epoch ms) until the slowest call published a final again.
 
-    Calls that had ended before, or had nothing to say any more, do not count.
+    Calls that had already ended, or had nothing more to say, do not count.
     """
     longest = 0.0
     for transcripts in evidence.transcripts.values():

@@ -10,27 +10,27 @@ from trio_asr.lab.rig.programs import RigError
 
 
 class Certificate(NamedTuple):
-    """For 127.0.0.1, with its key, and the authority that it is from; both are files."""
+    """A certificate for 127.0.0.1 with its key, and the authority that issued it, both as files."""
 
     path: Path
     authority: Path
 
     @property
     def options(self) -> list[str]:
-        """What makes the simulator use it."""
+        """The simulator's command-line options that use it."""
         return ["--tls-cert", str(self.path)]
 
     @property
     def trust(self) -> dict[str, str]:
-        """What a worker's environment needs to trust it."""
+        """The environment variables that make a worker trust it."""
         return {"SSL_CERT_FILE": str(self.authority)}
 
 
 def certificate(work: Path) -> Certificate:
-    """Make one in `work`.
+    """Issue a certificate into the directory `work`.
 
     Raises:
-        RigError: what makes them is not installed.
+        RigError: The package trustme is not installed.
     """
     try:
         import trustme  # noqa: PLC0415 (for wss only)

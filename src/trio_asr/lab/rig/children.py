@@ -1,4 +1,4 @@
-"""What programs that we start get of our environment."""
+"""The environment of child processes."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from collections.abc import Collection
 
 
 def clean_environment(without: Collection[str]) -> dict[str, str]:
-    """Ours, less what would configure a child behind our back."""
+    """Return our environment less the variables that would configure a child unnoticed."""
     return {name: value for name, value in os.environ.items() if name not in without}

@@ -14,14 +14,14 @@ import redis
 
 from trio_asr.client.redis import connect, data
 
-REPEAT_WINDOW = 256  # an entry byte-identical to one of so many before it is a producer's repeat
+REPEAT_WINDOW = 256  # an entry identical to one of the last 256 is a producer's repeat
 
 Document = dict[str, Any]
 
 
 @dataclass
 class Evidence:
-    """By call: the audio as it lies in Redis (repeats left out), what was published, and what happened."""
+    """Each call's audio in Redis (without repeats), transcripts and events; and all connections."""
 
     audio: dict[str, bytes] = field(default_factory=dict)
     transcripts: dict[str, list[Document]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Evidence:
 def collect(
     url: str, connections: Document, *, audio_stream: str = "audio_stream", events_stream: str = "asr_events"
 ) -> Evidence:
-    """Read all of it."""
+    """Collect the evidence of a run from Redis and from the simulator's `connections` document."""
     with connect(url) as client:
         evidence = Evidence(
             audio=audio(client, audio_stream),
@@ -47,12 +47,12 @@ def collect(
 
 
 def documents(client: redis.Redis, stream: str) -> list[Document]:
-    """The JSON objects of a stream, in order."""
+    """Return the JSON objects of a stream, in order."""
     return [msgspec.json.decode(one) for one in data(client, stream)]
 
 
 def events(client: redis.Redis, stream: str = "asr_events") -> dict[str, list[Document]]:
-    """The lifecycle events of each call."""
+    """Return the lifecycle events of each call."""
     by_call: dict[str, list[Document]] = defaultdict(list)
     for event in documents(client, stream):
         by_call[str(event.get("interaction_id"))].append(event)
@@ -60,7 +60,7 @@ def events(client: redis.Redis, stream: str = "asr_events") -> dict[str, list[Do
 
 
 def audio(client: redis.Redis, stream: str = "audio_stream") -> dict[str, bytes]:
-    """The audio of each call in the order of its entries, what a producer repeated left out."""
+    """Return the audio of each call in entry order, without a producer's repeats."""
     pieces: dict[str, list[bytes]] = defaultdict(list)
     recent: dict[str, deque[bytes]] = defaultdict(lambda: deque(maxlen=REPEAT_WINDOW))
     for entry in data(client, stream):

@@ -1,8 +1,8 @@
-"""Calls of position-stamped audio, put onto Redis in real time, healthily or as bad producers do.
+"""A producer of calls of stamped audio in real time, well-behaved or in one of many bad ways.
 
-What is added counts as accepted once Redis has said so. While Redis is away the feeder repeats a batch until
-it is answered, in order: what was applied without an answer is there twice then, byte for byte, as with any
-producer that repeats an XADD.
+An entry counts as accepted once Redis has confirmed it. While Redis is away the feeder retries a batch, in
+order, until it is answered. A batch that was applied but not answered is then there twice, byte for byte, as
+with any producer that retries an XADD.
 """
 
 from __future__ import annotations
@@ -25,32 +25,30 @@ from trio_asr.simulator.stamps import stamp
 
 RATE = 8000
 FRAME_MS = 20
-MAX_BATCH_S = (
-    2.0  # of audio of a call, so that a repeated batch is within the window in which repeats are known
-)
+MAX_BATCH_S = 2.0  # of a call's audio: a repeated batch has to stay within the window for repeats
 RETRY_S = 0.1
 SECOND_SERIES = 8000  # added to a call's number for the stamps of its second series
 
 
 class Mode(StrEnum):
-    """What a call's producer does."""
+    """The behaviour of a call's producer."""
 
     PLAIN = "plain"
     TWICE = "twice"  # every entry is added twice
-    DISORDER = "disorder"  # of every five frames two are swapped
+    DISORDER = "disorder"  # two of every five frames are swapped
     MISSING = "missing"  # 10 % of the frames never come
-    INTERLEAVED = "interleaved"  # two series of seq under one id, as of two tracks
+    INTERLEAVED = "interleaved"  # two series of seq under one id, as from two tracks
     END_EARLY = "end_early"  # the end is announced 2 s before the last frame
     END_TWICE = "end_twice"
-    END_UNKNOWN = "end_unknown"  # ends of calls that nobody knows come with the call's own
+    END_UNKNOWN = "end_unknown"  # ends of unknown calls come along with the call's own
     NO_END = "no_end"
-    END_LATE = "end_late"  # `Feeder.late_end_s` after the last frame, when the call is long over
+    END_LATE = "end_late"  # the end comes `FedCall.late_end_s` after the last frame; the call is long over
     ODD = "odd"  # frames of 577 bytes every 36 ms
     AT_ONCE = "at_once"  # all of it is added when the call begins
 
 
 class Entry(NamedTuple):
-    """Something to add, `due` seconds after the start."""
+    """An entry to add, `due` seconds after the start."""
 
     due: float
     ends: bool
@@ -59,7 +57,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class FedCall:
-    """One call: `number` is in its stamps."""
+    """One call to feed; `number` is the call number in its stamps."""
 
     id: str
     number: int
@@ -71,11 +69,11 @@ class FedCall:
 
     @property
     def samples(self) -> int:
-        """How many samples it has, of one series."""
+        """The number of samples in one of its series."""
         return round(self.seconds * self.rate)
 
     def entries(self, epoch_ms: int) -> Iterator[Entry]:
-        """All its entries in order."""
+        """Generate all its entries, in order."""
         if self.mode is Mode.ODD:
             yield from self._odd(epoch_ms)
             return
@@ -95,11 +93,11 @@ class FedCall:
         call = Call(self.id, pcm, tenant_id=f"tenant-{number}", rate=self.rate)
         for i in range(call.frame_count(FRAME_MS)):
             document = call.frame(i, FRAME_MS, epoch_ms + i * FRAME_MS)
-            # A frame exists once its last sample was spoken.
+            # A frame exists only once its last sample was spoken.
             yield Entry(self.begin_s + (i + 1) * FRAME_MS / 1000, False, document)
 
     def _odd(self, epoch_ms: int) -> Iterator[Entry]:
-        """Frames cut in mid-sample; their rate in bytes is a little more than real time."""
+        """Generate frames cut in mid-sample; their byte rate is slightly above real time."""
         pcm, size = stamp(self.number, 0, self.samples), 577
         for i in range(0, len(pcm), size):
             index = i // size
@@ -150,25 +148,25 @@ def _disturbed(frames: Iterator[Entry], mode: Mode, seed: int) -> Iterator[Entry
 
 
 class Feeder:
-    """Feeds some calls. `maxlen` cuts the audio stream at each addition, as careless producers do."""
+    """A producer of several calls. `maxlen` trims the audio stream at each XADD, as careless producers do."""
 
     def __init__(self, url: str, calls: Sequence[FedCall], *, maxlen: int = 0) -> None:
         self.calls = calls
-        self.began = 0.0  # when, by trio's clock
-        self.troubles = 0  # batches that had to be repeated
-        self.accepted = 0  # entries, of audio
+        self.began = 0.0  # on trio's clock
+        self.troubles = 0  # batches that had to be retried
+        self.accepted = 0  # audio entries
         self._url, self._maxlen = url, maxlen
 
     @property
     def seconds(self) -> float:
-        """How long it will take."""
+        """The seconds that feeding takes."""
         return max(
             call.begin_s + call.seconds + (call.late_end_s if call.mode is Mode.END_LATE else 0)
             for call in self.calls
         )
 
     async def run(self, *, task_status: trio.TaskStatus[float] = trio.TASK_STATUS_IGNORED) -> None:
-        """Feed from now on; started with the moment of the first sample."""
+        """Feed from now on; `nursery.start` returns the time of the first sample."""
         self.began = trio.current_time()
         task_status.started(self.began)
         epoch_ms = int(time.time() * 1000)
@@ -188,7 +186,7 @@ class Feeder:
                 await self._add(client, batch)
 
     async def _add(self, client: redis.Redis, batch: Sequence[Entry]) -> None:
-        """Add a batch, all or nothing, for as long as it takes."""
+        """Add a batch, all or nothing, retrying for as long as it takes."""
         while True:
             try:
                 await trio.to_thread.run_sync(self._publish, client, batch)
@@ -213,7 +211,7 @@ class Feeder:
 
 
 def calls(count: int, seconds: float, mode: Mode = Mode.PLAIN, *, name: str = "call") -> list[FedCall]:
-    """Some calls that begin within a second of each other."""
+    """Return `count` calls that begin within a second of each other."""
     return [
         FedCall(f"{name}-{number:03}", number, seconds, mode, begin_s=number * 0.9 / count)
         for number in range(1, count + 1)

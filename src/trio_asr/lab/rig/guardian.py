@@ -1,8 +1,8 @@
-"""Child processes that do not outlive us, however we end.
+"""Child processes that do not outlive this one, however it ends.
 
-`PR_SET_PDEATHSIG` would be shorter but follows the *thread* that forked, and a worker thread of trio may end
-at any time. So a two-line shell waits on a pipe that only we hold open: once we are gone it reads the end of
-the file, kills the child and removes its temporary directory.
+`PR_SET_PDEATHSIG` would be shorter, but it follows the *thread* that forked, and a worker thread of trio may
+end at any time. So a two-line shell waits on a pipe whose write end only this process holds. When this
+process is gone, the shell reads end of file, kills the child and removes its temporary directory.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ _WATCH = 'read -r _ || { kill -9 "$1"; [ -z "$2" ] || rm -rf "$2"; }'
 
 
 class Guardian:
-    """Watches over one child from now on. `dismiss` it before the child is reaped: after that the number of
-    the process may belong to anyone.
+    """A watch over one child process, from now on.
+
+    Call `dismiss` before the child is reaped: after that its pid may belong to any process.
     """
 
     def __init__(self, pid: int, *, temporary: Path | None = None) -> None:
-        # A process group of its own: Ctrl-C in a terminal is for us, who stop things in order.
+        # A process group of its own: Ctrl-C in a terminal is for this process, which shuts down in order.
         self._shell = subprocess.Popen(  # noqa: S603
             ["/bin/sh", "-c", _WATCH, "sh", str(pid), str(temporary or "")],
             stdin=subprocess.PIPE,

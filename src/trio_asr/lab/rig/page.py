@@ -1,4 +1,4 @@
-"""One reading of the daemon's metrics page. Pure."""
+"""One scrape of the daemon's metrics page. Pure."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from trio_asr.telemetry.counters import quantile
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts by upper bound, not cumulated; the last bound is infinite."""
+    """Counts by upper bound, not cumulative; the last bound is infinite."""
 
     bounds: tuple[float, ...]
     counts: tuple[float, ...]
 
     def since(self, before: Histogram) -> Histogram:
-        """What was observed after `before`."""
+        """Return what was observed after `before`."""
         counts = tuple(now - then for now, then in zip(self.counts, before.counts, strict=True))
         return Histogram(self.bounds, counts)
 
     def quantile(self, q: float) -> float | None:
-        """The value that so large a part does not exceed; see `counters.quantile`."""
+        """Return the value that a fraction `q` of the observations does not exceed.
+
+        See `counters.quantile`.
+        """
         return quantile(self.bounds, self.counts, q)
 
 
 class Page:
-    """One reading."""
+    """One scrape of the metrics page."""
 
     def __init__(self, exposition: str) -> None:
         families = text_string_to_metric_families(exposition)
@@ -36,11 +39,11 @@ class Page:
         self._plain = {one.name: float(one.value) for one in self._samples if not one.labels}
 
     def value(self, name: str) -> float:
-        """A series without labels, 0 if there is none."""
+        """Return the value of a series without labels; 0 if there is none."""
         return self._plain.get(name, 0.0)
 
     def histogram(self, name: str) -> Histogram:
-        """A histogram without further labels; one without buckets if there is none."""
+        """Return a histogram without further labels; it has no buckets if there is none."""
         upto = [(float(one.labels["le"]), one.value) for one in self._samples if one.name == f"{name}_bucket"]
         return Histogram(tuple(bound for bound, _ in upto), tuple(_differences(count for _, count in upto)))
 

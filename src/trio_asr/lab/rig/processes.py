@@ -22,13 +22,13 @@ from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-START_S = 30.0  # an interpreter on a busy machine
+START_S = 30.0  # for an interpreter to start on a busy machine
 ANSWER_S = 10.0
 Settings = Mapping[str, Mapping[str, Any]]
 
 
 class Simulator:
-    """The simulator's process, and its control API."""
+    """The simulator's process and its control API."""
 
     def __init__(self, program: Program, url: str, control_port: int) -> None:
         self.program = program
@@ -36,20 +36,20 @@ class Simulator:
         self._control = control_port
 
     async def connections(self) -> dict[str, Any]:
-        """What it saw: ``{"now", "total", "open", "most_open", "connections"}``."""
+        """Return what it saw: `{"now", "total", "open", "most_open", "connections"}`."""
         answer: dict[str, Any] = await self._ask("GET", "/connections")
         return answer
 
     async def faults(self, match: Mapping[str, str] | None = None, **faults: Any) -> None:
-        """Give connections to come these faults (those whose query has all of `match`)."""
+        """Set the faults of future connections whose query has all of `match`."""
         await self._ask("PUT", "/faults", {"match": dict(match or {}), "faults": faults})
 
     async def heal(self) -> None:
-        """No faults for connections to come."""
+        """Clear the faults of future connections."""
         await self._ask("DELETE", "/faults")
 
     async def strike(self, **faults: Any) -> int:
-        """Put faults upon all connections open now; return how many there were."""
+        """Apply faults to all open connections; return how many there were."""
         answer = await self._ask("POST", "/strike", {"faults": faults})
         return int(answer["struck"])
 
@@ -66,7 +66,7 @@ class Simulator:
 
 
 class Worker(Program):
-    """`trio-asr serve` with a configuration of its own."""
+    """A process of `trio-asr serve` with its own configuration."""
 
     def __init__(
         self, name: str, config: Path, environment: Mapping[str, str], log: Path, http_port: int
@@ -82,7 +82,7 @@ class Worker(Program):
         await self.has_role(role)
 
     async def has_role(self, role: str, within: float = START_S) -> None:
-        """Wait until it is `active` or `standby`."""
+        """Wait until its role is `role` (`active` or `standby`), for `within` seconds."""
         with trio.move_on_after(within):
             while self.running:
                 if (await self.health()).get("role") == role:
@@ -91,7 +91,7 @@ class Worker(Program):
         raise self.failure(f"was not {role} within {within:.0f} s")
 
     async def health(self) -> dict[str, Any]:
-        """What `/health` says; empty when nobody answers."""
+        """Return the document of `/health`; empty if nobody answers."""
         status, body = await get(self.http_port, "/health")
         return json.loads(body) if status else {}
 
@@ -100,7 +100,7 @@ class Worker(Program):
 
 
 class Rig:
-    """All of it. `work` keeps logs and configurations."""
+    """A Valkey, a simulator and their workers. `work` holds the logs and configurations."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class Rig:
         self._environment = {**environment, API_KEY: "rig"}
 
     def worker(self, settings: Settings | None = None) -> Worker:
-        """One more worker, not started yet, with `settings` on top of the rig's."""
+        """Return another worker, not started yet, with `settings` on top of the rig's."""
         port = free_port()
         name = f"worker-{len(self.workers) + 1}"
         own: Settings = {
@@ -147,7 +147,7 @@ async def rig(
     valkey_options: Mapping[str, str] | None = None,
     wss: bool = False,
 ) -> AsyncIterator[Rig]:
-    """A Valkey with its append-only file and a simulator, both up, and no worker yet."""
+    """Run a Valkey with an append-only file and a simulator; yield the rig, without any worker yet."""
     environment = clean_environment(OLD_VARIABLES)
     command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0", "--control-port", "0", *simulate]
     if wss:
@@ -174,7 +174,7 @@ async def rig(
 
 
 def merged(*layers: Settings) -> dict[str, dict[str, Any]]:
-    """Sections laid over each other, the last one on top."""
+    """Return the layers merged section by section; later ones win."""
     out: dict[str, dict[str, Any]] = {}
     for layer in layers:
         for section, keys in layer.items():
@@ -183,7 +183,7 @@ def merged(*layers: Settings) -> dict[str, dict[str, Any]]:
 
 
 def toml(settings: Settings) -> str:
-    """Sections of plain values and lists of them as TOML."""
+    """Return sections of plain values and lists as TOML."""
     lines = []
     for section, keys in settings.items():
         lines.append(f"[{section}]")
@@ -194,4 +194,4 @@ def toml(settings: Settings) -> str:
 def _value(value: Any) -> str:
     if not isinstance(value, bool | int | float | str | list):
         raise RigError(f"cannot write {value!r} as TOML")
-    return json.dumps(value)  # what JSON has of these is TOML too
+    return json.dumps(value)  # JSON literals of these types are valid TOML

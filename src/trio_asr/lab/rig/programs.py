@@ -1,4 +1,4 @@
-"""Processes that may be killed, frozen and started again; their logs are kept, and none outlives us."""
+"""Processes that may be killed, frozen and restarted; their logs are kept, and none outlives this process."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ END_S = 10.0
 
 
 class RigError(Exception):
-    """A program did not do what the rig needs of it; carries the last of what it said."""
+    """A failure of a program to do what the rig needs; carries the tail of its output."""
 
 
 def limited(files: int) -> list[str]:
-    """What goes before a command that may have only so many files open; nothing for 0."""
+    """Return the prefix of a command that limits its open files; empty for 0."""
     return ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(files)] if files else []
 
 
@@ -40,13 +40,17 @@ class Program:
         self._environment = {**environment, "PYTHONUNBUFFERED": "1"}
         self._process: trio.Process | None = None
         self._guardian: Guardian | None = None
-        self._from = 0  # where in the log the present process begins
-        self.log_is_read = True  # else it writes into a pipe that fills up
-        self.most_files = 0  # that it may have open; 0: as many as we
+        self._from = 0  # offset in the log where the current process begins
+        self.log_is_read = True  # if not, output goes to a pipe that fills up
+        self.most_files = 0  # limit on its open files; 0: inherited
         self._unread: list[int] = []
 
     async def start(self) -> None:
-        """Start it; it must not be running."""
+        """Start the process.
+
+        Raises:
+            RigError: It is running already.
+        """
         if self._process is not None:
             raise RigError(f"{self.name} runs already")
         with self.log.open("ab") as output:
@@ -58,12 +62,12 @@ class Program:
                 stdout=where,
                 stderr=where,
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C is for us
+                start_new_session=True,  # Ctrl-C is for this process
             )
         self._guardian = Guardian(self._process.pid)
 
     def _pipe(self) -> int:
-        """Return the end of a new pipe to write to; nobody reads the other one."""
+        """Return the write end of a new pipe; nobody reads the other end."""
         self._unread += os.pipe()
         return self._unread[-1]
 
@@ -73,35 +77,43 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """Of the process that runs."""
+        """The pid of the current process.
+
+        Raises:
+            RigError: There is none.
+        """
         if self._process is None:
             raise RigError(f"{self.name} does not run")
         return self._process.pid
 
     def signal(self, which: signal.Signals) -> None:
-        """Send a signal to the process, if there is one."""
+        """Send a signal to the process, if it is running."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(which)
 
     async def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the process (SIGKILL), as a power cut would."""
         self.signal(signal.SIGKILL)
         await self.ended()
 
     def freeze(self) -> None:
-        """Let it do nothing until `thaw`; its connections stay open."""
+        """Freeze the process (SIGSTOP) until `thaw`; its connections stay open."""
         self.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
 
     async def stop(self, within: float = END_S) -> int:
-        """End it in order; return its exit code."""
+        """Terminate the process (SIGTERM); return its exit code."""
         self.signal(signal.SIGTERM)
         return await self.ended(within)
 
     async def ended(self, within: float = END_S) -> int:
-        """Wait for its end; return its exit code (negative: the signal that killed it)."""
+        """Wait for the process to end; return its exit code (negative: the signal that killed it).
+
+        Raises:
+            RigError: There is no process, or it has not ended within `within` seconds.
+        """
         process = self._process
         if process is None:
             raise RigError(f"{self.name} does not run")
@@ -113,7 +125,11 @@ class Program:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Rely on it for a block: an end in there is an error. After the block it is ended in order."""
+        """Keep the process running for the block, then terminate it.
+
+        Raises:
+            RigError: It ends during the block, or with an exit code other than 0 after it.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._must_not_end)
             yield
@@ -143,20 +159,24 @@ class Program:
             self._guardian.dismiss()
         self._process = self._guardian = None
 
-    # -- what it says ----------------------------------------------------------------------------------
+    # -- output ----------------------------------------------------------------------------------------------
 
     def output(self) -> str:
-        """All that the present process has printed, or the last one if none runs."""
+        """Return all output of the current process, or of the last one if none runs."""
         with suppress(FileNotFoundError), self.log.open("rb") as log:
             log.seek(self._from)
             return log.read().decode(errors="replace")
         return ""
 
     async def said(self, text: str, *, within: float) -> str:
-        """Wait until it has printed a line with `text` in it; that line from there on."""
+        """Wait until it has printed a line that contains `text`; return that line from there on.
+
+        Raises:
+            RigError: It ends first, or does not print it within `within` seconds.
+        """
         with trio.move_on_after(within):
             while self.running:
-                for line in self.output().split("\n")[:-1]:  # the last one may be half written
+                for line in self.output().split("\n")[:-1]:  # the last one may be incomplete
                     if text in line:
                         return line[line.index(text) :]
                 await trio.sleep(POLL_S)
@@ -168,7 +188,7 @@ class Program:
         raise self.failure(why)
 
     def failure(self, reason: str) -> RigError:
-        """An error about this program, with its exit code if it has ended, and the last of what it said."""
+        """Return an error about this program, with its exit code, if any, and the tail of its output."""
         if self._process is not None and self._process.returncode is not None:
             reason += f" (exit code {self._process.returncode})"
         lines = self.output().splitlines()[-TAIL_LINES:]

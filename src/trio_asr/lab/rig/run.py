@@ -1,4 +1,4 @@
-"""One run: calls are fed, something is done to the processes meanwhile, and every sample is accounted for."""
+"""One run: calls are fed, processes are disturbed meanwhile, and every sample is accounted for."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from trio_asr.lab.rig.processes import Rig
 POLL_S = 0.25
 SETTLE_S = 3.0
 
-#: What is done to the rig while calls are fed: told the moment of their first sample.
+#: What is done to the rig while calls are fed; its argument is the time of their first sample.
 Deed = Callable[[float], Awaitable[None]]
 
 
 async def nothing(began: float) -> None:
-    """Disturb nobody."""
+    """Disturb nothing."""
     del began
     await trio.lowlevel.checkpoint()
 
 
 class Run:
-    """Feeds calls to a rig whose workers are up.
+    """A run of calls on a rig whose workers are up.
 
-    `trust_feeder` takes what was fed for what there was, for streams that are cut; for `by_order` see
+    `trust_feeder` takes what was fed as the truth, for streams that are trimmed. For `by_order` see
     `account`.
     """
 
@@ -42,7 +42,10 @@ class Run:
         self._by_order, self._trust_feeder = by_order, trust_feeder
 
     async def run(self, deed: Deed = nothing, *, within: float = 60.0) -> Account:
-        """Feed, do the deed, wait at most `within` seconds after both for all to be complete; the account."""
+        """Feed the calls, do the deed, and return the account.
+
+        Both done, it waits up to `within` seconds for the account to become complete.
+        """
         async with trio.open_nursery() as nursery:
             began: float = await nursery.start(self.feeder.run)
             nursery.start_soon(deed, began)
@@ -50,14 +53,14 @@ class Run:
         ended_at = math.inf
         while (now := trio.current_time()) < deadline:
             ended_at = min(ended_at, now) if await self.all_ended() else math.inf
-            # A call that ended may go on at once, with frames that came while it closed.
+            # A call that ended may resume at once, with frames that arrived while it closed.
             if now - ended_at >= SETTLE_S or (now >= ended_at and (await self.account()).complete):
                 break
             await trio.sleep(POLL_S)
         return await self.account()
 
     async def account(self) -> Account:
-        """What became of the samples fed so far."""
+        """Account for the samples fed so far."""
         seen = await self.rig.simulator.connections()
         self.evidence = await trio.to_thread.run_sync(collect, self.rig.valkey.url, seen)
         calls = self.feeder.calls
@@ -69,7 +72,7 @@ class Run:
         )
 
     async def all_ended(self) -> bool:
-        """Whether the last that was heard of each call is its end."""
+        """Return whether the last lifecycle event of each call is its end."""
         return await trio.to_thread.run_sync(_all_ended, self.rig.valkey.url, self._names)
 
     @property

@@ -1,4 +1,4 @@
-"""Arithmetic on stretches of samples, ``(first, last)`` with `last` exclusive. Pure."""
+"""Arithmetic on stretches of samples, `(first, last)` with `last` exclusive. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Span = tuple[int, int]
 
 
 def union(spans: Iterable[Span]) -> list[Span]:
-    """The samples in any of the spans, as the fewest spans in order."""
+    """Return the samples in any of the spans, as the fewest spans, in order."""
     out: list[Span] = []
     for first, last in sorted(span for span in spans if span[1] > span[0]):
         if out and first <= out[-1][1]:
@@ -19,12 +19,12 @@ def union(spans: Iterable[Span]) -> list[Span]:
 
 
 def size(spans: Iterable[Span]) -> int:
-    """How many samples the spans have, those in several counted as often."""
+    """Return the number of samples in the spans; a sample in several counts several times."""
     return sum(max(0, last - first) for first, last in spans)
 
 
 def minus(spans: Iterable[Span], other: Iterable[Span]) -> list[Span]:
-    """The samples of `spans` that are not in `other`."""
+    """Return the samples of `spans` that are not in `other`."""
     out = []
     taken = union(other)
     for first, last in union(spans):
@@ -41,6 +41,6 @@ def minus(spans: Iterable[Span], other: Iterable[Span]) -> list[Span]:
 
 
 def repeated(spans: Iterable[Span]) -> int:
-    """How many samples are in spans more than once, each counted once per repetition."""
+    """Return how many samples are in spans more than once, counted once per repetition."""
     kept = list(spans)
     return size(kept) - size(union(kept))

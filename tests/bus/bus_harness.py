@@ -1,4 +1,4 @@
-"""A bus' server as a test sees it: the real one, and the one in memory, with the same handles."""
+"""A bus server for tests, on Redis or in memory, behind one interface."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONG_MS = 60_000
 PREFIX = f"trio_asr:{{{GROUP}}}:"
 
 
-class World(Protocol):
+class BusHarness(Protocol):
     """A server and its workers."""
 
     def worker(self) -> Bus:
@@ -28,7 +28,7 @@ class World(Protocol):
         ...
 
     def entries(self, stream: str) -> list[RawEntry]:
-        """Return all of a stream."""
+        """Return all entries of a stream."""
         ...
 
     def cut(self, stream: str, ids: list[str]) -> None:
@@ -40,24 +40,24 @@ class World(Protocol):
         ...
 
     def lose_all(self) -> None:
-        """Let the server forget everything."""
+        """Make the server forget everything."""
         ...
 
 
-def data(world: World, stream: str) -> list[bytes]:
-    """Return the field ``data`` of every entry of a stream."""
-    return [fields[fields.index(b"data") + 1] for _, fields in world.entries(stream)]
+def data(harness: BusHarness, stream: str) -> list[bytes]:
+    """Return the field `data` of every entry of a stream."""
+    return [fields[fields.index(b"data") + 1] for _, fields in harness.entries(stream)]
 
 
 def commit(
     rev: int, *texts: str, owner: str = "c1", stream: str = "out", live: bool = True, state: bytes = b""
 ) -> Commit:
-    """Return a commit that writes `texts`; its state says which one it is."""
+    """Return a commit that writes `texts`; its state names its owner and revision."""
     writes = tuple(Write(stream, text.encode()) for text in texts)
     return Commit(owner, rev, state or f"state {rev} of {owner}".encode(), writes, live)
 
 
-class MemoryWorld:
+class MemoryBusHarness:
     def __init__(self) -> None:
         self._store = MemoryStore()
 
@@ -84,7 +84,7 @@ class MemoryWorld:
         self._store.lease = self._store.fence = None
 
 
-class RedisWorld:
+class RedisBusHarness:
     def __init__(self, url: str, workers_url: str = "") -> None:
         self.url = workers_url or url
         self.client = redis.Redis.from_url(url)

@@ -1,4 +1,4 @@
-"""A stage for one call: the real tasks, the real WebSocket protocol over memory streams, the memory bus."""
+"""A harness for single calls: the real tasks, the real WebSocket protocol over memory, the memory bus."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from trio_asr.worker.tenure import build_services
 RATE = 8000
 
 
-class Stage:
-    """What a test holds: the call's channel, what Redis and the simulator saw."""
+class CallHarness:
+    """The services that calls share, and what Redis and the simulator saw."""
 
     def __init__(
         self, settings: SimulatorSettings, store: MemoryStore, services: Services, problems: Problems
@@ -63,11 +63,11 @@ class Stage:
         return [msgspec.json.decode(m) for m in self.store.messages("asr_events")]
 
 
-class Line:
-    """One call on the stage: its frames go in here."""
+class CallFeed:
+    """The input of one call in the harness."""
 
-    def __init__(self, stage: Stage, interaction: Interaction) -> None:
-        self.stage, self.call, self.interaction = stage, interaction.call, interaction
+    def __init__(self, harness: CallHarness, interaction: Interaction) -> None:
+        self.harness, self.call, self.interaction = harness, interaction.call, interaction
         self.done = trio.Event()
         self._seq = 0
         self._at = 0
@@ -103,12 +103,12 @@ def config(**deepgram: Any) -> Config:
 
 
 @asynccontextmanager
-async def stage(
+async def call_harness(
     simulator: SimulatorSettings | None = None,
     settings: Config | None = None,
     provider: Provider | None = None,
-) -> AsyncIterator[tuple[Stage, trio.Nursery]]:
-    """Set a stage: the committer runs, connections go to the simulator over memory streams."""
+) -> AsyncIterator[tuple[CallHarness, trio.Nursery]]:
+    """Run the committer; connections go to the simulator over memory streams."""
     simulator, settings = simulator or SimulatorSettings(), settings or config()
     store, metrics = MemoryStore(), Metrics()
     bus = MemoryBus(store, audio_stream="audio_stream", end_stream="call_end")
@@ -135,17 +135,17 @@ async def stage(
             on_stale=lambda _: None,
         )
         nursery.start_soon(services.committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
-        yield Stage(simulator, store, services, problems), nursery
+        yield CallHarness(simulator, store, services, problems), nursery
         nursery.cancel_scope.cancel()
 
 
-async def ring(
-    on: Stage,
+async def start_call(
+    on: CallHarness,
     nursery: trio.Nursery,
     interaction_id: str = "call",
     on_error: Callable[[Exception], None] | None = None,
-) -> Line:
-    """Begin a call; what it fails with goes to `on_error`, if that is given."""
+) -> CallFeed:
+    """Start a call; its exception goes to `on_error`, if one is given."""
     topics = Topics(f"transcript.{interaction_id}", "asr_events", 1000)
     stored = (await MemoryBus(on.store, audio_stream="", end_stream="").load([interaction_id]))[0]
     limits = on.services.config.interaction
@@ -153,7 +153,7 @@ async def ring(
     call = Call(Outbox(interaction_id, topics, stored), bounds)
     interaction = Interaction(call, on.services, batches=10_000)
     interaction.end = "9999999999999-0", EndReason.CLOSED
-    line = Line(on, interaction)
+    line = CallFeed(on, interaction)
 
     async def run() -> None:
         try:
@@ -179,7 +179,7 @@ def said(transcripts: Sequence[dict[str, Any]]) -> list[tuple[int, int, int]]:
 
 
 def whole(transcripts: Sequence[dict[str, Any]], samples: int, number: int = 1) -> bool:
-    """Say whether the words cover ``0..samples`` of a call, each sample once and in order."""
+    """Say whether the words cover `0..samples` of a call, each sample once and in order."""
     at = 0
     for call, start, end in said(transcripts):
         if call != number or start != at:

@@ -1,4 +1,4 @@
-"""A server that says one thing."""
+"""A TCP server with one fixed answer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import trio
 
 
 @asynccontextmanager
-async def answering(answer: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A server that says this to everybody: its port, and what it was asked."""
+async def serve_answer(answer: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Serve one answer to every client; yield the port and the requests received."""
     asked: list[bytes] = []
 
     async def serve(stream: trio.SocketStream) -> None:

@@ -1,4 +1,4 @@
-"""A whole worker in this process, three good calls, and whatever else a test lets in.
+"""A whole worker in this process, three healthy calls, and whatever else a test adds.
 
 The daemon is the real one, from the bus to the pages; its provider speaks the real protocol over memory
 streams with the simulator, or with a peer of the test's own for calls of `PEER_RATE`. There are two buses:
@@ -50,7 +50,7 @@ AUDIO, ENDS, EVENTS, DEAD = "audio_stream", "call_end", "asr_events", "asr_dead_
 PREFIX = "trio_asr:{asr-worker}:"
 GOOD = 3
 FRAME_S = 0.1
-WITHIN_S = 30.0  # from the last frame to the end of a good call, whatever goes on beside it
+WITHIN_S = 30.0  # from the last frame to the end of a healthy call, whatever goes on beside it
 # No step of a task may take more than so many times the reference work below, which takes about 5 ms where
 # the promise of 100 ms is measured; twice that, since a step may be held up by the machine.
 MOST_WORK = 40
@@ -59,8 +59,8 @@ Document = dict[str, Any]
 Peer = Callable[[trio.abc.Stream, bytes], Awaitable[None]]
 
 
-class Side(Protocol):
-    """The outside of a bus."""
+class Backend(Protocol):
+    """A bus and its server, as producers and consumers see them."""
 
     url: str
 
@@ -71,8 +71,8 @@ class Side(Protocol):
     def bus(self, config: Config) -> Bus: ...
 
 
-class MemorySide:
-    """The bus in memory."""
+class MemoryBackend:
+    """The memory bus."""
 
     url = "redis://127.0.0.1:6379"
 
@@ -89,7 +89,7 @@ class MemorySide:
         return MemoryBus(self.store, audio_stream=AUDIO, end_stream=ENDS)
 
 
-class RedisSide:
+class RedisBackend:
     """A real server."""
 
     def __init__(self, url: str) -> None:
@@ -112,7 +112,7 @@ class RedisSide:
 class Producer:
     """One call of stamped audio."""
 
-    side: Side
+    backend: Backend
     id: str
     number: int
     rate: int = RATE
@@ -135,7 +135,7 @@ class Producer:
             "audio": base64.b64encode(pcm).decode(),
         }
         self.samples += count
-        return self.side.add(AUDIO, msgspec.json.encode(document))
+        return self.backend.add(AUDIO, msgspec.json.encode(document))
 
     async def talk(self, seconds: float) -> None:
         """Add frames in real time."""
@@ -145,9 +145,9 @@ class Producer:
             self.speak(FRAME_S)
 
     def end(self) -> None:
-        """Say that the call is over."""
+        """End the call."""
         document = {"interaction_id": self.id, "reason": "stopped", "timestamp_ms": 1}
-        self.side.add(ENDS, msgspec.json.encode(document))
+        self.backend.add(ENDS, msgspec.json.encode(document))
 
 
 class Steps(trio.abc.Instrument):
@@ -167,7 +167,7 @@ class Steps(trio.abc.Instrument):
 
 
 def reference_s() -> float:
-    """CPU seconds of some work of the daemon's kind: the least of a few tries."""
+    """Return the CPU seconds of some typical work of the daemon: the least of a few tries."""
     document = b"[" + b'{"a":"b","c":[1,2,3]},' * 2000 + b"0]"
 
     def once() -> float:
@@ -181,23 +181,23 @@ def reference_s() -> float:
 
 
 @dataclass
-class House:
-    """The worker, and what a test asks of it."""
+class DaemonHarness:
+    """The worker, with what tests ask of it."""
 
-    side: Side
+    backend: Backend
     daemon: Daemon
     metrics: Metrics
     simulator: SimulatorSettings
     dials: list[float] = field(default_factory=list[float])
 
     def producer(self, number: int, name: str = "", rate: int = RATE) -> Producer:
-        return Producer(self.side, name or f"good-{number}", number, rate)
+        return Producer(self.backend, name or f"good-{number}", number, rate)
 
     def finals(self, interaction_id: str) -> list[Document]:
-        return [m for m in self.side.documents(f"transcript.{interaction_id}") if m["type"] == "final"]
+        return [m for m in self.backend.documents(f"transcript.{interaction_id}") if m["type"] == "final"]
 
     def events(self, name: str) -> list[Document]:
-        return [event for event in self.side.documents(EVENTS) if event["event"] == name]
+        return [event for event in self.backend.documents(EVENTS) if event["event"] == name]
 
     def counted(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
@@ -212,10 +212,10 @@ class House:
         assert not missing, f"not ended within {within} s: {sorted(missing)}"
 
     def fault_of(self, producer: Producer) -> str:
-        """Say what is wrong with a call of which everything was accepted; "" if nothing is."""
+        """Return what is wrong with a call of which everything was accepted; "" if nothing is."""
         finals = self.finals(producer.id)
         spans = [span for final in finals for span in _spans(final, producer.number)]
-        seqs = [m["seq"] for m in self.side.documents(f"transcript.{producer.id}")]
+        seqs = [m["seq"] for m in self.backend.documents(f"transcript.{producer.id}")]
         if size(union(spans)) != producer.samples or repeated(spans):
             return f"{size(union(spans))} of {producer.samples} samples, {repeated(spans)} twice"
         if any(later <= earlier for earlier, later in itertools.pairwise(seqs)):
@@ -228,14 +228,14 @@ class House:
         return ""
 
     def is_whole(self, *producers: Producer) -> None:
-        """Every sample of these calls is inside exactly one final, at its time."""
+        """Check that every sample of these calls is inside exactly one final, at its time."""
         faults = {p.id: fault for p in producers if (fault := self.fault_of(p))}
         assert not faults, faults
 
     async def three_good_calls(
         self, beside: Callable[[], Awaitable[None]] | None = None, seconds: float = 3.0
     ) -> None:
-        """Let three calls speak while something happens; they must be whole."""
+        """Feed three healthy calls while something else happens; they must be whole."""
         good = [self.producer(number) for number in range(1, GOOD + 1)]
         async with trio.open_nursery() as nursery:
             for producer in good:
@@ -262,14 +262,14 @@ def _spans(final: Document, number: int) -> list[Span]:
     return [(first, last) for call, first, last in _words(final["text"]) if call == number]
 
 
-def settings(side: Side, **interaction: Any) -> Config:
-    """The usual configuration, with what this version of it knows of `interaction`."""
+def settings(backend: Backend, **interaction: Any) -> Config:
+    """Return the usual configuration, with the keys of `interaction` that this version knows."""
     known = {
         name: value for name, value in interaction.items() if name in InteractionConfig.__struct_fields__
     }
     return Config(
-        bus=BusConfig(adapter="memory" if isinstance(side, MemorySide) else "redis"),
-        redis=RedisConfig(url=side.url),
+        bus=BusConfig(adapter="memory" if isinstance(backend, MemoryBackend) else "redis"),
+        redis=RedisConfig(url=backend.url),
         http=HttpConfig(port=0),
         deepgram=DeepgramConfig(url="ws://deepgram.test/v1/listen"),
         interaction=InteractionConfig(**known),
@@ -277,14 +277,14 @@ def settings(side: Side, **interaction: Any) -> Config:
 
 
 @asynccontextmanager
-async def house(
-    side: Side, config: Config | None = None, *, peer: Peer | None = None, most_work: float = MOST_WORK
-) -> AsyncIterator[House]:
-    """Run the worker for a block, then stop it in order: it must have lived, and end by itself.
+async def run_daemon(
+    backend: Backend, config: Config | None = None, *, peer: Peer | None = None, most_work: float = MOST_WORK
+) -> AsyncIterator[DaemonHarness]:
+    """Run the worker for a block, then stop it in order: it must have stayed up, and end by itself.
 
     No step of its tasks may take longer than `most_work` times the reference.
     """
-    config, metrics = config or settings(side), Metrics()
+    config, metrics = config or settings(backend), Metrics()
     simulator = SimulatorSettings(engine=EchoEngine(segment_ms=1000))
     steps, unit, dials = Steps(), reference_s(), list[float]()
     async with trio.open_nursery() as nursery:
@@ -297,15 +297,15 @@ async def house(
             return ours
 
         provider = DeepgramProvider(config.deepgram, Secret("secret-key"), dial)
-        daemon = Daemon(config, side.bus(config), provider, metrics, Notifier({}))
-        one, done = House(side, daemon, metrics, simulator, dials), trio.Event()
+        daemon = Daemon(config, backend.bus(config), provider, metrics, Notifier({}))
+        one, done = DaemonHarness(backend, daemon, metrics, simulator, dials), trio.Event()
 
         async def run() -> None:
             await daemon.run()
             done.set()
 
         trio.lowlevel.add_instrument(steps)
-        gc.disable()  # a collection looks through all that the test process has, whoever's step it falls into
+        gc.disable()  # a collection walks the whole test process, whoever's step it falls into
         nursery.start_soon(run)  # noqa: ASYNC113 (the role is what is waited for)
         try:
             with trio.fail_after(30):
@@ -324,7 +324,7 @@ async def house(
 
 
 async def _serve(stream: trio.abc.Stream, simulator: SimulatorSettings, peer: Peer | None) -> None:
-    """Answer a connection: those of `PEER_RATE` by the peer, if there is one."""
+    """Serve a connection: those of `PEER_RATE` by the peer, if there is one."""
     head = b""
     with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         while b"\r\n\r\n" not in head and (data := await stream.receive_some()):
@@ -337,7 +337,7 @@ async def _serve(stream: trio.abc.Stream, simulator: SimulatorSettings, peer: Pe
 
 
 class _Begun(trio.abc.Stream):
-    """A stream of which the beginning was read already."""
+    """A stream whose beginning has been read already."""
 
     def __init__(self, stream: trio.abc.Stream, begin: bytes) -> None:
         self._stream, self._begin = stream, begin

@@ -1,4 +1,4 @@
-"""A whole worker with its pages: the memory bus, and a provider that says what a test wants said."""
+"""A whole worker with its pages, on the memory bus, with a provider that recites given lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import trio
-from tests.office import ChannelLink, Producer
+from tests.worker_harness import ChannelLink, Producer
 
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, HttpConfig, Secret
@@ -26,7 +26,7 @@ SEGMENT_S = 1.0
 
 
 class _Link(ChannelLink):
-    """Says one line per second of audio, and the interim of the next one."""
+    """A connection that says one line per second of audio, and the interim of the next one."""
 
     request_id = "request-1"
 
@@ -58,8 +58,8 @@ class _Link(ChannelLink):
             self._send.close()
 
 
-class Sayer:
-    """The provider."""
+class ScriptedProvider:
+    """A provider that recites given lines."""
 
     name = "deepgram"
     has_sockets = True
@@ -74,7 +74,7 @@ class Sayer:
 
 
 @dataclass
-class Worker:
+class WebHarness:
     daemon: Daemon
     store: MemoryStore
     done: trio.Event = field(default_factory=trio.Event)
@@ -94,7 +94,7 @@ class Worker:
                 await trio.sleep(0.02)
 
     async def get(self, path: str, token: str | None = TOKEN) -> tuple[int, Any]:
-        """Ask over a real socket; the path goes out as it is."""
+        """Request a page over a real socket; the path goes out unquoted, as it is."""
         status, _, body = await request(self.port, path, token)
         return status, json.loads(body)
 
@@ -105,7 +105,7 @@ class Worker:
 async def request(
     port: int, path: str, token: str | None = None, method: str = "GET", *, more: str = ""
 ) -> tuple[int, bytes, bytes]:
-    """Return the status, the head and the body of an answer that ends."""
+    """Return the status, the head and the body of a response that ends."""
     authorization = "" if token is None else f"Authorization: Bearer {token}\r\n"
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}{more}Connection: close\r\n\r\n"
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -117,14 +117,14 @@ async def request(
 
 
 @asynccontextmanager
-async def worker(
+async def run_web(
     lines: Sequence[str] = ("Hello.",), interim: str = "", token: str | None = TOKEN, port: int = 0
-) -> AsyncIterator[Worker]:
-    """Run a worker while the block runs, then stop it in order; it must end by itself, and soon."""
+) -> AsyncIterator[WebHarness]:
+    """Run a worker for the block, then stop it in order; it must end by itself within 5 s."""
     store = MemoryStore()
     config = Config(http=HttpConfig(port=port, token=None if token is None else Secret(token)))
     bus = MemoryBus(store, audio_stream="audio_stream", end_stream="call_end")
-    one = Worker(Daemon(config, bus, Sayer(lines, interim), Metrics(), Notifier({})), store)
+    one = WebHarness(Daemon(config, bus, ScriptedProvider(lines, interim), Metrics(), Notifier({})), store)
 
     async def run() -> None:
         await one.daemon.run()

@@ -44,14 +44,14 @@ QUERY = {"encoding": ("linear16",), "model": ("nova-2",)}
 
 
 class RoughBus(MemoryBus):
-    """A worker's memory bus with which things go wrong as a test says."""
+    """A worker's memory bus that fails in the way a test sets."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store, audio_stream=AUDIO, end_stream=ENDS)
         self.away = False  # no request arrives
-        self.deaf = 0  # so many commits arrive, and their answers do not
+        self.deaf = 0  # this many commits arrive and their replies do not
         self.refused: set[str] = set()  # owners whose commits are refused
-        self.batches: list[tuple[Commit, ...]] = []  # what was asked of `commit`
+        self.batches: list[tuple[Commit, ...]] = []  # the arguments of `commit`
 
     async def _arrive(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -102,7 +102,7 @@ class RoughBus(MemoryBus):
 
 
 class ChannelLink:
-    """A connection without a socket: what is put into `_send` is what is received, up to its close."""
+    """A connection without a socket: messages put into `_send` are received, up to its close."""
 
     def __init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel[Message](1000)
@@ -119,7 +119,7 @@ class ChannelLink:
 
 
 class EchoLink(ChannelLink):
-    """A connection that answers each segment of stamped audio at once with what was in it."""
+    """A connection that answers each segment of stamped audio at once with its content."""
 
     def __init__(self, provider: EchoProvider, number: int, rate: int) -> None:
         self.request_id = f"echo-{number}"
@@ -167,7 +167,7 @@ class EchoLink(ChannelLink):
 
 
 class EchoProvider:
-    """Makes such connections, unless `refuse` says otherwise; `inspect` may raise while audio is taken."""
+    """A provider of such connections, unless `refuse` is set; `inspect` may raise while audio is taken."""
 
     name = "echo"
     has_sockets = True
@@ -177,7 +177,7 @@ class EchoProvider:
         self.links: list[EchoLink] = []
         self.mute = False
         self.refuse = False
-        self.status: int | None = None  # what is refused with
+        self.status: int | None = None  # of the refusals
         self.inspect: Callable[[EchoLink, bytes], None] = lambda link, pcm: None
 
     @asynccontextmanager
@@ -197,7 +197,7 @@ class EchoProvider:
 
 
 class Producer:
-    """One call's ingest: adds stamped frames to the audio stream."""
+    """The ingest of one call: it adds stamped frames to the audio stream."""
 
     def __init__(self, store: MemoryStore, interaction_id: str, number: int) -> None:
         self.id, self.number = interaction_id, number
@@ -226,7 +226,7 @@ class Producer:
         return msgspec.json.encode(document)
 
     def publish(self, pcm: bytes, rate: int = RATE) -> EntryId:
-        """Add these very bytes as one frame."""
+        """Add exactly these bytes as one frame."""
         return self._store.add(AUDIO, self._wrap(pcm, rate))
 
     def speak(self, seconds: float, rate: int = RATE) -> EntryId:
@@ -240,7 +240,7 @@ class Producer:
             await trio.sleep(frame_s)
 
     def end(self) -> EntryId:
-        """Say that the call is over."""
+        """End the call."""
         document = {"interaction_id": self.id, "reason": "stopped", "timestamp_ms": 1}
         return self._store.add(ENDS, msgspec.json.encode(document))
 
@@ -249,8 +249,8 @@ class Producer:
 
 
 @dataclasses.dataclass
-class Office:
-    """One worker at work, and what a test asks of it."""
+class WorkerHarness:
+    """One worker at work, with what tests ask of it."""
 
     store: MemoryStore
     bus: RoughBus
@@ -288,7 +288,7 @@ class Office:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
     async def finish(self, *producers: Producer) -> None:
-        """Say that the calls are over, and wait until they are."""
+        """End the calls, and wait until they are over."""
         for producer in producers:
             producer.end()
         await self.over(*producers)
@@ -311,19 +311,19 @@ def settings(**interaction: Any) -> Config:
 
 
 @asynccontextmanager
-async def office(
+async def run_worker(
     config: Config | None = None,
     *,
     store: MemoryStore | None = None,
     provider: EchoProvider | None = None,
     bus: RoughBus | None = None,
-) -> AsyncIterator[Office]:
-    """Run a worker; leaving the block is its kill -9."""
+) -> AsyncIterator[WorkerHarness]:
+    """Run a worker; leaving the block is its `kill -9`."""
     config, store = config or Config(), store or MemoryStore()
     provider, bus = provider or EchoProvider(), bus or RoughBus(store)
     metrics, problems = Metrics(), Problems()
     lease = Lease(bus, 3_600_000)
-    store.lease = None  # that of a killed one would have to expire first
+    store.lease = None  # the lease of a killed worker would have to expire first
     assert await lease.acquire()
     async with trio.open_nursery() as nursery:
         tenure = await build_tenure(
@@ -336,9 +336,9 @@ async def office(
             problems=problems,
             internal=InternalErrors(metrics),
         )
-        nursery.start_soon(tenure.services.committer.run)
-        nursery.start_soon(tenure.run)
-        yield Office(
+        nursery.start_soon(tenure.services.committer.run)  # noqa: ASYNC113 (it waits for commits)
+        nursery.start_soon(tenure.run)  # noqa: ASYNC113 (tests wait for what it does)
+        yield WorkerHarness(
             store, bus, provider, lease, tenure.services.committer, metrics, problems, tenure.calls,
             tenure.dispatcher, tenure.housekeeping, tenure.reader_outbox,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What tests of bounds need: a provider and a producer that cost and keep next to nothing, and a scale."""
+"""For tests of memory bounds: a provider and a producer that keep next to nothing, a gauge of memory use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import trio
-from tests.office import AUDIO, ENDS, RATE, ChannelLink, EchoProvider, Office, read
+from tests.worker_harness import AUDIO, ENDS, RATE, ChannelLink, EchoProvider, WorkerHarness, read
 
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
@@ -24,40 +24,40 @@ TIMEOUT_S = 10.0
 
 
 def float32(seconds: float) -> float:
-    """Round as Deepgram's times are."""
+    """Round to 32 bits, as Deepgram's times are."""
     (rounded,) = struct.unpack("f", struct.pack("f", seconds))
     return float(rounded)
 
 
-class Scale(NamedTuple):
-    """What is in use: Python's small blocks, each (part of) an object, and the bytes that were asked for.
+class MemoryUse(NamedTuple):
+    """Memory in use: Python's small blocks, each (part of) an object, and the bytes requested.
 
-    Not what the process has got of the system: how much of it is free again is the allocator's business.
+    It is not what the process holds: how much of that is free again is the allocator's business.
     """
 
     blocks: int
     held: int
 
-    def grew(self, before: Scale) -> bool:
-        """Say whether this is more than noise beyond `before`: a cache, a dict that doubles."""
+    def grew(self, before: MemoryUse) -> bool:
+        """Return whether this is more than noise above `before`: a cache, a dict that doubles."""
         return self.blocks - before.blocks > 1500 or self.held - before.held > 1_000_000
 
 
-def look() -> Scale:
-    """Look at the scale; `tracemalloc` counts bytes from its start on."""
+def memory_use() -> MemoryUse:
+    """Measure memory use; `tracemalloc` counts bytes from its start on."""
     gc.collect()
-    return Scale(sys.getallocatedblocks(), tracemalloc.get_traced_memory()[0])
+    return MemoryUse(sys.getallocatedblocks(), tracemalloc.get_traced_memory()[0])
 
 
 # -- the provider --------------------------------------------------------------------------------------------
 
 
 class LeanProvider(EchoProvider):
-    """Answers each segment with one word that fills it, in times of float32; keeps nothing of it all.
+    """A provider that answers each segment with one word that fills it, in float32 times, and keeps nothing.
 
-    `status` is what every handshake is refused with, 0 for one that is never answered, `only` those
-    of one rate if it is given; `abort_s` resets a
-    connection after so much audio; a `mute` one takes audio and says nothing, a `vague` one only interims.
+    `status` refuses every handshake, or those of the rate `only` if that is given; 0 never answers them.
+    `abort_s` resets a connection after that much audio. A `mute` one takes audio and says nothing, a `vague`
+    one sends only interims.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class LeanProvider(EchoProvider):
 
 
 class LeanLink(ChannelLink):
-    """A connection of it."""
+    """A connection of `LeanProvider`."""
 
     request_id = "lean"
 
@@ -133,7 +133,7 @@ class LeanLink(ChannelLink):
 
 
 class LeanCall:
-    """Adds frames of silence; keeps a counter."""
+    """A producer of frames of silence that keeps only a counter."""
 
     def __init__(
         self, store: MemoryStore, interaction_id: str, *, frame_s: float = 1.0, rate: int = RATE
@@ -167,10 +167,10 @@ class LeanCall:
         self._store.add(ENDS, msgspec.json.encode({"interaction_id": self.id}))
 
 
-async def consume(on: Office) -> list[dict[str, Any]]:
-    """Take the transcripts out of the store, and what expires there; audio is trimmed by the setting.
+async def consume(on: WorkerHarness) -> list[dict[str, Any]]:
+    """Take the transcripts out of the store, and expired state; the audio is trimmed by the setting.
 
-    The lease is renewed, since an office has no task for it.
+    It also renews the lease, since the harness has no task for it.
     """
     store = on.store
     await on.lease.renew()
