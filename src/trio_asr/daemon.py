@@ -252,18 +252,18 @@ class Daemon:
                 metrics=self._metrics, problems=self._problems, internal=self.internal,
             )  # fmt: skip
             tenure = await self._unless_stopped(build)
-            if tenure is None:
-                return
-            tenure.services.config = self._config  # it may have been reloaded meanwhile
-            self.tenure = tenure
-            committer = tenure.services.committer
-            outer.start_soon(committer.run)
-            nursery.start_soon(tenure.run)
-            await self._stopping.wait()
+            if tenure is not None:
+                tenure.services.config = self._config  # it may have been reloaded meanwhile
+                self.tenure = tenure
+                outer.start_soon(tenure.services.committer.run)
+                nursery.start_soon(tenure.run)
+                await self._stopping.wait()
             nursery.cancel_scope.cancel()
+        if tenure is None:
+            return
         tenure.housekeeping.note_floors()
         with trio.move_on_after(self._config.shutdown.grace_ms / 1000):
-            await committer.flush()
+            await tenure.services.committer.flush()
 
     def _save(self) -> None:
         self._log.error("Redis has lost its data; what is in memory is written again")
