@@ -151,7 +151,7 @@ async def start_call(
     limits = on.services.config.interaction
     bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms)
     call = Call(Outbox(interaction_id, topics, stored), bounds)
-    interaction = Interaction(call, on.services, batches=10_000)
+    interaction = Interaction(call, on.services)
     interaction.end = "9999999999999-0", EndReason.CLOSED
     line = CallFeed(on, interaction)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 import trio
 from tests.call_harness import RATE, CallHarness, call_harness, whole
 from trio.testing import MockClock
@@ -12,6 +13,7 @@ from trio_asr.bus.memory import MemoryBus
 from trio_asr.core.call import Bounds, Call
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.receive_result import ReceiveResult
+from trio_asr.interaction import interaction
 from trio_asr.interaction.inbox import Frames
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.simulator.board import Board
@@ -61,12 +63,12 @@ class InboxHarness:
         await self.done.wait()
 
 
-async def start_inbox(on: CallHarness, nursery: trio.Nursery, room: int = 256) -> InboxHarness:
+async def start_inbox(on: CallHarness, nursery: trio.Nursery) -> InboxHarness:
     stored = (await MemoryBus(on.store, audio_stream="", end_stream="").load(["call"]))[0]
     call = CountedCall(
         Outbox("call", Topics("transcript.call", "asr_events", 1000), stored), Bounds(1000, 120)
     )
-    harness = InboxHarness(call, Interaction(call, on.services, "tenant", batches=room))
+    harness = InboxHarness(call, Interaction(call, on.services, "tenant"))
     harness.interaction.end = "9999999999999-0", EndReason.CLOSED
 
     async def run() -> None:
@@ -132,9 +134,12 @@ async def test_frames_held_back_are_not_forgotten_with_their_connection(autojump
         assert whole(on.finals(), harness.samples)
 
 
-async def test_a_call_that_cannot_take_its_frames_says_so(autojump_clock: MockClock) -> None:
+async def test_a_call_that_cannot_take_its_frames_says_so(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interaction, "BATCHES", 1)
     async with call_harness() as (on, nursery):
-        harness = await start_inbox(on, nursery, room=1)
+        harness = await start_inbox(on, nursery)
         assert harness.speak(0.5)
         assert not harness.speak(0.5)
         nursery.cancel_scope.cancel()

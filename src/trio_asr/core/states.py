@@ -5,8 +5,11 @@ it takes frames, it ends, it fails. `Reading` is the reading for it: the call ta
 of the stream, or has to catch up. `Dial` is its connection, as the sender makes it. The state on the pages
 follows from the first and the last of them (`shown`).
 
-A move that is in no table is a bug: `Moves.to` raises, and the call restarts from its checkpoint. One such
-rule is that a call makes one connection at a time: `DIALLING` is reached from `PERMITTED` alone.
+A move that is in no table is a bug, and `Moves.to` raises. The moves of `Dial` are made by the call's own
+task, so that such a bug restarts the call from its checkpoint. One of its rules is that a call makes one
+connection at a time: `DIALLING` is reached from `PERMITTED` alone. The moves of `Life` and `Reading` are made
+by tasks that serve all calls (the dispatcher, catch-up, housekeeping), and `Intake` and `Interaction` only
+make legal ones.
 """
 
 from __future__ import annotations

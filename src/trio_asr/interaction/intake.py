@@ -43,6 +43,11 @@ class Intake:
     # -- states ----------------------------------------------------------------------------------------
 
     @property
+    def running(self) -> bool:
+        """Whether the call takes frames and its end is not known."""
+        return self.life.now is Life.RUNNING
+
+    @property
     def closing(self) -> bool:
         """Whether the call takes no more frames and finishes those it has."""
         return self.life.now is Life.CLOSING
@@ -122,7 +127,7 @@ class Intake:
 
     def stands_still(self, now: float) -> bool:
         """Return whether no audio has come for a while, and the call is neither ending nor behind."""
-        idle = self.life.now is Life.RUNNING and not (self.behind or self.inbox.frames)
+        idle = self.running and not (self.behind or self.inbox.frames)
         return idle and now - self.handed_at >= STILL_S
 
     def progressed_at(self, now: float) -> float:

@@ -58,14 +58,12 @@ BATCHES = 256  # that the reader may lag behind; it never waits for others, so o
 class Interaction(Intake):
     """A call in progress: its intake, its tasks, and how it ends."""
 
-    def __init__(
-        self, call: Call, services: Services, tenant: str = "", after: EntryId = "", batches: int = 0
-    ) -> None:
+    def __init__(self, call: Call, services: Services, tenant: str = "", after: EntryId = "") -> None:
         super().__init__(call, tenant, after)
         self.end: tuple[EntryId, EndReason] | None = None  # where and why the call ends, once known
         self._services = services
         self._scope = trio.CancelScope()
-        self._batches_in, self._batches = trio.open_memory_channel[Frames](batches or BATCHES)
+        self._batches_in, self._batches = trio.open_memory_channel[Frames](BATCHES)
         # One logger for all tasks of the call. The trace id is added when the first frame brings it.
         self._log = logs.get("interaction").bind(**call.names)
         self._named = False
@@ -170,7 +168,7 @@ class Interaction(Intake):
     def release(self) -> bool:
         """Hand over the inbox. Return False if it is empty or the call cannot take it."""
         inbox = self.inbox
-        if not inbox.frames or self.life.now is Life.CLOSING:
+        if not inbox.frames or self.closing:
             return False
         try:
             self._batches_in.send_nowait(inbox.frames)
@@ -191,9 +189,13 @@ class Interaction(Intake):
         return self.end[0] if self.end is not None and self.end[1] is EndReason.CALL_END else ""
 
     def end_at(self, at: EntryId, reason: EndReason) -> None:
-        """Record where and why the call ends. Frames still count until `close`."""
+        """Record where and why the call ends. Frames still count until `close`.
+
+        For a call that takes none any more it is only a record: what others do to a call is no illegal move.
+        """
         self.end = at, reason
-        self.life.to(Life.ENDING)
+        if not self.over:
+            self.life.to(Life.ENDING)
 
     def close(self) -> bool:
         """Take no more frames, but finish those that came. Return False if the call cannot take its inbox."""

@@ -122,11 +122,7 @@ class Housekeeping:
                 or self._is_busy(interaction)
             ):
                 interaction.active_at = now
-            elif (
-                now - interaction.active_at >= timeout_s
-                and interaction.end is None
-                and not interaction.closing
-            ):
+            elif interaction.running and now - interaction.active_at >= timeout_s:
                 self._calls.close(interaction, EndReason.IDLE)
 
     @staticmethod
