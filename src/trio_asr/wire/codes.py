@@ -46,6 +46,7 @@ class GapReason(Code):
     # that elsewhere means other things: consumers and dashboards know it by that.
     NO_RESULT = "unanswered"
     SKIPPED = "skipped"  # a final began behind it
+    SOURCE = "source"  # it never came: the positions of the entries leave it out
     UNPUBLISHED = "unpublished"  # there was a transcript, and Redis refused it
     INTERNAL = "internal"  # the call failed on it until its strikes were used up
 

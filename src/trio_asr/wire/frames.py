@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from trio_asr.wire import ids
+from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.codes import DeadLetterKind
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.numbers import decimal, rounded, whole
@@ -47,6 +48,8 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Rate = Annotated[int, msgspec.Meta(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)]
 _Short = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
+_Position = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_Role = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class Junk(Exception):
@@ -80,7 +83,12 @@ class Frame(msgspec.Struct, gc=False):
     trace_id: _Short | None = None
     encoding: _Encoding = "pcm16"
     channels: Literal[1] | None = None
+    position: _Position | None = None
+    roles: tuple[_Role, ...] | None = None
+    meta: msgspec.Raw = msgspec.Raw()
     # Ours, not the producer's. An envelope may hold fields of these names: they are overwritten.
+    format: Format = msgspec.field(default=audio_format(8000), name="\0format")
+    misplaced: bool = False  # its position is none, and was left out
     digest: int = 0  # hash of the audio, xor the timestamp; repeats are recognised by it
     odd: bool = False  # it took the lenient path, which is slow
     entry: EntryId = ""  # the entry that it was read from
@@ -117,6 +125,7 @@ def decode_frame(fields: list[bytes], default_sample_rate: int) -> Frame:
         frame = _lenient(data)
     if frame.sample_rate == NO_RATE:
         frame.sample_rate = default_sample_rate
+    frame.format = audio_format(frame.sample_rate)
     check_id(frame.interaction_id)
     pcm = frame.pcm
     if pcm.startswith(b"{"):

@@ -39,6 +39,9 @@ class Transcript(msgspec.Struct, gc=False):
     request_id: str
     words: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     trace_id: str | msgspec.UnsetType = msgspec.UNSET
+    # Of a call of several channels only: which one, from 0, and who is on it, if that is known.
+    channel: int | msgspec.UnsetType = msgspec.UNSET
+    role: str | msgspec.UnsetType = msgspec.UNSET
     # Present only if an option of the provider asks for them and there are any.
     speaker: int | msgspec.UnsetType = msgspec.UNSET
     languages: list[str] | msgspec.UnsetType = msgspec.UNSET
