@@ -34,7 +34,7 @@ FIELDS = {"event", "kind", "place", "problem", "reason"}
 PUBLISHED = {
     "EventName": "started resumed connection_opened connection_closed gap utterance_end speech_started "
     "search rate_changing checkpoint_broken ended",
-    "GapReason": "retention memory rejected unanswered skipped unpublished internal",
+    "GapReason": "retention memory rejected unanswered skipped source unpublished internal",
     "EndReason": "call_end idle other_tenant closed",
     "Problem": "redis lease commits deepgram foreign_consumer max_calls keys",
     "ErrorKind": "internal trimmed input connect connection provider redis publish state",

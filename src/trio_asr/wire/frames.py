@@ -87,7 +87,7 @@ class Frame(msgspec.Struct, gc=False):
     roles: tuple[_Role, ...] | None = None
     meta: msgspec.Raw = msgspec.Raw()
     # Ours, not the producer's. An envelope may hold fields of these names: they are overwritten.
-    format: Format = msgspec.field(default=audio_format(8000), name="\0format")
+    format: Format = msgspec.field(default=audio_format(8000), name="~format")
     misplaced: bool = False  # its position is none, and was left out
     digest: int = 0  # hash of the audio, xor the timestamp; repeats are recognised by it
     odd: bool = False  # it took the lenient path, which is slow
