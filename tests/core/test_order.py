@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trio_asr.core.call import Bounds, Call
@@ -282,6 +282,15 @@ def published(run: Run) -> list[Frame]:
     return in_order(frames)
 
 
+# Killed twice while the frame that was finalized in part waits for one that never comes.
+@example(
+    Run(
+        [0, 0, 30, *[0] * 18, 250],
+        {1},
+        [],
+        [(21, 7, "commit"), (1, 0, "kill"), (4, 0, "commit"), (1, 0, "kill")],
+    )
+)
 @given(runs)
 @settings(deadline=None, max_examples=400)
 def test_in_any_order_with_any_repeats_and_kills_anywhere_nothing_is_lost_doubled_or_moved(run: Run) -> None:

@@ -265,7 +265,9 @@ class Timeline:
         if self._unread is not None:
             needed.append(self._unread)
         done.difference_update(source.entry for source in sources if source.end > position)
-        return without_order(point, done, needed, placed=self._unread is None and sources[-1].end <= position)
+        # The entry of the point may wait itself, after a restart in the middle of it.
+        placed = self._unread is None and sources[-1].end <= position and point.entry not in needed
+        return without_order(point, done, needed, placed=placed)
 
     def _settle_order(self, point: ResumePoint) -> None:
         """Keep no more about finalized entries than a restart must know."""
