@@ -17,6 +17,7 @@ from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.app import App
 from trio_asr.web.server import answer_one
+from trio_asr.wire.audio_format import audio_format
 
 MAX_REASON = 1000  # longest reason, in characters, that a refusal may put into events and pages
 
@@ -44,7 +45,7 @@ def handshake_target(data: bytes) -> None:
             nursery.start_soon(peer)
             reason = ""
             try:
-                async with provider.connect(8000) as link:
+                async with provider.connect(audio_format(8000)) as link:
                     while True:
                         await link.receive()
             except (ConnectFailed, LinkClosed) as ended:

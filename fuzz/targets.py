@@ -23,6 +23,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from trio_asr.commands.check import report
 from trio_asr.config import ConfigError, DeepgramConfig, Secret, load
 from trio_asr.core.call import Bounds, Call
+from trio_asr.core.channel_results import Publishing
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.reader_state import dead_letter
 from trio_asr.core.results import ResultHandler
@@ -30,6 +31,7 @@ from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.wire import frames, ids, messages
 from trio_asr.wire import records as checkpoints
 from trio_asr.wire.answer import MAX_REASON, Answer, Refused
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.codes import EndReason
 from trio_asr.wire.frames import Frame, Junk, decode_end, decode_frame
 from trio_asr.wire.messages import Unknown
@@ -92,9 +94,7 @@ def message_target(data: bytes) -> None:
     """Fuzz lines of `data` as Deepgram's messages, received in turn by a call in progress."""
     call = _call()
     call.receive([Frame("c", bytes(2 * RATE * SECONDS), RATE, 1, 20, "tenant", entry="1-1")])
-    handler = ResultHandler(
-        call.timeline, call.outbox, connection=call.connected("r"), request_id="r", words=True
-    )
+    handler = ResultHandler(call.timeline, call.outbox, Publishing(call.connected("r"), "r", words=True))
     for line in data.split(b"\n")[:64]:
         chunk = call.timeline.take(CHUNK, 0.0)
         if chunk is not None:
@@ -211,7 +211,7 @@ def config_target(data: bytes) -> None:
 
 def deepgram_url(url: str) -> bool:
     """Return whether a link to Deepgram can be made with the URL."""
-    parts = DeepgramProvider(DeepgramConfig(url=url), Secret("k")).target(RATE)
+    parts = DeepgramProvider(DeepgramConfig(url=url), Secret("k")).target(audio_format(RATE))
     return parts.startswith("/") and parts.isascii() and urlsplit(url).port != 0
 
 

@@ -18,6 +18,7 @@ from tests.worker_harness import AUDIO, ENDS, RATE, ChannelLink, EchoProvider, W
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.wire import messages
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.messages import Alternative, Channel, Metadata, Results, Word
 
 TIMEOUT_S = 10.0
@@ -77,13 +78,13 @@ class LeanProvider(EchoProvider):
         self.made = 0
 
     @asynccontextmanager
-    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
-        if self.status is not None and self.only in (0, sample_rate):
+    async def connect(self, fmt: Format) -> AsyncIterator[Link]:
+        if self.status is not None and self.only in (0, fmt.rate):
             await trio.sleep(0 if self.status else TIMEOUT_S)
             raise ConnectFailed("so the test says", status=self.status or None)
         await trio.lowlevel.checkpoint()
         self.made += 1
-        link = LeanLink(self, sample_rate)
+        link = LeanLink(self, fmt.rate)
         try:
             yield link
         finally:

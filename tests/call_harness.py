@@ -25,6 +25,7 @@ from trio_asr.simulator.stamps import stamp
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.codes import EndReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.transcripts import Topics
@@ -76,6 +77,7 @@ class CallFeed:
         """Hand over one frame, as the dispatcher does."""
         self._seq += 1
         frame = Frame(self.call.id, pcm, rate, self._seq, self._seq * 20, "tenant")
+        frame.format = audio_format(rate)
         frame.entry, frame.digest = f"{self._seq}-0", self._seq
         self.interaction.inbox.add(frame)
         assert self.interaction.release()

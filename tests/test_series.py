@@ -26,6 +26,7 @@ from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import create_app
+from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.codes import CaughtAt
 from trio_asr.wire.messages import Unknown
 from trio_asr.wire.records import Stored
@@ -71,11 +72,11 @@ class RefusingProvider(EchoProvider):
         self.status, self.wait_s = status, wait_s
 
     @asynccontextmanager
-    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+    async def connect(self, fmt: Format) -> AsyncIterator[Link]:
         await trio.sleep(self.wait_s)
         if self.status is not None:
             raise ConnectFailed("so the test says", status=self.status)
-        async with super().connect(sample_rate) as link:
+        async with super().connect(fmt) as link:
             yield link
 
 
@@ -152,8 +153,8 @@ async def slow_handshake(run: Run) -> None:
 async def second_connection(run: Run) -> None:
     async with run_worker() as on:
         admission = on.calls._services.admission
-        admission.opened(8000, "call")
-        admission.opened(8000, "call")
+        admission.opened(audio_format(8000), "call")
+        admission.opened(audio_format(8000), "call")
         run.look(on.metrics)
 
 

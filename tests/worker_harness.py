@@ -26,6 +26,7 @@ from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire import messages
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results
 from trio_asr.wire.messages import Word as Said
@@ -121,9 +122,9 @@ class ChannelLink:
 class EchoLink(ChannelLink):
     """A connection that answers each segment of stamped audio at once with its content."""
 
-    def __init__(self, provider: EchoProvider, number: int, rate: int) -> None:
+    def __init__(self, provider: EchoProvider, number: int, fmt: Format) -> None:
         self.request_id = f"echo-{number}"
-        self.rate = rate
+        self.rate = rate = fmt.rate
         self.audio_bytes = 0
         self.texts: list[str] = []
         self.closed = False
@@ -181,11 +182,11 @@ class EchoProvider:
         self.inspect: Callable[[EchoLink, bytes], None] = lambda link, pcm: None
 
     @asynccontextmanager
-    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+    async def connect(self, fmt: Format) -> AsyncIterator[Link]:
         await trio.lowlevel.checkpoint()
         if self.refuse or self.status is not None:
             raise ConnectFailed("so the test says", status=self.status)
-        link = EchoLink(self, len(self.links) + 1, sample_rate)
+        link = EchoLink(self, len(self.links) + 1, fmt)
         self.links.append(link)
         try:
             yield link

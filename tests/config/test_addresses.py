@@ -10,6 +10,7 @@ from tests.config.helpers import load_text, refusal
 from trio_asr.config import DeepgramConfig, Secret
 from trio_asr.config.addresses import deepgram_problem, host_problem
 from trio_asr.deepgram.websocket import DeepgramProvider
+from trio_asr.wire.audio_format import audio_format
 
 LONG = "a" * 300
 
@@ -23,7 +24,7 @@ LONG = "a" * 300
 )  # fmt: skip
 def test_urls_of_deepgram_that_are_used(url: str) -> None:
     assert deepgram_problem(url) is None
-    DeepgramProvider(DeepgramConfig(url=url), Secret("k")).target(8000).encode("ascii")
+    DeepgramProvider(DeepgramConfig(url=url), Secret("k")).target(audio_format(8000)).encode("ascii")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from trio_asr.core.call import GAP_STEP_S, Bounds, Call
 from trio_asr.core.outbox import Outbox
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.codes import EndReason, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.records import Commit, Outcome, Stored
@@ -26,6 +27,7 @@ def arrival(n: int, *, seq: int | None = -1, pcm: bytes | None = None, rate: int
         "call", bytes([n % 250 + 1]) * SIZE if pcm is None else pcm, rate, seq, n * 20, "tenant", "trace"
     )
     frame.entry, frame.digest = f"{n}-0", hash((n, seq))
+    frame.format = audio_format(rate)
     return frame
 
 
@@ -68,7 +70,7 @@ def test_a_call_says_that_it_began_and_whose_it_is() -> None:
         "timestamp_ms": 1,
     }
     assert call.floor() == call.outbox.confirmed.place.entry == "1-0"
-    assert call.unfinalized_s() == 0.04
+    assert call.timeline.unfinalized_s == 0.04
 
 
 def test_every_frame_twice_is_every_frame_once() -> None:
@@ -183,7 +185,7 @@ def test_beyond_the_bound_the_oldest_becomes_a_gap() -> None:
     given_up = 0.0
     for n in range(1, 1001):
         given_up += call.receive([arrival(n)]).given_up_s
-        assert call.unfinalized_s() <= 2.0
+        assert call.timeline.unfinalized_s <= 2.0
     gaps = [one for one in committed(call)[1] if one["event"] == "gap"]
     assert {one["reason"] for one in gaps} == {"retention"}
     assert sum(one["samples"] for one in gaps) == round(given_up * RATE) == call.timeline.finalized
@@ -200,7 +202,7 @@ def test_giving_up_stops_at_what_was_received() -> None:
     call.receive([arrival(1)])
     assert call.give_up_oldest(5.0, GapReason.MEMORY) == pytest.approx(0.02)
     assert call.give_up_until(0, GapReason.MEMORY) == 0.0
-    assert call.unfinalized_s() == 0.0
+    assert call.timeline.unfinalized_s == 0.0
 
 
 def test_connections_are_numbered_on_across_restarts_and_start_from_the_cursor() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trio_asr.core.chunker import FORBIDDEN_RETRY_S, Chunker, Flush
 from trio_asr.core.timeline import Timeline
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.resume_point import ResumePoint
 
 NOW, RATE = 1000.0, 8000
@@ -36,7 +37,7 @@ class Source:
 
     def add(self, ms: int, rate: int = RATE) -> None:
         self._entries += 1
-        self.timeline.append(f"{self._entries}-0", bytes(2 * ms * rate // 1000), rate)
+        self.timeline.append(f"{self._entries}-0", bytes(2 * ms * rate // 1000), audio_format(rate))
 
     def is_finished(self) -> bool:
         return self.chunker.finished
@@ -48,7 +49,7 @@ class Source:
 
 def connected(intervals: Intervals | None = None) -> Source:
     source = Source(intervals)
-    source.chunker.connect(RATE)
+    source.chunker.connect(audio_format(RATE))
     return source
 
 
@@ -72,9 +73,9 @@ def test_nothing_leaves_without_a_connection_or_for_one_of_another_rate() -> Non
     source = Source()
     source.add(3000)
     assert source.due(NOW) == []
-    source.chunker.connect(2 * RATE)
+    source.chunker.connect(audio_format(2 * RATE))
     assert source.due(NOW) == []
-    source.chunker.connect(RATE)
+    source.chunker.connect(audio_format(RATE))
     assert source.due(NOW) == [200]  # it has waited: a backlog leaves in small steps
     source.chunker.disconnect()
     assert source.due(NOW + 60) == []
@@ -86,7 +87,7 @@ def test_a_connection_is_finished_at_the_next_rate_or_the_end_of_the_input() -> 
     source.add(100, 2 * RATE)
     assert source.due(NOW) == [100]  # nothing will be added to it
     assert source.is_finished()
-    source.chunker.connect(2 * RATE)
+    source.chunker.connect(audio_format(2 * RATE))
     assert source.due(NOW) == []
     assert not source.is_finished()
     source.chunker.input_over()
@@ -139,18 +140,18 @@ def test_audio_on_its_way_is_late_from_when_it_was_marked() -> None:
 
 def test_what_may_be_held_back() -> None:
     source = connected()
-    assert source.chunker.hold_limit(320, RATE, NOW) == 2 * 500 * RATE // 1000
+    assert source.chunker.hold_limit(320, audio_format(RATE), NOW) == 2 * 500 * RATE // 1000
     assert source.chunker.timer() == NOW + 0.5  # which covers what is held
     source.add(500)
     assert source.due(NOW) == [500]
     source.add(100)
     assert source.due(NOW) == []
-    assert source.chunker.hold_limit(320, RATE, NOW + 0.1) == 2 * 100 * RATE // 1000
-    assert source.chunker.hold_limit(1600, RATE, NOW + 0.1) == 0  # that makes a chunk due
-    assert source.chunker.hold_limit(320, 2 * RATE, NOW + 0.1) == 0  # that ends the connection
-    assert source.chunker.hold_limit(320, RATE, NOW + 0.6) == 0  # that is due already
+    assert source.chunker.hold_limit(320, audio_format(RATE), NOW + 0.1) == 2 * 100 * RATE // 1000
+    assert source.chunker.hold_limit(1600, audio_format(RATE), NOW + 0.1) == 0  # that makes a chunk due
+    assert source.chunker.hold_limit(320, audio_format(2 * RATE), NOW + 0.1) == 0  # that ends the connection
+    assert source.chunker.hold_limit(320, audio_format(RATE), NOW + 0.6) == 0  # that is due already
     source.chunker.disconnect()
-    assert source.chunker.hold_limit(320, RATE, NOW + 0.1) == 0
+    assert source.chunker.hold_limit(320, audio_format(RATE), NOW + 0.1) == 0
 
 
 STEPS = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 700)), min_size=1, max_size=40)
@@ -240,7 +241,7 @@ def test_holding_frames_back_makes_no_chunk_late_or_smaller(steps: list[tuple[in
             held.append(ms)
             size = sum(held) * 2 * RATE // 1000
             if hold and not limit:
-                limit = source.chunker.hold_limit(size, RATE, now)
+                limit = source.chunker.hold_limit(size, audio_format(RATE), now)
             if size >= limit:
                 release()
                 ask(now)

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trio_asr.core.call import Bounds, Call
+from trio_asr.core.channel_results import TOLERANCE_S, Publishing
 from trio_asr.core.outbox import MAX_WRITES, Outbox
-from trio_asr.core.results import TOLERANCE_S, ResultHandler
+from trio_asr.core.results import ResultHandler
 from trio_asr.wire import ids
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.codes import EndReason, EventName, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.messages import Alternative, Channel, Metadata, Results, UtteranceEnd, Word
@@ -80,6 +82,7 @@ class Producer:
         self._at += size
         self._frame_ms = size * 500 // self.rate
         frame = Frame("call", pcm, self.rate, self._seq, self._timestamp, "tenant", "trace")
+        frame.format = audio_format(self.rate)
         frame.digest = hash((self._at, self._seq)) ^ self._timestamp
         return frame
 
@@ -187,7 +190,7 @@ class Connection:
     """One connection, and the server at its other end: it was sent `heard`, and said so much for good."""
 
     def __init__(self, call: Call, number: int) -> None:
-        self.handler = ResultHandler(call.timeline, call.outbox, connection=number, request_id="r")
+        self.handler = ResultHandler(call.timeline, call.outbox, Publishing(number, "r"))
         self.heard: list[int] = []
         self.final = 0
 
@@ -293,12 +296,12 @@ class Machine(RuleBasedStateMachine):
         assert self.call is not None
         assert self.line is not None
         timeline, clock = self.call.timeline, self.line.handler.clock
-        chunk = timeline.take(limit) if timeline.unsent(clock.rate) else None
+        chunk = timeline.take(limit) if timeline.unsent(self.line.handler.format) else None
         if chunk is not None:
             assert chunk.pcm == self.truth.timeline._audio[2 * chunk.start : 2 * chunk.end]
             assert (
-                self.truth.timeline.rate_at(chunk.start)
-                == self.truth.timeline.rate_at(chunk.end - 1)
+                self.truth.timeline.format_at(chunk.start).rate
+                == self.truth.timeline.format_at(chunk.end - 1).rate
                 == clock.rate
             )
             clock.sending(chunk.start, chunk.end)
@@ -412,7 +415,7 @@ class Machine(RuleBasedStateMachine):
         timeline = self.call.timeline
         assert self.redis.finalized <= timeline.finalized <= timeline.sent <= timeline.received
         assert timeline.received <= self.truth.timeline.received
-        assert timeline.held_bytes <= 2 * self.truth.timeline.rate() * (2.5 + 1)
+        assert timeline.held_bytes <= 2 * self.truth.timeline.format().rate * (2.5 + 1)
 
     @invariant()
     def a_call_that_has_begun_is_found_again_until_it_ends(self) -> None:

@@ -21,6 +21,7 @@ from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.core.receive_result import ReceiveResult
 from trio_asr.core.repeats import LATE_WINDOW
 from trio_asr.wire import ids
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.records import Outcome, Stored, decode_checkpoint
 from trio_asr.wire.resume_point import Ahead
@@ -37,6 +38,7 @@ def frame(n: int, added_ms: int, *, seq: int | None = None) -> Frame:
     """Frame n of a call, 0, 1, ..., put on the stream so long after its beginning."""
     pcm = struct.pack("<hh", 2 * n + 1, 2 * n + 2)
     made = Frame("call", pcm, RATE, n + 1 if seq is None else seq, BEGIN_MS + n * FRAME_MS)
+    made.format = audio_format(RATE)
     made.digest = hash(pcm) ^ (made.timestamp_ms or 0)
     made.entry = f"{BEGIN_MS + added_ms}-{n}"
     return made
@@ -164,7 +166,7 @@ def test_what_is_not_in_step_ends_the_waiting(what: str) -> None:
     changes: dict[str, dict[str, Any]] = {
         "seq": {"seq": 500},
         "time": {"seq": 9, "timestamp_ms": 7},
-        "rate": {"sample_rate": 200},
+        "rate": {"format": audio_format(200)},
         "none": {"seq": None},
     }
     call.receive([msgspec.structs.replace(odd, **changes[what])], 1.0)

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trio_asr.core.channel_results import DEFAULT_CONFIDENCE, MessageKind, Publishing
+from trio_asr.core.giving_up import give_up
 from trio_asr.core.outbox import Outbox
-from trio_asr.core.results import DEFAULT_CONFIDENCE, MessageKind, ResultHandler, give_up
+from trio_asr.core.results import ResultHandler
 from trio_asr.core.timeline import Timeline
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.codes import GapReason
 from trio_asr.wire.messages import (
     Alternative,
@@ -58,18 +61,13 @@ class Connection:
 
     def __init__(self, *, begin_s: float = 0.0, partials: bool = True, with_words: bool = False) -> None:
         self.timeline = Timeline(ResumePoint())
-        self.timeline.append("1-0", bytes(2 * round((begin_s + LENGTH_S) * RATE)), RATE)
+        self.timeline.append("1-0", bytes(2 * round((begin_s + LENGTH_S) * RATE)), audio_format(RATE))
         self.outbox = Outbox("call", Topics("t", "e", 100), Stored())
         if begin_s:
             give_up(self.timeline, self.outbox, round(begin_s * RATE), GapReason.RETENTION)
             self.committed()
         self.handler = ResultHandler(
-            self.timeline,
-            self.outbox,
-            connection=2,
-            request_id="r",
-            partials=partials,
-            words=with_words,
+            self.timeline, self.outbox, Publishing(2, "r", partials=partials, words=with_words)
         )
         self.send(LENGTH_S)
 
@@ -233,7 +231,7 @@ def test_a_final_past_all_that_was_sent_moves_and_loses_nothing(start: float) ->
 @pytest.mark.parametrize("duration", [60.001, 1e9, 1e300])
 def test_a_final_that_ends_past_what_was_sent_ends_there(duration: float) -> None:
     line = Connection()
-    line.timeline.append("2-0", bytes(2 * RATE), RATE)  # received, and not sent
+    line.timeline.append("2-0", bytes(2 * RATE), audio_format(RATE))  # received, and not sent
     line.hear(Results(0.0, duration, is_final=True, channel=Channel([Alternative("x", 0.8)])))
     assert line.finalized_s == line.timeline.sent / RATE == LENGTH_S
     assert line.summary() == [("final", 0, 60_000, "x")]
@@ -264,7 +262,7 @@ def test_times_go_on_across_connections_and_gaps() -> None:
 
 def test_what_was_given_up_before_it_was_sent_shifts_the_clock() -> None:
     line = Connection()
-    line.timeline.append("2-0", bytes(2 * 20 * RATE), RATE)
+    line.timeline.append("2-0", bytes(2 * 20 * RATE), audio_format(RATE))
     give_up(line.timeline, line.outbox, 70 * RATE, GapReason.RETENTION)
     line.send(10)
     line.committed()
@@ -492,13 +490,7 @@ def test_the_start_of_speech_is_an_event_once() -> None:
         ("speech_started", 11_100, 2),
         ("speech_started", 15_550, 2),
     ]
-    again = ResultHandler(
-        line.timeline,
-        line.outbox,
-        connection=3,
-        request_id="r",
-        speech_reported=line.handler.speech_reported,
-    )
+    again = ResultHandler(line.timeline, line.outbox, Publishing(3, "r"), line.handler.speech_reported)
     line.timeline.rewind()
     line.handler = again
     line.send(LENGTH_S)
@@ -546,7 +538,7 @@ def test_what_this_connection_was_never_sent_is_not_covered() -> None:
     """A chunk taken off the timeline as the connection closed: the next one is sent it."""
     line = Connection()
     line.hear(final(0, LENGTH_S, "one"))
-    line.timeline.append("2-0", bytes(2 * 100), RATE)
+    line.timeline.append("2-0", bytes(2 * 100), audio_format(RATE))
     assert line.timeline.take(100) is not None
     line.handler.finish()
     assert line.timeline.finalized == LENGTH_S * RATE
@@ -554,10 +546,8 @@ def test_what_this_connection_was_never_sent_is_not_covered() -> None:
 
 def test_a_connection_that_was_sent_nothing_covers_nothing() -> None:
     timeline = Timeline(ResumePoint())
-    timeline.append("1-0", bytes(100), RATE)
-    handler = ResultHandler(
-        timeline, Outbox("call", Topics("t", "e", 1), Stored()), connection=1, request_id="r"
-    )
+    timeline.append("1-0", bytes(100), audio_format(RATE))
+    handler = ResultHandler(timeline, Outbox("call", Topics("t", "e", 1), Stored()), Publishing(1, "r"))
     handler.finish()
     handler.handle(final(0, 5, "one"))
     assert timeline.finalized == 0
@@ -614,7 +604,7 @@ def test_no_messages_raise_or_wedge(script: list[Message | float], with_words: b
     for step in script:
         before = line.timeline.finalized
         if isinstance(step, float):
-            line.timeline.append("2-0", bytes(2 * round(step * RATE)), RATE)
+            line.timeline.append("2-0", bytes(2 * round(step * RATE)), audio_format(RATE))
             line.send(step)
         else:
             line.hear(step)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from trio_asr.core.repeats import LATE_WINDOW
 from trio_asr.core.sequence import Series
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.frames import Frame
 
 RATE = 8000
@@ -21,7 +22,7 @@ MAX_HOLE = MAX_FILL_MS // FRAME_MS
 def frame(seq: int | None, timestamp: int | None = None, *, size: int = SIZE, rate: int = RATE) -> Frame:
     """A frame whose timestamp is in step with its seq, unless said otherwise."""
     at = timestamp if timestamp is not None or seq is None else seq * FRAME_MS
-    return Frame("call", bytes(size), rate, seq, at)
+    return Frame("call", bytes(size), rate, seq, at, format=audio_format(rate))
 
 
 def fills(frames: Iterable[Frame], max_fill_ms: int = MAX_FILL_MS) -> list[int]:
@@ -85,7 +86,9 @@ def test_a_jump_out_of_step_with_time_is_no_hole(timestamp: int) -> None:
 
 
 def test_without_timestamps_nothing_is_filled() -> None:
-    assert fills(Frame("call", bytes(SIZE), RATE, seq) for seq in (1, 3, 4, 9)) == [0, 0, 0, 0]
+    assert fills(
+        Frame("call", bytes(SIZE), RATE, seq, format=audio_format(RATE)) for seq in (1, 3, 4, 9)
+    ) == [0, 0, 0, 0]
 
 
 def test_without_seq_nothing_is_filled() -> None:

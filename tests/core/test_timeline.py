@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trio_asr.core.timeline import Timeline
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.resume_point import ResumePoint
 
 
@@ -55,7 +56,7 @@ def replayed(place: ResumePoint, entries: list[Appended]) -> Timeline:
             continue
         offset, silence = (0, one.silence) if begun else (place.offset, 0)
         begun = True
-        timeline.append(one.entry, one.pcm, one.rate, silence=silence, offset=offset)
+        timeline.append(one.entry, one.pcm, audio_format(one.rate), silence=silence, offset=offset)
     return timeline
 
 
@@ -63,7 +64,7 @@ def drain(timeline: Timeline, limit: int = 10**9) -> list[tuple[int, int, bytes,
     """Take all that is there, as (start, end, pcm, rate)."""
     taken = list[tuple[int, int, bytes, int]]()
     while True:
-        rate = timeline.rate()
+        rate = timeline.format().rate
         chunk = timeline.take(limit)
         if chunk is None:
             return taken
@@ -89,12 +90,12 @@ class Machine(RuleBasedStateMachine):
         pcm = bytes((n * 41 + i) % 255 + 1 for i in range(size))
         one = Appended(f"{n}-0", pcm, rate, silence if same else 0)
         self.model.append(one)
-        self.timeline.append(one.entry, one.pcm, one.rate, silence=one.silence)
+        self.timeline.append(one.entry, one.pcm, audio_format(one.rate), silence=one.silence)
 
     @rule(limit=st.integers(0, 30))
     def flush(self, limit: int) -> None:
         before = self.timeline.sent
-        unsent = self.timeline.unsent(self.timeline.rate())
+        unsent = self.timeline.unsent(self.timeline.format())
         chunk = self.timeline.take(limit)
         if chunk is None:
             assert min(limit, unsent) == 0
@@ -128,7 +129,7 @@ class Machine(RuleBasedStateMachine):
         if self.places[-1].entry == ResumePoint().entry:
             self.timeline = Timeline(ResumePoint())
             for one in self.model.entries:
-                self.timeline.append(one.entry, one.pcm, one.rate, silence=one.silence)
+                self.timeline.append(one.entry, one.pcm, audio_format(one.rate), silence=one.silence)
         else:
             self.timeline = replayed(self.places[-1], self.model.entries)
         assert self.timeline.received == received
@@ -197,7 +198,7 @@ def test_what_is_taken_is_all_that_was_received_rate_by_rate(
 ) -> None:
     timeline, model = Timeline(ResumePoint()), Model()
     for n, (pcm, rate) in enumerate(appended, 1):
-        timeline.append(f"{n}-0", pcm, rate)
+        timeline.append(f"{n}-0", pcm, audio_format(rate))
         model.append(Appended(f"{n}-0", pcm, rate, 0))
     taken = drain(timeline, limit)
     assert b"".join(pcm for _, _, pcm, _ in taken) == model.audio[: 2 * timeline.received]
@@ -213,7 +214,7 @@ def test_half_a_sample_is_not_sent_and_shifts_nothing() -> None:
     timeline = Timeline(ResumePoint())
     sent = b""
     for n in range(20):
-        timeline.append(f"{n + 1}-0", bytes([n + 1]) * 577, 8000)
+        timeline.append(f"{n + 1}-0", bytes([n + 1]) * 577, audio_format(8000))
         chunk = timeline.take(10_000)
         assert chunk is not None
         sent += chunk.pcm
@@ -222,20 +223,20 @@ def test_half_a_sample_is_not_sent_and_shifts_nothing() -> None:
 
 
 def test_a_connection_of_another_rate_is_sent_nothing() -> None:
-    timeline = Timeline(ResumePoint())
-    assert timeline.unsent(8000) == 0
-    timeline.append("1-0", bytes(100), 8000)
-    timeline.append("2-0", bytes(60), 16_000)
-    assert (timeline.rate(), timeline.unsent(8000), timeline.unsent(16_000)) == (8000, 50, 0)
+    slow, fast, timeline = audio_format(8000), audio_format(16_000), Timeline(ResumePoint())
+    assert timeline.unsent(slow) == 0
+    timeline.append("1-0", bytes(100), audio_format(8000))
+    timeline.append("2-0", bytes(60), audio_format(16_000))
+    assert (timeline.format(), timeline.unsent(slow), timeline.unsent(fast)) == (slow, 50, 0)
     timeline.take(50)
-    assert (timeline.rate(), timeline.unsent(8000), timeline.unsent(16_000)) == (16_000, 0, 30)
+    assert (timeline.format(), timeline.unsent(slow), timeline.unsent(fast)) == (fast, 0, 30)
 
 
 def test_a_time_just_behind_the_cursor_is_of_the_rate_it_was_heard_at() -> None:
     """Words and ends of utterances are told of after their audio was finalized."""
     timeline = Timeline(ResumePoint())
-    timeline.append("1-0", bytes(2 * 80_000), 8000)
-    timeline.append("2-0", bytes(2 * 16_000), 16_000)
+    timeline.append("1-0", bytes(2 * 80_000), audio_format(8000))
+    timeline.append("2-0", bytes(2 * 16_000), audio_format(16_000))
     timeline.finalize(80_000)
     assert timeline.ms(76_000) == 9500
     assert timeline.ms(88_000) == 10_500
@@ -246,25 +247,30 @@ def test_a_time_just_behind_the_cursor_is_of_the_rate_it_was_heard_at() -> None:
 def test_ten_hours_hold_nothing_but_what_is_open() -> None:
     timeline = Timeline(ResumePoint())
     for n in range(36_000):
-        timeline.append(f"{n + 1}-0", bytes(16_000), 8000 if n // 100 % 2 else 16_000)
+        timeline.append(f"{n + 1}-0", bytes(16_000), audio_format(8000 if n // 100 % 2 else 16_000))
         timeline.take(10**9)
         timeline.finalize(timeline.received)
     assert timeline.held_bytes == 0
-    assert len(timeline._segments) <= 2
+    assert len(timeline.segments) <= 2
     assert len(timeline._sources) == 1
     assert timeline.ms(timeline.received) == 18_000 * 1000 + 18_000 * 500
 
 
 def test_audio_before_any_frame_has_no_rate_and_no_time() -> None:
     timeline = Timeline(ResumePoint())
-    assert (timeline.rate(), timeline.ms(0), timeline.seconds(0, 5), timeline.take(9)) == (0, 0, 0.0, None)
+    assert (timeline.format().rate, timeline.ms(0), timeline.seconds(0, 5), timeline.take(9)) == (
+        0,
+        0,
+        0.0,
+        None,
+    )
     assert timeline.resume_point(0) == ResumePoint()
 
 
 def test_hours_of_empty_frames_hold_nothing_and_move_the_place() -> None:
     timeline = Timeline(ResumePoint())
-    timeline.append("1-0", bytes(320), 8000)
+    timeline.append("1-0", bytes(320), audio_format(8000))
     for n in range(2, 10_000):
-        timeline.append(f"{n}-0", b"", 8000)
+        timeline.append(f"{n}-0", b"", audio_format(8000))
     assert len(timeline._sources) == 3
     assert timeline.resume_point(160).entry == "9999-0"

@@ -8,6 +8,7 @@ from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.audio_format import audio_format
 
 
 def made() -> tuple[Admission, Metrics, Problems]:
@@ -20,12 +21,12 @@ async def test_a_second_open_connection_of_a_call_is_counted() -> None:
     """Requirements 19: it pulls the new version back, so it must be seen although nothing here allows it."""
     await trio.lowlevel.checkpoint()
     admission, metrics, _ = made()
-    admission.opened(8000, "a")
-    admission.opened(8000, "b")
+    admission.opened(audio_format(8000), "a")
+    admission.opened(audio_format(8000), "b")
     admission.closed("a")
-    admission.opened(8000, "a")  # a reconnect is none
+    admission.opened(audio_format(8000), "a")  # a reconnect is none
     assert metrics.duplicate_connections.value == 0
-    admission.opened(8000, "b")
+    admission.opened(audio_format(8000), "b")
     assert metrics.duplicate_connections.value == 1
 
 
@@ -36,16 +37,16 @@ async def test_a_refused_query_is_trouble_while_no_call_is_connected(status: int
     connections, metrics, problems = made()
     refusal = ConnectFailed("No such model", status=status)
     connections.wanted = 1
-    assert not connections.failed(refusal, 8000)
+    assert not connections.failed(refusal, audio_format(8000))
     connections.nobody_waits()
     assert list(problems.ages(trio.current_time())) == ["deepgram"]
     assert metrics.registry.get_sample_value("deepgram_breaker_open") == 0  # it is not the account
-    connections.opened(8000, "a")
+    connections.opened(audio_format(8000), "a")
     assert not problems.ages(trio.current_time())
-    connections.failed(refusal, 16000)  # one call with an odd rate beside one that goes well
+    connections.failed(refusal, audio_format(16000))  # one call with an odd rate beside one that goes well
     assert not problems.ages(trio.current_time())
     connections.closed("a")
-    connections.failed(refusal, 16000)
+    connections.failed(refusal, audio_format(16000))
     assert problems.ages(trio.current_time())
     connections.wanted = 0
     connections.nobody_waits()

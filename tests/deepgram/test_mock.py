@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import Link, LinkClosed
 from trio_asr.wire import messages
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.messages import Metadata, Results
 
 
@@ -21,7 +22,7 @@ async def test_partials_and_finals_follow_from_the_audio_alone(autojump_clock: M
     """Requirements 18: ASR_PROVIDER=mock opens no socket."""
     provider = MockProvider()
     assert not provider.has_sockets
-    async with provider.connect(8000) as link:
+    async with provider.connect(audio_format(8000)) as link:
         assert link.request_id == "mock-1"
         await sent(link, bytes(8000))
         await sent(link, bytes(12000))
@@ -35,7 +36,7 @@ async def test_partials_and_finals_follow_from_the_audio_alone(autojump_clock: M
 
 
 async def test_confidences_and_words_are_filled(autojump_clock: MockClock) -> None:
-    async with MockProvider().connect(16000) as link:
+    async with MockProvider().connect(audio_format(16000)) as link:
         await sent(link, bytes(32000))
         result = await link.receive()
     assert isinstance(result, Results)
@@ -46,7 +47,7 @@ async def test_confidences_and_words_are_filled(autojump_clock: MockClock) -> No
 
 
 async def test_finalize_closes_the_open_segment(autojump_clock: MockClock) -> None:
-    async with MockProvider().connect(8000) as link:
+    async with MockProvider().connect(audio_format(8000)) as link:
         await sent(link, bytes(3200))
         await link.send_control(messages.FINALIZE)
         assert await said(link, 2) == [(0, 0.2, False), (0, 0.2, True)]

@@ -28,6 +28,7 @@ from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings, handle, serve
 from trio_asr.simulator.stamps import stamp
 from trio_asr.wire import messages
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.messages import Error, Metadata, Results, Unknown
 
 KEY = Secret("a-secret-key")
@@ -54,7 +55,7 @@ async def failure(serve_one: Serve, **settings: Any) -> ConnectFailed:
     """Return what a connection attempt fails with."""
     async with trio.open_nursery() as nursery:
         with pytest.raises(ConnectFailed) as caught:
-            async with provider(nursery, serve_one, **settings).connect(8000):
+            async with provider(nursery, serve_one, **settings).connect(audio_format(8000)):
                 raise AssertionError("it connected")
         nursery.cancel_scope.cancel()
     return caught.value
@@ -72,7 +73,7 @@ def answering(response: bytes) -> Serve:
 
 
 def test_the_target_is_the_old_workers_request() -> None:
-    target = DeepgramProvider(config(), KEY).target(8000)
+    target = DeepgramProvider(config(), KEY).target(audio_format(8000))
     assert target.startswith(
         "/v1/listen?model=nova-2&language=en-US&smart_format=true&interim_results=true"
         "&sample_rate=8000&encoding=linear16&channels=1"
@@ -81,8 +82,8 @@ def test_the_target_is_the_old_workers_request() -> None:
 
 def test_a_query_in_the_url_is_kept_and_values_are_escaped() -> None:
     made = DeepgramProvider(config(url="wss://eu.test/v1/listen?mip_opt_out=true", tag=("a b&c",)), KEY)
-    assert made.target(16000).startswith("/v1/listen?mip_opt_out=true&model=")
-    assert "tag=a+b%26c" in made.target(16000)
+    assert made.target(audio_format(16000)).startswith("/v1/listen?mip_opt_out=true&model=")
+    assert "tag=a+b%26c" in made.target(audio_format(16000))
 
 
 def test_nothing_that_holds_the_key_shows_it() -> None:
@@ -97,7 +98,7 @@ async def test_a_whole_stream(autojump_clock: MockClock) -> None:
         async def serve_one(stream: trio.abc.Stream) -> None:
             await handle(stream, settings)
 
-        async with provider(nursery, serve_one).connect(8000) as link:
+        async with provider(nursery, serve_one).connect(audio_format(8000)) as link:
             assert link.request_id == settings.ledger.connections[0].request_id
             assert link.send_audio(b"") is None  # would end the stream, so it is not sent
             await sent(link, stamp(1, 0, 8000))
@@ -175,7 +176,7 @@ async def test_nobody_there() -> None:
         raise OSError("all attempts to connect failed")
 
     with pytest.raises(ConnectFailed, match="all attempts"):
-        async with DeepgramProvider(config(), KEY, refused).connect(8000):
+        async with DeepgramProvider(config(), KEY, refused).connect(audio_format(8000)):
             raise AssertionError("it connected")
 
 
@@ -187,7 +188,7 @@ async def test_an_error_inside_is_not_taken_for_a_refusal(autojump_clock: MockCl
 
     async with trio.open_nursery() as nursery:
         with pytest.RaisesGroup(OSError, flatten_subgroups=True):
-            async with provider(nursery, serve_one).connect(8000):
+            async with provider(nursery, serve_one).connect(audio_format(8000)):
                 raise OSError("ours")
         nursery.cancel_scope.cancel()
     assert (settings.ledger.total, settings.ledger.open) == (1, 0)
@@ -204,7 +205,7 @@ async def test_a_cancelled_connection_says_goodbye_and_does_not_wait_for_an_answ
             await handle(stream, settings)
 
         with trio.move_on_after(5):
-            async with provider(nursery, serve_one).connect(8000):
+            async with provider(nursery, serve_one).connect(audio_format(8000)):
                 await trio.sleep_forever()
         assert trio.current_time() == pytest.approx(5, abs=0.11)
         await wait_all_tasks_blocked()
@@ -227,7 +228,7 @@ async def test_a_lost_connection_closes_our_stream_too(abrupt: bool, autojump_cl
             nursery.start_soon(handle, theirs, settings)
             return ours
 
-        async with DeepgramProvider(config(), KEY, dial).connect(8000) as link:
+        async with DeepgramProvider(config(), KEY, dial).connect(audio_format(8000)) as link:
             with pytest.raises(LinkClosed) as closed:
                 await link.receive()
             assert closed.value.code == (1006 if abrupt else 1011)
@@ -249,7 +250,7 @@ async def test_wss(monkeypatch: pytest.MonkeyPatch) -> None:
         listening = partial(serve, settings, host="localhost", port=0, ssl_context=server)
         port = await nursery.start(listening)
         made = DeepgramProvider(config(url=f"wss://localhost:{port}/v1/listen"), KEY)
-        async with made.connect(8000) as link:
+        async with made.connect(audio_format(8000)) as link:
             await sent(link, stamp(1, 0, 8000))
             await link.send_control(messages.CLOSE_STREAM)
             first = await link.receive()
@@ -316,7 +317,7 @@ async def test_a_sound_101_and_what_comes_with_it(before: bytes, autojump_clock:
     frame = b"\x81\x0e" + b'{"type":"Foo"}'
     serve_one = switching(*SOUND, b"DG-Request-Id: r2", after=frame, before=before)
     async with trio.open_nursery() as nursery:
-        async with provider(nursery, serve_one).connect(8000) as link:
+        async with provider(nursery, serve_one).connect(audio_format(8000)) as link:
             assert link.request_id == "r2"
             assert await link.receive() == Unknown("Foo")
         nursery.cancel_scope.cancel()
@@ -434,7 +435,9 @@ async def test_the_host_header(url: str, host: str, autojump_clock: MockClock) -
 
 async def test_a_name_that_cannot_be_one_is_no_bug_of_ours() -> None:
     with pytest.raises(ConnectFailed, match="UnicodeError"):
-        async with DeepgramProvider(config(url="ws://" + "x" * 70 + ".test/"), KEY).connect(8000):
+        async with DeepgramProvider(config(url="ws://" + "x" * 70 + ".test/"), KEY).connect(
+            audio_format(8000)
+        ):
             raise AssertionError("it connected")
 
 
@@ -496,7 +499,7 @@ async def test_messages_and_a_close_that_quote_the_key_are_masked_and_cut(autoju
     frames += b"\x88\x0e\x03\xf3a-secret-key"  # 1011
     serve_one = switching(*SOUND, b"dg-request-id: xa-secret-key", after=frames)
     async with trio.open_nursery() as nursery:
-        async with provider(nursery, serve_one).connect(8000) as link:
+        async with provider(nursery, serve_one).connect(audio_format(8000)) as link:
             assert link.request_id == "x***"
             assert await link.receive() == Error("***", "***" + "z" * 253)
             assert await link.receive() == Unknown("***")
@@ -522,7 +525,7 @@ async def ended(after: bytes, then: Callable[[trio.abc.Stream], Awaitable[None]]
         await trio.sleep_forever()
 
     async with trio.open_nursery() as nursery:
-        async with provider(nursery, serve_one).connect(8000) as link:
+        async with provider(nursery, serve_one).connect(audio_format(8000)) as link:
             with pytest.raises(LinkClosed) as closed:  # noqa: PT012 (whatever comes before)
                 while True:
                     await link.receive()
@@ -630,7 +633,7 @@ async def test_a_ping_that_crosses_our_close_is_no_error(autojump_clock: MockClo
         await trio.sleep_forever()
 
     async with trio.open_nursery() as nursery:
-        async with provider(nursery, serve_one).connect(8000):
+        async with provider(nursery, serve_one).connect(audio_format(8000)):
             pass
         nursery.cancel_scope.cancel()
 
@@ -638,7 +641,7 @@ async def test_a_ping_that_crosses_our_close_is_no_error(autojump_clock: MockClo
 async def test_a_peer_that_reads_nothing_does_not_hold_up_our_close(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         made = provider(nursery, switching(*SOUND, after=FRAMES["ping"] * 100))
-        async with made.connect(8000):
+        async with made.connect(audio_format(8000)):
             began = trio.current_time()
         assert trio.current_time() - began <= CLOSE_S
         nursery.cancel_scope.cancel()

@@ -9,9 +9,11 @@ from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config
 from trio_asr.core.call import Bounds, Call
+from trio_asr.core.channel_results import Publishing
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.results import ResultHandler
 from trio_asr.core.timeline import Chunk
+from trio_asr.core.verdict import Judge
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.deepgram.provider import LinkClosed
 from trio_asr.interaction.connection import LiveConnection
@@ -24,6 +26,7 @@ from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire import messages
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.messages import Message
 from trio_asr.wire.records import Stored
 from trio_asr.wire.transcripts import Topics
@@ -73,11 +76,13 @@ class ConnectionHarness:
         outbox = Outbox("call", Topics("transcript.call", "asr_events", 100), Stored())
         call = Call(outbox, Bounds(1000, 120))
         self._timeline = call.timeline
-        self._timeline.append("1-0", bytes(2 * 100 * CHUNK), 8000)
-        handler = ResultHandler(self._timeline, outbox, connection=1, request_id="quiet")
+        self._timeline.append("1-0", bytes(2 * 100 * CHUNK), audio_format(8000))
+        handler = ResultHandler(self._timeline, outbox, Publishing(1, "quiet"))
         shared = services()
         report = Report(call, shared, logs.get("test"))
-        self._connection = LiveConnection(self.link, handler, shared, report, Flow())
+        self._connection = LiveConnection(
+            self.link, handler, shared, report=report, flow=Flow(), judge=Judge()
+        )
         self._feed, self._chunks = trio.open_memory_channel[Chunk](1)
 
     def feed(self) -> None:

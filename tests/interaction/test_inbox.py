@@ -20,6 +20,7 @@ from trio_asr.simulator.board import Board
 from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings
 from trio_asr.simulator.stamps import stamp
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.codes import EndReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.transcripts import Topics
@@ -49,6 +50,7 @@ class InboxHarness:
         count = round(seconds * rate)
         self._seq += 1
         frame = Frame("call", stamp(1, self.samples, count), rate, self._seq, self._seq * 20, "tenant")
+        frame.format = audio_format(rate)
         self.samples += count
         frame.entry, frame.digest = f"{self._seq}-0", self._seq
         return not self.interaction.inbox.add(frame) or self.interaction.hand_over(trio.current_time())

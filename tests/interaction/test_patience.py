@@ -18,6 +18,7 @@ from trio_asr.deepgram.provider import Link
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.server import SimulatorSettings
 from trio_asr.wire import messages
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.messages import Metadata, Results
 
 
@@ -31,11 +32,11 @@ class Script(LeanProvider):
         self.texts: list[tuple[float, str]] = []
 
     @asynccontextmanager
-    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+    async def connect(self, fmt: Format) -> AsyncIterator[Link]:
         await trio.lowlevel.checkpoint()
         self.made += 1
         began = trio.current_time()
-        link = self._link(self, sample_rate)
+        link = self._link(self, fmt.rate)
         try:
             yield link
         finally:

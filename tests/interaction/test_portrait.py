@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from trio_asr.config import Config, DeepgramConfig
 from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.interaction.portrait import portray, portray_closely, state
+from trio_asr.wire.audio_format import Format
 
 
 class Refusing(EchoProvider):
@@ -19,10 +20,10 @@ class Refusing(EchoProvider):
 
     status: int | None = None
 
-    def connect(self, sample_rate: int) -> Any:
+    def connect(self, fmt: Format) -> Any:
         if self.status is not None:
             raise ConnectFailed("so the test says", status=self.status)
-        return super().connect(sample_rate)
+        return super().connect(fmt)
 
 
 async def test_the_states_of_a_call(autojump_clock: MockClock) -> None:

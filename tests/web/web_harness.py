@@ -19,6 +19,7 @@ from trio_asr.deepgram.provider import Link
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.wire import messages
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.messages import Alternative, Channel, Metadata, Results
 
 TOKEN = "correct-horse-battery"
@@ -68,9 +69,9 @@ class ScriptedProvider:
         self.lines, self.interim = lines, interim
 
     @asynccontextmanager
-    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
+    async def connect(self, fmt: Format) -> AsyncIterator[Link]:
         await trio.lowlevel.checkpoint()
-        yield _Link(sample_rate, self.lines, self.interim)
+        yield _Link(fmt.rate, self.lines, self.interim)
 
 
 @dataclass

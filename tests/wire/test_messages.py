@@ -56,9 +56,12 @@ def test_results_as_documented() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"type":"UtteranceEnd","channel":[0,1],"last_word_end":4.0699997}', UtteranceEnd(4.0699997)),
-        ('{"type":"UtteranceEnd","channel":[0,2],"last_word_end":-1}', UtteranceEnd(-1.0)),
-        ('{"type":"SpeechStarted","channel":[0,1],"timestamp":9.54}', SpeechStarted(9.54)),
+        (
+            '{"type":"UtteranceEnd","channel":[0,1],"last_word_end":4.0699997}',
+            UtteranceEnd(4.0699997, [0, 1]),
+        ),
+        ('{"type":"UtteranceEnd","channel":[0,2],"last_word_end":-1}', UtteranceEnd(-1.0, [0, 2])),
+        ('{"type":"SpeechStarted","channel":[0,1],"timestamp":9.54}', SpeechStarted(9.54, [0, 1])),
         (
             """{"type":"Metadata","transaction_key":"deprecated","request_id":"r","sha256":"8dd2","created":"2026",
             "duration":18.566813,"channels":1,"models":["m"],"model_info":{"m":{"name":"n"}}}""",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire import ids
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.records import (
     Checkpoint,
     ReaderState,
@@ -80,7 +81,7 @@ def read_well(read: Checkpoint | ReaderState, state: bytes) -> None:
         Outbox("x", Topics("t", "e", 1), Stored(1, state))
         timeline = Timeline(read.place)
         assert timeline.finalized <= timeline.received
-        timeline.append("9-9", bytes(10), 8000, offset=read.place.offset)
+        timeline.append("9-9", bytes(10), audio_format(8000), offset=read.place.offset)
         timeline.resume_point(timeline.finalized)
         timeline.ms(timeline.received)
     else:

@@ -92,7 +92,7 @@ async def test_reading_pauses_while_calls_have_enough_to_do(autojump_clock: Mock
     async with run_worker(settings(max_unfinalized_s=60), store=store) as on:
         while on.calls.interactions or not held:
             await trio.sleep(0.1)
-            held = max([held, *(slot.call.unfinalized_s() for slot in on.calls.interactions.values())])
+            held = max([held, *(slot.call.timeline.unfinalized_s for slot in on.calls.interactions.values())])
         assert 20 < held <= 60
         assert all(complete(on, call) for call in calls)
         assert all(on.happened(call) == ["started", "ended"] for call in calls)
@@ -113,7 +113,7 @@ async def test_a_stuck_call_holds_up_no_other(autojump_clock: MockClock) -> None
             nursery.start_soon(other.talk, 100, 1.0)
             await trio.sleep(99)
             for call in (stuck, other):
-                assert on.calls.interactions[call.id].call.unfinalized_s() <= 30
+                assert on.calls.interactions[call.id].call.timeline.unfinalized_s <= 30
         assert on.counted("asr_gap_seconds_total", reason="retention") >= 130
         provider.refuse = False
         await on.finish(stuck, other)

@@ -13,6 +13,7 @@ from tests.worker_harness import RATE, EchoProvider, Producer, run_worker, setti
 from trio.testing import MockClock
 
 from trio_asr.deepgram.provider import ConnectFailed, Link
+from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.worker.shares import STUCK_S
 
 
@@ -20,17 +21,17 @@ async def test_a_share_is_half_of_the_bound(autojump_clock: MockClock) -> None:
     async with run_worker(settings(max_unfinalized_s=30, max_unfinalized_total_mb=1)) as on:
         shares = on.calls.shares
         assert shares.total == 1_000_000
-        assert shares.share(RATE) == 15 * 2 * RATE
+        assert shares.share(audio_format(RATE)) == 15 * 2 * RATE
         shares.taken = 500_001  # more than half of all
-        assert shares.share(RATE) == 15 * 2 * RATE
+        assert shares.share(audio_format(RATE)) == 15 * 2 * RATE
         for i in range(1, 11):
             on.producer(i).speak(0.5)
         await trio.sleep(0.01)
         shares.taken = 500_001
-        assert shares.share(RATE) == 50_000
-        assert shares.share(2 * RATE) == 50_000
+        assert shares.share(audio_format(RATE)) == 50_000
+        assert shares.share(audio_format(2 * RATE)) == 50_000
         shares.taken = 499_999
-        assert shares.share(2 * RATE) == 15 * 4 * RATE
+        assert shares.share(audio_format(2 * RATE)) == 15 * 4 * RATE
 
 
 async def test_who_gets_nowhere_takes_what_comes(autojump_clock: MockClock) -> None:
@@ -94,11 +95,11 @@ class NarrowbandProvider(EchoProvider):
     """Takes no other calls."""
 
     @asynccontextmanager
-    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
-        if sample_rate != RATE:
+    async def connect(self, fmt: Format) -> AsyncIterator[Link]:
+        if fmt.rate != RATE:
             await trio.lowlevel.checkpoint()
             raise ConnectFailed("so the test says")
-        async with super().connect(sample_rate) as link:
+        async with super().connect(fmt) as link:
             yield link
 
 

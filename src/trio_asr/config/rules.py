@@ -22,16 +22,14 @@ class Finding(NamedTuple):
 
 
 # Options of Deepgram's live API, and secrets, that cannot be set in the file; and why.
-_TIMELINE = (
-    "it would break the timeline of the call, which has one mono channel and takes results from its socket"
-)
+_TIMELINE = "it would break the timeline of the call, which takes results from its socket"
 _FROM_FRAMES = "it is taken from the frames of each call"
 
 REFUSED: dict[str, str] = {
     "deepgram.callback": _TIMELINE,
     "deepgram.callback_method": _TIMELINE,
-    "deepgram.multichannel": _TIMELINE,
-    "deepgram.channels": _TIMELINE,
+    "deepgram.multichannel": _FROM_FRAMES,
+    "deepgram.channels": _FROM_FRAMES,
     "deepgram.encoding": _FROM_FRAMES,
     "deepgram.sample_rate": _FROM_FRAMES,
     "deepgram.detect_language": "Deepgram does not offer it on live audio; see deepgram.language",

@@ -20,24 +20,26 @@ All run on one thread, and no move has an `await` in it: nobody sees the cursors
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import msgspec
-
-from trio_asr.core.order import Order, Placed
+from trio_asr.core.announcing import announce
+from trio_asr.core.giving_up import abandoned, give_up, pass_void
+from trio_asr.core.order import Order
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.past import Past
+from trio_asr.core.placed import Placed
+from trio_asr.core.placement import Placement
 from trio_asr.core.receive_result import ReceiveResult
 from trio_asr.core.repeats import Repeats
-from trio_asr.core.results import give_up
 from trio_asr.core.resuming import Resuming
 from trio_asr.core.sequence import Series
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire import ids
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.codes import EndReason, EventName, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId
-from trio_asr.wire.resume_point import PAST_END
 from trio_asr.wire.transcripts import Item
 from trio_asr.wire.wave import Header
 
@@ -50,6 +52,7 @@ class Bounds(NamedTuple):
     gap_fill_ms: int
     max_unfinalized_s: float
     reorder_ms: int = 0
+    roles: tuple[str, ...] = ()  # who is on each channel, where no entry says so
 
 
 class Call:
@@ -66,13 +69,14 @@ class Call:
         self.coming: deque[int] = deque()  # the batches on their way here, in bytes of audio
         self.given_up = 0  # samples that no connection took
         self._series = Series(bounds.gap_fill_ms)
-        self.order = Order(self._series, bounds.reorder_ms)
+        self._placement = Placement(self.timeline, bounds.gap_fill_ms)
+        self.order = Order(self._series, self._placement, bounds.reorder_ms)
         self.repeats = Repeats() if past is None else past.repeats
         self._border = outbox.confirmed.over  # the next frame may continue in mid-sample, or start afresh
         self._header = Header() if not point.finalized or self._border else None
-        half = b"" if past is None else past.half
-        self.timeline.go_on_with(half)
-        self._resuming = Resuming(point, len(half))
+        part = b"" if past is None else past.part
+        self.timeline.go_on_with(part)
+        self._resuming = Resuming(point, len(part))
         self._follows = False  # the next frame continues where a call that was over has ended
         self._plain = False  # the next frames need no look at anything but themselves
         self.announced = False  # there was audio that is not behind the checkpoint
@@ -88,9 +92,9 @@ class Call:
         return self._resuming.at
 
     @property
-    def next_rate(self) -> int:
-        """The sample rate at `finalized` and of the next connection, in Hz (0 before any audio)."""
-        return self.timeline.rate_at(self.timeline.finalized)
+    def next_format(self) -> Format:
+        """The format at `finalized` and of the next connection (of rate 0 before any audio)."""
+        return self.timeline.format_at(self.timeline.finalized)
 
     @property
     def connection(self) -> int:
@@ -113,7 +117,7 @@ class Call:
         if self.coming:
             self.coming.popleft()
         # Nearly always they just continue the series. Looking at each would cost four times as much.
-        if self._plain and self._series.goes_on(frames) and self.repeats.all_new(frames):
+        if self._plain and self._goes_on(frames):
             self._series.follow(frames[-1])
             self.timeline.extend(frames)
             result.accepted = len(frames)
@@ -122,9 +126,19 @@ class Call:
                 self._receive(frame, now, result)
             self._settle()
         self.last_entry = frames[-1].entry
-        if self.unfinalized_s() > self.bounds.max_unfinalized_s or self.timeline.waiting:
+        if self.timeline.unfinalized_s > self.bounds.max_unfinalized_s or self.timeline.waiting:
             self._bound(result)
         return result
+
+    def _goes_on(self, frames: list[Frame]) -> bool:
+        """Return whether frames just continue what came before, and none can be a repeat."""
+        if frames[0].position is None:
+            return self._series.goes_on(frames) and self.repeats.all_new(frames)
+        if not self._placement.goes_on(frames):
+            return False
+        if not self.repeats.all_new(frames):
+            self.repeats.teach(frames)
+        return True
 
     def expire(self, now: float) -> ReceiveResult:
         """Wait no longer for frames that are overdue by now."""
@@ -134,7 +148,7 @@ class Call:
         """Wait for no missing frames: no more will come."""
         return self._placed(self.order.close())
 
-    def _placed(self, placed: list[Placed]) -> ReceiveResult:
+    def _placed(self, placed: Iterable[Placed]) -> ReceiveResult:
         result = ReceiveResult()
         self._append(placed, result)
         self._settle()
@@ -144,12 +158,12 @@ class Call:
     def _bound(self, result: ReceiveResult) -> None:
         most_s, waiting, waiting_s = self.bounds.max_unfinalized_s, self.order.frames, 0.0
         if waiting:
-            waiting_s = sum(len(frame.pcm) for frame in waiting) / 2 / waiting[0].sample_rate
+            waiting_s = sum(len(frame.pcm) for frame in waiting) / waiting[0].format.bytes_per_s
             if waiting_s > most_s:
                 self._append(self.order.close(), result)
                 self._settle()
                 waiting_s = 0.0
-        if (over := self.unfinalized_s() + waiting_s - most_s) > 0:
+        if (over := self.timeline.unfinalized_s + waiting_s - most_s) > 0:
             result.given_up_s += self.give_up_oldest(over + GAP_STEP_S, GapReason.RETENTION)
 
     def _receive(self, frame: Frame, now: float, result: ReceiveResult) -> None:
@@ -158,33 +172,54 @@ class Call:
         if self._resuming and self._resuming.is_news(frame):
             self.timeline.read_again()
         news = self.repeats.news(frame)
-        result.repeats += 1 - len(news)
+        if frame.misplaced or not self._placement.possible(frame):
+            result.misplaced += 1
+            frame.position = None
+        if frame.position is not None:  # that alone says what it is; what lies behind the checkpoint is done
+            done = self._resuming.counts_from(frame) is None
+            news = [one for one in news if one is not frame] + [frame] * (not done)
+        else:
+            result.repeats += 1 - len(news)
         for one in news:
             self._append(self.order.take(one, now, void=self.repeats.void), result)
             if self.order:
                 self.timeline.out_of_order()
 
-    def _append(self, placed: list[Placed], result: ReceiveResult) -> None:
+    def _append(self, placed: Iterable[Placed], result: ReceiveResult) -> None:
         """Append frames whose turn it is, except for what lies behind the checkpoint."""
-        for frame, silence, late in placed:
-            offset = self._resuming.counts_from(frame)
+        for one in placed:
+            offset = self._resuming.counts_from(one.frame)
             if offset is None:
                 continue
-            is_news = self._resuming.is_news(frame)
-            if self._border and is_news:
-                self._border = False
-                if not self._follows:
-                    self.timeline.pad()
-            before = 0 if self._resuming.is_next(frame) else silence  # 0: it is on the timeline already
-            if self._header is not None and (is_news or offset < len(frame.pcm)):
-                offset = max(offset, self._strip(self._header, frame, result))
-            self.timeline.append(frame.entry, frame.pcm, frame.sample_rate, silence=before, offset=offset)
-            result.accepted += 1
-            result.filled_s += before / 2 / frame.sample_rate
-            if late:
-                result.late_s += len(frame.pcm) / 2 / frame.sample_rate
-            if not self.announced:
-                self._begin(frame, is_news=is_news)
+            size = len(one.frame.pcm)
+            if one.late:
+                result.late_s += (min(one.offset, size) or size) / one.frame.format.bytes_per_s
+            if one.offset >= size > 0:
+                result.repeats += 1
+            else:
+                self._put(one, max(offset, one.offset), result)
+
+    def _put(self, one: Placed, offset: int, result: ReceiveResult) -> None:
+        """Append a frame from byte `offset` on, and what goes before it."""
+        frame, fmt = one.frame, one.frame.format
+        is_news = self._resuming.is_news(frame)
+        if self._border and is_news:
+            self._border = False
+            if not self._follows:
+                self.timeline.pad()
+        if one.void:
+            self.timeline.skip(one.void, fmt)
+        before = 0 if self._resuming.is_next(frame) else one.silence  # 0: it is on the timeline already
+        if self._header is not None and (is_news or offset < len(frame.pcm)):
+            offset = max(offset, self._strip(self._header, frame, result))
+        self.timeline.append(frame.entry, frame.pcm, fmt, silence=before, offset=offset)
+        result.accepted += 1
+        result.filled_s += before / fmt.bytes_per_s
+        if fmt.channels > 1 and not self.outbox.roles:
+            self.outbox.roles = frame.roles or self.bounds.roles
+        if not self.announced:
+            self._begin(frame, is_news=is_news)
+        pass_void(self.timeline, self.outbox)
 
     def _settle(self) -> None:
         """Update what follows from having looked at frames one by one."""
@@ -210,25 +245,12 @@ class Call:
             self._first_entry = frame.entry
         if is_news:  # the entry of the resume point is not
             self.announced = True
-            self._announce(frame)
-
-    def _announce(self, frame: Frame) -> None:
-        """Queue the event that the call began, or resumed after its end, with the first checkpoint."""
-        outbox = self.outbox
-        resumed = outbox.confirmed.over  # otherwise its start was announced before
-        outbox.tenant_id = outbox.tenant_id or frame.tenant_id
-        if resumed or outbox.trace_id is None:
-            outbox.trace_id = frame.trace_id or outbox.trace_id
-        if outbox.fresh or resumed:
-            outbox.fresh = False
-            name = EventName.RESUMED if resumed else EventName.STARTED
-            event = {"event": name, "sample_rate": frame.sample_rate}
-            outbox.put(Item(resume_point=self.timeline.resume_point(self.timeline.finalized), event=event))
+            announce(self.outbox, frame, self.timeline.resume_point(self.timeline.finalized))
 
     def past(self) -> Past:
         """Return what is to be remembered of this call, which is over."""
         self.repeats.drop_left_out()
-        return Past(ids.key(self.last_entry), self.repeats, self.timeline.half())
+        return Past(ids.key(self.last_entry), self.repeats, self.timeline.part())
 
     def forget_above(self, last: EntryId) -> None:
         """Keep no entry id above `last`: the stream has started over from there."""
@@ -247,36 +269,22 @@ class Call:
         confirmed = self.outbox.resume_point.entry
         return self._first_entry if confirmed == ids.ORIGIN else confirmed
 
-    def unfinalized_s(self) -> float:
-        """Return the seconds of audio received and not finalized."""
-        return self.timeline.seconds(self.timeline.finalized, self.timeline.received)
-
     def give_up_oldest(self, seconds: float, reason: GapReason) -> float:
         """Commit the oldest audio that is not finalized as a gap. Return the seconds given up."""
-        return self.give_up_until(self.timeline.finalized + round(seconds * self.next_rate), reason)
-
-    def give_up_until(self, end: int, reason: GapReason) -> float:
-        """Commit the audio from `finalized` to `end` as a gap. Return the seconds given up."""
         timeline = self.timeline
-        end = min(timeline.received, end)
-        if end <= timeline.finalized:
-            return 0.0
-        self.given_up += end - timeline.finalized
-        return give_up(timeline, self.outbox, end, reason)
+        return self.give_up_until(timeline.finalized + round(seconds * self.next_format.rate), reason)
 
-    def abandon(self, last: EntryId) -> Item:
-        """Return an item that commits all audio up to entry `last` as a gap: the call fails on it."""
-        timeline, start = self.timeline, self.outbox.confirmed_until
-        end = max(start, timeline.received)
-        event = {"event": EventName.GAP, "reason": GapReason.INTERNAL, "start_ms": timeline.ms(start)}
-        point = msgspec.structs.replace(
-            timeline.resume_point(end),
-            entry=max(last, self.last_entry, key=ids.key),
-            offset=PAST_END,
-            at=2 * end,
-            ahead=msgspec.UNSET,
-        )
-        return Item(resume_point=point, event=event | {"end_ms": timeline.ms(end), "samples": end - start})
+    def give_up_until(self, end: int, reason: GapReason, channel: int | None = None) -> float:
+        """Commit the audio up to `end` as a gap, of one channel or all. Return the seconds given up."""
+        timeline = self.timeline
+        before = timeline.finalized
+        seconds = give_up(timeline, self.outbox, min(timeline.received, end), reason, channel)
+        self.given_up += timeline.finalized - before
+        return seconds
+
+    def abandon(self, last: EntryId) -> list[Item]:
+        """Return items that commit all audio up to entry `last` as a gap: the call fails on it."""
+        return abandoned(self.timeline, self.outbox, max(last, self.last_entry, key=ids.key))
 
     def connected(self, request_id: str) -> int:
         """Begin a new connection at `finalized`. Return its number."""

@@ -1,7 +1,7 @@
 """When does audio leave? The one answer, for one call.
 
 Three things decide: the flush policy (enough audio, or its timer), the pacer (no faster than the provider
-takes a backlog) and the connection (audio of its sample rate, and whether more can follow). The chunker
+takes a backlog) and the connection (audio of its format, and whether more can follow). The chunker
 holds no audio. `due` takes chunks off the timeline. `timer` says when to ask again if nothing else happens.
 `hold_limit` says how much audio may stay off the timeline without making any of it late.
 """
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from trio_asr.core.flush import FlushPolicy, Intervals
 from trio_asr.core.pacer import Pacer
 from trio_asr.core.timeline import Chunk, Timeline
+from trio_asr.wire.audio_format import NO_FORMAT, Format
 
 FORBIDDEN_RETRY_S = 0.25
 
@@ -35,7 +36,7 @@ class Chunker:
     """The cutter of one call's unsent audio into chunks. All times are seconds on the caller's clock."""
 
     __slots__ = (
-        "_catchup_rate", "_hold_until", "_input_over", "_marked", "_pacer", "_policy", "_rate", "_timeline",
+        "_catchup_rate", "_format", "_hold_until", "_input_over", "_marked", "_pacer", "_policy", "_timeline",
         "_timer", "finished",
     )  # fmt: skip
 
@@ -45,7 +46,7 @@ class Chunker:
         self._policy = FlushPolicy(intervals)
         self._catchup_rate = catchup_rate
         self._pacer = Pacer(catchup_rate)
-        self._rate = 0  # of the connection, in Hz; 0: there is none
+        self._format = NO_FORMAT  # of the connection; of rate 0: there is none
         self._input_over = False
         self._timer = math.inf
         self._hold_until = -math.inf  # the pacer's limit, which no amount of audio overrules
@@ -58,15 +59,15 @@ class Chunker:
 
     # -- events ----------------------------------------------------------------------------------------
 
-    def connect(self, rate: int) -> None:
-        """Feed a new connection of this sample rate, in Hz."""
-        self._rate, self.finished = rate, False
+    def connect(self, fmt: Format) -> None:
+        """Feed a new connection for audio of this format."""
+        self._format, self.finished = fmt, False
         self._pacer = Pacer(self._catchup_rate)
         self._hold_until = -math.inf
 
     def disconnect(self) -> None:
         """Feed no connection until there is another."""
-        self._rate = 0
+        self._format = NO_FORMAT
 
     def reload(self, intervals: Intervals, catchup_rate: float) -> None:
         """Use other intervals and another pace from now on, on the present connection, too."""
@@ -79,7 +80,8 @@ class Chunker:
 
     def arrived(self, now: float) -> None:
         """Note unsent audio for which there is no connection yet. Its age counts from now."""
-        if (rate := self._timeline.rate()) and self._timeline.unsent(rate):
+        fmt = self._timeline.format()
+        if fmt.rate and self._timeline.unsent(fmt):
             self._policy.arrived(now)
 
     def mark_due(self, now: float) -> None:
@@ -95,8 +97,9 @@ class Chunker:
         A chunk counts as sent once it was yielded. Where sending is not `allowed` (another worker may be
         feeding this call), what is due becomes due a little later.
         """
-        timeline, rate = self._timeline, self._rate
-        while rate and (unsent := timeline.unsent(rate)):
+        timeline, fmt = self._timeline, self._format
+        rate = fmt.rate
+        while rate and (unsent := timeline.unsent(fmt)):
             last = self._is_last(unsent)
             self._policy.arrived(now)
             limit = self._limit(unsent)
@@ -124,14 +127,14 @@ class Chunker:
         self._timer = math.inf
         return True
 
-    def hold_limit(self, size: int, rate: int, now: float) -> int:
+    def hold_limit(self, size: int, fmt: Format, now: float) -> int:
         """Return how many bytes of new audio may be held back before it must go on the timeline.
 
-        0 means none. `size` bytes of sample rate `rate` are held already; the timer covers them.
+        0 means none. `size` bytes of this format are held already; the timer covers them.
         """
-        if rate != self._rate or self._timeline.waiting:
+        if fmt is not self._format or self._timeline.waiting:
             return 0  # while frames wait for a missing one, any frame may be that
-        limit = 2 * (self._policy.threshold_samples(rate) - self._timeline.unsent(rate))
+        limit = fmt.width * (self._policy.threshold_samples(fmt.rate) - self._timeline.unsent(fmt))
         if size >= limit:
             return 0
         self._policy.arrived(now)
@@ -143,17 +146,17 @@ class Chunker:
 
     def explain(self, now: float) -> dict[str, object]:
         """Return why a flush waits, for the log: ages, audio there and audio needed, all in milliseconds."""
-        return self._policy.explain(now, self._timeline.unsent(self._rate) / self._rate)
+        return self._policy.explain(now, self._timeline.unsent(self._format) / self._format.rate)
 
     # -- inside ----------------------------------------------------------------------------------------
 
     def _is_last(self, unsent: int) -> bool:
-        """Return whether nothing can follow the unsent audio: no more comes, or only of another rate."""
+        """Return whether nothing can follow the unsent audio: no more comes, or only behind a border."""
         return self._input_over or self._timeline.sent + unsent < self._timeline.received
 
     def _limit(self, unsent: int) -> int:
         """Return the most samples to send at once."""
-        intervals, rate = self._policy.intervals, self._rate
+        intervals, rate = self._policy.intervals, self._format.rate
         small = min(intervals.min_chunk_ms, intervals.max_chunk_ms)
         self._pacer.waiting(unsent / rate, small / 1000)
         return (small if self._pacer.catching_up else intervals.max_chunk_ms) * rate // 1000
@@ -168,7 +171,7 @@ class Chunker:
         """Record that a chunk leaves, out of `unsent` samples."""
         policy, samples = self._policy, chunk.end - chunk.start
         since_last_s = None if policy.last_flush is None else now - policy.last_flush
-        flush = Flush(chunk, samples / self._rate, policy.age(now), since_last_s)
+        flush = Flush(chunk, samples / self._format.rate, policy.age(now), since_last_s)
         policy.flushed(now, remains=samples < unsent)
         self._pacer.sent(flush.audio_s, now)
         return flush

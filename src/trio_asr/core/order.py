@@ -1,30 +1,27 @@
-"""Frames in the order of their `seq`, as far as late ones are waited for.
+"""Frames in the order of their audio, as far as late ones are waited for.
 
-A hole in a series stays open for a while. The frames behind it wait here, and missing frames that come take
-their places. When the time is over, silence stands for what is still missing. The time is that of the
-stream, by the ids of its entries, so that whoever reads it again comes to the same result. Where no more
-entries come, it is the caller's clock.
+A hole stays open for a while. The frames behind it wait here, and missing frames that come take their places.
+When the time is over, silence stands for what is still missing. The time is that of the stream, by the ids of
+its entries, so that whoever reads it again comes to the same result. Where no more entries come, it is the
+caller's clock.
+
+What is missing before a frame, `Series` knows from its `seq`, or `Placement` from its position.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from trio_asr.core.placed import Placed
+from trio_asr.core.placement import Placement
 from trio_asr.core.repeats import LATE_WINDOW
 from trio_asr.core.sequence import Series
 from trio_asr.wire import ids
 from trio_asr.wire.frames import Frame
 
 MOST_WAITING = 256  # frames; only a producer that catches up sends more in so short a time
-
-
-class Placed(NamedTuple):
-    """A frame whose turn it is, the bytes of silence before it, and whether it is too late for its place."""
-
-    frame: Frame
-    silence: int = 0
-    late: bool = False
 
 
 class _Waiting(NamedTuple):
@@ -34,14 +31,19 @@ class _Waiting(NamedTuple):
 
 
 class Order:
-    """The frames of one call that wait for those before them. `series` says what is missing."""
+    """The frames of one call that wait for those before them.
 
-    __slots__ = ("_reorder_ms", "_waiting", "series")
+    Whatever returns an iterator has to be followed to its end, and each frame to be appended before the next
+    is asked for: where a frame goes depends on what is on the timeline.
+    """
 
-    def __init__(self, series: Series, reorder_ms: int) -> None:
-        self.series = series
+    __slots__ = ("_placement", "_reorder_ms", "_rule", "_waiting", "series")
+
+    def __init__(self, series: Series, placement: Placement, reorder_ms: int) -> None:
+        self.series, self._placement = series, placement
+        self._rule: Series | Placement = series  # by which the frames that wait are ordered
         self._reorder_ms = 0
-        self._waiting: list[_Waiting] = []  # by their seq, which all have; of one rate
+        self._waiting: list[_Waiting] = []  # in the order of their audio; of one format
         self.wait(reorder_ms)
 
     def __bool__(self) -> bool:
@@ -63,74 +65,77 @@ class Order:
     def wait(self, reorder_ms: int) -> None:
         """Wait this long from now on."""
         self._reorder_ms = reorder_ms
-        self.series.patient = reorder_ms > 0
+        self.series.patient = self._placement.patient = reorder_ms > 0
 
-    def take(self, frame: Frame, now: float, *, void: bool) -> list[Placed]:
+    def take(self, frame: Frame, now: float, *, void: bool) -> Iterator[Placed]:
         """Take the next frame of the stream. Return what is to be appended, in order.
 
-        Where numbers are `void`, nothing is waited for.
+        Where numbers are `void`, no frame without a position is waited for.
         """
-        if not self._waiting:
-            if void or not self.series.opens_hole(frame):
-                return [self._place(frame)]
-            self._waiting.append(_Waiting(frame, now, ids.milliseconds(frame.entry)))
-            return []
+        rule = self.series if frame.position is None else self._placement
+        void = void and frame.position is None
         added_ms = ids.milliseconds(frame.entry)
-        placed = self._expire(added_ms)
+        yield from self._expire(added_ms)
+        if not self._waiting:
+            if not void and rule.opens_hole(frame):
+                self._rule = rule
+                self._waiting.append(_Waiting(frame, now, added_ms))
+            else:
+                yield self._place(frame, rule)
+            return
         at = self._index(frame)
         before = self._waiting[at - 1].frame if at else None
-        if void or not self.series.belongs(frame, before):
-            placed += self.close()
-        elif self.series.ahead(frame) > 0:
+        if void or rule is not self._rule or not rule.belongs(frame, before):
+            yield from self.close()
+        elif rule.ahead(frame) > 0:
             self._waiting.insert(at, _Waiting(frame, now, added_ms))
             while self._waiting and (len(self._waiting) > MOST_WAITING or self._missing() > LATE_WINDOW):
-                placed += self._close_first()
-            return placed
-        return [*placed, self._place(frame), *self._drain()]
+                yield from self._close_first()
+            return
+        yield self._place(frame, rule)
+        yield from self._drain()
 
-    def expire(self, now: float) -> list[Placed]:
+    def expire(self, now: float) -> Iterator[Placed]:
         """Return the frames that need not wait any longer by the caller's clock."""
-        placed: list[Placed] = []
         while self._waiting and self.due <= now:
-            placed += self._close_first()
-        return placed
+            yield from self._close_first()
 
-    def close(self) -> list[Placed]:
+    def close(self) -> Iterator[Placed]:
         """Wait no longer. Return all frames that waited."""
-        placed: list[Placed] = []
         while self._waiting:
-            placed += self._close_first()
-        return placed
+            yield from self._close_first()
 
-    def _expire(self, now_ms: int) -> list[Placed]:
+    def _expire(self, now_ms: int) -> Iterator[Placed]:
         """Return the frames that need not wait any longer by the clock of the stream."""
-        placed: list[Placed] = []
         while self._waiting and min(one.added_ms for one in self._waiting) + self._reorder_ms <= now_ms:
-            placed += self._close_first()
-        return placed
+            yield from self._close_first()
 
-    def _close_first(self) -> list[Placed]:
+    def _close_first(self) -> Iterator[Placed]:
         """Fill the first hole with silence. Return the frames behind it, up to the next hole."""
-        return [self._place(self._waiting.pop(0).frame), *self._drain()]
+        yield self._place(self._waiting.pop(0).frame, self._rule)
+        yield from self._drain()
 
-    def _drain(self) -> list[Placed]:
+    def _drain(self) -> Iterator[Placed]:
         """Return the frames that no longer wait for anything."""
-        placed = []
-        while self._waiting and self.series.ahead(self._waiting[0].frame) <= 0:
-            placed.append(self._place(self._waiting.pop(0).frame))
-        return placed
+        while self._waiting and self._rule.ahead(self._waiting[0].frame) <= 0:
+            yield self._place(self._waiting.pop(0).frame, self._rule)
 
-    def _place(self, frame: Frame) -> Placed:
-        silence = self.series.missing(frame)
-        return Placed(frame, silence, self.series.late)
+    def _place(self, frame: Frame, rule: Series | Placement) -> Placed:
+        if rule is self._placement:
+            self.series.restart(frame)  # one without a position may follow
+        return rule.place(frame)
 
     def _index(self, frame: Frame) -> int:
         """Return the index of a frame among those that wait."""
-        at = len(self._waiting)
-        while at and (self._waiting[at - 1].frame.seq or 0) > (frame.seq or 0):
+        at, key = len(self._waiting), _key(frame)
+        while at and _key(self._waiting[at - 1].frame) > key:
             at -= 1
         return at
 
     def _missing(self) -> int:
         """Return how many frames are waited for."""
-        return self.series.ahead(self._waiting[-1].frame) + 1 - len(self._waiting)
+        return self._rule.waited_for(self._waiting[-1].frame, len(self._waiting))
+
+
+def _key(frame: Frame) -> int:
+    return (frame.seq or 0) if frame.position is None else frame.position

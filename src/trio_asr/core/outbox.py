@@ -1,9 +1,9 @@
 """The outbox of a call: what it has to write to Redis, in order, one commit at a time.
 
 At most one commit of a call is in flight. It is retried unchanged until it is answered: its revision makes
-it idempotent. Meanwhile new items gather here and leave as the next commit. Of partials only the newest is
-kept, and none that a final has overtaken. Sequence numbers are given when a commit is built, so dropped
-partials leave no holes.
+it idempotent. Meanwhile new items gather here and leave as the next commit. Of each channel's partials only
+the newest is kept, and none that a final has overtaken. Sequence numbers are given when a commit is built, so
+dropped partials leave no holes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ import msgspec
 from trio_asr.core.recent import Recent
 from trio_asr.wire.codes import EventName, GapReason
 from trio_asr.wire.ids import EntryId, key
-from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, Write, encode, read_checkpoint
+from trio_asr.wire.records import (
+    VERSION,
+    Checkpoint,
+    Commit,
+    Outcome,
+    Stored,
+    Write,
+    encode,
+    read_checkpoint,
+)
 from trio_asr.wire.resume_point import ResumePoint
 from trio_asr.wire.transcripts import Item, Topics, Transcript
 
@@ -50,24 +59,32 @@ class Outbox:
         self._rev = stored.rev
         self._state = self.confirmed  # as the commit in flight will leave it
         self._queue: list[Item] = []
-        self._partial: Transcript | None = None
+        self._partials: dict[int, Transcript] = {}  # the newest of each channel
         self._flight: tuple[Commit, list[Item]] | None = None
         self.connection = self.confirmed.connection
         self.tenant_id = self.confirmed.tenant_id
         self.trace_id = self.confirmed.trace_id
+        self.roles: tuple[str, ...] = self.confirmed.roles or ()  # who is on each of several channels
         self.recent: Recent | None = None  # for the pages, where they may show it
 
     # -- what comes in ---------------------------------------------------------------------------------
 
     def put(self, item: Item) -> None:
-        """Queue an item. One that moves the resume point overtakes the partial that waits."""
+        """Queue an item. One that moves a channel's cursor overtakes the partial that waits."""
         if item.resume_point is not None:
-            self._partial = None
+            self._partials.pop(item.channel, None)
         self._queue.append(item)
 
     def put_partial(self, transcript: Transcript) -> None:
-        """Queue a partial, replacing the one that may wait."""
-        self._partial = transcript
+        """Queue a partial, replacing the one of its channel that may wait."""
+        self._partials[transcript.channel or 0] = transcript
+
+    def leg(self, channel: int, channels: int) -> dict[str, Any]:
+        """Return the fields that name one of several channels in a message (of one: none)."""
+        if channels == 1:
+            return {}
+        named = {"channel": channel}
+        return named | {"role": self.roles[channel]} if channel < len(self.roles) else named
 
     def forget_above(self, last: EntryId, point: ResumePoint) -> None:
         """Keep no entry id above `last`: the stream has started over from there.
@@ -91,11 +108,10 @@ class Outbox:
             old += 1
             shed += item.transcript is not None
             without = _unpublished(item)
-            joined = _joined(kept[-1], without) if kept else None
-            if joined is None:
-                kept.append(without)
-            else:
-                kept[-1] = joined
+            at, joined = _join(kept, without)
+            if joined is not None:
+                del kept[at]
+            kept.append(joined or without)
         self._queue[:old] = kept
         return shed
 
@@ -104,7 +120,7 @@ class Outbox:
     @property
     def idle(self) -> bool:
         """Whether nothing is queued and nothing is in flight."""
-        return self._flight is None and not self._queue and self._partial is None
+        return self._flight is None and not self._queue and not self._partials
 
     @property
     def resume_point(self) -> ResumePoint:
@@ -136,9 +152,8 @@ class Outbox:
         if self._flight is not None:
             return self._flight[0]
         items, self._queue = self._queue[:MAX_WRITES], self._queue[MAX_WRITES:]
-        if self._partial is not None and len(items) < MAX_WRITES:
-            items.append(Item(transcript=self._partial))
-            self._partial = None
+        while self._partials and len(items) < MAX_WRITES:
+            items.append(Item(transcript=self._partials.pop(next(iter(self._partials)))))
         if not items:
             return None
         commit = self._build(items, wall_ms)
@@ -183,6 +198,8 @@ class Outbox:
                 ended = item.ended
         live = items[-1].ended is None
         state = Checkpoint(point, seq, self.connection, self.tenant_id, self.trace_id, ended)
+        if not point.format.plain:
+            state = msgspec.structs.replace(state, version=VERSION, roles=self.roles or msgspec.UNSET)
         self._state = state
         return Commit(self.interaction_id, self._rev + 1, encode(state), tuple(writes), live)
 
@@ -202,7 +219,28 @@ def _unpublished(item: Item) -> Item:
         return item
     event = {"event": EventName.GAP, "reason": GapReason.UNPUBLISHED, "start_ms": lost.start_ms}
     event["end_ms"] = lost.end_ms
+    if lost.channel is not msgspec.UNSET:
+        event["channel"] = lost.channel
+    if lost.role is not msgspec.UNSET:
+        event["role"] = lost.role
     return item._replace(transcript=None, event=event)
+
+
+def _join(kept: list[Item], item: Item) -> tuple[int, Item | None]:
+    """Return a gap merged with what follows, and its index. The gaps of two channels alternate."""
+    for at in reversed(range(len(kept))):
+        if (joined := _joined(kept[at], item)) is not None:
+            return at, joined
+        if not _is_beside(kept[at], item):
+            break
+    return -1, None
+
+
+def _is_beside(gap: Item, item: Item) -> bool:
+    """Return whether two items are gaps of two channels, so that their order says nothing."""
+    one, other = gap.event or {}, item.event or {}
+    are_gaps = one.get("event") == other.get("event") == EventName.GAP
+    return are_gaps and one.get("channel") != other.get("channel")
 
 
 def _joined(gap: Item, item: Item) -> Item | None:
@@ -211,7 +249,7 @@ def _joined(gap: Item, item: Item) -> Item | None:
     if event is None or event["event"] != EventName.GAP or item.ended is not None:
         return None
     if more is not None and more["event"] not in PASSING:
-        if more["event"] != EventName.GAP or more["reason"] != event["reason"]:
+        if any(more.get(name) != event.get(name) for name in ("event", "reason", "channel")):
             return None
         event = event | {"end_ms": more["end_ms"]}
         if "samples" in more:

@@ -18,16 +18,16 @@ MAX_TAUGHT = 2_000  # the latest of them, with what their repeats are recognised
 class Past:
     """The memory of one call that is over, for frames of it that come later.
 
-    `until` is the key of the last entry that was dealt with. `half` is the first half of a sample, if the
-    call ended in mid-sample.
+    `until` is the key of the last entry that was dealt with. `part` is the beginning of a sample, if the call
+    ended in mid-sample.
     """
 
-    __slots__ = ("half", "repeats", "until")
+    __slots__ = ("part", "repeats", "until")
 
-    def __init__(self, until: int, repeats: Repeats | None = None, half: bytes = b"") -> None:
+    def __init__(self, until: int, repeats: Repeats | None = None, part: bytes = b"") -> None:
         self.until = until
         self.repeats = Repeats() if repeats is None else repeats
-        self.half = half
+        self.part = part
 
 
 class PastCalls:
@@ -55,7 +55,7 @@ class PastCalls:
     ) -> Past:
         """Remember a call that is not in progress and has dealt with the entries up to the key `until`.
 
-        With `over`, it ended at that resume point: what follows there in its entry is half a sample, or
+        With `over`, it ended at that resume point: what follows there in its entry is part of a sample, or
         nothing.
         """
         past = self._calls.get(interaction_id)
@@ -66,7 +66,7 @@ class PastCalls:
         if over is not None:
             past.repeats.teach(frame for frame in frames if ids.key(frame.entry) <= until)
             rest = next((frame.pcm[over.offset :] for frame in frames if frame.entry == over.entry), b"")
-            past.half = rest if len(rest) == 1 else past.half
+            past.part = rest if 0 < len(rest) < over.format.width else past.part
         return past
 
     def remember(self, interaction_id: str, past: Past) -> None:

@@ -154,7 +154,7 @@ class Repeats:
 
     def _is_same(self, at: int, frame: Frame) -> bool:
         """Return whether a frame is the one recorded at `at`, whose number and audio it has."""
-        if self._digests[at] == frame.digest or not is_of_one_value(frame.pcm):
+        if self._digests[at] == frame.digest or not is_of_one_value(frame.pcm, frame.format.width):
             return True
         return self._shown >= TWIN_SHOWN and self._is_twin(frame)
 
@@ -165,7 +165,7 @@ class Repeats:
         """Leave a repeat out, unless it is one too many of the same."""
         is_same = self._digests[at] == frame.digest
         is_twin = self._is_twin(frame)
-        if not is_of_one_value(frame.pcm):
+        if not is_of_one_value(frame.pcm, frame.format.width):
             self._shown = self._shown + 1 if is_twin else 1
             self._lag = self._highest - seq
         elif is_twin:
@@ -224,6 +224,6 @@ def _audio(frame: Frame) -> int:
     return frame.digest if frame.timestamp_ms is None else frame.digest ^ frame.timestamp_ms
 
 
-def is_of_one_value(pcm: bytes) -> bool:
-    """Return whether all samples are the same: digital silence identifies no frame."""
-    return pcm[2:] == pcm[:-2]
+def is_of_one_value(pcm: bytes, width: int = 2) -> bool:
+    """Return whether all samples, of `width` bytes, are the same: digital silence identifies no frame."""
+    return pcm[width:] == pcm[:-width]

@@ -21,7 +21,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from trio_asr.core.placed import Placed
 from trio_asr.core.repeats import LATE_WINDOW
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.frames import Frame
 
 SHORT_HOLE_MS = 25  # one frame of 20 ms; a longer one would put the frame after it too far from its time
@@ -41,20 +43,29 @@ class Series:
         self._due = 0  # bytes of silence that go before the next frame, unless that is the missing one
 
     def goes_on(self, frames: Sequence[Frame]) -> bool:
-        """Return whether these frames continue the series: complete, in order, of its rate, none empty."""
+        """Return whether these frames continue the series: complete, in order, of its format, none empty.
+
+        Those that say their position do not: that alone counts.
+        """
         last = self._last
         if last is None or last.seq is None or self._owed or self._due:
             return False
-        seq, rate = last.seq, last.sample_rate
+        seq, fmt = last.seq, last.format
         for frame in frames:
             seq += 1
-            if frame.seq != seq or frame.sample_rate != rate or not frame.pcm:
+            if frame.seq != seq or frame.format is not fmt or not frame.pcm or frame.position is not None:
                 return False
         return True
 
     def follow(self, frame: Frame) -> None:
         """Record the last of the frames that continue the series."""
         self._last = frame
+
+    def restart(self, frame: Frame) -> int:
+        """Begin a new series with a frame. Return the bytes of silence before it: none."""
+        self._last = frame
+        self._owed = self._due = 0
+        return 0
 
     def shorten(self, frame: Frame, size: int) -> None:
         """Note that the first `size` bytes of the last frame are no audio."""
@@ -75,7 +86,7 @@ class Series:
         is late.
         """
         last = self._last if before is None else before
-        if last is None or last.seq is None or frame.seq is None or frame.sample_rate != last.sample_rate:
+        if last is None or last.seq is None or frame.seq is None or frame.format is not last.format:
             return False
         lost = frame.seq - last.seq - 1
         if lost > 0:
@@ -89,6 +100,15 @@ class Series:
             return -1
         return max(-1, frame.seq - last.seq - 1)
 
+    def waited_for(self, last: Frame, waiting: int) -> int:
+        """Return how many frames are waited for if so many wait, of which one is the last."""
+        return self.ahead(last) + 1 - waiting
+
+    def place(self, frame: Frame) -> Placed:
+        """Follow the next frame. Return where it goes."""
+        silence = self.missing(frame)
+        return Placed(frame, silence, self.late)
+
     def missing(self, frame: Frame) -> int:
         """Follow the next frame. Return the bytes of silence to append before it.
 
@@ -96,14 +116,14 @@ class Series:
         """
         last, seq = self._last, frame.seq
         self.late = False
-        if last is None or seq is None or last.seq is None or frame.sample_rate != last.sample_rate:
-            return self._restart(frame)
+        if last is None or seq is None or last.seq is None or frame.format is not last.format:
+            return self.restart(frame)
         lost = seq - last.seq - 1
         if not (lost or self._owed or self._due):  # nearly always
             self._last = frame
             return 0
         if lost < -LATE_WINDOW or (lost and not self._in_step(last, frame)):
-            return self._restart(frame)
+            return self.restart(frame)
         if lost < 0:
             found = min(self._due, len(frame.pcm))
             self._due -= found
@@ -111,39 +131,34 @@ class Series:
             self.late = found < len(frame.pcm)
             return 0
         hole = lost * len(last.pcm)
-        if hole * 500 > self._max_fill_ms * frame.sample_rate:  # bytes -> ms: / 2 / rate * 1000
-            return self._restart(frame)
+        if frame.format.ms(hole) > self._max_fill_ms:
+            return self.restart(frame)
         self._last = frame
-        return self._fill(hole, frame.sample_rate)
+        return self._fill(hole, frame.format)
 
     def _is_hole(self, last: Frame, frame: Frame) -> bool:
         """Return whether the frames between these two are missing, for the moment or for good."""
         lost = (frame.seq or 0) - (last.seq or 0) - 1
         return (
             lost <= LATE_WINDOW
-            and frame.sample_rate == last.sample_rate
-            and 0 < lost * len(last.pcm) * 500 <= self._max_fill_ms * frame.sample_rate
+            and frame.format is last.format
+            and 0 < frame.format.ms(lost * len(last.pcm)) <= self._max_fill_ms
             and self._in_step(last, frame)
         )
 
-    def _fill(self, hole: int, rate: int) -> int:
+    def _fill(self, hole: int, fmt: Format) -> int:
         """Return the bytes of silence that go before the next frame, which follows a hole of `hole` bytes."""
         due, fill = self._due, max(0, hole - self._owed)
         self._owed = max(0, self._owed - hole)
-        self._due = fill if not self.patient and fill * 500 <= SHORT_HOLE_MS * rate else 0
+        self._due = fill if not self.patient and fmt.ms(fill) <= SHORT_HOLE_MS else 0
         return due + fill - self._due
-
-    def _restart(self, frame: Frame) -> int:
-        self._last = frame
-        self._owed = self._due = 0
-        return 0
 
     @staticmethod
     def _in_step(last: Frame, frame: Frame) -> bool:
         """Return whether the timestamps moved by as many frames as `seq` did, within half a frame."""
         if frame.timestamp_ms is None or last.timestamp_ms is None or frame.seq is None or last.seq is None:
             return False
-        frame_ms = len(last.pcm) * 500 / last.sample_rate
+        frame_ms = last.format.ms(len(last.pcm))
         expected = (frame.seq - last.seq) * frame_ms
         tolerance = max(frame_ms / 2, abs(expected) / 4 - frame_ms / 4)
         return abs(frame.timestamp_ms - last.timestamp_ms - expected) <= tolerance

@@ -20,6 +20,7 @@ from trio_asr.deepgram.provider import ConnectFailed, Provider
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.codes import ErrorKind, Problem
 
 
@@ -73,8 +74,8 @@ class Admission:
         self._permits = Permits(limit)
         self._patience_s = connect_timeout_s + 1
         self._account = Gate(self._patience_s)
-        # Gates of refused queries, by sample rate in Hz: in all else the query is the same for all calls.
-        self._queries: dict[int, Gate] = {}
+        # Gates of refused queries, by format: in all else the query is the same for all calls.
+        self._queries: dict[Format, Gate] = {}
         self._connected: set[str] = set()  # calls
         self._metrics, self._problems = metrics, problems
         metrics.connections.read = lambda: self.open
@@ -96,22 +97,22 @@ class Admission:
         """The number of calls that wait for a permit."""
         return self._permits.waiting
 
-    async def wait_for_gate(self, rate: int, wanted: Callable[[], bool]) -> None:
-        """Wait until an attempt makes sense for audio of `rate` Hz.
+    async def wait_for_gate(self, fmt: Format, wanted: Callable[[], bool]) -> None:
+        """Wait until an attempt makes sense for audio of a format.
 
         First at the account's gate, then at that of the query. There is no limit on the wait: the caller's
         audio waits with it, within the bounds of the call.
         """
         await self._account.wait(wanted)
-        if (query := self._queries.get(rate)) is not None:
+        if (query := self._queries.get(fmt)) is not None:
             await query.wait(wanted)
 
     def permit(self, holder: Holder) -> AbstractAsyncContextManager[None]:
         """Return a context manager that holds a permit. Entering it waits, first in, first out."""
         return self._permits.permit(holder)
 
-    def opened(self, rate: int, interaction_id: str) -> None:
-        """Record that a call's connection for audio of `rate` Hz has opened.
+    def opened(self, fmt: Format, interaction_id: str) -> None:
+        """Record that a call's connection for audio of a format has opened.
 
         This closes the account's breaker and drops the query's, and wakes the calls that wait at them.
         """
@@ -119,9 +120,9 @@ class Admission:
             self._metrics.duplicate_connections.inc()
         self._connected.add(interaction_id)
         self.open += 1
-        for gate in (self._account, self._queries.pop(rate, None)):
+        for gate in (self._account, self._queries.pop(fmt, None)):
             if gate is not None and gate.breaker.succeeded():
-                self._log.info("Deepgram accepts connections again", sample_rate=rate)
+                self._log.info("Deepgram accepts connections again", **fmt.fields)
                 gate.changed()
         self._problems.resolve(Problem.DEEPGRAM, trio.current_time())
 
@@ -130,7 +131,7 @@ class Admission:
         self._connected.discard(interaction_id)
         self.open -= 1
 
-    def failed(self, failure: ConnectFailed, rate: int) -> bool:
+    def failed(self, failure: ConnectFailed, fmt: Format) -> bool:
         """Record an attempt that failed; return whether a retry after a backoff makes sense.
 
         False means that the breaker is open: the call gives its permit back and waits at the gate.
@@ -142,7 +143,7 @@ class Admission:
             if not self.open:
                 self._problems.report(Problem.DEEPGRAM, now, str(failure))
             return True
-        gate = self._account if whom is Concerns.ACCOUNT else self._query(rate)
+        gate = self._account if whom is Concerns.ACCOUNT else self._query(fmt)
         opened = gate.breaker.refused(failure.status, now)
         gate.changed()
         # While other calls are connected, a refused query is one call's problem, not the daemon's.
@@ -154,7 +155,7 @@ class Admission:
                 status=failure.status,
                 reason=failure.reason,
                 request_id=failure.request_id,
-                sample_rate=rate,
+                **fmt.fields,
             )
         return not gate.breaker.open
 
@@ -163,5 +164,5 @@ class Admission:
         if not self.wanted and not self._account.breaker.open:
             self._problems.resolve(Problem.DEEPGRAM, trio.current_time())
 
-    def _query(self, rate: int) -> Gate:
-        return self._queries.setdefault(rate, Gate(self._patience_s))
+    def _query(self, fmt: Format) -> Gate:
+        return self._queries.setdefault(fmt, Gate(self._patience_s))

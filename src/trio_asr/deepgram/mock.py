@@ -13,10 +13,12 @@ import trio
 
 from trio_asr.deepgram.provider import Link, LinkClosed
 from trio_asr.wire import messages
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results, Word
 
 SEGMENT_S = 1.0
 QUEUE = 64  # messages; a chunk of the largest size makes a handful
+_FLUSHES = (messages.FINALIZE, messages.CLOSE_STREAM, *messages.FINALIZE_CHANNEL)
 # The confidences of the old worker's mock.
 PARTIAL_CONFIDENCE, FINAL_CONFIDENCE = 0.85, 0.95
 
@@ -31,13 +33,13 @@ class MockProvider:
         self._opened = 0
 
     @asynccontextmanager
-    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
-        """Open a link for s16le mono audio of `sample_rate` Hz. It never fails."""
+    async def connect(self, fmt: Format) -> AsyncIterator[Link]:
+        """Open a link for audio of this format. It never fails."""
         await trio.lowlevel.checkpoint()
         self._opened += 1
         send, receive = trio.open_memory_channel[Message](QUEUE)
         async with send, receive:
-            yield _MockLink(f"mock-{self._opened}", sample_rate, send, receive)
+            yield _MockLink(f"mock-{self._opened}", fmt, send, receive)
 
 
 class _MockLink:
@@ -46,19 +48,19 @@ class _MockLink:
     def __init__(
         self,
         request_id: str,
-        rate: int,
+        fmt: Format,
         send: trio.MemorySendChannel[Message],
         receive: trio.MemoryReceiveChannel[Message],
     ) -> None:
         self.request_id = request_id
-        self._rate = rate
+        self._format = fmt
         self._send, self._receive = send, receive
         self._begin = self._end = 0  # the open segment, in samples of this connection
 
     async def send_audio(self, pcm: bytes) -> None:
-        """Take s16le audio; say a final for each second that is full, and a partial for the rest."""
-        self._end += len(pcm) // 2
-        segment = round(SEGMENT_S * self._rate)
+        """Take audio; say a final for each second that is full, and a partial for the rest."""
+        self._end += len(pcm) // self._format.width
+        segment = round(SEGMENT_S * self._format.rate)
         while self._end - self._begin >= segment:
             await self._say(self._begin + segment, final=True)
         if self._end > self._begin:
@@ -66,10 +68,10 @@ class _MockLink:
 
     async def send_control(self, text: str) -> None:
         """Obey Finalize and CloseStream: say a final for the open segment, and on the latter end the link."""
-        if text in (messages.FINALIZE, messages.CLOSE_STREAM) and self._end > self._begin:
+        if text in _FLUSHES and self._end > self._begin:
             await self._say(self._end, final=True)
         if text == messages.CLOSE_STREAM:
-            await self._send.send(Metadata(duration=self._end / self._rate, sha256="mock"))
+            await self._send.send(Metadata(duration=self._end / self._format.rate, sha256="mock"))
             self._send.close()
         await trio.lowlevel.checkpoint()
 
@@ -86,7 +88,8 @@ class _MockLink:
 
     async def _say(self, end: int, *, final: bool) -> None:
         """Queue a result for the open segment up to the sample `end`; a final one closes the segment."""
-        start_s, end_s = self._begin / self._rate, end / self._rate
+        rate, channels = self._format.rate, self._format.channels
+        start_s, end_s = self._begin / rate, end / rate
         text = f"mock audio from {start_s:.2f} to {end_s:.2f} seconds"
         confidence = FINAL_CONFIDENCE if final else PARTIAL_CONFIDENCE
         spoken = text.split()
@@ -95,7 +98,10 @@ class _MockLink:
             Word(word, start_s + i * step, start_s + (i + 1) * step, confidence)
             for i, word in enumerate(spoken)
         ]
-        channel = Channel([Alternative(text, confidence, words)])
-        await self._send.send(Results(start_s, end_s - start_s, final, final, channel=channel))
+        said = Channel([Alternative(text, confidence, words)])
+        for channel in range(channels):  # all say the same
+            result = Results(start_s, end_s - start_s, final, final, channel=said)
+            result.channel_index = [channel, channels]
+            await self._send.send(result)
         if final:
             self._begin = end

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.messages import Message
 
 
@@ -44,7 +45,7 @@ class Link(Protocol):
         ...
 
     def send_audio(self, pcm: bytes) -> Awaitable[None] | None:
-        """Send s16le mono audio at the link's sample rate: a whole number of samples, at least one.
+        """Send audio of the link's format: a whole number of samples, at least one.
 
         Return None if the audio has been handed to the kernel; else an awaitable, to be awaited at once,
         that ends when it has. The awaitable is where backpressure is felt.
@@ -84,8 +85,8 @@ class Provider(Protocol):
         """Whether links are sockets. The mock's are not, and are not counted as connections."""
         ...
 
-    def connect(self, sample_rate: int) -> AbstractAsyncContextManager[Link]:
-        """Open a link for s16le mono audio of `sample_rate` Hz, and close it when the block is left.
+    def connect(self, fmt: Format) -> AbstractAsyncContextManager[Link]:
+        """Open a link for raw audio of this format, and close it when the block is left.
 
         Raises:
             ConnectFailed: No connection could be opened. Raised on entering only.

@@ -28,6 +28,7 @@ from trio_asr.deepgram.tls import Tls, context
 from trio_asr.telemetry.groups import leaves
 from trio_asr.wire import messages
 from trio_asr.wire.answer import CLOSED_EARLY, Refused, header
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.messages import Error, Message, Unknown
 from trio_asr.wire.meter import ABNORMAL, Offence
 
@@ -69,14 +70,14 @@ class DeepgramProvider:
         self._tls = context() if self._secure else None
         self._dial = dial or trio.open_tcp_stream
 
-    def target(self, sample_rate: int) -> str:
-        """Return the path and query of the request for audio of `sample_rate` Hz, escaped."""
-        query = urlencode(query_items(self._config, sample_rate))
+    def target(self, fmt: Format) -> str:
+        """Return the path and query of the request for audio of this format, escaped."""
+        query = urlencode(query_items(self._config, fmt))
         return f"{self._path}?{self._query + '&' if self._query else ''}{query}"
 
     @asynccontextmanager
-    async def connect(self, sample_rate: int) -> AsyncIterator[Link]:
-        """Open a link for raw s16le mono audio of `sample_rate` Hz, and close it when the block is left.
+    async def connect(self, fmt: Format) -> AsyncIterator[Link]:
+        """Open a link for raw audio of this format, and close it when the block is left.
 
         Opening covers the dial, TLS and the WebSocket handshake, within `deepgram.connect_timeout_ms` in all.
         The link is ready when this yields: HTTP 101 has been received. What the link carries is counted by
@@ -102,7 +103,7 @@ class DeepgramProvider:
                     streams.append(stream)
                     await stream.handshake()
                     guard = GuardedStream(stream, MAX_MESSAGE_BYTES)
-                    socket = await self._shake_hands(nursery, guard, self.target(sample_rate))
+                    socket = await self._shake_hands(nursery, guard, self.target(fmt))
                 opened = True
                 try:
                     yield _DeepgramLink(socket, stream, guard, self._border)
@@ -214,7 +215,7 @@ class _DeepgramLink:
         self.request_id = border.said(header(guard.headers, b"dg-request-id"), MAX_NAME)
 
     def send_audio(self, pcm: bytes) -> Awaitable[None] | None:
-        """Send s16le audio; see `Link.send_audio`.
+        """Send audio; see `Link.send_audio`.
 
         Raises:
             LinkClosed: The connection is over.

@@ -22,8 +22,12 @@ from collections.abc import Awaitable
 import trio
 
 from trio_asr.config import DeepgramConfig
-from trio_asr.core.results import MessageKind, ResultHandler
+from trio_asr.core.channel_results import MessageKind
+from trio_asr.core.giving_up import give_up
+from trio_asr.core.open_segments import FINALIZE_S, OpenSegments
+from trio_asr.core.results import ResultHandler
 from trio_asr.core.timeline import Chunk
+from trio_asr.core.verdict import Judge
 from trio_asr.deepgram.provider import Link, LinkClosed
 from trio_asr.interaction.deadlines import renew
 from trio_asr.interaction.ending import Ending, Why
@@ -31,12 +35,12 @@ from trio_asr.interaction.feed import STILL_S, Flow
 from trio_asr.interaction.report import Report
 from trio_asr.interaction.services import Services
 from trio_asr.wire import messages
+from trio_asr.wire.codes import GapReason
 from trio_asr.wire.messages import Message, Unknown
 
 STALL_AUDIO_S = 3.0  # unanswered audio below this is no stall: interims come about once a second
 STALL_AUDIO_WITHOUT_INTERIMS_S = 20.0  # then only finals answer; an open segment is finalized before this
 SLACK_S = 1.0  # the wait for a chunk may end this much too soon, and is then started again
-FINALIZE_S = 10.0  # a Finalize after much audio is answered within this time, or never
 PAUSE_S = 2.0  # after this much silence of the source its open segment is finalized
 
 
@@ -44,10 +48,18 @@ class LiveConnection:
     """The two tasks of one open link: one sends audio and control messages, the other receives results."""
 
     def __init__(
-        self, link: Link, handler: ResultHandler, services: Services, report: Report, flow: Flow
+        self,
+        link: Link,
+        handler: ResultHandler,
+        services: Services,
+        *,
+        report: Report,
+        flow: Flow,
+        judge: Judge,
     ) -> None:
         self._link, self._handler, self._timeline = link, handler, handler.timeline
-        self._services, self._report, self._flow = services, report, flow
+        self._services, self._report, self._flow, self._judge = services, report, flow, judge
+        self._segments = OpenSegments(handler, math.inf)
         self.reload(services.config.deepgram)
         self._watched = services.admission.waiting > 0  # another call may be waiting for the permit
         self._ending: Ending | None = None
@@ -56,10 +68,6 @@ class LiveConnection:
         self._pending_write: tuple[Awaitable[None], Chunk] | None = None
         self._last_sent = trio.current_time()
         self._last_audio = -math.inf
-        self._sent_until = handler.answered  # the timeline sample up to which this link was sent audio
-        # Finalize is sent once for an open segment, and once more when the segment has become long.
-        self._finals_asked = -1  # how many finals there had been at the last Finalize
-        self._much_asked: float | None = None  # when it was sent for a long segment
         self._limit = trio.CancelScope()  # of the wait for a chunk
         self._stall = trio.CancelScope()
         self._waiting_since: float | None = None  # when audio was first sent after the last message
@@ -89,7 +97,7 @@ class LiveConnection:
         # In samples: how much unanswered audio may be a stall, and how much may wait for its final.
         stall_s = STALL_AUDIO_S if config.interim_results else STALL_AUDIO_WITHOUT_INTERIMS_S
         self._stall_samples = stall_s * self._handler.clock.rate
-        self._most_open = config.max_open_segment_s * self._handler.clock.rate
+        self._segments.most_open = config.max_open_segment_s * self._handler.clock.rate
         # For this long after audio there is no control message to send.
         self._soonest_s = min(PAUSE_S, config.keepalive_ms / 1000)
 
@@ -126,8 +134,8 @@ class LiveConnection:
                 await self._await_pending(*self._pending_write)
             if self._watched and trio.current_time() >= self._use_until():
                 return
-            if self._wants_finalize():
-                await self._finalize()
+            if long := self._segments.long():
+                await self._finalize(long)
             elif limit.cancelled_caught and (now := trio.current_time()) >= self._next_control():
                 await self._control(now)
 
@@ -149,7 +157,7 @@ class LiveConnection:
                 self._pending_write = rest, chunk
                 return True
             self._note_sent(chunk)
-            if self._wants_finalize():
+            if self._segments.long():
                 return True
             soonest = self._last_sent + self._soonest_s
             renew(limit, min(soonest, self._use_until()) if self._watched else soonest, SLACK_S)
@@ -165,43 +173,33 @@ class LiveConnection:
         soonest = self._last_sent + self._config.keepalive_ms / 1000
         if self._watched:
             soonest = min(soonest, self._use_until())
-        if self._open_segment() and self._finals_asked != self._handler.finals:
-            return min(soonest, self._last_audio + PAUSE_S)
-        return soonest
+        return min(soonest, self._last_audio + PAUSE_S) if self._segments.unasked() else soonest
 
     async def _control(self, now: float) -> None:
         """Send Finalize if the source paused with an open segment, else KeepAlive."""
-        paused = now >= self._last_audio + PAUSE_S and self._open_segment()
-        if paused and self._finals_asked != self._handler.finals:
-            await self._finalize()
+        if now >= self._last_audio + PAUSE_S and (unasked := self._segments.unasked()):
+            await self._finalize(unasked)
         else:
             await self._send_text(messages.KEEP_ALIVE)
 
     def _note_sent(self, chunk: Chunk) -> None:
         """Record that the socket has taken a chunk."""
         now = self._last_sent = self._last_audio = trio.current_time()
-        self._sent_until = chunk.end
+        self._segments.sent_until = chunk.end
         if self._waiting_since is None:
             self._waiting_since = now
-        deadline = self._stall_deadline()
-        self._put_stall(deadline if self._much_asked is None else min(deadline, self._finalize_deadline()))
+        self._put_stall(min(self._stall_deadline(), self._segments.deadline))
         self._report.sent(chunk, now)
 
-    def _wants_finalize(self) -> bool:
-        """Return whether too much audio waits for its final and no Finalize was sent for it yet."""
-        return self._much_asked is None and self._open_segment() >= self._most_open
-
-    async def _finalize(self) -> None:
-        """Send Finalize. Only where there was much audio is an answer certain to come."""
-        self._finals_asked = self._handler.finals
-        much = self._open_segment() >= self._most_open
-        await self._send_text(messages.FINALIZE)
-        if much and self._finals_asked == self._handler.finals:
-            self._much_asked = trio.current_time()
-            self._put_stall(min(self._stall.deadline, self._finalize_deadline()))
-
-    def _finalize_deadline(self) -> float:
-        return math.inf if self._much_asked is None else self._much_asked + FINALIZE_S
+    async def _finalize(self, channels: list[int]) -> None:
+        """Send Finalize for channels. Only where there was much audio is an answer certain to come."""
+        for channel in channels:
+            much = self._segments.ask(channel)
+            mono = len(self._handler.channels) == 1
+            await self._send_text(messages.FINALIZE if mono else messages.FINALIZE_CHANNEL[channel])
+            if much:
+                self._segments.asked(channel, trio.current_time())
+        self._put_stall(min(self._stall.deadline, self._segments.deadline))
 
     async def _send_text(self, text: str) -> None:
         with trio.fail_after(self._config.send_timeout_ms / 1000):
@@ -211,15 +209,11 @@ class LiveConnection:
     async def _close(self) -> None:
         """Send CloseStream and give the last results time to arrive."""
         self._closing = True
-        self._much_asked = None
+        self._segments.forget(range(len(self._handler.channels)))
         self._stall.deadline = math.inf
         with trio.move_on_after(self._config.close_timeout_ms / 1000):
             await self._send_text(messages.CLOSE_STREAM)
             await trio.sleep_forever()  # the receiver ends this
-
-    def _open_segment(self) -> int:
-        """Return how many samples were sent on this link and are not finalized."""
-        return max(0, self._sent_until - self._timeline.finalized)
 
     # -- receiving -------------------------------------------------------------------------------------
 
@@ -229,19 +223,31 @@ class LiveConnection:
         Raises:
             Exception: A bug in what a message does to the call.
         """
-        with self._stall as stall:
-            try:
-                while True:
-                    message = await self._link.receive()
-                    self._waiting_since = None
-                    self._take(message)
-                    self._put_stall(self._finalize_deadline())
-            except LinkClosed as closed:
-                done = self._closing and closed.code == 1000 and self._handler.metadata is not None
-                self._over(Why.DONE if done else Why.DROPPED, closed.code, closed.reason)
-        if stall.cancelled_caught:
-            self._over(Why.STALLED, 1006, self._stalled())
+        stalled = ""
+        try:
+            while not stalled:
+                with self._stall:
+                    await self._take_messages()
+                if not (stalled := self._stalled()):
+                    deadline = min(self._stall_deadline(), self._segments.deadline)
+                    self._stall = trio.CancelScope(deadline=deadline)
+            self._over(Why.STALLED, 1006, stalled)
+        except LinkClosed as closed:
+            done = self._closing and closed.code == 1000 and self._handler.metadata is not None
+            self._over(Why.DONE if done else Why.DROPPED, closed.code, closed.reason)
         connection.cancel()
+
+    async def _take_messages(self) -> None:
+        """Take messages for ever.
+
+        Raises:
+            LinkClosed: The link is over.
+        """
+        while True:
+            message = await self._link.receive()
+            self._waiting_since = None
+            self._take(message)
+            self._put_stall(self._segments.deadline)
 
     def _take(self, message: Message) -> None:
         """Apply one message to the timeline and the outbox, submit that to the committer, then report it."""
@@ -256,19 +262,39 @@ class LiveConnection:
             self._report.bug(error)
             raise
         if handler.finals != finals:
-            self._much_asked = None
+            for channel in self._segments.answered():
+                self._judge.heard(channel)
 
     def _stalled(self) -> str:
-        """Return what was waited for in vain, as the reason of the close."""
-        if trio.current_time() >= self._finalize_deadline():
-            return f"no final for {FINALIZE_S * 1000:.0f} ms after Finalize"
-        return f"no message for {self._config.stall_timeout_ms} ms"
+        """Return what was waited for in vain, as the reason of the close ("": the connection can go on).
+
+        Where only one of several channels is mute, its audio is replayed once, and given up the next time: it
+        must not cost the others anything.
+        """
+        mute = self._segments.mute(trio.current_time())
+        if not mute:
+            return f"no message for {self._config.stall_timeout_ms} ms"
+        some = len(mute) < len(self._handler.channels)
+        if some and self._judge.mute(mute[0]):
+            self._give_up(mute[0])
+            return ""
+        of = f" of channel {mute[0]}" if some else ""
+        return f"no final{of} for {FINALIZE_S * 1000:.0f} ms after Finalize"
+
+    def _give_up(self, channel: int) -> None:
+        """Give up the audio of a mute channel, as far as it was sent when a final was asked for."""
+        handler = self._handler
+        until = self._segments.asked_until(channel)
+        seconds = give_up(handler.timeline, handler.outbox, until, GapReason.NO_RESULT, channel)
+        self._segments.forget([channel])
+        self._report.gave_up(seconds, GapReason.NO_RESULT)
+        self._services.committer.submit(handler.outbox)
 
     def _put_stall(self, deadline: float) -> None:
         if deadline != self._stall.deadline:  # setting it costs more than reading it
             self._stall.deadline = deadline
 
     def _stall_deadline(self) -> float:
-        if self._sent_until - self._handler.answered < self._stall_samples:
+        if self._segments.sent_until - self._handler.answered < self._stall_samples:
             return math.inf
         return (self._waiting_since or self._last_sent) + self._config.stall_timeout_ms / 1000

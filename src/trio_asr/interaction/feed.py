@@ -8,16 +8,17 @@ from typing import NamedTuple
 import trio
 
 from trio_asr.core.timeline import Chunk
+from trio_asr.wire.audio_format import Format
 
 FLOWING_S = 1.5  # audio flows if some came within this time: a frame may hold a second of it
 STILL_S = 2.0  # a call without audio for this long gives its permit to one that waits
 
 
 class Feed(NamedTuple):
-    """The scheduler's end of one connection, which takes chunks of `rate` Hz until `scope` is cancelled."""
+    """The scheduler's end of one connection, which takes chunks of one format until `scope` is cancelled."""
 
     chunks: trio.MemorySendChannel[Chunk]
-    rate: int
+    format: Format
     scope: trio.CancelScope
 
 

@@ -21,6 +21,7 @@ from trio_asr.interaction.deadlines import renew
 from trio_asr.interaction.feed import Feed
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
+from trio_asr.wire.audio_format import Format
 
 WAIT_LOG_S = 5.0
 SLACK_S = 0.25  # of the timer: half the default interval, so that two of three flushes need not set it
@@ -78,7 +79,7 @@ class FlushScheduler:
 
     def _begin(self, feed: Feed) -> None:
         self._feed, self._stuck = feed, None
-        self._chunker.connect(feed.rate)
+        self._chunker.connect(feed.format)
         self._hand_on(feed)
 
     # -- called by the other tasks ---------------------------------------------------------------------
@@ -90,12 +91,12 @@ class FlushScheduler:
         else:
             self._chunker.arrived(trio.current_time())
 
-    def hold_limit(self, size: int, rate: int, now: float) -> int:
+    def hold_limit(self, size: int, fmt: Format, now: float) -> int:
         """Return how many bytes of frames the inbox may hold, given the `size` bytes in it (0: none).
 
-        `rate` is the sample rate of the frames, in Hz.
+        The frames are of the format `fmt`.
         """
-        limit = self._chunker.hold_limit(size, rate, now)
+        limit = self._chunker.hold_limit(size, fmt, now)
         if limit:
             renew(self._nap, self._chunker.timer(), SLACK_S)
         return limit

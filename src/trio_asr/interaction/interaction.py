@@ -49,6 +49,7 @@ from trio_asr.interaction.sender import Sender
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.codes import EndReason
 from trio_asr.wire.ids import EntryId
 
@@ -135,13 +136,13 @@ class Interaction(Intake):
             self.scheduler.arrived()
 
     @asynccontextmanager
-    async def _connect(self, rate: int) -> AsyncIterator[Link]:
-        """Open a connection for audio of this rate, in Hz. Only the sender calls this, once at a time.
+    async def _connect(self, fmt: Format) -> AsyncIterator[Link]:
+        """Open a connection for audio of this format. Only the sender calls this, once at a time.
 
         Raises:
             ConnectFailed: No connection came about.
         """
-        async with self._services.admission.provider.connect(rate) as link:
+        async with self._services.admission.provider.connect(fmt) as link:
             yield link
 
     def reload(self, config: Config) -> None:
@@ -159,7 +160,7 @@ class Interaction(Intake):
         inbox, first = self.inbox, self.inbox.frames[0]
         self.progress.begin(first.entry)
         if not inbox.hold_limit:
-            inbox.hold_limit = self.scheduler.hold_limit(inbox.size, first.sample_rate, now)
+            inbox.hold_limit = self.scheduler.hold_limit(inbox.size, first.format, now)
         if inbox.size < inbox.hold_limit:
             return True
         self.scheduler.mark_due(now)

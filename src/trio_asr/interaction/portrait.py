@@ -50,7 +50,7 @@ def portray(call: Interaction) -> Portrait:
         received_s=timeline.ms(timeline.received) / 1000,
         sent_s=timeline.ms(timeline.sent) / 1000,
         finalized_s=timeline.ms(timeline.finalized) / 1000,
-        lag_s=round(call.call.unfinalized_s(), 3),
+        lag_s=round(call.call.timeline.unfinalized_s, 3),
         chunks=report.chunks,
         held_bytes=timeline.held_bytes,
         last_error=report.last_error,

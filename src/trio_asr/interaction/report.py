@@ -8,13 +8,14 @@ from collections import deque
 import trio
 
 from trio_asr.core.call import Call
+from trio_asr.core.channel_results import MessageKind
 from trio_asr.core.receive_result import ReceiveResult
-from trio_asr.core.results import MessageKind
 from trio_asr.core.timeline import Chunk
 from trio_asr.deepgram.provider import ConnectFailed
 from trio_asr.interaction.ending import Ending, Why
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.codes import CaughtAt, ErrorKind, GapReason
 from trio_asr.wire.messages import Error, Message, Results, Unknown
 
@@ -71,7 +72,7 @@ class Report:
                 f"Reconnecting {self._call.id}",
                 connection=self._call.connection + 1,
                 attempt=attempts,
-                unfinalized_ms=round(self._call.unfinalized_s() * 1000),
+                unfinalized_ms=round(self._call.timeline.unfinalized_s * 1000),
             )
 
     def failed(self, failure: ConnectFailed) -> None:
@@ -108,9 +109,9 @@ class Report:
         else:
             self._log.warning("Timeout waiting for transcript", **fields)
 
-    def rate_changes(self, rate: int) -> None:
-        """Log that the sample rate, in Hz, changes faster than connections can be made."""
-        self._log.warning("The sample rate keeps changing: each change takes a connection", sample_rate=rate)
+    def format_changes(self, fmt: Format) -> None:
+        """Log that the format of the audio changes faster than connections can be made."""
+        self._log.warning("The format keeps changing: each change takes a connection", **fmt.fields)
 
     def gave_up(self, seconds: float, reason: str) -> None:
         """Log that audio was given up."""
@@ -123,7 +124,7 @@ class Report:
     def sent(self, chunk: Chunk, now: float) -> None:
         """Count a chunk that the socket has taken."""
         metrics = self._services.metrics
-        rate = self._call.timeline.rate_at(chunk.start)
+        rate = self._call.timeline.format_at(chunk.start).rate
         metrics.sent((chunk.end - chunk.start) / rate, now - chunk.due)
         self.chunks += 1
         self._awaiting_result.append((chunk.end, now))
@@ -165,7 +166,7 @@ class Report:
     def _results(self, kind: MessageKind, answered: int) -> None:
         metrics, awaiting, now = self._services.metrics, self._awaiting_result, trio.current_time()
         metrics.transcripts_received.inc()
-        covered = answered + TOLERANCE_S * self._call.timeline.rate_at(answered)
+        covered = answered + TOLERANCE_S * self._call.timeline.format_at(answered).rate
         while awaiting and awaiting[0][0] <= covered:
             metrics.result_latency.observe(now - awaiting.popleft()[1])
         if kind is MessageKind.REPEAT:

@@ -18,16 +18,18 @@ import trio
 from trio_asr.config import DeepgramConfig
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.call import Call
+from trio_asr.core.channel_results import Publishing
 from trio_asr.core.results import ResultHandler
 from trio_asr.core.states import DIAL, Dial, Moves
 from trio_asr.core.timeline import Chunk
-from trio_asr.core.verdict import End, Judge
+from trio_asr.core.verdict import ChannelEnd, End, Judge
 from trio_asr.deepgram.provider import ConnectFailed, Link
 from trio_asr.interaction.connection import LiveConnection
 from trio_asr.interaction.ending import Ending, Why
 from trio_asr.interaction.feed import Feed, Flow
 from trio_asr.interaction.report import Report
 from trio_asr.interaction.services import Services
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.codes import EventName
 
 BACKOFF_BASE_S, BACKOFF_CAP_S = 1.0, 10.0
@@ -51,7 +53,7 @@ class Sender:
         services: Services,
         report: Report,
         flow: Flow,
-        connect: Callable[[int], AbstractAsyncContextManager[Link]],
+        connect: Callable[[Format], AbstractAsyncContextManager[Link]],
     ) -> None:
         self.request_id = ""  # of the last connection
         self._call, self._services = call, services
@@ -61,7 +63,7 @@ class Sender:
         self._resume_at = -math.inf  # when the pause before the next attempt ends
         self._attempts = 0  # failed attempts since the last connection
         self._judge = Judge()
-        self._speech_reported = -1  # the timeline sample of the last start of speech that was reported
+        self._speech_reported: list[int] = []  # the last start of speech that was reported, by channel
         self._wake = trio.Event()
         self._live: LiveConnection | None = None
 
@@ -109,7 +111,7 @@ class Sender:
                 with self._wanting():
                     await trio.sleep_until(max(self._resume_at, trio.current_time()))
                     self._dial.to(Dial.ADMISSION)
-                    await admission.wait_for_gate(self._call.next_rate, self._wants)
+                    await admission.wait_for_gate(self._call.next_format, self._wants)
                     self._dial.to(Dial.PERMIT)
                     async with admission.permit(self):
                         self._dial.to(Dial.PERMITTED)
@@ -158,12 +160,12 @@ class Sender:
     async def _one_connection(self, feeds: trio.MemorySendChannel[Feed]) -> Retry:
         """Make one connection and use it until it ends. Return when to make the next."""
         self._report.dialling(self._attempts)
-        rate = self._call.next_rate
+        fmt = self._call.next_format
         wanted = trio.current_time()
         self._dial.to(Dial.DIALLING)
         try:
-            async with self._connect(rate) as link:
-                if self._call.next_rate != rate:
+            async with self._connect(fmt) as link:
+                if self._call.next_format is not fmt:
                     return Retry.NOW  # the audio that it was for was given up meanwhile
                 self._dial.to(Dial.OPEN)
                 self._services.metrics.connection_opened(trio.current_time() - wanted)
@@ -171,7 +173,7 @@ class Sender:
         except ConnectFailed as failure:
             self._attempts += 1
             self._report.failed(failure)
-            return Retry.BACKOFF if self._services.admission.failed(failure, rate) else Retry.ADMITTED
+            return Retry.BACKOFF if self._services.admission.failed(failure, fmt) else Retry.ADMITTED
         finally:
             self._dial.to(Dial.PERMITTED)
 
@@ -182,20 +184,16 @@ class Sender:
         self._attempts, self.request_id = 0, link.request_id
         services.committer.submit(call.outbox)
         self._report.opened(number, link.request_id)
-        handler = ResultHandler(
-            call.timeline,
-            call.outbox,
-            connection=number,
-            request_id=link.request_id,
-            partials=services.config.publish.partials,
-            words=services.config.publish.words,
-            speech_reported=self._speech_reported,
-        )
+        publish = services.config.publish
+        publishing = Publishing(number, link.request_id, publish.partials, publish.words)
+        handler = ResultHandler(call.timeline, call.outbox, publishing, self._speech_reported)
         opened = trio.current_time()
-        self._live = LiveConnection(link, handler, services, self._report, self._flow)
+        self._live = LiveConnection(
+            link, handler, services, report=self._report, flow=self._flow, judge=self._judge
+        )
         chunks_in, chunks_out = trio.open_memory_channel[Chunk](CHUNKS)
-        feed = Feed(chunks_in, handler.clock.rate, trio.CancelScope())
-        services.admission.opened(handler.clock.rate, call.id)
+        feed = Feed(chunks_in, handler.format, trio.CancelScope())
+        services.admission.opened(handler.format, call.id)
         try:
             await feeds.send(feed)
             ending = await self._live.run(chunks_out)
@@ -212,19 +210,24 @@ class Sender:
         if done:
             handler.finish()
         self._speech_reported = handler.speech_reported
-        left_s = timeline.seconds(timeline.finalized, min(handler.clock.end, timeline.received))
-        end = End(ending.code, ending.asked, done, handler.progressed, left_s, lived_s)
+        until = min(handler.clock.end, timeline.received)
+        channels = [
+            ChannelEnd(channel.finals > 0, timeline.seconds(channel.cursor, until))
+            for channel in handler.channels
+        ]
+        end = End(ending.code, ending.asked, done, channels, lived_s)
         patience_s = self._services.config.interaction.max_unfinalized_s
         verdict = self._judge.ended(end, trio.current_time(), patience_s)
-        if verdict.give_up:
-            seconds = call.give_up_until(handler.clock.end, verdict.give_up)
-            self._report.gave_up(seconds, verdict.give_up)
+        for channel, reason in enumerate(verdict.give_up):
+            if reason is not None:
+                seconds = call.give_up_until(handler.clock.end, reason, channel)
+                self._report.gave_up(seconds, reason)
         if handler.progressed and not self._judge.restless:
             self._backoff.reset()
         call.event(EventName.CONNECTION_CLOSED, connection=number, code=ending.code, reason=ending.reason)
-        if verdict.brief and (rate := call.next_rate) != handler.clock.rate:
-            call.event(EventName.RATE_CHANGING, connection=number, sample_rate=rate)
-            self._report.rate_changes(rate)
+        if verdict.brief and (fmt := call.next_format) is not handler.format:
+            call.event(EventName.RATE_CHANGING, connection=number, **fmt.fields)
+            self._report.format_changes(fmt)
         self._services.committer.submit(call.outbox)
         self._report.closed(number, ending)
         return Retry.BACKOFF if verdict.pause else Retry.NOW

@@ -100,7 +100,7 @@ class Live:
             "states": Counter(map(state, interactions)),
             "connections": view.active_connections,
             "lag_s": round(
-                max((interaction.call.unfinalized_s() for interaction in interactions), default=0.0), 1
+                max((interaction.call.timeline.unfinalized_s for interaction in interactions), default=0.0), 1
             ),
             "held_bytes": sum(interaction.call.timeline.held_bytes for interaction in interactions),
             "frames": int(self._metrics.frames_accepted.value),
@@ -115,7 +115,10 @@ class Live:
         if len(interactions) > MAX_SHOWN:
             shown = sorted(
                 interactions,
-                key=lambda interaction: (state(interaction) in CALM, -interaction.call.unfinalized_s()),
+                key=lambda interaction: (
+                    state(interaction) in CALM,
+                    -interaction.call.timeline.unfinalized_s,
+                ),
             )
             shown = shown[:MAX_SHOWN]
         return {

@@ -10,12 +10,14 @@ connections count those. In `width` bytes there is one.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 MOST_CHANNELS = 2
 Encoding = Literal["linear16", "mulaw", "alaw"]  # as Deepgram names them
 # One silent sample of one channel.
 SILENCE: dict[Encoding, bytes] = {"linear16": b"\0\0", "mulaw": b"\xff", "alaw": b"\xd5"}
+# The bytes of which silence consists; G.711 has a positive and a negative zero.
+_QUIET: dict[Encoding, bytes] = {"linear16": b"\0", "mulaw": b"\xff\x7f", "alaw": b"\xd5\x55"}
 
 
 class Format(NamedTuple):
@@ -41,13 +43,33 @@ class Format(NamedTuple):
         """The bytes of one second."""
         return self.width * self.rate
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The format in an event or a log line; of plain audio only the rate, as ever."""
+        rate = {"sample_rate": self.rate}
+        return rate if self.plain else rate | {"encoding": self.encoding, "channels": self.channels}
+
     def ms(self, size: int) -> float:
         """Return the duration of `size` bytes, in milliseconds."""
         return size * 1000 / (self.width * self.rate)
 
 
-@lru_cache(256)
 def audio_format(rate: int, encoding: Encoding = "linear16", channels: int = 1) -> Format:
     """Return the one object that stands for a format."""
+    return _interned(rate, encoding, channels)
+
+
+@lru_cache(4096)  # those in use are the last to go; whoever makes up others does not fill the memory
+def _interned(rate: int, encoding: Encoding, channels: int) -> Format:
     silence = SILENCE[encoding] * channels
     return Format(encoding, rate, channels, len(silence), silence)
+
+
+NO_FORMAT = audio_format(0)  # before any audio
+
+
+def silent_samples(audio: bytes, fmt: Format, channel: int) -> int:
+    """Return how many samples at the beginning of `audio` are silence on this channel."""
+    size, quiet = fmt.width // fmt.channels, _QUIET[fmt.encoding]
+    lanes = [audio[at :: fmt.width] for at in range(size * channel, size * (channel + 1))]
+    return min(len(lane) - len(lane.lstrip(quiet)) for lane in lanes)

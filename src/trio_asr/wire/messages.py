@@ -15,12 +15,13 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
+from trio_asr.wire.audio_format import MOST_CHANNELS
 from trio_asr.wire.salvage import UNREADABLE, Unusable, document, salvage
 
 KEEP_ALIVE = '{"type":"KeepAlive"}'
 FINALIZE = '{"type":"Finalize"}'
+FINALIZE_CHANNEL = tuple(f'{{"type":"Finalize","channel":{channel}}}' for channel in range(MOST_CHANNELS))
 CLOSE_STREAM = '{"type":"CloseStream"}'
-
 
 MAX_TYPE = 64  # characters of an unknown type's name
 
@@ -92,7 +93,7 @@ class Search(msgspec.Struct, gc=False):
 
 
 class Channel(msgspec.Struct, gc=False):
-    """The one channel of a mono stream."""
+    """What was recognised on one channel."""
 
     ESSENTIAL: ClassVar = frozenset({"alternatives"})
 
@@ -103,8 +104,9 @@ class Channel(msgspec.Struct, gc=False):
 class Results(msgspec.Struct, tag="Results", gc=False):
     """The words of a range of audio: a final if `is_final`, else an interim.
 
-    `start` and `duration` are seconds on the connection's clock. Entities are here or in the alternative:
-    Deepgram's specification and its guide differ.
+    `start` and `duration` are seconds on the connection's clock. `channel_index` is which channel of how many
+    (guide "Multichannel"). Entities are here or in the alternative: Deepgram's specification and its guide
+    differ.
     """
 
     ESSENTIAL: ClassVar = frozenset({"start", "duration", "is_final", "channel"})
@@ -116,6 +118,7 @@ class Results(msgspec.Struct, tag="Results", gc=False):
     from_finalize: bool = False
     channel: Channel = msgspec.field(default_factory=Channel)
     entities: list[Entity] = []
+    channel_index: list[int] = []
 
     @property
     def best(self) -> Alternative:
@@ -130,12 +133,14 @@ class UtteranceEnd(msgspec.Struct, tag="UtteranceEnd", gc=False):
     """
 
     last_word_end: float = -1.0
+    channel: list[int] = []  # which of how many
 
 
 class SpeechStarted(msgspec.Struct, tag="SpeechStarted", gc=False):
     """The start of speech, in seconds on the connection's clock."""
 
     timestamp: float | None = None
+    channel: list[int] = []  # which of how many
 
 
 class Metadata(msgspec.Struct, tag="Metadata", gc=False):

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from trio_asr.wire.audio_format import MOST_CHANNELS
 from trio_asr.wire.frames import MAX_SAMPLE_RATE
 from trio_asr.wire.ids import ORIGIN, EntryId, is_id, key
 from trio_asr.wire.resume_point import ResumePoint
@@ -17,9 +18,10 @@ T = TypeVar("T")
 # Bounds of every checkpoint that we write. A value beyond them, from elsewhere, could cost any amount of
 # memory, or a wait that never ends.
 _MOST_SAMPLES = 2**50
-_MOST_SILENCE = 61 * MAX_SAMPLE_RATE * 2  # bytes between `finalized` and `at`: the largest `gap_fill_ms`
+_MOST_SILENCE = 61 * MAX_SAMPLE_RATE  # samples between `finalized` and `at`: the largest `gap_fill_ms`
 _MOST_SEQ = 2**31  # readers keep it in 32 bits
 _MOST_AHEAD = 1024  # entries
+VERSION = 2  # of the state of calls that are not plain audio; that of plain audio says none, as it never did
 
 
 class Checkpoint(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +37,8 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     tenant_id: str = ""
     trace_id: str | None = None
     ended: EntryId = ""
+    version: int | msgspec.UnsetType = msgspec.UNSET
+    roles: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # who is on each channel, if that is known
 
     @property
     def over(self) -> bool:
@@ -107,6 +111,14 @@ class Unreadable(Exception):
     """A stored state that is not one of ours. The message says what is wrong with it."""
 
 
+class NewerState(Exception):
+    """A stored state of a version that this program does not know: its work is for one that does."""
+
+
+class _Version(msgspec.Struct, gc=False):
+    version: int = 0
+
+
 class _Said(msgspec.Struct, gc=False):
     seq: int = 0
     connection: int = 0
@@ -115,6 +127,7 @@ class _Said(msgspec.Struct, gc=False):
 _checkpoint = msgspec.json.Decoder(Checkpoint)
 _reader = msgspec.json.Decoder(ReaderState)
 _said = msgspec.json.Decoder(_Said)
+_version = msgspec.json.Decoder(_Version)
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 encode = msgspec.json.Encoder().encode
 
@@ -124,6 +137,7 @@ def read_checkpoint(stored: Stored) -> Checkpoint:
 
     Raises:
         Unreadable: What is stored is not a checkpoint.
+        NewerState: It is one of a later version.
     """
     if stored.fault:
         raise Unreadable(stored.fault)
@@ -146,8 +160,17 @@ def decode_checkpoint(state: bytes) -> Checkpoint:
 
     Raises:
         Unreadable: The bytes are not a checkpoint.
+        NewerState: They are one of a later version.
     """
-    return _decode(state, _checkpoint, "a checkpoint", _wrong_with) if state else Checkpoint()
+    if not state:
+        return Checkpoint()
+    try:
+        version = _version.decode(state).version
+    except _UNDECODABLE:
+        version = 0
+    if version > VERSION:
+        raise NewerState(f"state of version {version}; this program knows versions up to {VERSION}")
+    return _decode(state, _checkpoint, "a checkpoint", _wrong_with)
 
 
 def decode_reader(state: bytes) -> ReaderState:
@@ -185,18 +208,39 @@ def _wrong_with(checkpoint: Checkpoint) -> str:
     for name, entry in (("entry", point.entry), ("ended", checkpoint.ended or ORIGIN)):
         if not is_id(entry):
             return f"{name} {entry[:40]!r} is no entry id"
-    if not 0 <= point.rate_from <= point.finalized <= _MOST_SAMPLES:
-        return f"finalized {point.finalized} does not fit to rate_from {point.rate_from}"
-    if not 0 <= point.at - 2 * point.finalized <= _MOST_SILENCE:
-        return f"at {point.at} does not fit to finalized {point.finalized}"
-    if not 0 <= point.rate <= MAX_SAMPLE_RATE:
-        return f"rate {point.rate} is not within 0..{MAX_SAMPLE_RATE} Hz"
-    if not point.rate and (point.finalized or point.at):
-        return "there is audio without a rate"
     counts = {"offset": point.offset, "rate_us": point.rate_us, "seq": checkpoint.seq}
     counts["connection"] = checkpoint.connection
     impossible = (f"{name} {n} is not possible" for name, n in counts.items() if not 0 <= n < 2**62)
-    return next(impossible, "") or _wrong_ahead(point)
+    return (
+        _wrong_format(point, checkpoint.roles or ())
+        or _wrong_place(point)
+        or next(impossible, "")
+        or _wrong_ahead(point)
+    )
+
+
+def _wrong_place(point: ResumePoint) -> str:
+    """Return what is impossible in a resume point's positions, or "" if nothing is."""
+    if not 0 <= point.rate_from <= point.finalized <= _MOST_SAMPLES:
+        return f"finalized {point.finalized} does not fit to rate_from {point.rate_from}"
+    width = point.format.width
+    if not 0 <= point.at - width * point.finalized <= width * _MOST_SILENCE:
+        return f"at {point.at} does not fit to finalized {point.finalized}"
+    if not point.rate and (point.finalized or point.at):
+        return "there is audio without a rate"
+    return ""
+
+
+def _wrong_format(point: ResumePoint, roles: tuple[str, ...]) -> str:
+    """Return what is impossible in what a resume point says of its audio, or "" if nothing is."""
+    if not 0 <= point.rate <= MAX_SAMPLE_RATE:
+        return f"rate {point.rate} is not within 0..{MAX_SAMPLE_RATE} Hz"
+    channels, lead = point.channels or 1, point.lead or ()
+    if not 1 <= channels <= MOST_CHANNELS:
+        return f"channels {channels} is not within 1..{MOST_CHANNELS}"
+    if lead and (len(lead) != channels or min(lead) != 0 or max(lead) > _MOST_SAMPLES):
+        return f"lead {list(lead)[:4]} does not fit to {channels} channels"
+    return f"{len(roles)} roles" if len(roles) > MOST_CHANNELS else ""
 
 
 def _wrong_ahead(point: ResumePoint) -> str:

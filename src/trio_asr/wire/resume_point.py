@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from trio_asr.wire.audio_format import Encoding, Format, audio_format
 from trio_asr.wire.ids import ORIGIN, EntryId, key
 
 PAST_END = 2**40  # an offset beyond any entry's audio: nothing of the entry is left to read
@@ -24,9 +25,13 @@ class Ahead(msgspec.Struct, frozen=True, gc=False):
 class ResumePoint(msgspec.Struct, frozen=True, gc=False):
     """The position in the audio stream of the first sample not yet finalized: all that a restart needs.
 
-    `finalized` is in samples. `at` is the timeline position, in bytes, of byte `offset` of the audio of entry
-    `entry`. It is beyond `2 * finalized` only where filled silence before that entry is not finalized yet.
-    `rate` is in Hz.
+    `finalized` is in samples. `at` is the timeline position, in bytes of the format in force there, of byte
+    `offset` of the audio of entry `entry`. It is beyond that of `finalized` only where filled silence before
+    the entry is not finalized yet. `rate` is in Hz.
+
+    Of a call with several channels, `finalized` is the cursor of the one furthest behind. `lead` says by how
+    many samples each channel is ahead of that. Plain audio (linear16, one channel) has none of the fields
+    that later versions added.
 
     Where entries came in another order than their audio has on the timeline, `entry` is the first that is
     still needed; `ahead` says which later ones are not, and which audio is at `at`.
@@ -40,6 +45,20 @@ class ResumePoint(msgspec.Struct, frozen=True, gc=False):
     rate_from: int = 0  # the sample at which `rate` began
     rate_us: int = 0  # the time of that sample, in microseconds
     ahead: Ahead | msgspec.UnsetType = msgspec.UNSET
+    encoding: Encoding | msgspec.UnsetType = msgspec.UNSET
+    channels: int | msgspec.UnsetType = msgspec.UNSET
+    lead: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def format(self) -> Format:
+        """The format of the audio at `finalized`."""
+        return audio_format(self.rate, self.encoding or "linear16", self.channels or 1)
+
+    @property
+    def cursors(self) -> list[int]:
+        """Up to which sample each channel is finalized."""
+        lead = self.lead or (0,) * (self.channels or 1)
+        return [self.finalized + samples for samples in lead]
 
     @property
     def next(self) -> tuple[EntryId, int]:

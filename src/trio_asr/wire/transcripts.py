@@ -57,6 +57,7 @@ class Item(NamedTuple):
     event: dict[str, Any] | None = None
     ended: str | None = None
     chunks: int = 0  # chunks whose audio it covers, for the delivery rate
+    channel: int = 0  # the one whose cursor it moves
 
     @property
     def is_partial(self) -> bool:

@@ -238,7 +238,7 @@ class Dispatcher:
             return None
         held = arrivals.get(frame.interaction_id)
         if held is None:
-            held = arrivals[frame.interaction_id] = Inbox(self._calls.shares.share(frame.sample_rate))
+            held = arrivals[frame.interaction_id] = Inbox(self._calls.shares.share(frame.format))
             held.tenant = frame.tenant_id
         return held
 

@@ -38,7 +38,7 @@ class Housekeeping:
         metrics.calls_waiting.read = lambda: len(calls.waiting)
         metrics.calls_behind.read = lambda: len(self._behind())
         metrics.unfinalized_seconds.read = lambda: sum(
-            s.call.unfinalized_s() for s in calls.interactions.values()
+            s.call.timeline.unfinalized_s for s in calls.interactions.values()
         )
         metrics.unfinalized_bytes.read = lambda: sum(
             s.call.timeline.held_bytes for s in calls.interactions.values()
@@ -138,7 +138,9 @@ class Housekeeping:
                 and self._is_busy(interaction)
                 and now - interaction.progressed_at(now) > patience_s
             ):
-                interaction.call.give_up_oldest(interaction.call.unfinalized_s() + 1, GapReason.RETENTION)
+                interaction.call.give_up_oldest(
+                    interaction.call.timeline.unfinalized_s + 1, GapReason.RETENTION
+                )
                 self._services.committer.submit(interaction.call.outbox)
 
     def _shed(self) -> None:
@@ -148,7 +150,7 @@ class Housekeeping:
             call, outbox = interaction.call, interaction.call.outbox
             if self._services.committer.is_blocked(outbox) and outbox.waiting <= MAX_WAITING_ITEMS:
                 continue  # its messages are not at fault: it waits for a key that all calls need
-            before = call.timeline.finalized - round(patience_s * call.next_rate)
+            before = call.timeline.finalized - round(patience_s * call.next_format.rate)
             if outbox.confirmed_until < before:
                 outbox.shed(before)
 
@@ -178,7 +180,7 @@ class Housekeeping:
             share = min(allowance if interaction in stuck else excess, call.timeline.held_bytes // 2)
             if share <= 0:
                 continue
-            call.give_up_oldest(share / 2 / (call.next_rate or 1), GapReason.MEMORY)
+            call.give_up_oldest(share / (call.next_format.bytes_per_s or 1), GapReason.MEMORY)
             self._services.committer.submit(call.outbox)
             excess -= share
             allowance -= share

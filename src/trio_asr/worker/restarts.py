@@ -49,7 +49,7 @@ class Restarts:
         """
         call = interaction.call
         interaction.fail()
-        gap = call.abandon(interaction.progress.handed)
+        gaps = call.abandon(interaction.progress.handed)
         call.timeline.finalize(call.timeline.received)  # the backoff may be long: drop the audio
         await self._services.committer.forget(call.outbox)
         strikes = self._strikes.setdefault(call.id, _Strikes())
@@ -57,7 +57,7 @@ class Restarts:
         await trio.sleep(strikes.backoff.next())
         if not used_up:
             return await self.restart_point(interaction)
-        return RestartPoint(await self._give_up(interaction, gap), interaction.progress.handed)
+        return RestartPoint(await self._give_up(interaction, gaps), interaction.progress.handed)
 
     async def restart_point(self, interaction: Interaction) -> RestartPoint:
         """Return what a call restarts from."""
@@ -71,13 +71,14 @@ class Restarts:
         # If nothing of use is stored, what is in memory is written again.
         return stored if stored.rev else interaction.call.outbox.stored
 
-    async def _give_up(self, interaction: Interaction, gap: Item) -> Stored:
+    async def _give_up(self, interaction: Interaction, gaps: list[Item]) -> Stored:
         interaction_id = interaction.call.id
         self._log.error("Audio given up", reason=GapReason.INTERNAL, interaction_id=interaction_id)
         outbox = Outbox(
             interaction_id, topics(self._services.config.redis, interaction_id), await self._load(interaction)
         )
-        outbox.put(gap)
+        for gap in gaps:
+            outbox.put(gap)
         await self._services.committer.drained(outbox)
         self.forget_strikes(interaction_id)
         return outbox.stored

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
+from trio_asr.wire.audio_format import Format, audio_format
 
 # A connection attempt and a stall fit in. A call without progress for longer is not catching up.
 STUCK_S = 20.0
@@ -26,10 +27,10 @@ class Shares:
         """The bytes that all calls together may hold."""
         return self._services.config.interaction.max_unfinalized_total_mb * 1_000_000
 
-    def share(self, rate: int) -> float:
-        """Return how many bytes a call with audio of this rate, in Hz, may hold."""
+    def share(self, fmt: Format) -> float:
+        """Return how many bytes a call with audio of this format may hold."""
         limits = self._services.config.interaction
-        own, all_others = HOLD_SHARE * limits.max_unfinalized_s * 2 * rate, HOLD_SHARE * self.total
+        own, all_others = HOLD_SHARE * limits.max_unfinalized_s * fmt.bytes_per_s, HOLD_SHARE * self.total
         return own if self.taken < all_others else min(own, all_others / max(1, len(self._interactions)))
 
     def limit(self, interaction: Interaction, now: float) -> float:
@@ -40,10 +41,10 @@ class Shares:
         """
         if self.is_stuck(interaction, now):
             return math.inf
-        timeline = interaction.call.timeline
-        return self.share(
-            timeline.rate_at(timeline.received) or self._services.config.interaction.default_sample_rate
-        )
+        fmt = interaction.call.timeline.segments.last.format
+        if not fmt.rate:
+            fmt = audio_format(self._services.config.interaction.default_sample_rate)
+        return self.share(fmt)
 
     @staticmethod
     def is_stuck(interaction: Interaction, now: float) -> bool:

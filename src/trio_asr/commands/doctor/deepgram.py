@@ -14,6 +14,7 @@ from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
 from trio_asr.deepgram.tls import context
 from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.wire import messages
+from trio_asr.wire.audio_format import audio_format
 
 STEP_S = 5.0
 CLOSE_S = 3.0
@@ -86,14 +87,14 @@ class Deepgram:
         return True
 
     async def _handshake(self, report: Report) -> None:
-        deepgram, rate = self._config.deepgram, self._config.interaction.default_sample_rate
+        deepgram, fmt = self._config.deepgram, audio_format(self._config.interaction.default_sample_rate)
         if deepgram.api_key is None:
             report.fail("deepgram", "there is no API key to try", "set DEEPGRAM_API_KEY")
             return
         provider = DeepgramProvider(deepgram, deepgram.api_key)
         began = trio.current_time()
         try:
-            async with provider.connect(rate) as link:
+            async with provider.connect(fmt) as link:
                 took_ms = (trio.current_time() - began) * 1000
                 says = f"accepts the key, {deepgram.model} and all options, after {took_ms:.0f} ms; "
                 report.ok("deepgram", f"{says}dg-request-id {link.request_id or 'none'}")

@@ -1,0 +1,24 @@
+"""The first word of a call: who and what it is, with its first checkpoint."""
+
+from __future__ import annotations
+
+from trio_asr.core.outbox import Outbox
+from trio_asr.wire.codes import EventName
+from trio_asr.wire.frames import Frame
+from trio_asr.wire.resume_point import ResumePoint
+from trio_asr.wire.transcripts import Item
+
+
+def announce(outbox: Outbox, frame: Frame, point: ResumePoint) -> None:
+    """Queue the event that a call began, or resumed after its end, unless that was announced before."""
+    resumed = outbox.confirmed.over
+    outbox.tenant_id = outbox.tenant_id or frame.tenant_id
+    if resumed or outbox.trace_id is None:
+        outbox.trace_id = frame.trace_id or outbox.trace_id
+    if not (outbox.fresh or resumed):
+        return
+    outbox.fresh = False
+    event = {"event": EventName.RESUMED if resumed else EventName.STARTED, **frame.format.fields}
+    if frame.format.channels > 1 and outbox.roles:
+        event["roles"] = outbox.roles
+    outbox.put(Item(resume_point=point, event=event))

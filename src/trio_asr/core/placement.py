@@ -1,0 +1,98 @@
+"""What an entry's `position` says: where its audio lies on the call's timeline, whatever `seq` and time say.
+
+What lies below what was received is a repeat. What is missing before it is a hole, which `order` keeps open
+for a while; then it becomes silence, or a void where it is too long for that.
+
+A frame begins on a whole sample. The exception is one that goes on in the middle of a sample, because the
+frame before it ended there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from trio_asr.core.placed import Placed
+from trio_asr.core.timeline import Timeline
+from trio_asr.wire.frames import Frame
+
+MOST_AHEAD_S = 3600  # a position further ahead than this is a mistake
+FILLED = 16  # holes that were filled last, to tell a late frame from a repeat
+
+
+class Placement:
+    """The judge of where frames with a position belong on a call's timeline."""
+
+    __slots__ = ("_filled", "_max_fill_ms", "_timeline", "patient")
+
+    def __init__(self, timeline: Timeline, max_fill_ms: int) -> None:
+        self.patient = False  # holes are waited for before they are filled
+        self._timeline = timeline
+        self._max_fill_ms = max_fill_ms
+        self._filled: deque[tuple[int, int]] = deque(maxlen=FILLED)
+
+    def possible(self, frame: Frame) -> bool:
+        """Return whether the position of a frame can be meant."""
+        most = self._timeline.received + MOST_AHEAD_S * frame.format.rate
+        return frame.position is None or frame.position <= most
+
+    def goes_on(self, frames: Sequence[Frame]) -> bool:
+        """Return whether these frames continue the timeline: in order, of its format, in whole samples."""
+        timeline = self._timeline
+        fmt, position = timeline.segments.last.format, timeline.received
+        if timeline.rest:
+            return False
+        for frame in frames:
+            size = len(frame.pcm)
+            if frame.position != position or frame.format is not fmt or not size or size % fmt.width:
+                return False
+            position += size // fmt.width
+        return True
+
+    def opens_hole(self, frame: Frame) -> bool:
+        """Return whether audio is missing before this frame that is worth waiting for."""
+        return self.patient and self.ahead(frame) > 0
+
+    def belongs(self, frame: Frame, before: Frame | None) -> bool:
+        """Return whether a frame can be ordered among those that wait, of which `before` is one."""
+        return frame.position is not None and (before is None or before.format is frame.format)
+
+    def ahead(self, frame: Frame) -> int:
+        """Return how many samples are missing before a frame (0: none)."""
+        if not frame.pcm or self._goes_on_inside(frame):
+            return 0
+        return max(0, (frame.position or 0) - self._end(frame)[0])
+
+    def waited_for(self, last: Frame, waiting: int) -> int:
+        """Return how many frames are waited for: only the number of those that wait is bounded."""
+        del last, waiting
+        return 0
+
+    def place(self, frame: Frame) -> Placed:
+        """Return where a frame goes whose turn it is."""
+        fmt, position = frame.format, frame.position or 0
+        end, rest = self._end(frame)
+        if not frame.pcm or self._goes_on_inside(frame):
+            return Placed(frame)
+        if position <= end:
+            late = any(begin <= position < until for begin, until in self._filled)
+            return Placed(frame, offset=(end - position) * fmt.width + rest, late=late)
+        hole = position - end
+        if fmt.ms(hole * fmt.width) > self._max_fill_ms:
+            return Placed(frame, void=hole - bool(rest))
+        self._filled.append((end, position))
+        return Placed(frame, hole * fmt.width - rest)
+
+    def _end(self, frame: Frame) -> tuple[int, int]:
+        """Return the sample that would come next, and how many bytes of it there are."""
+        timeline = self._timeline
+        if rest := timeline.rest:
+            if frame.format is timeline.segments.last.format:
+                return timeline.received, rest
+            return timeline.received + 1, 0  # it is completed before another format begins
+        return timeline.received, 0
+
+    def _goes_on_inside(self, frame: Frame) -> bool:
+        """Return whether a frame goes on in the middle of a sample: only such a one is of an odd size."""
+        end, rest = self._end(frame)
+        return rest > 0 and frame.position in (end, end + 1) and len(frame.pcm) % frame.format.width > 0
