@@ -33,8 +33,10 @@ from trio_asr.wire import records as checkpoints
 from trio_asr.wire.answer import MAX_REASON, Answer, Refused
 from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.codes import EndReason
-from trio_asr.wire.frames import Frame, Junk, decode_end, decode_frame
+from trio_asr.wire.entries import decode_end, decode_frame
+from trio_asr.wire.frames import Frame, Junk
 from trio_asr.wire.messages import Unknown
+from trio_asr.wire.meta import BadMeta, read_meta
 from trio_asr.wire.meter import Meter, Offence
 from trio_asr.wire.records import Outcome, Stored, encode
 from trio_asr.wire.transcripts import Topics
@@ -53,6 +55,8 @@ def frame_target(data: bytes) -> None:
         fields = [b"data", msgspec.json.encode({"interaction_id": "c", "seq": 1, "audio": audio})]
     elif how == b"f":  # as all fields of the entry
         fields = rest.split(PIECE)
+    elif how == b"m":  # as MessagePack
+        fields = [b"m", rest]
     else:
         fields = [b"data", data]
     try:
@@ -79,6 +83,10 @@ def _well_formed(frame: Frame) -> None:
     assert len(frame.pcm) <= frames.MAX_ENTRY_BYTES
     assert len(frame.tenant_id) <= frames.MAX_ID_LENGTH
     assert frame.trace_id is None or len(frame.trace_id) <= frames.MAX_ID_LENGTH
+    assert frame.position is None or 0 <= frame.position <= frames.MAX_POSITION
+    assert frame.roles is None or len(frame.roles) == frame.format.channels
+    with suppress(BadMeta):
+        encode(read_meta(frame.meta))
 
 
 def _appended(frame: Frame) -> None:

@@ -82,6 +82,26 @@ async def test_entries_of_any_size(redis_url: str) -> None:
         assert least[0] >= -(2**20), "one read from the socket over the bound ends it"
 
 
+async def test_of_an_entry_that_is_too_large_the_field_that_counts_is_told(redis_url: str) -> None:
+    cut, none = bytes(MAX_ENTRY_BYTES + 1), b""
+    told = [
+        ({"m": bytes(HUGE)}, [b"m", cut]),
+        ({"data": b"{}", "m": bytes(HUGE)}, [b"m", cut]),
+        ({"data": bytes(HUGE), "m": b"\x80"}, [b"m", b"\x80"]),
+        ({"x": b"y", "data": bytes(HUGE)}, [b"data", cut]),
+        ({"x": bytes(HUGE)}, [b"data", none]),
+    ]
+    async with owned(redis_url) as (harness, bus):
+        for entry, _ in told:
+            harness.client.xadd(AUDIO, entry)  # type: ignore[arg-type]
+        page = await bus.read_again(ORIGIN)
+        found = [fields for _, fields in page.entries]
+        while page.full:
+            page = await bus.read_again(page.entries[-1][0].decode())
+            found += [fields for _, fields in page.entries]
+        assert found == [fields for _, fields in told]
+
+
 def spy(line: Any, least: list[int]) -> None:
     ask = line.ask
 

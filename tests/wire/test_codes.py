@@ -38,7 +38,8 @@ PUBLISHED = {
     "EndReason": "call_end idle other_tenant closed",
     "Problem": "redis lease commits deepgram foreign_consumer max_calls keys",
     "ErrorKind": "internal trimmed input connect connection provider redis publish state",
-    "DeadLetterKind": "no_data too_large json interaction_id sample_rate encoding channels audio internal",
+    "DeadLetterKind": "no_data too_large json interaction_id sample_rate encoding channels roles audio "
+    "internal",
     "StoredKind": "call reader live",
     "CaughtAt": "entry message call commit bus housekeeping checkpoint reload page",
 }

@@ -143,9 +143,9 @@ async def test_a_hole_between_times_with_a_fraction(text: bool, autojump_clock: 
         assert received(on) == 30 * FRAME
 
 
-async def test_several_channels_go_to_the_dead_letters(autojump_clock: MockClock) -> None:
+async def test_more_than_two_channels_go_to_the_dead_letters(autojump_clock: MockClock) -> None:
     async with run_worker() as on:
-        put(on.store, QUIET, 1, 0, channels=2)
+        put(on.store, QUIET, 1, 0, channels=3)
         await trio.sleep(1)
         (letter,) = on.dead_letters()
         assert letter["kind"] == "channels"

@@ -91,11 +91,12 @@ class DeadLetterKind(Code):
 
     NO_DATA = "no_data"
     TOO_LARGE = "too_large"
-    JSON = "json"
+    JSON = "json"  # the envelope cannot be read, be it JSON or MessagePack
     INTERACTION_ID = "interaction_id"
     SAMPLE_RATE = "sample_rate"
     ENCODING = "encoding"
     CHANNELS = "channels"
+    ROLES = "roles"
     AUDIO = "audio"
     INTERNAL = "internal"  # our decoder failed on it
 

@@ -56,7 +56,7 @@ def is_id(text: str) -> bool:
 
 
 def show(value: Any, limit: int = 80) -> str:
-    """Return a value from a JSON document in a form fit for a reason: one line, at most `limit` characters.
+    """Return a value from a document in a form fit for a reason: one line, at most `limit` characters.
 
     Objects and lists are named, not shown: they may be of any depth and length.
     """
@@ -65,5 +65,5 @@ def show(value: Any, limit: int = 80) -> str:
     elif isinstance(value, int) and abs(value) >= _PART:
         text = "a number of more than 64 bits"
     else:
-        text = repr(value[:limit] if isinstance(value, str) else value)
+        text = repr(value[:limit] if isinstance(value, str | bytes) else value)
     return text if len(text) <= limit else text[: limit - 3] + "..."

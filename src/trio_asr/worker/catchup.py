@@ -18,7 +18,7 @@ from trio_asr.interaction.inbox import Inbox
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.wire import ids
-from trio_asr.wire.frames import decode_frame, peek_id
+from trio_asr.wire.entries import decode_frame, peek_id
 from trio_asr.wire.ids import EntryId
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.retry import patiently

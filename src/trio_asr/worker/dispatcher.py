@@ -26,7 +26,8 @@ from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.codes import CaughtAt, DeadLetterKind, EndReason, ErrorKind
-from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio, decode_end, decode_frame
+from trio_asr.wire.entries import decode_end, decode_frame
+from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio
 from trio_asr.wire.ids import EntryId
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.catchup import CatchUp, Front
