@@ -22,7 +22,8 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 
 from trio_asr.commands.check import report
 from trio_asr.config import ConfigError, DeepgramConfig, Secret, load
-from trio_asr.core.call import Bounds, Call
+from trio_asr.core.bounds import Bounds
+from trio_asr.core.call import Call
 from trio_asr.core.channel_results import Publishing
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.reader_state import dead_letter

@@ -13,7 +13,8 @@ from trio.testing import memory_stream_pair
 from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, DeepgramConfig, InteractionConfig, Secret
-from trio_asr.core.call import Bounds, Call
+from trio_asr.core.bounds import Bounds
+from trio_asr.core.call import Call
 from trio_asr.core.outbox import Outbox
 from trio_asr.deepgram.provider import Link, Provider
 from trio_asr.deepgram.websocket import DeepgramProvider

@@ -197,6 +197,7 @@ async def careless_producers(run: Run) -> None:
         call._seq += 1
         call.samples += 800
         call.speak(0.1)
+        on.store.add(AUDIO, call.envelope(0.1).replace(b'"seq"', b'"position":-1,"seq"'))
         call.end()
         on.provider.mute = True  # CloseStream goes unanswered for a while
         await trio.sleep(5)
@@ -320,7 +321,7 @@ UNHEALTHY: dict[Callable[[Run], Awaitable[None]], set[str]] = {
     odd_provider: {"deepgram_messages_unusable", "deepgram_connection_timeouts"},
     nobody_answers: {"asr_gaps", "asr_gap_samples", "asr_gap_seconds", "asr_calls_behind"},
     junk: {"asr_dead_letters", "asr_dead_letters_dropped"},
-    careless_producers: {"asr_duplicates_dropped", "asr_holes_filled_seconds", "asr_late_frames"},
+    careless_producers: {"asr_duplicates_dropped", "asr_holes_filled_seconds", "asr_late_frames", "asr_positions_ignored"},
     old_entries: {"asr_backlog_skipped"},
     late_reader: {"asr_reader_lag_seconds"},
     cut_and_begun_again: {"asr_input_trimmed", "asr_streams_begun_again"},

@@ -33,6 +33,7 @@ from trio_asr.web.history import History
 from trio_asr.web.server import serve as serve_web
 from trio_asr.web.view import Role
 from trio_asr.wire.codes import CaughtAt, Problem
+from trio_asr.wire.records import NewerState
 from trio_asr.worker.foreign_readers import ForeignReaders
 from trio_asr.worker.tenure import Tenure, build_tenure
 
@@ -180,12 +181,14 @@ class Daemon:
                 nursery.start_soon(self._keep, lease)
                 await self._work(lease, nursery)
                 nursery.cancel_scope.cancel()
+        except* NewerState:
+            await self._unless_slow(self._release(lease))  # for a worker that knows it
+            raise
         except* OwnershipLost:
             self._log.warning("Another worker has taken over; standing by")
             self._become("standby")
         else:
-            with trio.move_on_after(RELEASE_S):
-                await self._release(lease)
+            await self._unless_slow(self._release(lease))
         finally:
             self.tenure = None
             self._metrics.no_calls()
@@ -237,6 +240,11 @@ class Daemon:
                 self._problems.resolve(Problem.LEASE, trio.current_time())
             except BusUnavailable as error:
                 away(Problem.LEASE, error, self._problems, self.internal)
+
+    @staticmethod
+    async def _unless_slow(job: Awaitable[None]) -> None:
+        with trio.move_on_after(RELEASE_S):
+            await job
 
     async def _release(self, lease: Lease) -> None:
         try:

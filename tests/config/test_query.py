@@ -12,7 +12,7 @@ from trio_asr.wire.audio_format import audio_format
 
 
 def test_query_as_the_old_worker_sent_it() -> None:
-    assert query_items(DeepgramConfig(), audio_format(8000)) == [
+    assert query_items(DeepgramConfig(), 8000) == [
         ("model", "nova-2"), ("language", "en-US"), ("smart_format", "true"), ("interim_results", "true"),
         ("sample_rate", "8000"), ("encoding", "linear16"), ("channels", "1"),
     ]  # fmt: skip
@@ -23,7 +23,7 @@ def test_query_of_all_kinds_of_options() -> None:
         smart_format=False, endpointing=False, utterance_end_ms=1000, vad_events=True, keyterm=("a b", "c"),
         redact=("pci", "ssn"), extra=("id:1",),
     )  # fmt: skip
-    items = query_items(config, audio_format(16000))
+    items = query_items(config, 16000)
     assert ("smart_format", "false") in items
     assert items[7:] == [
         ("endpointing", "false"), ("utterance_end_ms", "1000"), ("vad_events", "true"),
@@ -45,9 +45,15 @@ def test_options_are_passed_on_as_they_are(tmp_path: Path) -> None:
         '[deepgram]\noptions = {new = true, off = false, n = 5, s = "a b&c", list = ["x", 1, true], no = []}'
     )
     config = load_text(tmp_path, text).config.deepgram
-    assert query_items(config, audio_format(8000))[7:] == [
+    assert query_items(config, 8000)[7:] == [
         ("new", "true"), ("off", "false"), ("n", "5"), ("s", "a b&c"), ("list", "x"), ("list", "1"),
         ("list", "true"),
     ]  # fmt: skip
     target = DeepgramProvider(config, Secret("k")).target(audio_format(8000))
     assert target.endswith("&channels=1&new=true&off=false&n=5&s=a+b%26c&list=x&list=1&list=true")
+
+
+def test_two_legs_are_two_channels_apart() -> None:
+    assert query_items(DeepgramConfig(), 8000, "mulaw", 2)[4:8] == [
+        ("sample_rate", "8000"), ("encoding", "mulaw"), ("channels", "2"), ("multichannel", "true"),
+    ]  # fmt: skip

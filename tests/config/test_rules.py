@@ -11,7 +11,7 @@ from tests.config.helpers import load_text, refusal
 @pytest.mark.parametrize(
     ("key", "reason"),
     [
-        ("callback", "timeline"), ("multichannel", "timeline"), ("channels", "timeline"),
+        ("callback", "timeline"), ("multichannel", "frames"), ("channels", "frames"),
         ("sample_rate", "frames"), ("encoding", "frames"), ("detect_language", "live audio"),
         ("api_key", "does not belong into this file"),
     ],

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.core.call import GAP_STEP_S, Bounds, Call
+from trio_asr.core.bounds import Bounds
+from trio_asr.core.call import GAP_STEP_S, Call
 from trio_asr.core.outbox import Outbox
 from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.codes import EndReason, GapReason

@@ -16,7 +16,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trio_asr.core.call import Bounds, Call
+from trio_asr.core.bounds import Bounds
+from trio_asr.core.call import Call
 from trio_asr.core.channel_results import TOLERANCE_S, Publishing
 from trio_asr.core.outbox import MAX_WRITES, Outbox
 from trio_asr.core.results import ResultHandler

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from trio_asr.core.call import Bounds, Call
+from trio_asr.core.bounds import Bounds
+from trio_asr.core.call import Call
 from trio_asr.core.order import MOST_WAITING
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS

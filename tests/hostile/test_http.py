@@ -59,7 +59,11 @@ async def test_floods(name: str) -> None:
             nursery.start_soon(hold, one.daemon.port, SENT[name])
         await one.three_good_calls(beside, seconds=1.5)
         if name in STAY:
-            assert one.counted("asr_http_connections_turned_away_total") >= CLIENTS - MAX_PER_PEER
+            with trio.fail_after(600):  # on a slow machine they are still on their way
+                while (  # noqa: ASYNC110 - a counter tells nobody
+                    one.counted("asr_http_connections_turned_away_total") < CLIENTS - MAX_PER_PEER
+                ):
+                    await trio.sleep(0.1)
         assert one.counted("asr_internal_errors_total", place="page") == 0
         nursery.cancel_scope.cancel()
 

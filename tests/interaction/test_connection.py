@@ -8,7 +8,8 @@ from trio.testing import MockClock
 from trio_asr.bus.lease import Lease
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config
-from trio_asr.core.call import Bounds, Call
+from trio_asr.core.bounds import Bounds
+from trio_asr.core.call import Call
 from trio_asr.core.channel_results import Publishing
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.results import ResultHandler

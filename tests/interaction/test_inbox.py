@@ -10,7 +10,8 @@ from tests.call_harness import RATE, CallHarness, call_harness, whole
 from trio.testing import MockClock
 
 from trio_asr.bus.memory import MemoryBus
-from trio_asr.core.call import Bounds, Call
+from trio_asr.core.bounds import Bounds
+from trio_asr.core.call import Call
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.receive_result import ReceiveResult
 from trio_asr.interaction import interaction

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from tests.call_harness import call_harness
 from trio.testing import MockClock
 
-from trio_asr.core.call import Bounds, Call
+from trio_asr.core.bounds import Bounds
+from trio_asr.core.call import Call
 from trio_asr.core.outbox import Outbox
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.wire.codes import EndReason

@@ -29,6 +29,7 @@ from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.server import CannotListenError
 from trio_asr.wire.codes import CaughtAt
+from trio_asr.wire.records import NewerState
 from trio_asr.worker.foreign_readers import ForeignConsumerError
 
 # By default the garbage collector runs after every 700 new objects. With some hundred calls, its larger runs
@@ -69,7 +70,7 @@ def serve(path: Path | None) -> None:
     sys.setswitchinterval(SWITCH_S)
     try:
         trio.run(_run, config, path)
-    except* (CannotListenError, ForeignConsumerError) as errors:
+    except* (CannotListenError, ForeignConsumerError, NewerState) as errors:
         raise click.ClickException(str(leaves(errors)[0])) from errors
 
 
@@ -77,7 +78,8 @@ async def _run(config: Config, path: Path | None) -> None:
     """Run the daemon, with its signals and reloads, until it has stopped.
 
     Raises:
-        ExceptionGroup: It holds CannotListenError or ForeignConsumerError if the daemon cannot start.
+        ExceptionGroup: It holds CannotListenError or ForeignConsumerError if the daemon cannot start,
+            NewerState if there is work that only a later version can do.
     """
     with Notifier() as notifier:
         for remark in notifier.remarks:

@@ -5,7 +5,6 @@ feature page of the same name. An option that is not set is not sent: Deepgram's
 """
 
 from trio_asr.config.sections import DeepgramConfig, OptionValue
-from trio_asr.wire.audio_format import Format
 
 # The options of the old worker in its order, then those that it did not have. In between: the audio format.
 _LEADING = ("model", "language", "smart_format", "interim_results")
@@ -17,18 +16,20 @@ _TRAILING = (
 QUERY_OPTIONS = _LEADING + _TRAILING
 
 
-def query_items(config: DeepgramConfig, fmt: Format) -> list[tuple[str, str]]:
-    """Return the query of one connection for audio of this format, in order, not escaped.
+def query_items(
+    config: DeepgramConfig, sample_rate: int, encoding: str = "linear16", channels: int = 1
+) -> list[tuple[str, str]]:
+    """Return the query of one connection for such audio (`sample_rate` in Hz), in order, not escaped.
 
     Booleans are in lower case and lists are repeated parameters: Deepgram refuses `True`, and takes `a,b` for
     one term.
     """
     return [
         *_items(config, _LEADING),
-        ("sample_rate", str(fmt.rate)),
-        ("encoding", fmt.encoding),
-        ("channels", str(fmt.channels)),
-        *([("multichannel", "true")] if fmt.channels > 1 else []),
+        ("sample_rate", str(sample_rate)),
+        ("encoding", encoding),
+        ("channels", str(channels)),
+        *([("multichannel", "true")] if channels > 1 else []),
         *_items(config, _TRAILING),
         *((name, text) for name, value in (config.options or {}).items() for text in _values(value)),
     ]

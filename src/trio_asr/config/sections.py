@@ -207,6 +207,7 @@ class InteractionConfig(Section, frozen=True):
     max_calls: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
     max_unfinalized_total_mb: Annotated[int, Meta(ge=1, le=1_048_576)] = 512
     default_sample_rate: Annotated[int, Meta(ge=8_000, le=48_000)] = 8_000
+    roles: Annotated[Texts, Meta(max_length=2, extra={"allowed": "up to 2 texts"})] = ()
 
 
 class HttpConfig(Section, frozen=True):

@@ -5,20 +5,31 @@ from __future__ import annotations
 from trio_asr.core.outbox import Outbox
 from trio_asr.wire.codes import EventName
 from trio_asr.wire.frames import Frame
+from trio_asr.wire.meta import BadMeta, read_meta
 from trio_asr.wire.resume_point import ResumePoint
 from trio_asr.wire.transcripts import Item
 
 
-def announce(outbox: Outbox, frame: Frame, point: ResumePoint) -> None:
-    """Queue the event that a call began, or resumed after its end, unless that was announced before."""
+def announce(outbox: Outbox, frame: Frame, point: ResumePoint) -> str:
+    """Queue the event that a call began, or resumed after its end, unless that was announced before.
+
+    Return why what the producer says of the call (`meta`) is left out, or "" if it is not.
+    """
     resumed = outbox.confirmed.over
     outbox.tenant_id = outbox.tenant_id or frame.tenant_id
     if resumed or outbox.trace_id is None:
         outbox.trace_id = frame.trace_id or outbox.trace_id
     if not (outbox.fresh or resumed):
-        return
+        return ""
     outbox.fresh = False
     event = {"event": EventName.RESUMED if resumed else EventName.STARTED, **frame.format.fields}
     if frame.format.channels > 1 and outbox.roles:
         event["roles"] = outbox.roles
+    bad = ""
+    try:
+        if meta := read_meta(frame.meta):
+            event["meta"] = meta
+    except BadMeta as error:
+        bad = str(error)
     outbox.put(Item(resume_point=point, event=event))
+    return bad

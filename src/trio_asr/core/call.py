@@ -21,9 +21,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from trio_asr.core.announcing import announce
+from trio_asr.core.bounds import Bounds
 from trio_asr.core.giving_up import abandoned, give_up, pass_void
 from trio_asr.core.order import Order
 from trio_asr.core.outbox import Outbox
@@ -44,15 +45,6 @@ from trio_asr.wire.transcripts import Item
 from trio_asr.wire.wave import Header
 
 GAP_STEP_S = 1.0  # at the retention bound this much is given up at once, instead of a frame at a time
-
-
-class Bounds(NamedTuple):
-    """The bounds of what a call may hold, fill and wait for."""
-
-    gap_fill_ms: int
-    max_unfinalized_s: float
-    reorder_ms: int = 0
-    roles: tuple[str, ...] = ()  # who is on each channel, where no entry says so
 
 
 class Call:
@@ -218,7 +210,7 @@ class Call:
         if fmt.channels > 1 and not self.outbox.roles:
             self.outbox.roles = frame.roles or self.bounds.roles
         if not self.announced:
-            self._begin(frame, is_news=is_news)
+            self._begin(frame, result, is_news=is_news)
         pass_void(self.timeline, self.outbox)
 
     def _settle(self) -> None:
@@ -240,12 +232,12 @@ class Call:
             self._header = None
         return size
 
-    def _begin(self, frame: Frame, *, is_news: bool) -> None:
+    def _begin(self, frame: Frame, result: ReceiveResult, *, is_news: bool) -> None:
         if self._first_entry is None:
             self._first_entry = frame.entry
         if is_news:  # the entry of the resume point is not
             self.announced = True
-            announce(self.outbox, frame, self.timeline.resume_point(self.timeline.finalized))
+            result.meta = announce(self.outbox, frame, self.timeline.resume_point(self.timeline.finalized))
 
     def past(self) -> Past:
         """Return what is to be remembered of this call, which is over."""

@@ -72,7 +72,7 @@ class DeepgramProvider:
 
     def target(self, fmt: Format) -> str:
         """Return the path and query of the request for audio of this format, escaped."""
-        query = urlencode(query_items(self._config, fmt))
+        query = urlencode(query_items(self._config, fmt.rate, fmt.encoding, fmt.channels))
         return f"{self._path}?{self._query + '&' if self._query else ''}{query}"
 
     @asynccontextmanager

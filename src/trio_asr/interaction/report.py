@@ -38,6 +38,7 @@ class Report:
         self._awaiting_result: deque[tuple[int, float]] = deque(maxlen=MAX_AWAITING_RESULT)
         self._answered = False
         self._unusable_log, self._complaint_log = logs.Rate(LOG_S), logs.Rate(LOG_S)
+        self._position_log = logs.Rate(LOG_S)
 
     def took(self, result: ReceiveResult, *, dialling: bool) -> None:
         """Count the frames of a batch, and log what was unusual about them."""
@@ -56,6 +57,15 @@ class Report:
         metrics.duplicates_dropped.inc(result.repeats)
         metrics.holes_filled_seconds.inc(result.filled_s)
         metrics.audio_late_seconds.inc(result.late_s)
+        if result.misplaced:
+            metrics.positions_ignored.inc(result.misplaced)
+            if self._position_log.allow(trio.current_time()):
+                self._log.warning(
+                    "Positions that cannot be meant were ignored", entries=result.misplaced,
+                    suppressed=self._position_log.skipped,
+                )  # fmt: skip
+        if result.meta:
+            self._log.warning("The meta of the call was left out", reason=result.meta)
         if result.header:
             self._log.info("The header of a WAVE file was left out", bytes=result.header)
         if result.given_up_s:
@@ -144,7 +154,9 @@ class Report:
 
     def handled(self, message: Message, kind: MessageKind, answered: int) -> None:
         """Count a message by what it turned out to be. Results cover the timeline up to sample `answered`."""
-        if isinstance(message, Results):
+        if kind is MessageKind.NO_CHANNEL:
+            self._unusable(type(message).__name__, "it is of no channel of this connection")
+        elif isinstance(message, Results):
             self._results(kind, answered)
         elif isinstance(message, Error):
             self._services.metrics.failed(ErrorKind.PROVIDER, time.time())
@@ -154,14 +166,16 @@ class Report:
                     suppressed=self._complaint_log.skipped,
                 )  # fmt: skip
         elif isinstance(message, Unknown) and message.problem:
-            self._services.metrics.messages_unusable.inc()
-            if self._unusable_log.allow(trio.current_time()):
-                self._log.warning(
-                    "Message could not be used", type=message.type, problem=message.problem,
-                    suppressed=self._unusable_log.skipped,
-                )  # fmt: skip
+            self._unusable(message.type, message.problem)
         elif isinstance(message, Unknown):
             self._log.debug("Message not understood", type=message.type)
+
+    def _unusable(self, kind: str, problem: str) -> None:
+        self._services.metrics.messages_unusable.inc()
+        if self._unusable_log.allow(trio.current_time()):
+            self._log.warning(
+                "Message could not be used", type=kind, problem=problem, suppressed=self._unusable_log.skipped
+            )
 
     def _results(self, kind: MessageKind, answered: int) -> None:
         metrics, awaiting, now = self._services.metrics, self._awaiting_result, trio.current_time()

@@ -136,6 +136,9 @@ class Families:
             "asr_audio_late_seconds",
             "Audio that came after the silence in its place, and shifts what follows.",
         )
+        self.positions_ignored = self._counter(
+            "asr_positions_ignored", "Entries whose position cannot be meant, taken as if they had none."
+        )
         self.backlog_skipped = self._counter(
             "asr_backlog_skipped", "Audio entries skipped at start for their age."
         )

@@ -7,13 +7,15 @@ from typing import Any
 
 from trio_asr.bus.base import Bus
 from trio_asr.config import RedisConfig
-from trio_asr.core.call import Bounds, Call
+from trio_asr.core.bounds import Bounds
+from trio_asr.core.call import Call
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.past import Past
 from trio_asr.core.recent import Recent
 from trio_asr.interaction.services import Services
+from trio_asr.wire import ids
 from trio_asr.wire.codes import EventName, StoredKind
-from trio_asr.wire.records import Stored, Unreadable, read_checkpoint
+from trio_asr.wire.records import NewerState, Stored, Unreadable, read_checkpoint
 from trio_asr.wire.transcripts import Item, Topics
 from trio_asr.worker.retry import patiently
 
@@ -28,11 +30,17 @@ class StoredCalls:
         self._aside: dict[str, dict[str, Any]] = {}  # by call: the event that its checkpoint was set aside
 
     async def load(self, calls: list[str]) -> list[Stored]:
-        """Return what is stored of some calls. What is unreadable is set aside, as if nothing were stored."""
+        """Return what is stored of some calls. What is unreadable is set aside, as if nothing were stored.
+
+        Raises:
+            NewerState: A call is one for a later version of this program.
+        """
         found = await patiently(self._services, partial(self._bus.load, calls))
         for i, stored in enumerate(found):
             try:
                 read_checkpoint(stored)
+            except NewerState as newer:
+                raise NewerState(f"call {ids.show(calls[i])}: {newer}") from None
             except Unreadable as error:
                 found[i] = await self._set_aside(calls[i], str(error))
         return found
@@ -53,7 +61,7 @@ class StoredCalls:
             outbox.put(Item(event=event))
         if config.http.token is not None:  # else nobody may see transcripts
             outbox.recent = Recent()
-        bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms)
+        bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms, limits.roles)
         return Call(outbox, bounds, None if outbox.fresh else past)
 
     async def set_reader_aside(self) -> None:
