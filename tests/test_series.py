@@ -321,7 +321,9 @@ UNHEALTHY: dict[Callable[[Run], Awaitable[None]], set[str]] = {
     odd_provider: {"deepgram_messages_unusable", "deepgram_connection_timeouts"},
     nobody_answers: {"asr_gaps", "asr_gap_samples", "asr_gap_seconds", "asr_calls_behind"},
     junk: {"asr_dead_letters", "asr_dead_letters_dropped"},
-    careless_producers: {"asr_duplicates_dropped", "asr_holes_filled_seconds", "asr_late_frames", "asr_positions_ignored"},
+    careless_producers: {
+        "asr_duplicates_dropped", "asr_holes_filled_seconds", "asr_late_frames", "asr_positions_ignored",
+    },
     old_entries: {"asr_backlog_skipped"},
     late_reader: {"asr_reader_lag_seconds"},
     cut_and_begun_again: {"asr_input_trimmed", "asr_streams_begun_again"},
