@@ -17,11 +17,12 @@ from trio_asr.simulator import handshake
 from trio_asr.simulator.actions import Peer
 from trio_asr.simulator.board import Board
 from trio_asr.simulator.echo import EchoEngine
-from trio_asr.simulator.engines import Engine
+from trio_asr.simulator.engines import Ear, Engine
 from trio_asr.simulator.faults import Faults, FaultsFor, refusal, with_query
 from trio_asr.simulator.faulty import FaultyPeer
 from trio_asr.simulator.ledger import ConnectionRecord, Ledger
 from trio_asr.simulator.query import ListenQuery, Refused
+from trio_asr.simulator.recut import RecutEar
 from trio_asr.simulator.render import About
 from trio_asr.simulator.served import Jobs, ServedConnection
 from trio_asr.simulator.session import Session
@@ -160,6 +161,12 @@ def _peer(
         model=ModelInfo(name=query.model, version="simulator", arch=query.model.removesuffix("-general")),
         extra=query.extra,
     )
-    ears = [settings.engine.open(query.for_ear()) for _ in range(query.transcripts)]
+    ears = [_ear(settings.engine, query, faults, channel) for channel in range(query.transcripts)]
     session = Session(query, ears, about=about, now=now, timing=settings.timing)
     return FaultyPeer(session, faults, now=now) if faults.in_stream else session
+
+
+def _ear(engine: Engine, query: ListenQuery, faults: Faults, channel: int) -> Ear:
+    asked = query.for_ear()
+    ear = engine.open(asked)
+    return RecutEar(ear, asked, faults.cut_every_s) if faults.cut_every_s and faults.concern(channel) else ear
