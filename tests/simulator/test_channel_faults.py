@@ -144,6 +144,14 @@ async def test_a_rule_cuts_one_channel_elsewhere(autojump_clock: MockClock) -> N
     ]
 
 
+async def test_a_client_can_ask_for_faults_of_a_channel(autojump_clock: MockClock) -> None:
+    asked = "&extra=sim_only_channel:1&extra=sim_drop_result_every:1&extra=sim_cut_every_s:0.5"
+    async with connected(SimulatorSettings(), RAW + TWO + asked) as client:
+        await client.send(BOTH * 25, CLOSE)
+        await client.ended()
+    assert [m["channel_index"][0] for m in client.of("Results")] == [0, 0, 0]
+
+
 async def test_a_strike_makes_a_channel_late_or_dumb(autojump_clock: MockClock) -> None:
     settings = SimulatorSettings(engine=EchoEngine(1000))
     async with connected(settings, RAW + TWO) as client:
