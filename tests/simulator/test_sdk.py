@@ -1,12 +1,14 @@
 """Deepgram's own Python client, unmodified but for the URL, over TCP."""
 
 import threading
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import trio
 
+from trio_asr.simulator.audio import interleave
 from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.server import SimulatorSettings, serve
 from trio_asr.simulator.stamps import stamp
@@ -20,7 +22,15 @@ pytestmark = [
 ]
 
 
-def talk(port: int, **options: Any) -> list[Any]:
+def mono(start: int) -> bytes:
+    return stamp(3, start, 1600)
+
+
+def two_legs(start: int) -> bytes:
+    return interleave([stamp(call, start, 1600, width=1) for call in (6, 7)], width=1)
+
+
+def talk(port: int, speech: Callable[[int], bytes] = mono, **options: Any) -> list[Any]:
     """A call of 3 seconds with the SDK's client: what it decoded, message by message."""
     from deepgram.core.events import EventType
     from deepgram.environment import DeepgramClientEnvironment
@@ -30,14 +40,14 @@ def talk(port: int, **options: Any) -> list[Any]:
     client = deepgram.DeepgramClient(api_key="key", environment=urls)
     got: list[Any] = []
     with client.listen.v1.connect(
-        model="nova-3", encoding="linear16", sample_rate=8000, interim_results=True, **options
+        **{"model": "nova-3", "encoding": "linear16", "sample_rate": 8000, "interim_results": True, **options}
     ) as socket:
         socket.on(EventType.MESSAGE, got.append)
         socket.on(EventType.ERROR, got.append)
         listener = threading.Thread(target=socket.start_listening)
         listener.start()
         for start in range(0, 24_000, 1600):
-            socket.send_media(stamp(3, start, 1600))
+            socket.send_media(speech(start))
             if start == 8000:
                 socket.send_keep_alive()
                 socket.send_finalize()
@@ -69,6 +79,26 @@ async def test_the_official_client_works() -> None:
     record = settings.ledger.connections[0]
     assert record.query["keyterm"] == ("a", "b")
     assert (record.close_code, record.keepalives, record.finalizes) == (1000, 1, 1)
+
+
+async def test_the_official_client_takes_two_legs_of_a_call() -> None:
+    settings = SimulatorSettings(engine=EchoEngine(segment_ms=1000))
+    options = {"encoding": "mulaw", "channels": 2, "multichannel": True, "vad_events": True}
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(lambda **kw: serve(settings, host="127.0.0.1", port=0, **kw))
+        got = await trio.to_thread.run_sync(lambda: talk(port, two_legs, **options))
+        nursery.cancel_scope.cancel()
+    assert {type(m).__name__ for m in got} == {"ListenV1SpeechStarted", "ListenV1Results", "ListenV1Metadata"}
+    for channel, call in enumerate((6, 7)):
+        finals = [m for m in got if m.type == "Results" and m.is_final and m.channel_index == [channel, 2]]
+        words = [word.word for m in finals for word in m.channel.alternatives[0].words]
+        spans = [tuple(map(int, word.removeprefix(f"c{call}:").split("-"))) for word in words]
+        assert (spans[0][0], spans[-1][1]) == (0, 24_000)
+        assert all(one[1] == following[0] for one, following in pairwise(spans))
+        assert [m.from_finalize for m in finals].count(True) == 1
+    assert {tuple(m.channel) for m in got if m.type == "SpeechStarted"} == {(0, 2), (1, 2)}
+    assert (got[-1].channels, got[-1].duration) == (2, 3.0)
+    assert settings.ledger.connections[0].query["multichannel"] == ("true",)
 
 
 async def test_the_official_client_understands_a_refusal() -> None:
