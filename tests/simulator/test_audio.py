@@ -1,10 +1,11 @@
 import struct
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.simulator.audio import SAMPLE_BYTES, Decoder, is_silent
+from trio_asr.simulator.audio import SAMPLE_BYTES, Decoder, deinterleave, interleave, is_silent
 from trio_asr.simulator.vad import Detector, level_db
 
 
@@ -30,6 +31,15 @@ def test_half_a_sample_is_carried_to_the_next_message(encoding: str, data: bytes
 )
 def test_known_samples(encoding: str, codes: bytes, samples: list[int]) -> None:
     assert list(struct.unpack(f"<{len(samples)}h", Decoder(encoding).feed(codes))) == samples
+
+
+@given(st.sampled_from([1, 2, 4]), st.integers(1, 20), st.integers(0, 50), st.randoms(use_true_random=False))
+def test_channels_are_put_together_and_taken_apart(width: int, n: int, frames: int, chance: Random) -> None:
+    channels = [chance.randbytes(width * frames) for _ in range(n)]
+    audio = interleave(channels, width)
+    assert deinterleave(audio, n, width) == channels
+    samples = [channel[at : at + width] for at in range(0, width * frames, width) for channel in channels]
+    assert audio == b"".join(samples)
 
 
 def test_silence() -> None:

@@ -1,13 +1,39 @@
-"""Incoming audio, decoded to linear16 (16-bit little-endian mono) for the engines. Pure."""
+"""Incoming audio: taken apart by channel, and decoded to linear16 (16-bit little-endian mono). Pure."""
 
 from __future__ import annotations
 
 import sys
 from array import array
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 #: Bytes per sample of each encoding that the simulator decodes.
 SAMPLE_BYTES: Final = {"linear16": 2, "linear32": 4, "mulaw": 1, "alaw": 1}
+
+_CODES: Final = {2: "H", 4: "I"}  # of unsigned integers in arrays
+
+
+def interleave(channels: Sequence[bytes], width: int) -> bytes:
+    """Return the frames of several channels of equal length, in samples of `width` bytes (1, 2 or 4)."""
+    if len(channels) == 1:
+        return channels[0]
+    out = _items(bytes(len(channels) * len(channels[0])), width)
+    for place, channel in enumerate(channels):
+        out[place :: len(channels)] = _items(channel, width)
+    return bytes(out)
+
+
+def deinterleave(audio: bytes, channels: int, width: int) -> list[bytes]:
+    """Return the channels of whole frames, in samples of `width` bytes (1, 2 or 4)."""
+    if channels == 1:
+        return [audio]
+    items = _items(audio, width)
+    return [bytes(items[place::channels]) for place in range(channels)]
+
+
+def _items(audio: bytes, width: int) -> Any:
+    """Return a mutable sequence of samples, as it is sliced fastest: with a step, memory views are slow."""
+    return bytearray(audio) if width == 1 else array(_CODES[width], audio)
 
 
 def _mulaw(code: int) -> int:
