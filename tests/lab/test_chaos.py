@@ -22,7 +22,8 @@ from trio_asr.lab.chaos.redis_rows import GONE
 from trio_asr.lab.chaos.row import of_seconds
 from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, crowd, judge, play_row
-from trio_asr.lab.rig.account import Account, CallAccount
+from trio_asr.lab.rig.account import Account
+from trio_asr.lab.rig.count import CallAccount, ChannelAccount
 from trio_asr.lab.rig.processes import toml
 from trio_asr.wire.codes import GapReason
 
@@ -31,9 +32,11 @@ LAB_REASONS = {GONE, CUT}  # set by checks of rows, where no gap event can tell
 
 
 def account(**more: Any) -> Account:
-    call = CallAccount("a", samples=10, covered=10, connections=1, ended=True)
-    for name in set(more) & {*CallAccount.__dataclass_fields__} - {"overlaps"}:
-        setattr(call, name, more.pop(name))
+    channel = ChannelAccount(samples=10, covered=10)
+    call = CallAccount("a", [channel], connections=1, ended=True)
+    for part in (channel, call):
+        for name in set(more) & {*part.__dataclass_fields__}:
+            setattr(part, name, more.pop(name))
     return Account({"a": call}, **more)
 
 
