@@ -143,7 +143,7 @@ def measured(late: int = 0) -> Measured:
     end = Reading(14.0, Usage(1.6, 1.2, 1.1, 1.1, 10_000_000 + 3 * 102_400), Page(""))
     found = account(PLAN, everything(), life())
     fed = Fed(frames=100, late=late)
-    return Measured(PLAN, False, 10_000_000, 0.001, begin, end, found, fed, [0.1, 0.2], [])
+    return Measured(PLAN, False, 10_000_000, 0.001, begin, end, found, fed, 512.25, [0.1, 0.2], [])
 
 
 def test_the_report_works_out_the_cost() -> None:
@@ -152,6 +152,7 @@ def test_the_report_works_out_the_cost() -> None:
     assert one.calls_per_core == 20
     assert one.memory_kb_per_call == 100
     assert one.partial_delay.p99 == 200
+    assert one.redis_bytes_per_call_second == round(512.25 * 50)
     assert one.send_delay.p50 is None
     assert not one.complaints
     assert table(one).row_count > 5
