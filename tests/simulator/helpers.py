@@ -9,10 +9,10 @@ import trio
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from trio_asr.simulator.actions import Action, Close, Send
+from trio_asr.simulator.actions import Action, Close, Recognise, Send
 from trio_asr.simulator.echo import EchoEngine
-from trio_asr.simulator.engines import Engine
-from trio_asr.simulator.query import check, parse
+from trio_asr.simulator.engines import Ear, Engine, Job, Mark, SegmentEnds, Word, Words
+from trio_asr.simulator.query import ListenQuery, check, parse
 from trio_asr.simulator.render import About
 from trio_asr.simulator.server import SimulatorSettings, handle
 from trio_asr.simulator.session import Session
@@ -37,6 +37,7 @@ class Client:
         self.code: int | None = None
         self.reason: str | None = None
         self._ended = trio.Event()
+        self._heard = trio.Event()
 
     async def collect(self) -> None:
         with suppress(ConnectionClosed):
@@ -44,6 +45,8 @@ class Client:
                 message = await self.websocket.get_message()
                 decoded = msgspec.json.decode(message) if isinstance(message, str) else message
                 self.messages.append((trio.current_time(), decoded))
+                self._heard.set()
+                self._heard = trio.Event()
         if reason := self.websocket.closed:
             self.code, self.reason = reason.code, reason.reason
         self._ended.set()
@@ -52,6 +55,11 @@ class Client:
     async def ended(self) -> None:
         """Wait until the other side has closed the stream."""
         await self._ended.wait()
+
+    async def heard(self, finals: int) -> None:
+        """Wait until so many finals have come."""
+        while len(self.finals) < finals:
+            await self._heard.wait()
 
     async def send(self, *messages: str | bytes) -> None:
         for message in messages:
@@ -108,7 +116,8 @@ def results(result: Any) -> tuple[float, float, str]:
 
 def session(query: str = RAW, engine: Engine | None = None) -> Session:
     asked = check(parse(query))
-    return Session(asked, (engine or EchoEngine()).open(asked), about=ABOUT, now=0.0)
+    ears = [(engine or EchoEngine()).open(asked.for_ear()) for _ in range(asked.transcripts)]
+    return Session(asked, ears, about=ABOUT, now=0.0)
 
 
 def told(actions: Iterable[Action]) -> list[Any]:
@@ -133,3 +142,31 @@ def _brief(m: dict[str, Any]) -> Any:
         return m["type"], m.get("timestamp", m.get("last_word_end", m.get("duration")))
     flags = ("f" if m["is_final"] else "i") + "s" * m["speech_final"] + "F" * m["from_finalize"]
     return m["start"], m["duration"], flags, m["channel"]["alternatives"][0]["transcript"]
+
+
+class Slow:
+    """An engine whose words come later: a final each second, jobs that return a word for the range."""
+
+    name, threads = "slow", 1
+
+    def open(self, query: ListenQuery) -> Ear:
+        return SlowEar()
+
+
+class SlowEar:
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def hear(self, pcm: bytes) -> list[Mark]:
+        before, self.heard = self.heard, self.heard + len(pcm) // 2
+        ends = range(before - before % 8000 + 8000, self.heard + 1, 8000)
+        return [SegmentEnds(at, speech_final=True) for at in ends]
+
+    def words(self, start: int, end: int, *, final: bool) -> Words | Job:
+        return lambda: (Word(f"{start}-{end}", start, end),)
+
+    def cut(self, at: int) -> None: ...
+
+
+def jobs(actions: list[Action]) -> list[Recognise]:
+    return [action for action in actions if isinstance(action, Recognise)]

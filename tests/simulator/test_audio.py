@@ -5,19 +5,48 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.simulator.audio import SAMPLE_BYTES, Decoder, deinterleave, interleave, is_silent
+from trio_asr.simulator.audio import (
+    SAMPLE_BYTES,
+    Splitter,
+    deinterleave,
+    interleave,
+    is_silent,
+    linear16,
+)
 from trio_asr.simulator.vad import Detector, level_db
 
 
-@given(st.sampled_from(sorted(SAMPLE_BYTES)), st.binary(max_size=200), st.lists(st.integers(0, 20)))
-def test_half_a_sample_is_carried_to_the_next_message(encoding: str, data: bytes, sizes: list[int]) -> None:
-    split, whole, got, at = Decoder(encoding), Decoder(encoding), b"", 0
-    for size in sizes:
-        got += split.feed(data[at : at + size])
+@given(
+    st.sampled_from(sorted(SAMPLE_BYTES)),
+    st.integers(1, 3),
+    st.booleans(),
+    st.binary(max_size=200),
+    st.lists(st.integers(0, 20)),
+)
+def test_a_message_may_end_within_a_sample_or_between_channels(
+    encoding: str, channels: int, mixed: bool, data: bytes, sizes: list[int]
+) -> None:
+    split, whole = (Splitter(encoding, channels, mixed=mixed) for _ in range(2))
+    want, got, at = whole.feed(data), [b""] * (1 if mixed else channels), 0
+    for size in [*sizes, len(data)]:
+        pieces = split.feed(data[at : at + size])
+        assert len({len(piece) for piece in pieces}) == 1
+        got = [one + more for one, more in zip(got, pieces, strict=True)]
         at += size
-    got += split.feed(data[at:])
-    assert got == whole.feed(data)
-    assert len(got) == 2 * (len(data) // SAMPLE_BYTES[encoding])
+    assert got == want
+    width = 2 if mixed else SAMPLE_BYTES[encoding]
+    assert len(got[0]) == width * (len(data) // (channels * SAMPLE_BYTES[encoding]))
+
+
+def test_channels_are_heard_apart_or_mixed() -> None:
+    audio = struct.pack("<6h", 100, 300, -5, -6, 32767, 32767)
+    assert Splitter("linear16", 2).feed(audio) == [
+        struct.pack("<3h", 100, -5, 32767),
+        struct.pack("<3h", 300, -6, 32767),
+    ]
+    assert Splitter("linear16", 2, mixed=True).feed(audio) == [struct.pack("<3h", 200, -6, 32767)]
+    assert Splitter("mulaw", 2).feed(b"abcd") == [b"ac", b"bd"]
+    assert Splitter("mulaw", 2, mixed=True).feed(b"\x80\x80\xff\x00") == [struct.pack("<2h", 32124, -16062)]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +59,7 @@ def test_half_a_sample_is_carried_to_the_next_message(encoding: str, data: bytes
     ],
 )
 def test_known_samples(encoding: str, codes: bytes, samples: list[int]) -> None:
-    assert list(struct.unpack(f"<{len(samples)}h", Decoder(encoding).feed(codes))) == samples
+    assert list(struct.unpack(f"<{len(samples)}h", linear16(codes, encoding))) == samples
 
 
 @given(st.sampled_from([1, 2, 4]), st.integers(1, 20), st.integers(0, 50), st.randoms(use_true_random=False))
@@ -46,6 +75,10 @@ def test_silence() -> None:
     assert is_silent(b"")
     assert is_silent(bytes(100))
     assert not is_silent(bytes(99) + b"\1")
+    assert is_silent(b"\xff\x7f", "mulaw")
+    assert is_silent(b"\xd5\x55", "alaw")
+    assert not any(is_silent(code, encoding) for encoding in ("mulaw", "alaw") for code in (b"\0", b"\xfe"))
+    assert not is_silent(b"\xd5", "mulaw")
 
 
 def tone(level: int, frames: int) -> list[bytes]:

@@ -70,6 +70,53 @@ async def test_words_from_threads_keep_their_order_and_hold_the_close() -> None:
     assert engine.most == 1
 
 
+class Stuck(Threaded):
+    """The first channel's words do not come before `go` is set."""
+
+    threads = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.opened = 0
+
+    def open(self, query: ListenQuery) -> Ear:
+        self.opened += 1
+        return super().open(query) if self.opened > 1 else StuckEar(self)
+
+
+class StuckEar(ThreadedEar):
+    def __init__(self, engine: Stuck) -> None:
+        super().__init__(engine)
+        self.go = engine.go
+
+    def words(self, start: int, end: int, *, final: bool) -> Words | Job:
+        def job() -> Words:
+            self.go.wait()
+            return (Word("at last", start, end),)
+
+        return job
+
+
+async def test_a_channel_that_is_slow_to_recognise_holds_up_no_other() -> None:
+    engine = Stuck()
+    settings = SimulatorSettings(engine=engine)
+    with trio.fail_after(60):
+        async with connected(settings, RAW + "&channels=2&multichannel=true") as client:
+            try:
+                for _ in range(3):
+                    await client.send(VOICE * 20)  # a second of two channels
+                await client.heard(finals=3)
+                assert [final["channel_index"] for final in client.finals] == [[1, 2]] * 3
+                await client.send(CLOSE)
+            finally:
+                engine.go.set()
+            await client.ended()
+    of_first = [results(final)[2] for final in client.finals if final["channel_index"] == [0, 2]]
+    assert of_first == ["at last"] * 3 + [""]
+    assert (client.kinds[-1], client.code) == ("Metadata", 1000)
+
+
 async def test_an_engine_that_fails_ends_the_stream_only() -> None:
     settings = SimulatorSettings(engine=Threaded(fails=True))
     with trio.fail_after(60):

@@ -50,14 +50,9 @@ def test_values_are_unquoted_and_repeated_names_kept() -> None:
         ("dictation=true", "'dictation' requires 'punctuate=true'."),
         ("diarize=true&diarize_model=v1", "'diarize' and 'diarize_model' exclude each other."),
         ("diarize_model=v2", "Invalid 'diarize_model' value of 'v2'."),
-        (
-            "multichannel=true",
-            "The simulator offers one mono stream: neither 'multichannel' nor 'channels' above 1.",
-        ),
-        (
-            "channels=2",
-            "The simulator offers one mono stream: neither 'multichannel' nor 'channels' above 1.",
-        ),
+        ("multichannel=yes", "Invalid 'multichannel' value of 'yes'."),
+        ("multichannel=true&channels=21", "Invalid 'channels' value of '21'."),
+        ("channels=two", "Invalid 'channels' value of 'two'."),
         ("channels=0", "Invalid 'channels' value of '0'."),
         ("extra=novalue", "Invalid 'extra' value of 'novalue'."),
         ("callback=http://x/", "The simulator does not offer 'callback'."),
@@ -110,6 +105,25 @@ def test_known_models_are_taken(model: str) -> None:
 )
 def test_good_and_unknown_options_are_taken(query: str) -> None:
     check(parse(f"{RAW}&{query}"))
+
+
+@pytest.mark.parametrize(
+    ("query", "transcripts", "mixed"),
+    [
+        ("", 1, False),
+        ("multichannel=true", 1, False),
+        ("channels=2", 1, True),
+        ("channels=2&multichannel=false", 1, True),
+        ("channels=2&multichannel=true", 2, False),
+        ("channels=20&multichannel=true", 20, False),
+    ],
+)
+def test_channels_are_transcribed_apart_only_if_asked_for(query: str, transcripts: int, mixed: bool) -> None:
+    asked = check(parse(f"encoding=mulaw&sample_rate=8000&{query}"))
+    assert (asked.transcripts, asked.mixed) == (transcripts, mixed)
+    assert asked.bytes_per_s == 8000 * asked.channels
+    heard = asked.for_ear()
+    assert (heard.channels, heard.encoding) == (1, "linear16" if mixed else "mulaw")
 
 
 def test_what_is_refused_cannot_break_the_header() -> None:

@@ -122,6 +122,29 @@ async def test_the_record_shows_pace_and_silence(autojump_clock: MockClock) -> N
     assert not any(name.startswith("_") for name in shown)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "more", "second"),
+    [
+        ("linear16", "", 16_000),
+        ("mulaw", "", 8000),
+        ("alaw", "&channels=2&multichannel=true", 16_000),
+        ("linear16", "&channels=2", 32_000),
+        ("linear32", "", 32_000),
+    ],
+)
+async def test_pace_is_measured_in_seconds_whatever_the_format(
+    encoding: str, more: str, second: int, autojump_clock: MockClock
+) -> None:
+    settings = SimulatorSettings()
+    async with connected(settings, RAW.replace("linear16", encoding) + more) as client:
+        await client.send(bytes(6 * second))
+        await trio.sleep(7)
+        (shown,) = Remote(settings.board, settings.ledger)._connections(trio.current_time())["connections"]
+    assert (shown["bytes_per_s"], shown["audio_bytes"]) == (second, 6 * second)
+    assert shown["speed"] == pytest.approx(1.2)
+    assert shown["silence_s"] == pytest.approx(7)
+
+
 async def test_what_a_deaf_server_does_not_hear_is_no_silence(autojump_clock: MockClock) -> None:
     settings = SimulatorSettings()
     async with connected(settings) as client:

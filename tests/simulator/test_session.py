@@ -13,14 +13,16 @@ from tests.simulator.helpers import (
     KEEP_ALIVE,
     RAW,
     VOICE,
+    Slow,
+    SlowEar,
     brief,
+    jobs,
     session,
     told,
 )
 
-from trio_asr.simulator.actions import Action, Recognise
 from trio_asr.simulator.echo import EchoEngine
-from trio_asr.simulator.engines import Ear, Engine, Job, Mark, SegmentEnds, Word, Words
+from trio_asr.simulator.engines import Ear, Engine
 from trio_asr.simulator.query import ListenQuery, check, parse
 from trio_asr.simulator.render import About
 from trio_asr.simulator.script import ScriptEngine
@@ -221,7 +223,7 @@ def test_extra_and_punctuation_and_speakers_come_back_when_asked_for() -> None:
     query = RAW + "&extra=call:7&extra=call:8&smart_format=true&diarize=true"
     asked = check(parse(query))
     about = About("the-id", "now", ABOUT.model, extra=asked.extra)
-    s = Session(asked, ScriptEngine("Hello there.").open(asked), about=about, now=0)
+    s = Session(asked, [ScriptEngine("Hello there.").open(asked)], about=about, now=0)
     (final, *_) = told(s.audio(bytes(2 * 20_000), 0))
     assert final["metadata"]["extra"] == {"call": "8"}
     assert final["channel"]["alternatives"][0]["transcript"] == "Hello there."
@@ -231,34 +233,6 @@ def test_extra_and_punctuation_and_speakers_come_back_when_asked_for() -> None:
         ("hello", "Hello", 0),
         ("there", "there.", 0),
     ]
-
-
-class Slow:
-    """An engine whose words come later: a final each second, jobs that return a word for the range."""
-
-    name, threads = "slow", 1
-
-    def open(self, query: ListenQuery) -> Ear:
-        return SlowEar()
-
-
-class SlowEar:
-    def __init__(self) -> None:
-        self.heard = 0
-
-    def hear(self, pcm: bytes) -> list[Mark]:
-        before, self.heard = self.heard, self.heard + len(pcm) // 2
-        ends = range(before - before % 8000 + 8000, self.heard + 1, 8000)
-        return [SegmentEnds(at, speech_final=True) for at in ends]
-
-    def words(self, start: int, end: int, *, final: bool) -> Words | Job:
-        return lambda: (Word(f"{start}-{end}", start, end),)
-
-    def cut(self, at: int) -> None: ...
-
-
-def jobs(actions: list[Action]) -> list[Recognise]:
-    return [action for action in actions if isinstance(action, Recognise)]
 
 
 def test_results_keep_their_order_however_late_the_words_are() -> None:

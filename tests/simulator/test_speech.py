@@ -100,7 +100,7 @@ AUDIO = quiet(500) + tone(700) + quiet(600) + tone(60) + quiet(30) + tone(900) +
 
 def play(sizes: list[int]) -> list[object]:
     query = check(parse(INTERIMS + "&vad_events=true"))
-    s = Session(query, Deaf().open(query), about=ABOUT, now=0)
+    s = Session(query, [Deaf().open(query)], about=ABOUT, now=0)
     messages, start = [], 0
     for size in [*sizes, len(AUDIO)]:
         if AUDIO[start : start + size]:
@@ -168,7 +168,7 @@ def test_real_speech_is_recognised(spoken: bytes) -> None:
     told_progress: list[str] = []
     engine = SpeechEngine(progress=told_progress.append)
     query = check(parse(INTERIMS.replace("linear16", "mulaw") + "&punctuate=true"))
-    s = Session(query, engine.open(query), about=ABOUT, now=0)
+    s = Session(query, [engine.open(query)], about=ABOUT, now=0)
     messages = run(s, [*s.audio(spoken, 0), *s.text(CLOSE, 0)])
     words = [w for m in messages if m.get("is_final") for w in m["channel"]["alternatives"][0]["words"]]
     assert " ".join(w["word"] for w in words) == "i would like to change the address on my account"

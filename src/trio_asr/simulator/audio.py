@@ -59,26 +59,61 @@ _G711: Final = {
     "alaw": _halves([_alaw(code) for code in range(256)]),
 }
 
+#: The bytes of digital silence; each G.711 codec has two samples that are nearest to it.
+_SILENCE: Final = {"linear16": b"\0", "mulaw": b"\x7f\xff", "alaw": b"\x55\xd5"}
 
-class Decoder:
-    """A decoder that carries partial samples over to the next message: a message may end anywhere."""
 
-    def __init__(self, encoding: str) -> None:
+class Splitter:
+    """A splitter of messages, which may end anywhere, into what each ear hears.
+
+    With `mixed` that is the mean of all channels, as linear16; otherwise each channel as it came.
+    """
+
+    def __init__(self, encoding: str, channels: int, *, mixed: bool = False) -> None:
         self._encoding = encoding
+        self._channels = channels
+        self._mixed = mixed
         self._width = SAMPLE_BYTES[encoding]
         self._rest = b""
 
-    def feed(self, data: bytes) -> bytes:
-        """Return the linear16 samples that `data` completes."""
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the samples of each channel, equally many, that `data` completes."""
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        if odd := len(data) % self._width:
+        if odd := len(data) % (self._width * self._channels):
             self._rest = data[-odd:]
             data = data[:-odd]
-        if self._encoding == "linear16":
-            return data
-        return _from_float(data) if self._encoding == "linear32" else _from_g711(data, *_G711[self._encoding])
+        channels = deinterleave(data, self._channels, self._width)
+        return (
+            [_mix([linear16(channel, self._encoding) for channel in channels])] if self._mixed else channels
+        )
+
+
+def linear16(audio: bytes, encoding: str) -> bytes:
+    """Return whole samples of one channel as linear16."""
+    if encoding == "linear16":
+        return audio
+    return _from_float(audio) if encoding == "linear32" else _from_g711(audio, *_G711[encoding])
+
+
+def _mix(channels: Sequence[bytes]) -> bytes:
+    """Return the mean of channels in linear16."""
+    frames = zip(*map(_samples, channels), strict=True)
+    return _bytes(array("h", (sum(frame) // len(channels) for frame in frames)))
+
+
+def _samples(pcm: bytes) -> array[int]:
+    samples = array("h", pcm)
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples
+
+
+def _bytes(samples: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples.tobytes()
 
 
 def _from_g711(data: bytes, low: bytes, high: bytes) -> bytes:
@@ -93,16 +128,13 @@ def _from_float(data: bytes) -> bytes:
     values = array("f", data)
     if sys.byteorder == "big":
         values.byteswap()
-    samples = array("h", (_clip(value) for value in values))
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return samples.tobytes()
+    return _bytes(array("h", (_clip(value) for value in values)))
 
 
 def _clip(value: float) -> int:
     return int(max(-1.0, min(1.0, value)) * 32767) if value == value else 0  # noqa: PLR0124  # NaN is not itself
 
 
-def is_silent(pcm: bytes) -> bool:
-    """Return whether all of it is digital silence."""
-    return not pcm.strip(b"\0")
+def is_silent(audio: bytes, encoding: str = "linear16") -> bool:
+    """Return whether all of it, linear16 or G.711, is digital silence."""
+    return not audio.strip(_SILENCE[encoding])

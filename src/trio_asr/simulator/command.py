@@ -38,6 +38,10 @@ FAULT_HELP: Final = {
     "close_after_s": "Close after N seconds, with --close-code and --close-reason.",
     "close_code": "The code of that close frame.",
     "close_reason": "The reason of that close frame.",
+    "only_channel": "Confine the faults from here to --utterance-end-delay-s to this channel (from 0).",
+    "channel_delay_s": "Delay all that is said about a channel by N seconds, in order.",
+    "drop_result_every": "Drop every Nth result, interims too; 1 drops all.",
+    "cut_every_s": "End segments after every N seconds of audio, wherever the engine would.",
     "final_delay_s": "Delay finals by N seconds.",
     "drop_final_every": "Drop every Nth final.",
     "duplicate_final_every": "Send every Nth final twice.",
@@ -109,7 +113,9 @@ def simulate(
     """Run a stand-in for Deepgram's live speech-to-text API.
 
     Point any Deepgram client at ws://HOST:PORT/v1/listen instead of wss://api.deepgram.com/v1/listen. It
-    takes raw mono audio, with encoding and sample_rate in the query. No audio leaves this machine.
+    takes raw audio (linear16, linear32, mulaw, alaw), with encoding and sample_rate in the query, of one
+    channel or of several: with multichannel=true each has a transcript of its own. No audio leaves this
+    machine.
 
     The options from --handshake-delay-s on inject faults into all connections. A client can ask for a fault
     on its own connection with extra=sim_mute_after_s:5 in the query.

@@ -20,8 +20,14 @@ _FEATURES: Final = {"type", "keyterms", "features", "processors", "language_hint
 
 class Request(enum.Enum):
     KEEP_ALIVE = "KeepAlive"
-    FINALIZE = "Finalize"
     CLOSE_STREAM = "CloseStream"
+
+
+@dataclass(frozen=True)
+class Finalize:
+    """A Finalize message, for one channel or for all of them."""
+
+    channel: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,27 +47,46 @@ class Configure:
         return ConfigureSuccess(request_id=request_id, keyterms=self.keyterms)
 
 
-_REQUESTS: Final = {request.value: request for request in Request}
+_Asked = Request | Finalize | Configure | Error
+_NAMES: Final = ("KeepAlive", "Finalize", "CloseStream", "Configure")
 #: The usual texts need no decoding.
-_VERBATIM: Final = {f'{{"type":{space}"{name}"}}': r for name, r in _REQUESTS.items() for space in ("", " ")}
+_VERBATIM: Final[dict[str, _Asked]] = {
+    '{"type":"KeepAlive"}': Request.KEEP_ALIVE,
+    '{"type": "KeepAlive"}': Request.KEEP_ALIVE,
+    '{"type":"Finalize"}': Finalize(),
+    '{"type": "Finalize"}': Finalize(),
+}
 
 
-def parse(text: str) -> Request | Configure | Error:
+def parse(text: str, channels: int) -> _Asked:
     """Return what a text message asks for, or the answer to one that is not understood."""
-    if request := _VERBATIM.get(text):
-        return request
+    return _VERBATIM.get(text) or _decoded(text, channels)
+
+
+def _decoded(text: str, channels: int) -> _Asked:
     try:
         body: Any = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         return _schema_error(str(error), text)
     if not isinstance(body, dict) or not isinstance(kind := body.get("type"), str):
         return _schema_error("missing field `type`", text)
-    if request := _REQUESTS.get(kind):
-        return request
-    if kind != "Configure":
-        names = ", ".join(f"`{name}`" for name in (*_REQUESTS, "Configure"))
-        return _schema_error(f"unknown variant `{kind[:_CUT]}`, expected one of {names}", text)
-    return _configure(body, text)
+    match kind:
+        case "KeepAlive" | "CloseStream":
+            return Request(kind)
+        case "Finalize":
+            return _finalize(body, text, channels)
+        case "Configure":
+            return _configure(body, text)
+        case _:
+            names = ", ".join(f"`{name}`" for name in _NAMES)
+            return _schema_error(f"unknown variant `{kind[:_CUT]}`, expected one of {names}", text)
+
+
+def _finalize(body: dict[str, Any], text: str, channels: int) -> Finalize | Error:
+    channel = body.get("channel")
+    if channel is None or (type(channel) is int and 0 <= channel < channels):
+        return Finalize(channel)
+    return _schema_error(f"`channel` is not in 0..{channels - 1}", text)
 
 
 def _configure(body: dict[str, Any], text: str) -> Configure | Error:

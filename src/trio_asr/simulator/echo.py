@@ -1,10 +1,10 @@
 """The `echo` engine: words that name the samples they cover, for exact tests.
 
-Each 100 ms of audio (on the connection's clock) is a word. Where the audio carries position stamps
-(`stamps`), the word names what was decoded from the *audio*: `c7:1600-2400` is call 7, samples 1600 to 2400
-(exclusive). Its times are where that stretch stood on the connection. Several runs within the 100 ms are
-several words. Other audio is named by the connection's clock: `s0-800`. Digital silence (all bytes zero) has
-no words.
+Each 100 ms of audio (on the connection's clock) is a word. Where the audio carries position stamps (`stamps`;
+in linear16, mu-law or A-law), the word names what was decoded from the *audio*: `c7:1600-2400` is call 7,
+samples 1600 to 2400 (exclusive). Its times are where that stretch stood on the connection. Several runs
+within the 100 ms are several words. Other audio is named by the connection's clock: `s0-800`. Digital silence
+has no words.
 
 A segment ends after every `segment_ms` of audio, counted from the last end, whatever is in it.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trio_asr.simulator.audio import is_silent
+from trio_asr.simulator.audio import is_silent, linear16
 from trio_asr.simulator.engines import Mark, SegmentEnds, SpeechBegan, Word, Words
 from trio_asr.simulator.query import ListenQuery
 from trio_asr.simulator.stamps import Reader
@@ -34,7 +34,7 @@ class EchoEngine:
     threads: int = 1
 
     def open(self, query: ListenQuery) -> EchoEar:
-        """Return a listener for a new stream."""
+        """Return a listener for a channel of a new stream."""
         return EchoEar(self, query)
 
 
@@ -46,7 +46,10 @@ class EchoEar:
         self._word = max(1, query.sample_rate * engine.word_ms // 1000)
         self._every = engine.speech_final_every if query.endpointing_ms is not None else 0
         self._vad = query.vad_events
-        self._reader = Reader()
+        self._floats = query.encoding == "linear32"  # which no stamps are made for: it is read as linear16
+        self._encoding = "linear16" if self._floats else query.encoding
+        self._width = 2 if self._floats else query.width
+        self._reader = Reader(self._width)
         self._audio = bytearray()  # from sample `_kept` on
         self._kept = self._heard = 0
         self._segment_start = 0
@@ -54,11 +57,13 @@ class EchoEar:
         self._judged = 0  # whether there was speech is known up to this sample
         self._speaking = False
 
-    def hear(self, pcm: bytes) -> list[Mark]:
+    def hear(self, audio: bytes) -> list[Mark]:
         """Take more audio; see `Ear`."""
-        self._reader.feed(pcm)
-        self._audio += pcm
-        self._heard += len(pcm) // 2
+        if self._floats:
+            audio = linear16(audio, "linear32")
+        self._reader.feed(audio)
+        self._audio += audio
+        self._heard += len(audio) // self._width
         marks: list[Mark] = []
         while True:
             segment_end = self._segment_start + self._segment
@@ -75,7 +80,7 @@ class EchoEar:
         onset, self._judged = word_end - self._word, word_end
         if not self._vad:
             return []
-        was, self._speaking = self._speaking, not is_silent(self._between(onset, word_end))
+        was, self._speaking = self._speaking, not self._silent(onset, word_end)
         return [SpeechBegan(word_end, onset)] if self._speaking and not was else []
 
     def _end(self, at: int) -> SegmentEnds:
@@ -86,8 +91,9 @@ class EchoEar:
             self._speaking = False
         return SegmentEnds(at, speech_final)
 
-    def _between(self, start: int, end: int) -> bytes:
-        return bytes(self._audio[2 * max(0, start - self._kept) : 2 * max(0, end - self._kept)])
+    def _silent(self, start: int, end: int) -> bool:
+        first, last = (self._width * max(0, at - self._kept) for at in (start, end))
+        return is_silent(bytes(self._audio[first:last]), self._encoding)
 
     def words(self, start: int, end: int, *, final: bool) -> Words:
         """Return the words of a range; see `Ear`."""
@@ -96,7 +102,7 @@ class EchoEar:
             self._reader.forget(end)
             # One word's worth stays: speech is judged by whole words, and an end may cut one.
             drop = max(0, end - self._word - self._kept)
-            del self._audio[: 2 * drop]
+            del self._audio[: self._width * drop]
             self._kept += drop
         return words
 
@@ -108,7 +114,7 @@ class EchoEar:
                 a, b = max(start, run.at), min(stop, run.end)
                 shift = run.first - run.at
                 yield Word(f"c{run.call}:{a + shift}-{b + shift}", a, b)
-            if not stamped and not is_silent(self._between(start, stop)):
+            if not stamped and not self._silent(start, stop):
                 yield Word(f"s{start}-{stop}", start, stop)
             start = stop
 

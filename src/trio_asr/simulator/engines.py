@@ -1,9 +1,10 @@
 """The protocol between a session and a recognition engine.
 
-An *engine* is shared by all streams of a simulator. For each stream it opens an *ear*, which is pure: it
-hears the audio, says where segments begin and end, and returns the words of a range. How the audio was split
-into messages must not matter to an ear. Words that take long to find are returned as a *job*, which the shell
-runs in a thread; the session keeps the order.
+An *engine* is shared by all streams of a simulator. For each channel that is transcribed on its own it opens
+an *ear*, which is pure: it hears the audio as it came (`audio.linear16` decodes it), says where segments
+begin and end, and returns the words of a range. How the audio was split into messages must not matter to an
+ear. Words that take long to find are returned as a *job*, which the shell runs in a thread; the session keeps
+the order.
 """
 
 from __future__ import annotations
@@ -58,12 +59,13 @@ Mark = SpeechBegan | SegmentEnds
 
 
 class Ear(Protocol):
-    """One stream's listener. All positions are in samples since the stream began."""
+    """The listener of one channel. All positions are in samples since the stream began."""
 
-    def hear(self, pcm: bytes) -> list[Mark]:
-        """Take more audio (linear16, whole samples); return the marks that it made certain, ordered by `at`.
+    def hear(self, audio: bytes) -> list[Mark]:
+        """Take more audio, whole samples of one channel; return the marks that it made certain.
 
-        No mark lies beyond the audio heard. The ear itself treats a segment end that it announces as done.
+        They are ordered by `at`, and none lies beyond the audio heard. The ear itself treats a segment end
+        that it announces as done.
         """
         ...
 
@@ -87,5 +89,5 @@ class Engine(Protocol):
     def threads(self) -> int: ...
 
     def open(self, query: ListenQuery) -> Ear:
-        """Return a listener for a new stream."""
+        """Return a listener for a channel of a new stream; `query.channels` is 1."""
         ...

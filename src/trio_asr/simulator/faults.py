@@ -1,7 +1,7 @@
 """Injected faults: what a stream, a network or Deepgram itself can do wrong. Pure.
 
-`Faults` lists them; `refusal` applies them to the handshake, `faulty.FaultyPeer` to everything that passes
-between the shell and a session. These two are the only places where faults are made.
+`Faults` lists them; `refusal` applies them to the handshake, `recut.RecutEar` to an engine's segments,
+`faulty.FaultyPeer` to everything that passes between the shell and a session. Nothing else makes faults.
 """
 
 from __future__ import annotations
@@ -55,6 +55,14 @@ class Faults:
     """Close at that time, with `close_code` and `close_reason`."""
     close_code: int = 1011
     close_reason: str = ""
+    only_channel: int | None = None
+    """Confine the faults from here to `utterance_end_delay_s` to this channel."""
+    channel_delay_s: float = 0.0
+    """Delay all that is said about a channel by this many seconds, in order. The end of the stream waits."""
+    drop_result_every: int = 0
+    """Results, be they interim or final, that never come; 1 is all of them."""
+    cut_every_s: float = 0.0
+    """End segments after every so many seconds of audio, wherever the engine would. A strike cannot do it."""
     final_delay_s: float = 0.0
     """Delay finals by this many seconds. Interims do not wait for them; the end of the stream does."""
     drop_final_every: int = 0
@@ -93,14 +101,18 @@ class Faults:
             if isinstance(value, int | float) and value > _MOST:
                 raise ValueError(f"{name} is above {_MOST}")
 
+    def concern(self, channel: int) -> bool:
+        """Return whether the faults of channels concern this one."""
+        return self.only_channel in {None, channel}
+
     @property
     def in_stream(self) -> bool:
         """Whether any of the faults affects an open connection."""
         return any(getattr(self, name) != default for name, default in _IN_STREAM.items())
 
 
-_HANDSHAKE: Final = {"handshake_delay_s", "refuse_status", "refuse_first", "refuse_for_s"}
-_IN_STREAM: Final = {f.name: f.default for f in dataclasses.fields(Faults) if f.name not in _HANDSHAKE}
+_AT_START: Final = {"handshake_delay_s", "refuse_status", "refuse_first", "refuse_for_s", "cut_every_s"}
+_IN_STREAM: Final = {f.name: f.default for f in dataclasses.fields(Faults) if f.name not in _AT_START}
 #: The parser of each fault's value.
 PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     f.name: (str if "str" in f.type else float if "float" in f.type else int)

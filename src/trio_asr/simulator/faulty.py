@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,7 +13,15 @@ import msgspec
 from trio_asr.simulator.actions import Abort, Action, Close, Peer, Recognise, Send, StopReading
 from trio_asr.simulator.engines import Words
 from trio_asr.simulator.faults import Faults
-from trio_asr.simulator.wire import Metadata, Raw, Results, UtteranceEnd, WordOut, looks_float32
+from trio_asr.simulator.wire import (
+    Metadata,
+    Raw,
+    Results,
+    SpeechStarted,
+    UtteranceEnd,
+    WordOut,
+    looks_float32,
+)
 
 _GARBAGE: Final = bytes(range(256))
 
@@ -24,7 +33,8 @@ class FaultyPeer:
         self._inner = inner
         self._faults = faults
         self._over = False
-        self._bytes = self._finals = self._messages = 0
+        self._bytes = self._messages = 0
+        self._results, self._finals = Counter[int](), Counter[int]()  # by channel
         self._mute_at = _at(now, faults.mute_after_s)
         timers: list[tuple[float, Action]] = [
             (_at(now, faults.abort_after_s), Abort()),
@@ -34,7 +44,7 @@ class FaultyPeer:
         self._timer, self._timer_action = min(timers, key=lambda timer: timer[0])
         self._held: list[tuple[float, int, Action]] = []  # a heap: due time, sequence number, action
         self._count = 0
-        self._last_word: WordOut | None = None  # of the previous final
+        self._last_word: dict[int, WordOut | None] = {}  # of the previous final of a channel
 
     @property
     def backlogged(self) -> bool:
@@ -97,11 +107,17 @@ class FaultyPeer:
 
     def _due(self, action: Action, now: float) -> float:
         """Return when an action may go out; the end of the stream waits for whatever is held."""
-        if _is_final(action):
-            return now + self._faults.final_delay_s
-        if isinstance(action, Send) and isinstance(action.message, UtteranceEnd):
-            return now + self._faults.utterance_end_delay_s
-        return max((due for due, _, _ in self._held), default=now) if _is_end(action) else now
+        if _is_end(action):
+            return max((due for due, _, _ in self._held), default=now)
+        if not self._concerned(action):
+            return now
+        due = now + self._faults.channel_delay_s
+        match action:
+            case Send(Results(is_final=True)):
+                return due + self._faults.final_delay_s
+            case Send(UtteranceEnd()):
+                return due + self._faults.utterance_end_delay_s
+        return due
 
     def _spoil(self, action: Action, now: float) -> list[Action]:
         if self._over or now >= self._mute_at:
@@ -109,17 +125,31 @@ class FaultyPeer:
         if not isinstance(action, Send):
             self._over = True
             return [action]
-        if isinstance(action.message, Results) and action.message.is_final:
-            sends: list[Action] = [Send(message) for message in self._spoil_final(action.message)]
-        else:
-            sends = [action]
+        message, sends = action.message, [action]
+        if isinstance(message, Results) and self._concerned(action):
+            sends = [Send(spoilt) for spoilt in self._spoil_results(message)]
         return [out for send in sends for out in (*self._junk(), send)]
 
-    def _spoil_final(self, final: Results) -> Iterator[Results]:
-        self._finals += 1
-        count, faults = self._finals, self._faults
+    def _concerned(self, action: Action) -> bool:
+        """Return whether an action is about a channel that the faults of channels concern."""
+        channel = _channel(action)
+        return channel is not None and self._faults.concern(channel)
+
+    def _spoil_results(self, results: Results) -> Iterator[Results]:
+        channel = results.channel_index[0]
+        self._results[channel] += 1
+        if _nth(self._results[channel], self._faults.drop_result_every):
+            return
+        if results.is_final:
+            yield from self._spoil_final(results, channel)
+        else:
+            yield results
+
+    def _spoil_final(self, final: Results, channel: int) -> Iterator[Results]:
+        self._finals[channel] += 1
+        count, faults = self._finals[channel], self._faults
         words = final.channel.alternatives[0].words
-        before, self._last_word = self._last_word, words[-1] if words else None
+        before, self._last_word[channel] = self._last_word.get(channel), words[-1] if words else None
         if before is not None and _nth(count, faults.overlap_final_every):
             final = _overlapping(final, before)
         if _nth(count, faults.drop_final_every):
@@ -146,8 +176,14 @@ def _nth(count: int, every: int) -> bool:
     return every > 0 and count % every == 0
 
 
-def _is_final(action: Action) -> bool:
-    return isinstance(action, Send) and isinstance(action.message, Results) and action.message.is_final
+def _channel(action: Action) -> int | None:
+    """Return the channel that an action is about; None if it is about the stream."""
+    match action:
+        case Send(Results(channel_index=place)):
+            return place[0]
+        case Send(SpeechStarted(channel=place) | UtteranceEnd(channel=place)):
+            return place[0]
+    return None
 
 
 def _is_end(action: Action) -> bool:

@@ -23,7 +23,7 @@ class ConnectionRecord:
     or, if sent, the message's type. `close_code` is the code that ended the stream, whoever sent it: 1006
     without a close handshake. `stopped_at` is when reading stopped. `silence_s` is the longest time without
     any message from the client while it was being read; `most_in_window` the most bytes of audio within any
-    `PACE_WINDOW_S`.
+    `PACE_WINDOW_S`. A second of audio has `bytes_per_s`; 0 is unknown.
     """
 
     index: int
@@ -35,6 +35,7 @@ class ConnectionRecord:
     closed_at: float | None = None
     close_code: int | None = None
     stopped_at: float | None = None
+    bytes_per_s: int = 0
     audio_bytes: int = 0
     binary_messages: int = 0
     text_messages: int = 0
@@ -68,8 +69,7 @@ class ConnectionRecord:
 
     def speed(self) -> float:
         """Return the highest speed of the audio over `PACE_WINDOW_S`; 1.0 is real time, 0 is unknown."""
-        rate = next(iter(self.query.get("sample_rate", ())), "")
-        return self.most_in_window / 2 / int(rate) / PACE_WINDOW_S if rate.isdigit() and int(rate) else 0.0
+        return self.most_in_window / self.bytes_per_s / PACE_WINDOW_S if self.bytes_per_s else 0.0
 
     def summary(self, now: float) -> dict[str, Any]:
         """Return all but the messages as JSON values; an open connection's silence lasts until `now`."""
@@ -124,9 +124,9 @@ class Ledger:
         self.connections.append(record)
         return record
 
-    def accepted(self, record: ConnectionRecord, now: float) -> None:
-        """Record that the handshake was answered with 101."""
-        record.status, record.accepted_at = _ACCEPTED, now
+    def accepted(self, record: ConnectionRecord, now: float, bytes_per_s: int) -> None:
+        """Record that the handshake was answered with 101, for audio of so many bytes a second."""
+        record.status, record.accepted_at, record.bytes_per_s = _ACCEPTED, now, bytes_per_s
         self.open += 1
         self.most_open = max(self.most_open, self.open)
 

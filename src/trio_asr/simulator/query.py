@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -52,6 +52,7 @@ _BOOLEANS: Final = (
 )
 _AT_MOST: Final = {"keyterm": 100, "keywords": 100, "search": 50}
 _MAX_TAG, _MAX_EXTRA, _MAX_HEADER = 128, 2048, 300
+_MAX_CHANNELS: Final = 20
 _DEFAULT_ENDPOINTING_MS: Final = 10
 _MIN_UTTERANCE_END_MS: Final = 1000
 
@@ -77,6 +78,8 @@ class ListenQuery:
     language: str
     encoding: str
     sample_rate: int
+    channels: int
+    multichannel: bool
     interim_results: bool
     endpointing_ms: int | None
     utterance_end_ms: int | None
@@ -85,6 +88,33 @@ class ListenQuery:
     diarize: bool
     keyterms: tuple[str, ...]
     extra: Mapping[str, str]
+
+    @property
+    def width(self) -> int:
+        """The bytes of one sample of one channel."""
+        return SAMPLE_BYTES[self.encoding]
+
+    @property
+    def bytes_per_s(self) -> int:
+        """The bytes of one second of audio, of all channels."""
+        return self.sample_rate * self.channels * self.width
+
+    @property
+    def transcripts(self) -> int:
+        """How many transcripts there will be.
+
+        One for each channel, if asked for; otherwise one of all channels mixed ("Multichannel", "Channels").
+        """
+        return self.channels if self.multichannel else 1
+
+    @property
+    def mixed(self) -> bool:
+        """Whether several channels become one transcript."""
+        return self.channels > self.transcripts
+
+    def for_ear(self) -> ListenQuery:
+        """Return what one ear is asked: for one channel, in linear16 if it is a mix."""
+        return replace(self, channels=1, encoding="linear16" if self.mixed else self.encoding)
 
 
 def parse(query: str) -> Pairs:
@@ -109,7 +139,6 @@ def check(pairs: Pairs) -> ListenQuery:
     ):
         raise Refused(400, "No such model/version combination found.")
     encoding, rate = _encoding(pairs)
-    _one_channel(pairs, multichannel=flags["multichannel"])
     _lists(pairs, model)
     _combinations(pairs, flags)
     return ListenQuery(
@@ -117,6 +146,8 @@ def check(pairs: Pairs) -> ListenQuery:
         language=language,
         encoding=encoding,
         sample_rate=rate,
+        channels=_whole("channels", _last(pairs, "channels", "1"), lambda n: 1 <= n <= _MAX_CHANNELS),
+        multichannel=flags["multichannel"],
         interim_results=flags["interim_results"],
         endpointing_ms=_endpointing(_last(pairs, "endpointing", "true")),
         utterance_end_ms=_utterance_end(pairs, interims=flags["interim_results"]),
@@ -177,14 +208,6 @@ def _encoding(pairs: Pairs) -> tuple[str, int]:
         known = ", ".join(SAMPLE_BYTES)
         raise Refused(400, f"The simulator does not offer encoding '{encoding}', only {known}.")
     return encoding, hertz
-
-
-def _one_channel(pairs: Pairs, *, multichannel: bool) -> None:
-    channels = _whole("channels", _last(pairs, "channels", "1"), lambda n: 1 <= n <= 20)
-    if channels > 1 or multichannel:
-        raise Refused(
-            400, "The simulator offers one mono stream: neither 'multichannel' nor 'channels' above 1."
-        )
 
 
 def _lists(pairs: Pairs, model: str) -> None:

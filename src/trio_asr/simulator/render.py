@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from trio_asr.simulator.engines import Word, Words
+from trio_asr.simulator.engines import Job, Word, Words
 from trio_asr.simulator.query import ListenQuery
 from trio_asr.simulator.wire import (
-    MONO,
     Alternative,
     Channel,
     Message,
     Metadata,
     ModelInfo,
+    Place,
     ResultMetadata,
     Results,
     SpeechStarted,
@@ -47,22 +47,11 @@ class About:
         return ResultMetadata(self.request_id, self.model, self.model_uuid, dict(self.extra) or None)
 
 
-@dataclass(slots=True)
-class Draft:
-    """A result from sample `start` to `end` whose words are not known yet."""
-
-    start: int
-    end: int
-    final: bool = False
-    pause: bool = False
-    flushed: bool = False
-    words: Words | None = None
-
-
 class Utterance:
-    """A renderer of drafts that keeps track of words for UtteranceEnd."""
+    """A renderer of one channel's drafts that keeps track of words for UtteranceEnd."""
 
-    def __init__(self, query: ListenQuery) -> None:
+    def __init__(self, query: ListenQuery, place: Place) -> None:
+        self._place = place
         self._rate = query.sample_rate
         self._query = query
         self._gap = None if query.utterance_end_ms is None else query.utterance_end_ms * self._rate // 1000
@@ -77,7 +66,7 @@ class Utterance:
         if words and words[-1].end > self._announced:
             self._last_word_end = words[-1].end
         if self._last_word_end is not None and draft.end - self._last_word_end >= self._gap:
-            messages.append(UtteranceEnd(MONO, looks_float32(self._last_word_end / self._rate)))
+            messages.append(UtteranceEnd(self._place, looks_float32(self._last_word_end / self._rate)))
             self._announced, self._last_word_end = self._last_word_end, None
         return messages
 
@@ -87,7 +76,7 @@ class Utterance:
         shown = [word.punctuated_word or word.word for word in said]
         confidence = sum(word.confidence for word in said) / len(said) if said else 0.0
         return Results(
-            channel_index=MONO,
+            channel_index=self._place,
             duration=looks_float32(end - start),
             start=looks_float32(start),
             is_final=draft.final,
@@ -109,9 +98,27 @@ class Utterance:
         )
 
 
-def speech_started(onset: int, rate: int) -> SpeechStarted:
+@dataclass(slots=True)
+class Draft:
+    """A result of `utterance` from sample `start` to `end`; its words are a job until they are found."""
+
+    utterance: Utterance
+    start: int
+    end: int
+    words: Words | Job
+    final: bool = False
+    pause: bool = False
+    flushed: bool = False
+
+    def messages(self, about: About) -> list[Message]:
+        """Return what is to be said of it once its words are found."""
+        assert not callable(self.words)
+        return self.utterance.tell(self, self.words, about)
+
+
+def speech_started(place: Place, onset: int, rate: int) -> SpeechStarted:
     """Return the message for speech that began at sample `onset`."""
-    return SpeechStarted(MONO, looks_float32(onset / rate))
+    return SpeechStarted(place, looks_float32(onset / rate))
 
 
 def metadata(about: About, *, sha256: str, total: int, rate: int, channels: int) -> Metadata:

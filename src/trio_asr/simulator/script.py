@@ -1,4 +1,4 @@
-"""The `script` engine: the same words at the same times for every stream, whatever the audio.
+"""The `script` engine: the same words at the same times on every channel, whatever the audio.
 
 A script is text. A line is an utterance: its words follow each other, and a pause after the last one ends the
 segment with `speech_final`. ` | ` within a line freezes what was said so far in a final without
@@ -75,7 +75,7 @@ class ScriptEngine:
         return [*steps, (now, "end", "")]
 
     def open(self, query: ListenQuery) -> ScriptEar:
-        """Return a listener for a new stream."""
+        """Return a listener for a channel of a new stream."""
         return ScriptEar(self, query)
 
 
@@ -83,15 +83,16 @@ class ScriptEar:
     """An `Ear` that recites a script; see the module."""
 
     def __init__(self, engine: ScriptEngine, query: ListenQuery) -> None:
+        self._width = query.width
         self._endpointing = query.endpointing_ms is not None
         self._plan = _plan(engine, query.sample_rate)
         self._next = next(self._plan)
         self._heard = 0
         self._words: list[Word] = []
 
-    def hear(self, pcm: bytes) -> list[Mark]:
+    def hear(self, audio: bytes) -> list[Mark]:
         """Take more audio; see `Ear`."""
-        self._heard += len(pcm) // 2
+        self._heard += len(audio) // self._width
         marks: list[Mark] = []
         while _certain(step := self._next) <= self._heard:
             if isinstance(step, Word):

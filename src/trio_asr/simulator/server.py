@@ -17,14 +17,16 @@ from trio_asr.simulator import handshake
 from trio_asr.simulator.actions import Peer
 from trio_asr.simulator.board import Board
 from trio_asr.simulator.echo import EchoEngine
-from trio_asr.simulator.engines import Engine
+from trio_asr.simulator.engines import Ear, Engine
 from trio_asr.simulator.faults import Faults, FaultsFor, refusal, with_query
 from trio_asr.simulator.faulty import FaultyPeer
 from trio_asr.simulator.ledger import ConnectionRecord, Ledger
 from trio_asr.simulator.query import ListenQuery, Refused
+from trio_asr.simulator.recut import RecutEar
 from trio_asr.simulator.render import About
 from trio_asr.simulator.served import Jobs, ServedConnection
-from trio_asr.simulator.session import Session, Timing
+from trio_asr.simulator.session import Session
+from trio_asr.simulator.transcript import Timing
 from trio_asr.simulator.wire import ModelInfo
 
 if TYPE_CHECKING:
@@ -143,7 +145,7 @@ async def _answer(
         subprotocol=accepted.subprotocol, extra_headers=handshake.accept_headers(record.request_id)
     )
     now = trio.current_time()
-    settings.ledger.accepted(record, now)
+    settings.ledger.accepted(record, now, accepted.query.bytes_per_s)
     peer = _peer(accepted.query, settings, faults, record, now)
     connection = ServedConnection(websocket, stream, peer, settings.jobs, record)
     with settings.board.open(record.index, connection):
@@ -159,5 +161,12 @@ def _peer(
         model=ModelInfo(name=query.model, version="simulator", arch=query.model.removesuffix("-general")),
         extra=query.extra,
     )
-    session = Session(query, settings.engine.open(query), about=about, now=now, timing=settings.timing)
+    ears = [_ear(settings.engine, query, faults, channel) for channel in range(query.transcripts)]
+    session = Session(query, ears, about=about, now=now, timing=settings.timing)
     return FaultyPeer(session, faults, now=now) if faults.in_stream else session
+
+
+def _ear(engine: Engine, query: ListenQuery, faults: Faults, channel: int) -> Ear:
+    asked = query.for_ear()
+    ear = engine.open(asked)
+    return RecutEar(ear, asked, faults.cut_every_s) if faults.cut_every_s and faults.concern(channel) else ear

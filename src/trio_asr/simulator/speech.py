@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from trio_asr.simulator.audio import linear16
 from trio_asr.simulator.engines import Job, Mark, RecognitionError, SegmentEnds, SpeechBegan, Word, Words
 from trio_asr.simulator.models import Progress, load_model
 from trio_asr.simulator.query import ListenQuery
@@ -64,7 +65,7 @@ class SpeechEngine:
             return self._model
 
     def open(self, query: ListenQuery) -> SpeechEar:
-        """Return a listener for a new stream."""
+        """Return a listener for a channel of a new stream."""
         return SpeechEar(self, query)
 
     def recognise(self, pcm: bytes, at: int, query: ListenQuery, *, exact: bool) -> Words:
@@ -150,16 +151,16 @@ class SpeechEar:
         self._frame = rate * FRAME_MS // 1000
         pause = query.endpointing_ms
         self._pause = None if pause is None else max(pause, _MIN_PAUSE_MS) * rate // 1000
-        self._audio = bytearray()  # from sample `_kept` on
+        self._audio = bytearray()  # linear16, from sample `_kept` on
         self._kept = self._judged = self._segment = 0
         self._detector = Detector()
         self._in_a_row = 0
         self._speaking = False
         self._speech: list[int] = []  # first samples of frames of speech
 
-    def hear(self, pcm: bytes) -> list[Mark]:
+    def hear(self, audio: bytes) -> list[Mark]:
         """Take more audio; see `Ear`."""
-        self._audio += pcm
+        self._audio += linear16(audio, self._query.encoding)
         heard = self._kept + len(self._audio) // 2
         marks: list[Mark] = []
         while self._judged + self._frame <= heard:

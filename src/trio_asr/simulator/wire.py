@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-#: `[this channel, number of channels]` of a mono stream.
-MONO: Final = (0, 1)
+#: `[this channel, number of channels]`; `[0, 1]` in a mono stream.
+Place = tuple[int, int]
 
 _FLOAT32: Final = struct.Struct("f")
 
@@ -77,7 +77,7 @@ class Results(msgspec.Struct, tag="Results"):
     Its window is `start` to `start + duration`, in seconds.
     """
 
-    channel_index: tuple[int, int]
+    channel_index: Place
     duration: float
     start: float
     is_final: bool
@@ -88,12 +88,12 @@ class Results(msgspec.Struct, tag="Results"):
 
 
 class SpeechStarted(msgspec.Struct, tag="SpeechStarted"):
-    channel: tuple[int, int]
+    channel: Place
     timestamp: float
 
 
 class UtteranceEnd(msgspec.Struct, tag="UtteranceEnd"):
-    channel: tuple[int, int]
+    channel: Place
     last_word_end: float
 
 
