@@ -165,16 +165,22 @@ def _owners(evidence: Evidence) -> dict[str, str]:
     }
 
 
-def _overlaps(evidence: Evidence) -> int:
-    """Count the connections accepted while an earlier one of their call was still open."""
+def connections_of(evidence: Evidence) -> dict[str, list[Document]]:
+    """Return the accepted connections of each call, by id, in the order in which they began."""
     call_of = _owners(evidence)
     by_call: dict[str, list[Document]] = defaultdict(list)
     for one in evidence.connections:
         if one["accepted_at"] is not None and one["request_id"] in call_of:
             by_call[call_of[one["request_id"]]].append(one)
-    count = 0
     for ones in by_call.values():
         ones.sort(key=lambda one: one["accepted_at"])
+    return by_call
+
+
+def _overlaps(evidence: Evidence) -> int:
+    """Count the connections accepted while an earlier one of their call was still open."""
+    count = 0
+    for ones in connections_of(evidence).values():
         for earlier, later in itertools.pairwise(ones):
             closed = earlier["closed_at"]
             count += closed is None or closed > later["accepted_at"]
