@@ -21,6 +21,10 @@ class Said(NamedTuple):
     channel: int | None = None
     role: str | None = None
 
+    def __str__(self) -> str:
+        """Name them as a broken promise is told."""
+        return f"channel {self.channel} ({self.role})"
+
 
 class Place(NamedTuple):
     """Where a stretch of samples belongs. `at_ms` is the time of sample `first` in its call."""
