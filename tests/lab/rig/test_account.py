@@ -168,7 +168,8 @@ def test_a_gap_is_that_of_its_channel() -> None:
     assert (one.total("lost"), one.faults) == (0, [])
     other = of_two(leg(1, 0, 4000, 0), leg(2, 0, 8000, 1), events=events)
     assert [channel.lost for channel in other.channels] == [4000, 0]
-    assert "channel 2 of 2" in of_two(events=[{**gap, "channel": 2}]).faults[0]
+    for wrong in (2, -1, None):
+        assert of_two(events=[{**gap, "channel": wrong}]).faults[0] == f"a gap on channel {wrong} of 2"
 
 
 def test_words_of_the_other_channel_or_role_are_seen() -> None:

@@ -95,8 +95,9 @@ def _channel(series: Series, said: Mapping[int, Sequence[Span]]) -> ChannelAccou
 
 def _give_up(out: CallAccount, gap: Document) -> None:
     """Count a gap for its channel; the audio of one channel needs no name for it."""
-    channel, count = gap.get("channel", 0), len(out.channels)
-    if not 0 <= channel < count:
+    count = len(out.channels)
+    channel = gap.get("channel", 0 if count == 1 else None)
+    if channel not in range(count):
         out.faults.append(f"a gap on channel {channel} of {count}")
         return
     gaps = out.channels[channel].gaps
