@@ -97,7 +97,7 @@ def _give_up(out: CallAccount, gap: Document) -> None:
     """Count a gap for its channel; the audio of one channel needs no name for it."""
     count = len(out.channels)
     channel = gap.get("channel", 0 if count == 1 else None)
-    if channel not in range(count):
+    if channel is None or channel not in range(count):
         out.faults.append(f"a gap on channel {channel} of {count}")
         return
     gaps = out.channels[channel].gaps
