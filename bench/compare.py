@@ -2,9 +2,12 @@
 
     python bench/compare.py --calls 100 --seconds 20 --rounds 3
 
+    python bench/compare.py --inputs 1:linear16:json,1:mulaw:json,2:mulaw:msgpack
+
 Each turn is one worker with the same calls, entries and simulator. The turns are interleaved (ours, sdk,
 floor, ours, sdk, floor, ...), so that whatever else the machine does affects all of them alike. The worker
-has one core; Redis, simulator and feeder have the others.
+has one core; Redis, simulator and feeder have the others. With --inputs all turns are ours, and their calls
+differ: channels, encoding, entries. The first is the measure of the others.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from trio_asr.lab.rig.programs import Program
 
 HERE = Path(__file__).parent
 OURS = "ours"
-HEADS = ("worker", "ms/call-s", "spread", "times ours", "calls/core", "KB/call", "lost")
+HEADS = ("worker", "ms/call-s", "spread", "times first", "calls/core", "KB/call", "Redis B/call-s", "lost")
 
 
 class Other(Load):
@@ -93,26 +96,44 @@ class Against(Load):
 WORKERS: dict[str, type[Load]] = {OURS: Load, "sdk": Sdk, "floor": Floor, "against": Against}
 
 
+class Side(NamedTuple):
+    """One side of a comparison: a worker, and the calls that it gets."""
+
+    kind: type[Load]
+    plan: Plan
+
+
+def sides_of(plan: Plan, inputs: str) -> dict[str, Side]:
+    """Return our worker with each of the inputs: `channels:encoding:entries`, with commas between them."""
+    sides = {}
+    for name in inputs.split(","):
+        channels, encoding, entries = name.split(":")
+        asked = {"channels": int(channels), "encoding": encoding, "entries": entries}
+        sides[name] = Side(Load, msgspec.convert(msgspec.to_builtins(plan) | asked, Plan))
+    return sides
+
+
 class Row(NamedTuple):
-    """The figures of one worker over all rounds."""
+    """The figures of one side over all rounds."""
 
     name: str
     cost: float  # median, in CPU ms per call and second
     low: float
     high: float
-    ratio: float  # to ours: median of the ratios within each round
+    ratio: float  # to the first side's: median of the ratios within each round
     ratio_low: float
     ratio_high: float
     memory_kb: float
+    redis_bytes: float  # of audio entries, per call and second
     lost: int
 
 
-def row(name: str, reports: Sequence[Report], ours: Sequence[Report]) -> Row:
-    """Return one worker's figures, relative to ours."""
+def row(name: str, reports: Sequence[Report], first: Sequence[Report]) -> Row:
+    """Return one side's figures, relative to those of the first side."""
     costs = [one.cpu_ms_per_call_second for one in reports]
     ratios = [
         one.cpu_ms_per_call_second / own.cpu_ms_per_call_second
-        for one, own in zip(reports, ours, strict=True)
+        for one, own in zip(reports, first, strict=True)
     ]
     return Row(
         name,
@@ -123,6 +144,7 @@ def row(name: str, reports: Sequence[Report], ours: Sequence[Report]) -> Row:
         min(ratios),
         max(ratios),
         statistics.median(one.memory_kb_per_call for one in reports),
+        statistics.median(one.redis_bytes_per_call_second for one in reports),
         sum(one.account.lost for one in reports),
     )
 
@@ -136,6 +158,7 @@ def cells(one: Row) -> tuple[str, ...]:
         f"{one.ratio:.2f} ({one.ratio_low:.2f}-{one.ratio_high:.2f})",
         f"{1000 / one.cost:.0f}",
         f"{one.memory_kb:.0f}",
+        f"{one.redis_bytes:.0f}",
         f"{one.lost}",
     )
 
@@ -148,6 +171,7 @@ def cells(one: Row) -> tuple[str, ...]:
 @click.option("--wss", is_flag=True)
 @click.option("--cpu", default=0, show_default=True, help="The worker's core.")
 @click.option("--workers", default="ours,sdk,floor", show_default=True, help="Which, in which order.")
+@click.option("--inputs", default="", help="Ours with each of these inputs: 1:linear16:json,2:mulaw:msgpack")
 @click.option("--against", default="", help="The src folder of another checkout: ours before and after.")
 @click.option("--markdown", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
@@ -160,23 +184,26 @@ def main(
     wss: bool,
     cpu: int,
     workers: str,
+    inputs: str,
     against: str,
     markdown: bool,
     as_json: bool,
 ) -> None:
     """Compare workers; see the top of bench/compare.py."""
     Against.source = against
-    names = [OURS, "against"] if against else workers.split(",")
     where = Where("", wss, {cpu}, os.sched_getaffinity(0) - {cpu})
     plan = Plan(calls, seconds, frame_ms, ramp_s=max(2.0, calls / 50))
+    names = [OURS, "against"] if against else workers.split(",")
+    sides = sides_of(plan, inputs) if inputs else {name: Side(WORKERS[name], plan) for name in names}
     console = Console(stderr=True, highlight=False)
-    reports: dict[str, list[Report]] = {name: [] for name in names}
+    reports: dict[str, list[Report]] = {name: [] for name in sides}
     for number in range(rounds):
-        for name in names:
-            report = turn(WORKERS[name], plan, where)
+        for name, side in sides.items():
+            report = turn(side.kind, side.plan, where)
             reports[name].append(report)
             console.print(f"round {number + 1}, {name}: {report.cpu_ms_per_call_second:.3f} ms", style="dim")
-    rows = [row(name, reports[name], reports[names[0]]) for name in names]
+    first = next(iter(reports.values()))
+    rows = [row(name, reports[name], first) for name in sides]
     if as_json:
         click.echo(msgspec.json.encode({"rows": rows, "reports": reports}))
     elif markdown:

@@ -8,8 +8,10 @@ import re
 import signal
 import subprocess
 import sys
+import wave
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import redis
 
@@ -17,10 +19,21 @@ from trio_asr.samples import shipped_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.integration
 
 COMMAND = [sys.executable, "-m", "trio_asr"]
+
+
+def two_legs(path: Path) -> Path:
+    """Silence on the first channel, a loud level on the other."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(2)
+        out.setsampwidth(2)
+        out.setframerate(8000)
+        out.writeframes((bytes(2) + (-0x4567).to_bytes(2, "little", signed=True)) * 800)
+    return path
 
 
 @pytest.fixture
@@ -53,6 +66,25 @@ def test_feed_plays_a_recording_and_ends_the_call(redis_url: str, client: redis.
     assert json.loads(ends[0][1][b"data"])["interaction_id"] == call[1]
 
 
+def test_feed_plays_two_legs_in_g711_and_messagepack(
+    tmp_path: Path, redis_url: str, client: redis.Redis
+) -> None:
+    audio = two_legs(tmp_path / "legs.wav")
+    done = run(
+        "feed", str(audio), "--encoding", "alaw", "--roles", "customer, agent", "--entries", "msgpack",
+        "--position", "--speed", "100", REDIS_URL=redis_url,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.match(rf"Playing {audio} \(0\.1 s, alaw, two channels\) as call legs-", done.stdout)
+    entries: Any = client.xrange("audio_stream")
+    documents = [msgspec.msgpack.decode(fields[b"m"]) for _, fields in entries]
+    assert [one["position"] for one in documents] == [0, 160, 320, 480, 640]
+    assert {(one["encoding"], one["channels"], *one["roles"]) for one in documents} == {
+        ("alaw", 2, "customer", "agent")
+    }
+    assert b"".join(one["audio"] for one in documents) == b"\xd5\x24" * 800
+
+
 def test_feed_can_break_off(redis_url: str, client: redis.Redis) -> None:
     audio = str(shipped_samples()[0].audio)
     done = run(
@@ -72,6 +104,9 @@ def test_feed_can_break_off(redis_url: str, client: redis.Redis) -> None:
         ([str(shipped_samples()[0].audio), "--redis-url", "http://x"], 1, "http://x"),
         ([str(shipped_samples()[0].audio), "--speed", "0"], 2, "--speed"),
         ([str(shipped_samples()[0].audio), "--rate", "3999"], 2, "--rate"),
+        ([str(shipped_samples()[0].audio), "--roles", "a,b"], 1, "one channel, and --roles names 2"),
+        ([str(shipped_samples()[0].audio), "--roles", "a,"], 2, "1 to 64 characters"),
+        ([str(shipped_samples()[0].audio), "--encoding", "opus"], 2, "--encoding"),
         ([str(shipped_samples()[0].audio), "--interaction", "{id}"], 1, "takes no such call"),
         ([str(shipped_samples()[0].audio), "--interaction", ""], 1, "has 0 characters, not 1..256"),
         ([str(shipped_samples()[0].audio), "--interaction", "x" * 257], 1, "has 257 characters"),

@@ -134,6 +134,8 @@ def said(*seqs: int, **more: Any) -> list[Message]:
         (said(1, end_ms=1200), "times"),
         (said(1, start_ms=600), "times"),
         (said(1) + said(2, end_ms=400), "out of order"),
+        (said(1, channel=0) + said(2, channel=1, end_ms=400), None),
+        (said(1, channel=0) + said(2, channel=0, end_ms=400), "out of order"),
     ],
 )
 def test_transcripts(messages: Sequence[Message], wrong: str | None) -> None:

@@ -13,17 +13,20 @@ import trio
 from click.testing import CliRunner
 from rich.console import Console
 
+from trio_asr.client.producer import Entries
 from trio_asr.config import loading
 from trio_asr.lab.chaos import command, report
 from trio_asr.lab.chaos.command import chaos, choose, own_settings
 from trio_asr.lab.chaos.input_rows import CUT
 from trio_asr.lab.chaos.mix import FAULTS, mixed
 from trio_asr.lab.chaos.redis_rows import GONE
-from trio_asr.lab.chaos.row import of_seconds
+from trio_asr.lab.chaos.row import Row, of_seconds
 from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, crowd, judge, play_row
-from trio_asr.lab.rig.account import Account, CallAccount
+from trio_asr.lab.rig.account import Account
+from trio_asr.lab.rig.count import CallAccount, ChannelAccount
 from trio_asr.lab.rig.processes import toml
+from trio_asr.lab.rig.shape import Shape
 from trio_asr.wire.codes import GapReason
 
 ROW = ROWS[0]
@@ -31,9 +34,11 @@ LAB_REASONS = {GONE, CUT}  # set by checks of rows, where no gap event can tell
 
 
 def account(**more: Any) -> Account:
-    call = CallAccount("a", samples=10, covered=10, connections=1, ended=True)
-    for name in set(more) & {*CallAccount.__dataclass_fields__} - {"overlaps"}:
-        setattr(call, name, more.pop(name))
+    channel = ChannelAccount(samples=10, covered=10)
+    call = CallAccount("a", [channel], connections=1, ended=True)
+    for part in (channel, call):
+        for name in set(more) & {*part.__dataclass_fields__}:
+            setattr(part, name, more.pop(name))
     return Account({"a": call}, **more)
 
 
@@ -95,6 +100,32 @@ def test_every_row_s_settings_are_settings(tmp_path: Path) -> None:
         path = tmp_path / f"{row.name}.toml"
         path.write_text(toml(row.settings))
         loading.load(path, {"DEEPGRAM_API_KEY": "key"})
+
+
+def test_terms_ask_for_more_and_never_for_less_than_a_row_needs() -> None:
+    legs = replace(ROW, shape=Shape(2, "mulaw", positions=True))
+    assert Terms().shape(ROW) == Shape()
+    assert Terms(channels=2, encoding="alaw").shape(ROW) == Shape(2, "alaw")
+    assert Terms(channels=1).shape(legs) == legs.shape
+    assert Terms(encoding="alaw", entries=Entries.MSGPACK).shape(legs) == Shape(
+        2, "alaw", Entries.MSGPACK, positions=True
+    )
+
+
+def test_rows_say_which_shapes_make_no_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[str] = []
+
+    async def play(rows: list[Row], *_: object, terms: Terms, **__: object) -> list[Outcome]:
+        await trio.lowlevel.checkpoint()
+        played.extend(row.name for row in rows)
+        assert terms.shape(ROW) == Shape(1, "mulaw", positions=True)
+        return []
+
+    monkeypatch.setattr(command, "play", play)
+    code, _, said = run("odd-bytes", "interleaved", "calm", "--encoding", "mulaw", "--position")
+    assert (code, played) == (0, ["calm"])
+    assert "odd-bytes is not played: a sample of one byte cannot be cut" in said
+    assert "interleaved is not played: two series" in said
 
 
 def test_a_seed_is_a_sequence() -> None:

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from trio_asr.client import audio
 from trio_asr.client.audio import AudioError
 from trio_asr.client.producer import Call, IdRefused
 from trio_asr.lab.demo import command as command_module
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from trio_asr.lab.demo.report import Report
 
 STUBS = Path(__file__).with_name("stub_programs.py")
-CALLS = [Recording(Call("one", bytes(8000)), "good morning"), Recording(Call("two", bytes(4800)))]
+CALLS = [
+    Recording(Call("one", audio.Recording(bytes(8000))), "good morning"),
+    Recording(Call("two", audio.Recording(bytes(4800)))),
+]
 
 
 class StubbedDemo(Demo):

@@ -6,19 +6,25 @@ import base64
 import json
 import math
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
+from trio_asr.client.audio import Recording
+from trio_asr.client.producer import Call, Entries
 from trio_asr.lab.load.account import Published, account, delays_s
 from trio_asr.lab.load.feeder import Fed
 from trio_asr.lab.load.frames import Frames
 from trio_asr.lab.load.measure import exact_percentile, stat_cpu_s
 from trio_asr.lab.load.plan import TICKS, Plan
 from trio_asr.lab.load.report import Measured, Reading, Usage, report, table
+from trio_asr.lab.rig.legs import ROLES, number_of, stamped
 from trio_asr.lab.rig.page import Page
 from trio_asr.simulator.stamps import read
+from trio_asr.wire.audio_format import Encoding
 
 PLAN = Plan(calls=3, seconds=4, ramp_s=1.0)
+LEGS = Plan(calls=2, seconds=4, ramp_s=1.0, channels=2, encoding="mulaw", entries=Entries.MSGPACK)
 
 
 def final(number: int, *spans: tuple[int, int], kind: str = "final", at_ms: int = 0) -> Published:
@@ -69,6 +75,33 @@ def test_frames_hold_the_calls_samples_in_order(frame_ms: int) -> None:
         pcm += base64.b64decode(document["audio"], validate=True)
     assert seqs == list(range(1, plan.frames(1) + 1))
     assert read(pcm) == [(1, 0, plan.samples(1))]
+
+
+@pytest.mark.parametrize("entries", list(Entries))
+@pytest.mark.parametrize(
+    ("channels", "encoding"), [(1, "linear16"), (1, "alaw"), (2, "linear16"), (2, "mulaw")]
+)
+def test_frames_made_cheaply_are_those_of_every_producer(
+    channels: int, encoding: Encoding, entries: Entries
+) -> None:
+    plan = Plan(calls=1, seconds=1, ramp_s=0.1, channels=channels, encoding=encoding, entries=entries)
+    frames, samples = Frames(plan, 1), plan.samples(1)
+    roles = ROLES if channels == 2 else ()
+    recording = Recording(stamped(plan.format, 1, 0, samples), plan.format)
+    call = Call(plan.name(1), recording, "load", roles, entries)
+    for number in range(plan.frames(1)):
+        field, document = call.frame(number, plan.frame_ms, 1_700_000_000_000 + number)
+        command = frames.next(1_700_000_000_000 + number)
+        if entries is Entries.MSGPACK:
+            head, _, data = command.removesuffix(b"\r\n").partition(b"$1\r\nm\r\n")
+            assert (field, msgspec.msgpack.decode(data.split(b"\r\n", 1)[1])) == (
+                "m", msgspec.msgpack.decode(document),
+            )  # fmt: skip
+            assert len(data.split(b"\r\n", 1)[1]) == len(document)
+        else:
+            head = command.removesuffix(b"$4\r\ndata\r\n$%d\r\n%b\r\n" % (len(document), document))
+        assert head == b"*5\r\n$4\r\nXADD\r\n$12\r\naudio_stream\r\n$1\r\n*\r\n"
+    assert frames.left == 0
 
 
 # -- what is made of counters ------------------------------------------------------------------------------
@@ -126,6 +159,28 @@ def test_losses_gaps_repeats_strangers_and_open_calls_are_told_apart() -> None:
     assert (found.gaps, found.lost, found.doubled, found.strangers, found.unended) == (500, 300, 200, 80, 1)
 
 
+def leg(number: int, channel: int, *spans: tuple[int, int], words_of: int | None = None) -> Published:
+    """A final of one channel of a call, with the words of that channel."""
+    said = final(number_of(number, channel if words_of is None else words_of), *spans)
+    return Published(0, said.message | {"channel": channel})
+
+
+def test_each_channel_counts_for_itself() -> None:
+    whole = [(0, LEGS.samples(number)) for number in (1, 2)]
+    said = {
+        number: [leg(number, channel, span) for channel in (0, 1)] for number, span in enumerate(whole, 1)
+    }
+    found = account(LEGS, said, life(LEGS))
+    assert (found.fed, found.lost, found.strangers) == (found.covered, 0, 0)
+    assert found.fed == 2 * sum(LEGS.samples(number) for number in (1, 2))
+    said[2][1] = leg(2, 1, (800, LEGS.samples(2)))
+    said[2].append(leg(2, 0, (0, 100), words_of=1))
+    gap = {"interaction_id": LEGS.name(2), "event": "gap", "samples": 500, "reason": "retention"}
+    found = account(LEGS, said, [*life(LEGS), gap | {"channel": 0}])
+    assert (found.lost, found.gaps, found.strangers) == (700, 500, 100)
+    assert account(LEGS, said, [*life(LEGS), gap | {"channel": 1}]).lost == 200
+
+
 def test_delays_count_from_the_adding_of_the_last_sample_and_within_the_window_only() -> None:
     sample = 8000 * 5
     spoken = PLAN.spoken_s(1, sample)
@@ -143,7 +198,7 @@ def measured(late: int = 0) -> Measured:
     end = Reading(14.0, Usage(1.6, 1.2, 1.1, 1.1, 10_000_000 + 3 * 102_400), Page(""))
     found = account(PLAN, everything(), life())
     fed = Fed(frames=100, late=late)
-    return Measured(PLAN, False, 10_000_000, 0.001, begin, end, found, fed, [0.1, 0.2], [])
+    return Measured(PLAN, False, 10_000_000, 0.001, begin, end, found, fed, 512.25, [0.1, 0.2], [])
 
 
 def test_the_report_works_out_the_cost() -> None:
@@ -152,8 +207,10 @@ def test_the_report_works_out_the_cost() -> None:
     assert one.calls_per_core == 20
     assert one.memory_kb_per_call == 100
     assert one.partial_delay.p99 == 200
+    assert one.redis_bytes_per_call_second == round(512.25 * 50)
     assert one.send_delay.p50 is None
     assert not one.complaints
+    assert one.input == "mono, linear16, json"
     assert table(one).row_count > 5
 
 

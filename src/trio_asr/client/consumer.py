@@ -40,6 +40,7 @@ class Message(msgspec.Struct, frozen=True):
     confidence: float | None = None
     speech_final: bool = False
     connection: int | None = None
+    channel: int | None = None
 
     @property
     def final(self) -> bool:

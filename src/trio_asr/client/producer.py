@@ -1,8 +1,8 @@
 """A small telephony ingest: cuts recordings into frames and publishes them as calls, in real time.
 
-The first half is pure: JSON documents, field for field as the daemon's producers write them. `play` puts them
-on Redis. Each tick sends one frame of every call in one pipeline. Ticks are timed from the start, so that a
-late tick does not delay those after it.
+The first half is pure: documents, in JSON or MessagePack, field for field as the daemon's producers write
+them. `play` puts them on Redis. Each tick sends one frame of every call in one pipeline. Ticks are timed from
+the start, so that a late tick does not delay those after it.
 """
 
 from __future__ import annotations
@@ -10,21 +10,25 @@ from __future__ import annotations
 import base64
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import redis
 import trio
 
-from trio_asr.client.audio import DEFAULT_RATE, SAMPLE_BYTES
 from trio_asr.client.redis import connect, redis_failure
+from trio_asr.wire.audio_format import Encoding
 from trio_asr.wire.frames import Junk, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trio_asr.client.audio import Recording
+
 DEFAULT_TENANT = "demo"
 FRAME_MS = 20
+ENCODING_NAMES: dict[Encoding, str] = {"linear16": "pcm16", "mulaw": "mulaw", "alaw": "alaw"}
 
 
 class IdRefused(Exception):
@@ -44,37 +48,79 @@ def usable_id(interaction_id: str) -> str:
     return interaction_id
 
 
+class Entries(StrEnum):
+    """How the documents of frames are written. An end of a call is JSON in any case."""
+
+    JSON = "json"
+    MSGPACK = "msgpack"
+
+    @property
+    def field(self) -> str:
+        """The entry's field that holds the document."""
+        return "data" if self is Entries.JSON else "m"
+
+
+class Entry(NamedTuple):
+    """What an entry holds: one document, in the field that says how it is written."""
+
+    field: str
+    document: bytes
+
+
 @dataclass(frozen=True)
 class Call:
-    """A recording, and its identity on the stream."""
+    """A recording, its identity on the stream, and how its frames are written.
+
+    `roles` are those of its channels, in order; without any, none are told. Nor are positions, unless asked
+    for with `positions`.
+    """
 
     interaction_id: str
-    pcm: bytes
+    recording: Recording
     tenant_id: str = DEFAULT_TENANT
-    rate: int = DEFAULT_RATE
+    roles: tuple[str, ...] = ()
+    entries: Entries = Entries.JSON
+    positions: bool = False
 
     def frame_count(self, frame_ms: int) -> int:
         """Return the number of frames of `frame_ms` each; the last one may be shorter."""
-        return -(-len(self.pcm) // self._frame_bytes(frame_ms))
+        size = self._frame_samples(frame_ms) * self.recording.format.width
+        return -(-len(self.recording.audio) // size)
 
-    def frame(self, number: int, frame_ms: int, timestamp_ms: int) -> bytes:
-        """Return the document of frame `number` (from 0)."""
-        size = self._frame_bytes(frame_ms)
-        return msgspec.json.encode(
-            {
-                "tenant_id": self.tenant_id,
-                "interaction_id": self.interaction_id,
-                "seq": number + 1,
-                "timestamp_ms": timestamp_ms,
-                "sample_rate": self.rate,
-                "encoding": "pcm16",
-                "audio": base64.b64encode(self.pcm[number * size : (number + 1) * size]).decode("ascii"),
-            }
-        )
+    def frame(self, number: int, frame_ms: int, timestamp_ms: int) -> Entry:
+        """Return the entry of frame `number` (from 0)."""
+        samples = self._frame_samples(frame_ms)
+        return self.cut(number * samples, samples, number + 1, timestamp_ms)
 
-    def end(self, timestamp_ms: int, reason: str = "stopped") -> bytes:
-        """Return the document that ends the call."""
-        return msgspec.json.encode(
+    def cut(self, first: int, samples: int, seq: int | None, timestamp_ms: int) -> Entry:
+        """Return an entry of `samples` samples from sample `first` on, or of what there is of them."""
+        width = self.recording.format.width
+        document = self.envelope(seq, timestamp_ms)
+        if self.positions:
+            document["position"] = first
+        audio = self.recording.audio[first * width : (first + samples) * width]
+        return entry(document, audio, self.entries)
+
+    def envelope(self, seq: int | None, timestamp_ms: int) -> dict[str, Any]:
+        """Return the document of a frame less its audio and its position."""
+        form = self.recording.format
+        document: dict[str, Any] = {
+            "tenant_id": self.tenant_id,
+            "interaction_id": self.interaction_id,
+            **({} if seq is None else {"seq": seq}),
+            "timestamp_ms": timestamp_ms,
+            "sample_rate": form.rate,
+            "encoding": ENCODING_NAMES[form.encoding],
+        }
+        if form.channels > 1:
+            document["channels"] = form.channels
+        if self.roles:
+            document["roles"] = self.roles
+        return document
+
+    def end(self, timestamp_ms: int, reason: str = "stopped") -> Entry:
+        """Return the entry that ends the call."""
+        document = msgspec.json.encode(
             {
                 "interaction_id": self.interaction_id,
                 "tenant_id": self.tenant_id,
@@ -84,9 +130,18 @@ class Call:
                 "timestamp_ms": timestamp_ms,
             }
         )
+        return Entry(Entries.JSON.field, document)
 
-    def _frame_bytes(self, frame_ms: int) -> int:
-        return self.rate * frame_ms // 1000 * SAMPLE_BYTES
+    def _frame_samples(self, frame_ms: int) -> int:
+        return self.recording.format.rate * frame_ms // 1000
+
+
+def entry(document: dict[str, Any], audio: bytes, entries: Entries) -> Entry:
+    """Return the entry of a frame whose document lacks only the audio."""
+    if entries is Entries.MSGPACK:
+        return Entry(entries.field, msgspec.msgpack.encode(document | {"audio": audio}))
+    text = base64.b64encode(audio).decode("ascii")
+    return Entry(entries.field, msgspec.json.encode(document | {"audio": text}))
 
 
 @dataclass(frozen=True)
@@ -141,23 +196,22 @@ async def play(
             done = due
 
 
-def _batch(source: Source, calls: Sequence[Call], numbers: range, epoch_ms: float) -> list[tuple[str, bytes]]:
-    """Return the entries of some frames of all calls as (stream, document), ends of calls included."""
-    entries: list[tuple[str, bytes]] = []
+def _batch(source: Source, calls: Sequence[Call], numbers: range, epoch_ms: float) -> list[tuple[str, Entry]]:
+    """Return some frames of all calls as (stream, entry), ends of calls included."""
+    entries: list[tuple[str, Entry]] = []
     for number in numbers:
         timestamp_ms = int(epoch_ms + number * source.tick * 1000)
         for call in calls:
             count = call.frame_count(source.frame_ms)
             if number < count:
-                document = call.frame(number, source.frame_ms, timestamp_ms)
-                entries.append((source.audio_stream, document))
+                entries.append((source.audio_stream, call.frame(number, source.frame_ms, timestamp_ms)))
             if number == count - 1 and source.send_end:
                 entries.append((source.call_end_stream, call.end(timestamp_ms)))
     return entries
 
 
-def _publish(client: redis.Redis, entries: Sequence[tuple[str, bytes]]) -> None:
+def _publish(client: redis.Redis, entries: Sequence[tuple[str, Entry]]) -> None:
     pipeline: Any = client.pipeline(transaction=False)
-    for stream, document in entries:
-        pipeline.xadd(stream, {"data": document})
+    for stream, added in entries:
+        pipeline.xadd(stream, {added.field: added.document})
     pipeline.execute()

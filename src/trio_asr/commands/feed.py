@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import trio
 
-from trio_asr.client.audio import DEFAULT_RATE, AudioError, load, seconds
-from trio_asr.client.producer import DEFAULT_TENANT, FRAME_MS, Call, IdRefused, Source, play, usable_id
+from trio_asr.client.audio import DEFAULT_RATE, AudioError, Recording, load
+from trio_asr.client.producer import (
+    DEFAULT_TENANT,
+    FRAME_MS,
+    Call,
+    Entries,
+    IdRefused,
+    Source,
+    play,
+    usable_id,
+)
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure
 from trio_asr.config import RedisConfig, mask_url
+from trio_asr.wire.audio_format import SILENCE, Encoding
 from trio_asr.wire.frames import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 
 _STREAMS = RedisConfig()
+MAX_ROLE_LENGTH = 64  # characters that the daemon takes
+
+
+CHANNELS = {1: "one channel", 2: "two channels"}
+
+
+def _roles(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
+    roles = tuple(part.strip() for part in text.split(",")) if text else ()
+    if not all(1 <= len(role) <= MAX_ROLE_LENGTH for role in roles):
+        raise click.BadParameter(f"a role has 1 to {MAX_ROLE_LENGTH} characters")
+    return roles
 
 
 @click.command()
@@ -37,6 +59,25 @@ _STREAMS = RedisConfig()
     show_default=True,
     help="Sample rate.",
 )
+@click.option(
+    "--encoding",
+    type=click.Choice(list(SILENCE)),
+    help="Encoding of the frames.  [default: that of a G.711 file, else linear16]",
+)
+@click.option(
+    "--roles",
+    callback=_roles,
+    metavar="ROLE,ROLE",
+    help="Who is on each channel, in order: customer,agent. Transcripts then say so.",
+)
+@click.option(
+    "--entries",
+    type=click.Choice([one.value for one in Entries]),
+    default=Entries.JSON.value,
+    show_default=True,
+    help="How entries are written: JSON in the field data, or MessagePack in the field m.",
+)
+@click.option("--position", is_flag=True, help="Tell the position of each frame in the call.")
 @click.option(
     "--frame-ms", type=click.IntRange(1, 5000), default=FRAME_MS, show_default=True, help="Audio per entry."
 )
@@ -61,6 +102,10 @@ def feed(
     tenant: str,
     redis_url: str,
     rate: int,
+    encoding: Encoding | None,
+    roles: tuple[str, ...],
+    entries: str,
+    position: bool,
     frame_ms: int,
     speed: float,
     no_end: bool,
@@ -69,15 +114,18 @@ def feed(
 ) -> None:
     """Play a recording onto Redis, in real time, as a telephony ingest does.
 
-    AUDIO is a WAV file of 16 bit, one channel and the rate of --rate. With PyAV (the extra 'demo') it may be
-    any recording, and is converted. `trio-asr watch ID` in another terminal shows what comes of it.
+    AUDIO is a WAV file of 16 bit, mu-law or A-law and the rate of --rate. With PyAV (the extra 'demo') it may
+    be any recording, and is converted. The two channels of a recording are two people of one call.
+    `trio-asr watch ID` in another terminal shows what comes of it.
     """
     source = Source(redis_url, audio_stream, call_end_stream, frame_ms, speed, send_end=not no_end)
     interaction_id = f"{audio.stem}-{secrets.token_hex(3)}" if interaction is None else interaction
     try:
         usable_id(interaction_id)
-        call = Call(interaction_id, load(audio, rate), tenant, rate)
-        length = f"{seconds(call.pcm, rate):.1f} s"
+        recording = _load(audio, rate, encoding, roles)
+        form = recording.format
+        call = Call(interaction_id, recording, tenant, roles, Entries(entries), position)
+        length = f"{recording.seconds:.1f} s, {form.encoding}, {CHANNELS[form.channels]}"
         where = f"{audio_stream} at {mask_url(redis_url)}"
         click.echo(f"Playing {audio} ({length}) as call {interaction_id} onto {where}")
         trio.run(play, source, [call])
@@ -85,3 +133,11 @@ def feed(
         raise click.ClickException(str(error)) from error
     ending = "broken off without an end" if no_end else "ended"
     click.echo(f"Done: {call.frame_count(frame_ms)} frames, call {ending}.")
+
+
+def _load(path: Path, rate: int, encoding: Encoding | None, roles: Sequence[str]) -> Recording:
+    recording = load(path, rate, encoding)
+    channels = recording.format.channels
+    if roles and len(roles) != channels:
+        raise AudioError(f"{path}: {CHANNELS[channels]}, and --roles names {len(roles)}")
+    return recording

@@ -7,12 +7,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.lab.rig.account import CallAccount, account, recovery_s
-from trio_asr.lab.rig.evidence import Evidence
+from trio_asr.lab.rig.account import account, recovery_s
+from trio_asr.lab.rig.count import CallAccount
+from trio_asr.lab.rig.evidence import Evidence, Piece
+from trio_asr.lab.rig.legs import ROLES, number_of, stamped
+from trio_asr.lab.rig.present import fed
 from trio_asr.lab.rig.spans import minus, repeated, size, union
 from trio_asr.simulator.stamps import stamp
+from trio_asr.wire.audio_format import audio_format
 
 RATE = 8000
+MONO, LEGS = audio_format(RATE), audio_format(RATE, "mulaw", 2)
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).map(sorted).map(tuple), max_size=8)
 
 
@@ -43,12 +48,12 @@ def final(seq: int, first: int, last: int, *, call: int = 1, shift_ms: int = 0, 
 
 
 OPENED = {"event": "connection_opened", "connection": 1, "request_id": "r1"}
-LIFE = [{"event": "started"}, OPENED, {"event": "ended"}]
+LIFE: Any = [{"event": "started"}, OPENED, {"event": "ended"}]
 
 
 def of(*finals: Any, events: Any = LIFE, audio: bytes | None = None, **more: Any) -> CallAccount:
     evidence = Evidence(
-        audio={"a": stamp(1, 0, RATE) if audio is None else audio},
+        audio={"a": [Piece(MONO, (), stamp(1, 0, RATE) if audio is None else audio)]},
         transcripts={"a": list(finals)},
         events={"a": events},
     )
@@ -56,7 +61,8 @@ def of(*finals: Any, events: Any = LIFE, audio: bytes | None = None, **more: Any
 
 
 def figures(one: CallAccount) -> tuple[int, int, int, int, int]:
-    return one.samples, one.covered, one.lost, one.doubled, one.strangers
+    (channel,) = one.channels
+    return channel.samples, channel.covered, channel.lost, channel.doubled, one.strangers
 
 
 def test_a_call_that_went_well() -> None:
@@ -68,7 +74,7 @@ def test_a_call_that_went_well() -> None:
 def test_a_single_lost_sample_is_seen() -> None:
     one = of(final(1, 0, 3999), final(2, 4000, 8000))
     assert figures(one) == (8000, 7999, 1, 0, 0)
-    assert one.missing == [(3999, 4000)]
+    assert one.channels[0].missing == [(3999, 4000)]
     assert not one.complete
 
 
@@ -84,7 +90,13 @@ def test_samples_of_another_call_or_from_nowhere_are_seen() -> None:
 def test_a_gap_is_accounted_for_and_not_lost() -> None:
     gap = {"event": "gap", "reason": "skipped", "samples": 4000, "start_ms": 0, "end_ms": 500}
     one = of(final(1, 4000, 8000), events=[*LIFE[:2], gap, LIFE[2]])
-    assert (one.gaps, one.lost) == ({"skipped": 4000}, 0)
+    assert (one.gaps, one.total("lost")) == ({"skipped": 4000}, 0)
+
+
+def test_what_the_source_left_out_makes_up_for_nothing() -> None:
+    gap = {"event": "gap", "reason": "source", "samples": 4000, "start_ms": 0, "end_ms": 500}
+    one = of(final(1, 4000, 8000), events=[*LIFE[:2], gap, LIFE[2]])
+    assert (one.gaps, one.total("lost")) == ({"source": 4000}, 4000)
 
 
 def test_a_shift_is_seen() -> None:
@@ -115,8 +127,73 @@ def test_a_call_that_goes_on_has_not_ended() -> None:
 
 
 def test_what_was_cut_from_the_stream_is_known_from_the_feeder() -> None:
-    one = of(final(1, 0, 4000), audio=stamp(1, 0, 4000), fed={"a": (1, 8000)})
-    assert (one.samples, one.lost, one.missing) == (8000, 4000, [(4000, 8000)])
+    one = of(final(1, 0, 4000), audio=stamp(1, 0, 4000), fed={"a": fed(1, 8000, MONO)})
+    assert (figures(one), one.channels[0].missing) == ((8000, 4000, 4000, 0, 0), [(4000, 8000)])
+
+
+# -- two channels --------------------------------------------------------------------------------------------
+
+
+def leg(seq: int, first: int, last: int, channel: int, *, words_of: int | None = None, **more: Any) -> Any:
+    said = number_of(1, channel if words_of is None else words_of)
+    return final(seq, first, last, call=said) | {"channel": channel, "role": ROLES[channel]} | more
+
+
+def of_two(*finals: Any, events: Any = LIFE) -> CallAccount:
+    evidence = Evidence(
+        audio={"a": [Piece(LEGS, ROLES, stamped(LEGS, 1, 0, RATE))]},
+        transcripts={"a": list(finals)},
+        events={"a": events},
+    )
+    return account(evidence, {"a": RATE}).calls["a"]
+
+
+def test_each_channel_has_an_account_of_its_own() -> None:
+    one = of_two(leg(1, 0, 4000, 0), leg(2, 0, 8000, 1), leg(3, 4001, 8000, 0), leg(4, 7000, 8000, 1))
+    left, right = one.channels
+    assert (left.samples, left.covered, left.lost, left.doubled, left.missing) == (
+        8000, 7999, 1, 0, [(4000, 4001)],
+    )  # fmt: skip
+    assert (right.samples, right.covered, right.lost, right.doubled) == (8000, 8000, 0, 1000)
+    assert (one.total("lost"), one.strangers) == (1, 0)
+    # Its channel's order is that of its finals, not that of the other's.
+    assert one.faults == ["seq 4 begins at 875, before 1000"]
+
+
+def test_a_gap_is_that_of_its_channel() -> None:
+    gap: Any = {"event": "gap", "reason": "unanswered", "samples": 4000, "channel": 1, "role": "agent"}
+    events = [*LIFE[:2], gap, LIFE[2]]
+    one = of_two(leg(1, 0, 8000, 0), leg(2, 0, 4000, 1), events=events)
+    assert [channel.gaps for channel in one.channels] == [{}, {"unanswered": 4000}]
+    assert (one.total("lost"), one.faults) == (0, [])
+    other = of_two(leg(1, 0, 4000, 0), leg(2, 0, 8000, 1), events=events)
+    assert [channel.lost for channel in other.channels] == [4000, 0]
+    for wrong in (2, -1, None):
+        assert of_two(events=[{**gap, "channel": wrong}]).faults[0] == f"a gap on channel {wrong} of 2"
+
+
+def test_words_of_the_other_channel_or_role_are_seen() -> None:
+    assert of_two(leg(1, 0, 8000, 0), leg(2, 0, 8000, 1)).faults == []
+    for wrong in (
+        leg(2, 0, 8000, 0, words_of=1),
+        leg(2, 0, 8000, 1, role="customer"),
+        {name: value for name, value in leg(2, 0, 8000, 1).items() if name not in ("channel", "role")},
+    ):
+        (fault,) = of_two(leg(1, 0, 8000, 1 - wrong.get("channel", 1)), wrong).faults[-1:]
+        assert fault.startswith("seq 2 is of ")
+    assert "is of" in of(final(1, 0, 8000, channel=0)).faults[0]  # mono calls say nothing of channels
+
+
+def test_a_call_may_become_one_of_two_channels() -> None:
+    before, after = stamp(1, 0, 4000), stamped(LEGS, 1, 4000, 4000)
+    evidence = Evidence(
+        audio={"a": [Piece(MONO, (), before), Piece(LEGS, ROLES, after)]},
+        transcripts={"a": [final(1, 0, 4000), leg(2, 4000, 8000, 1), leg(3, 4000, 8000, 0)]},
+        events={"a": LIFE},
+    )
+    one = account(evidence, {"a": RATE}).calls["a"]
+    assert [(channel.samples, channel.covered) for channel in one.channels] == [(8000, 8000), (4000, 4000)]
+    assert (one.faults, one.strangers, one.shift_ms) == ([], 0, 0)
 
 
 def connection(request_id: str, accepted_at: float | None, closed_at: float | None, **more: Any) -> Any:
@@ -135,7 +212,7 @@ def test_two_sockets_of_a_call_at_once_are_seen() -> None:
     for closed_at, overlaps in [(5.0, 0), (5.1, 1), (None, 1)]:
         found = account(
             Evidence(
-                audio={"a": stamp(1, 0, 80)},
+                audio={"a": [Piece(MONO, (), stamp(1, 0, 80))]},
                 events={"a": opened},
                 connections=[
                     connection("r1", 1, closed_at, speed=1.3),

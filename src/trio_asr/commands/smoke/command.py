@@ -10,7 +10,7 @@ import click
 import msgspec
 import trio
 
-from trio_asr.client.audio import DEFAULT_RATE, SAMPLE_BYTES, AudioError, load
+from trio_asr.client.audio import AudioError, load
 from trio_asr.client.consumer import PLACEHOLDER
 from trio_asr.client.producer import Call, Source
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure
@@ -81,11 +81,10 @@ def smoke(
     source = Source(redis_url, audio_stream, call_end_stream)
     target = Target(url, source, transcript_stream, events_stream, log, journal)
     try:
-        pcm = load(audio or shipped_samples()[0].audio, DEFAULT_RATE)
+        recording = load(audio or shipped_samples()[0].audio).first(seconds)
     except AudioError as error:
         raise click.ClickException(str(error)) from error
-    pcm = pcm[: round(seconds * DEFAULT_RATE) * SAMPLE_BYTES]
-    call = Call(f"smoke-{secrets.token_hex(6)}", pcm, "smoke")
+    call = Call(f"smoke-{secrets.token_hex(6)}", recording, "smoke")
     findings: list[Finding] = []
     report = Report(findings.append if as_json else print_finding, redis_url_secrets(redis_url))
     if os.environ.get("INGEST_URL") and not as_json:
@@ -101,7 +100,7 @@ def smoke(
 
 
 async def _run(target: Target, call: Call, report: Report, clean: bool) -> None:
-    audio_ms = len(call.pcm) // SAMPLE_BYTES * 1000 // call.rate
+    audio_ms = int(call.recording.seconds * 1000)
     with trio.move_on_after(audio_ms / 1000 + BESIDE_S) as limit:
         await Smoke(target, call, audio_ms, report).run()
     if limit.cancelled_caught:

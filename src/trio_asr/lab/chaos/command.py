@@ -16,11 +16,13 @@ import click
 import trio
 from rich.console import Console
 
+from trio_asr.client.producer import Entries
 from trio_asr.lab.chaos import report
 from trio_asr.lab.chaos.mix import mixed
 from trio_asr.lab.chaos.row import Row
 from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, play
+from trio_asr.wire.audio_format import SILENCE, Encoding
 
 #: Settings that the rig keeps from an operator's file: they say where things are.
 NOT_TAKEN = {
@@ -43,6 +45,23 @@ NOT_TAKEN = {
     default=0,
     help="At least this many calls in every row, to rehearse under load.  [default: the row's own, mostly 6]",
 )
+@click.option(
+    "--channels",
+    type=click.IntRange(1, 2),
+    default=1,
+    help="At least so many channels in every call.  [default: the row's own, mostly 1]",
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(list(SILENCE)),
+    help="Encoding of the audio.  [default: the row's own, mostly linear16]",
+)
+@click.option(
+    "--entries",
+    type=click.Choice([one.value for one in Entries]),
+    help="How entries are written.  [default: the row's own, mostly json]",
+)
+@click.option("--position", is_flag=True, help="Let every entry tell its position in the call.")
 @click.option("--wss", is_flag=True, help="Connect over TLS, as in production.")
 @click.option(
     "--config",
@@ -73,6 +92,10 @@ def chaos(
     quick: bool,
     jobs: int,
     calls: int,
+    channels: int,
+    encoding: Encoding | None,
+    entries: str | None,
+    position: bool,
     wss: bool,
     config: Path | None,
     seed: int | None,
@@ -92,8 +115,10 @@ def chaos(
             click.echo(f"{row.name:16} {row.title}{'  (quick)' if row.quick else ''}")
         return
     rows = [mixed(seed, minutes)] if seed is not None else choose(names, quick=quick)
-    terms = Terms(own_settings(config) if config else {}, calls, wss)
+    own = own_settings(config) if config else {}
+    terms = Terms(own, calls, wss, channels, encoding, Entries(entries) if entries else None, position)
     console = Console(stderr=True)
+    rows = fitting(rows, terms, console)
     work = logs or Path(tempfile.mkdtemp(prefix="trio-asr-chaos-"))
     console.print(f"{len(rows)} rows, {jobs} at once; logs in {work}")
 
@@ -114,6 +139,15 @@ def chaos(
             shutil.rmtree(work, ignore_errors=True)
         return
     raise click.ClickException(f"a promise is broken; logs in {work}")
+
+
+def fitting(rows: Sequence[Row], terms: Terms, console: Console) -> list[Row]:
+    """Return the rows that make sense in the shapes asked for; say why of the others."""
+    reasons = {row.name: row.unfit(terms.shape(row)) for row in rows}
+    for name, reason in reasons.items():
+        if reason:
+            console.print(f"{name} is not played: {reason}", markup=False)
+    return [row for row in rows if not reasons[row.name]]
 
 
 def choose(names: Sequence[str], *, quick: bool) -> list[Row]:

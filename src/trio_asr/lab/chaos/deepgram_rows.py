@@ -56,8 +56,9 @@ def _poisoned(finding: Finding) -> list[str]:
     """Check that the poisoned call's audio is given up, and that no other call has gaps."""
     broken = []
     for one in finding.account.calls.values():
-        if one.id == "poisoned" and (one.covered or not one.gaps):
-            broken.append(f"the poisoned call has {one.covered} samples in finals, gaps {one.gaps}")
+        covered = one.total("covered")
+        if one.id == "poisoned" and (covered or not one.gaps):
+            broken.append(f"the poisoned call has {covered} samples in finals, gaps {one.gaps}")
         if one.id != "poisoned" and one.gaps:
             broken.append(f"{one.id} has gaps: {one.gaps}")
     return broken

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 import msgspec
 import trio
 
+from trio_asr.client.audio import Recording
 from trio_asr.client.producer import Call
 from trio_asr.lab.chaos.redis_rows import GONE, goes_on
 from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Finding, Row, default_calls
+from trio_asr.lab.rig.count import words_of
 from trio_asr.lab.rig.feeder import FedCall, Mode, calls
+from trio_asr.lab.rig.legs import LEG
 from trio_asr.lab.rig.page import Page
 from trio_asr.simulator.stamps import stamp
 
@@ -71,7 +74,9 @@ def _afresh(finding: Finding) -> list[str]:
     """Check that the broken call starts over: finals may repeat, at new times, but nothing is lost."""
     broken = alive(finding)
     call = finding.account.calls["call-001"]
-    call.doubled, call.shift_ms = 0, 0.0
+    call.shift_ms = 0.0
+    for channel in call.channels:
+        channel.doubled = 0
     call.faults = [fault for fault in call.faults if "begins at" not in fault]
     told = [event["event"] for event in finding.evidence.events.get("call-001", ())]
     if "checkpoint_broken" not in told:
@@ -133,8 +138,9 @@ async def _new_ids(run: ChaosRun) -> None:
 def _frames() -> Iterator[tuple[str, ...]]:
     epoch_ms = int(time.time() * 1000)
     for number in range(IDS):
-        frame = Call(f"one-frame-{number}", stamp(5000 + number, 0, 160)).frame(0, 20, epoch_ms)
-        yield "XADD", "audio_stream", "*", "data", frame.decode()
+        call = Call(f"one-frame-{number}", Recording(stamp(5000 + number, 0, 160)))
+        field, document = call.frame(0, 20, epoch_ms)
+        yield "XADD", "audio_stream", "*", field, document.decode()
 
 
 def _genuine_calls() -> list[FedCall]:
@@ -159,7 +165,7 @@ def _two_calls(finding: Finding) -> list[str]:
     call.faults = [fault for fault in call.faults if "begins at" not in fault]
     broken = alive(finding)
     for one in finding.evidence.transcripts.get("again", ()):
-        number = one["text"].partition(":")[0].removeprefix("c")
+        number = words_of(one["text"])[0][0] % LEG
         if one["tenant_id"] != f"tenant-{number}":
             broken.append(f"seq {one['seq']} of tenant-{number} is under {one['tenant_id']}")
     return broken[:3]

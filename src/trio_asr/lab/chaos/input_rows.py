@@ -6,6 +6,7 @@ import trio
 
 from trio_asr.lab.chaos.row import ChaosRun, Finding, Row, all_of
 from trio_asr.lab.rig.feeder import RATE, Mode
+from trio_asr.lab.rig.shape import Shape
 
 CUT_AT_S, CUT_S = 5.0, 3.0
 CUT = "cut by producers"
@@ -29,14 +30,14 @@ async def _fall_behind(run: ChaosRun) -> None:
 def _only_what_was_cut(finding: Finding) -> list[str]:
     """Check that what was trimmed while the reader was frozen is lost, and nothing else."""
     broken = []
-    for call in finding.account.calls.values():
-        if not call.missing:
-            broken.append(f"{call.id} has lost nothing: the stream was not cut")
-        for first, last in call.missing:
+    for name, channel in finding.account.channels:
+        if not channel.missing:
+            broken.append(f"{name} has lost nothing: the stream was not cut")
+        for first, last in channel.missing:
             # Calls begin up to a second after the clock does.
             if not (CUT_AT_S - 1.5) * RATE <= first <= last <= (CUT_AT_S + CUT_S + 0.5) * RATE:
-                broken.append(f"{call.id} has lost {first}-{last}, which was never cut")
-        call.gaps[CUT], call.lost = call.lost, 0
+                broken.append(f"{name} has lost {first}-{last}, which was never cut")
+        channel.gaps[CUT], channel.lost = channel.lost, 0
     return broken
 
 
@@ -54,6 +55,12 @@ def _ended_once(finding: Finding) -> list[str]:
     return broken
 
 
+def _uncut(shape: Shape) -> str:
+    if shape.format(RATE).width == 1:
+        return "a sample of one byte cannot be cut"
+    return "half a sample has no position" if shape.positions else ""
+
+
 ROWS = (
     Row("twice", "every frame twice", _watch, all_of(Mode.TWICE), quick=True),
     Row("disorder", "two of five frames swapped", _watch, all_of(Mode.DISORDER)),
@@ -64,6 +71,7 @@ ROWS = (
         _watch,
         all_of(Mode.INTERLEAVED, seconds=10),
         by_order=True,
+        unfit=lambda shape: "two series cannot both tell their positions" if shape.positions else "",
     ),
     Row(
         "maxlen",
@@ -86,5 +94,5 @@ ROWS = (
         settings={"interaction": {"idle_timeout_ms": 3000}},
         check=_ended_once,
     ),
-    Row("odd-bytes", "frames of 577 bytes: cut in mid-sample", _watch, all_of(Mode.ODD)),
+    Row("odd-bytes", "frames of 577 bytes: cut in mid-sample", _watch, all_of(Mode.ODD), unfit=_uncut),
 )

@@ -99,15 +99,16 @@ async def _empty(run: ChaosRun) -> None:
 def goes_on(finding: Finding) -> list[str]:
     """Check that only what Redis held when it was emptied is lost; numbers and times continue from there."""
     broken = _alive(finding)
-    for call in finding.account.calls.values():
+    for name, channel in finding.account.channels:
         # What was published before, and a frame or two that nobody had read yet.
-        unread = size(call.missing[1:])
-        if not call.missing or call.missing[-1][1] > START_S * RATE or unread > UNREAD_S * RATE:
-            broken.append(f"{call.id} has lost {call.missing}")
-        seqs = [one["seq"] for one in finding.evidence.transcripts[call.id]]
+        missing, unread = channel.missing, size(channel.missing[1:])
+        if not missing or missing[-1][1] > START_S * RATE or unread > UNREAD_S * RATE:
+            broken.append(f"{name} has lost {missing}")
+        channel.gaps[GONE], channel.lost = channel.lost, 0
+    for name in finding.account.calls:
+        seqs = [one["seq"] for one in finding.evidence.transcripts[name]]
         if not seqs or seqs[0] == 1:
-            broken.append(f"{call.id} begins again at seq {seqs[:1]}")
-        call.gaps[GONE], call.lost = call.lost, 0
+            broken.append(f"{name} begins again at seq {seqs[:1]}")
     return broken
 
 

@@ -15,6 +15,7 @@ from trio_asr.lab.rig.evidence import Evidence
 from trio_asr.lab.rig.feeder import FedCall, Mode, calls
 from trio_asr.lab.rig.processes import Rig, Settings, Simulator, Worker
 from trio_asr.lab.rig.programs import RigError
+from trio_asr.lab.rig.shape import PLAIN, Shape
 
 CALLS, SECONDS = 6, 16.0
 
@@ -107,6 +108,12 @@ def no_check(finding: Finding) -> list[str]:
     return []
 
 
+def fits(shape: Shape) -> str:
+    """Return no reason why a row would make no sense in this shape."""
+    del shape
+    return ""
+
+
 def default_calls() -> list[FedCall]:
     return calls(CALLS, SECONDS)
 
@@ -125,7 +132,9 @@ def of_seconds(seconds: float) -> Callable[[], list[FedCall]]:
 class Row:
     """One row of the table: a fault, and what it may cost beyond the usual.
 
-    `gaps` are the permitted reasons for giving up audio, `connections` the most that a call may have.
+    `gaps` are the permitted reasons for giving up audio, `connections` the most that a call may have. `shape`
+    is the least that its calls need; the terms of a rehearsal may ask for more. `unfit` tells why it would
+    make no sense in a shape, or "".
     """
 
     name: str
@@ -145,3 +154,5 @@ class Row:
     trust_feeder: bool = False  # take what was fed as the truth: Redis has lost some of it
     maxlen: int = 0
     check: Check = no_check
+    shape: Shape = PLAIN
+    unfit: Callable[[Shape], str] = fits

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from trio_asr.lab.chaos import daemon_rows, deepgram_rows, hostile_rows, input_rows, peer_rows, redis_rows
+from trio_asr.lab.chaos import (
+    daemon_rows,
+    deepgram_rows,
+    hostile_rows,
+    input_rows,
+    leg_rows,
+    peer_rows,
+    redis_rows,
+)
 from trio_asr.lab.chaos.row import ChaosRun, Row
 
 
@@ -18,4 +26,5 @@ ROWS: tuple[Row, ...] = (
     *input_rows.ROWS,
     *hostile_rows.ROWS,
     *peer_rows.ROWS,
+    *leg_rows.ROWS,
 )

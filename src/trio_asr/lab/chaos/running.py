@@ -10,14 +10,17 @@ from typing import Any
 
 import trio
 
+from trio_asr.client.producer import Entries
 from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.account import Account, recovery_s
 from trio_asr.lab.rig.feeder import FedCall, Feeder
 from trio_asr.lab.rig.processes import Settings, merged, rig
 from trio_asr.lab.rig.programs import RigError
 from trio_asr.lab.rig.run import Run
+from trio_asr.lab.rig.shape import Shape
 from trio_asr.lab.rig.valkey import EmbeddedServerError
 from trio_asr.telemetry.groups import leaves
+from trio_asr.wire.audio_format import Encoding
 
 MAX_SHIFT_MS = 30.0
 MAX_SPEED = 1.25 + 0.1  # as received: audio that is sent evenly may arrive in bursts
@@ -35,6 +38,20 @@ class Terms:
     settings: Settings = field(default_factory=dict[str, dict[str, Any]])  # a row's own override these
     calls: int = 0  # at least this many
     wss: bool = False
+    channels: int = 1  # at least so many
+    encoding: Encoding | None = None
+    entries: Entries | None = None
+    positions: bool = False
+
+    def shape(self, row: Row) -> Shape:
+        """Return the shape of a row's calls: what was asked for, and what the row needs."""
+        own = row.shape
+        return Shape(
+            max(own.channels, self.channels),
+            self.encoding or own.encoding,
+            self.entries or own.entries,
+            own.positions or self.positions,
+        )
 
 
 @dataclass
@@ -100,7 +117,8 @@ async def play_row(row: Row, work: Path, terms: Terms) -> Outcome:
 
 
 async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
-    fed = crowd(row.calls(), terms.calls)
+    shape = terms.shape(row)
+    fed = crowd([replace(call, shape=shape) for call in row.calls()], terms.calls)
     room: Settings = {"deepgram": {"max_connections": terms.calls}} if terms.calls else {}
     settings = merged(room, terms.settings, row.settings)
     async with rig(work, settings=settings, simulate=row.simulate, wss=terms.wss) as r:
@@ -134,7 +152,7 @@ def crowd(calls: list[FedCall], count: int) -> list[FedCall]:
 
 def judge(row: Row, account: Account) -> list[str]:
     """Return the promises broken, of those that hold in every row."""
-    lost, doubled, strangers = (account.total(name) for name in ("lost", "doubled", "strangers"))
+    lost, doubled, strangers = account.total("lost"), account.total("doubled"), account.strangers
     most_speed = MAX_SPEED + CROWD_SPEED * len(account.calls)
     unended = [call.id for call in account.calls.values() if not call.ended]
     broken = {

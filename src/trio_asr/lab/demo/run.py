@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_asr.client.audio import load, seconds
+from trio_asr.client.audio import load
 from trio_asr.client.consumer import Message, TranscriptReader
 from trio_asr.client.http import get
 from trio_asr.client.producer import Call, Source, play, usable_id
@@ -83,7 +83,7 @@ class Demo:
         self._report = Report(
             {
                 one.call.interaction_id: CallReport(
-                    one.call.interaction_id, seconds(one.call.pcm, one.call.rate), one.said
+                    one.call.interaction_id, one.call.recording.seconds, one.said
                 )
                 for one in recordings
             }

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from trio_asr.lab.load.plan import Plan
-from trio_asr.lab.rig.account import Word, counted, words_of
+from trio_asr.lab.rig.count import Word, counted, words_of
+from trio_asr.lab.rig.legs import number_of
+from trio_asr.lab.rig.present import fed
 
 
 class Published(NamedTuple):
@@ -24,14 +26,14 @@ class Published(NamedTuple):
 
 
 class Account(msgspec.Struct):
-    """Counts of samples over all calls."""
+    """Counts of samples over all channels of all calls."""
 
     fed: int = 0
     covered: int = 0
     gaps: int = 0  # given up, and announced as such
     lost: int = 0  # neither in a final nor in a gap
     doubled: int = 0
-    strangers: int = 0  # in a call that they do not belong to
+    strangers: int = 0  # in a call, or on a channel, that they do not belong to
     connections: int = 0
     unended: int = 0  # calls without an end
 
@@ -48,17 +50,16 @@ def account(
     calls, strangers = [], 0
     for number in range(1, plan.calls + 1):
         name, published = plan.name(number), transcripts.get(number, ())
-        inside = {number: [(0, plan.samples(number))]}
+        inside = fed(number, plan.samples(number), plan.format).channels
         calls.append(counted(name, inside, _words(published, "final"), by_call.get(name, ())))
-        partial = _words(published, "partial")
-        strangers += sum(last - first for call, first, last in partial if call != number)
+        strangers += sum(_misplaced(plan, number, one.message) for one in published)
     return Account(
-        fed=sum(call.samples for call in calls),
-        covered=sum(call.covered for call in calls),
+        fed=sum(call.total("samples") for call in calls),
+        covered=sum(call.total("covered") for call in calls),
         gaps=sum(sum(call.gaps.values()) for call in calls),
-        lost=sum(call.lost for call in calls),
-        doubled=sum(call.doubled for call in calls),
-        strangers=strangers + sum(call.strangers for call in calls),
+        lost=sum(call.total("lost") for call in calls),
+        doubled=sum(call.total("doubled") for call in calls),
+        strangers=strangers,
         connections=sum(call.connections for call in calls),
         unended=sum(not call.ended for call in calls),
     )
@@ -82,6 +83,13 @@ def delays_s(
                 if begin <= spoken <= end:
                     out.append((at_ms - epoch_ms) / 1000 - spoken)
     return out
+
+
+def _misplaced(plan: Plan, number: int, message: Mapping[str, Any]) -> int:
+    """Return the samples in a transcript that the channel it names never had."""
+    mine, end = number_of(number, message.get("channel", 0)), plan.samples(number)
+    words = words_of(message["text"])
+    return sum(last - first for call, first, last in words if call != mine or last > end)
 
 
 def _words(published: Iterable[Published], kind: str) -> list[Word]:

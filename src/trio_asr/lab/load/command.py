@@ -16,12 +16,14 @@ import trio
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trio_asr.client.producer import Entries
 from trio_asr.client.redis import RedisFailure
 from trio_asr.lab.load.plan import Plan
 from trio_asr.lab.load.report import Report, table
 from trio_asr.lab.load.run import IDLE_S, Load, Where
 from trio_asr.lab.rig.programs import RigError
 from trio_asr.lab.rig.valkey import EmbeddedServerError
+from trio_asr.wire.audio_format import SILENCE, Encoding
 
 _FAILURES = (EmbeddedServerError, RedisFailure, RigError, redis.RedisError)
 
@@ -55,6 +57,23 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option(
     "--rate", type=click.IntRange(4000, 48000), default=8000, show_default=True, help="Sample rate in Hz."
 )
+@click.option(
+    "--channels", type=click.IntRange(1, 2), default=1, show_default=True, help="Channels of each call."
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(list(SILENCE)),
+    default="linear16",
+    show_default=True,
+    help="Encoding of the audio.",
+)
+@click.option(
+    "--entries",
+    type=click.Choice([one.value for one in Entries]),
+    default=Entries.JSON.value,
+    show_default=True,
+    help="How entries are written.",
+)
 @click.option("--wss", is_flag=True, help="Let the simulator speak TLS, as Deepgram does.")
 @click.option(
     "--pin-daemon", type=int, metavar="CPU", help="Pin the daemon to this CPU, and keep all else off it."
@@ -72,6 +91,9 @@ def load(
     redis_url: str,
     frame_ms: int,
     rate: int,
+    channels: int,
+    encoding: Encoding,
+    entries: str,
     wss: bool,
     pin_daemon: int | None,
     sweep: list[int],
@@ -90,7 +112,16 @@ def load(
     """
     where = Where(redis_url, wss, *_cpus(pin_daemon))
     plans = [
-        Plan(number, seconds, frame_ms, rate, ramp if ramp is not None else max(2.0, number / 40))
+        Plan(
+            number,
+            seconds,
+            frame_ms,
+            rate,
+            ramp if ramp is not None else max(2.0, number / 40),
+            channels=channels,
+            encoding=encoding,
+            entries=Entries(entries),
+        )
         for number in sweep or [calls]
     ]
     console = Console(stderr=as_json, highlight=False)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
+from trio_asr.client.producer import Entries
+from trio_asr.wire.audio_format import Encoding, Format, audio_format
+
 WARM_UP_S = 3.0  # after the ramp: the first flush of a call and its connection are not steady state
 TICKS = 4  # sends per frame interval, each for its share of the calls
 ENDS_S = 2.0  # within which all calls end
@@ -25,6 +28,20 @@ class Plan(msgspec.Struct, frozen=True):
     redis_url: str = ""
     audio_stream: str = "audio_stream"
     end_stream: str = "call_end"
+    channels: int = 1
+    encoding: Encoding = "linear16"
+    entries: Entries = Entries.JSON
+
+    @property
+    def format(self) -> Format:
+        """The format of the calls' audio."""
+        return audio_format(self.rate, self.encoding, self.channels)
+
+    @property
+    def input(self) -> str:
+        """What is fed, in words."""
+        legs = "mono" if self.channels == 1 else "two channels"
+        return f"{legs}, {self.encoding}, {self.entries}"
 
     @property
     def tick_s(self) -> float:

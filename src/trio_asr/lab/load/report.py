@@ -35,6 +35,7 @@ class Report(msgspec.Struct):
     calls: int
     seconds: float
     frame_ms: int
+    input: str
     wss: bool
     cpu_ms_per_call_second: float
     calls_per_core: int
@@ -50,6 +51,7 @@ class Report(msgspec.Struct):
     loop_delay: Latency
     partial_delay: Latency  # last sample added -> partial readable, measured from outside
     final_delay: Latency
+    redis_bytes_per_call_second: float  # of audio entries, in Redis's memory
     frames_per_read: float
     commits_per_second: float
     account: Account
@@ -115,6 +117,7 @@ class Measured:
     end: Reading
     account: Account
     fed: Fed
+    entry_bytes: float  # in Redis's memory
     partials_s: list[float]
     finals_s: list[float]
 
@@ -140,6 +143,7 @@ def report(seen: Measured) -> Report:
         calls=calls,
         seconds=round(passed, 2),
         frame_ms=seen.plan.frame_ms,
+        input=seen.plan.input,
         wss=seen.wss,
         cpu_ms_per_call_second=round(daemon * MILLISECONDS / calls, 4),
         calls_per_core=round(calls / daemon) if daemon else 0,
@@ -155,6 +159,7 @@ def report(seen: Measured) -> Report:
         loop_delay=delay("asr_loop_delay_seconds"),
         partial_delay=_exact(seen.partials_s),
         final_delay=_exact(seen.finals_s),
+        redis_bytes_per_call_second=round(seen.entry_bytes * MILLISECONDS / seen.plan.frame_ms),
         frames_per_read=round(
             counted("asr_audio_chunks_processed_total") / max(1.0, counted("asr_reads_total")), 1
         ),
@@ -171,7 +176,8 @@ def table(one: Report) -> Table:
     shown.add_column(justify="right", no_wrap=True, style="bold")
     shown.add_column(style="dim")
     account = one.account
-    how = f"{one.calls} calls, {one.frame_ms} ms frames, {'wss' if one.wss else 'ws'}, {one.seconds:.0f} s"
+    way = "wss" if one.wss else "ws"
+    how = f"{one.calls} calls, {one.frame_ms} ms frames, {one.input}, {way}, {one.seconds:.0f} s"
     busy = f"simulator {one.simulator_cpu:.0%}, feeder {one.feeder_cpu:.0%}, Redis {one.redis_cpu:.0%}"
     for row in (
         ("CPU of the daemon", f"{one.cpu_ms_per_call_second:.3f} ms", "per call and second"),
@@ -186,6 +192,7 @@ def table(one: Report) -> Table:
         ("event loop late by", f"{one.loop_delay} ms", "p50 / p95 / p99"),
         ("spoken -> partial", f"{one.partial_delay} ms", "in Redis; chunking included"),
         ("spoken -> final", f"{one.final_delay} ms", "likewise"),
+        ("audio on Redis", f"{one.redis_bytes_per_call_second:.0f} B", "per call and second"),
         ("frames per read", f"{one.frames_per_read:.0f}", f"{one.commits_per_second:.0f} commits a second"),
         ("daemon busy", f"{one.daemon_cpu:.1%}", f"of a core; idle {one.idle_cpu:.2%}"),
         ("others busy", "", busy),

@@ -188,6 +188,7 @@ class Load:
         await self._all_ended()
         transcripts = await trio.to_thread.run_sync(self._transcripts)
         events = await trio.to_thread.run_sync(documents, self._client, f"{self.prefix}asr_events")
+        entry_bytes = await trio.to_thread.run_sync(self._entry_bytes)
         return report(
             Measured(
                 plan=plan,
@@ -198,6 +199,7 @@ class Load:
                 end=end,
                 account=account(plan, transcripts, events),
                 fed=fed,
+                entry_bytes=entry_bytes,
                 partials_s=delays_s(plan, order.epoch_ms, transcripts, "partial"),
                 finals_s=delays_s(plan, order.epoch_ms, transcripts, "final"),
             )
@@ -240,6 +242,13 @@ class Load:
                 for entry, fields in entries(self._client, stream)
             ]
         return found
+
+    def _entry_bytes(self) -> float:
+        """Return the memory in Redis of one entry of audio, overhead included."""
+        stream, client = self.plan.audio_stream, self._client
+        used: Any = client.memory_usage(stream, samples=0)
+        length: Any = client.xlen(stream)
+        return float(used / length)
 
     def _clean(self) -> None:
         """Remove the run's keys from a Redis that others use."""

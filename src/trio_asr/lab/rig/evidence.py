@@ -7,23 +7,51 @@ import binascii
 import contextlib
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
 
-from trio_asr.client.redis import connect, data
+from trio_asr.client.producer import ENCODING_NAMES
+from trio_asr.client.redis import connect, data, entries
+from trio_asr.wire.audio_format import Encoding, Format, audio_format
 
 REPEAT_WINDOW = 256  # an entry identical to one of the last 256 is a producer's repeat
 
 Document = dict[str, Any]
+Fields = dict[bytes, bytes]
+ENCODINGS: dict[str, Encoding] = {name: encoding for encoding, name in ENCODING_NAMES.items()}
+
+
+class _Frame(msgspec.Struct):
+    interaction_id: str
+    sample_rate: int
+    encoding: str
+    channels: int = 1
+    roles: tuple[str, ...] = ()
+
+
+class _Plain(_Frame, kw_only=True):
+    audio: str
+
+
+class _Packed(_Frame, kw_only=True):
+    audio: bytes
+
+
+class Piece(NamedTuple):
+    """Audio of one format, from entries one after the other."""
+
+    format: Format
+    roles: tuple[str, ...]
+    audio: bytes
 
 
 @dataclass
 class Evidence:
     """Each call's audio in Redis (without repeats), transcripts and events; and all connections."""
 
-    audio: dict[str, bytes] = field(default_factory=dict)
+    audio: dict[str, list[Piece]] = field(default_factory=dict)
     transcripts: dict[str, list[Document]] = field(default_factory=dict)
     events: dict[str, list[Document]] = field(default_factory=dict)
     connections: list[Document] = field(default_factory=list)
@@ -59,15 +87,31 @@ def events(client: redis.Redis, stream: str = "asr_events") -> dict[str, list[Do
     return dict(by_call)
 
 
-def audio(client: redis.Redis, stream: str = "audio_stream") -> dict[str, bytes]:
+def audio(client: redis.Redis, stream: str = "audio_stream") -> dict[str, list[Piece]]:
     """Return the audio of each call in entry order, without a producer's repeats."""
-    pieces: dict[str, list[bytes]] = defaultdict(list)
-    recent: dict[str, deque[bytes]] = defaultdict(lambda: deque(maxlen=REPEAT_WINDOW))
-    for entry in data(client, stream):
+    pieces: dict[str, list[tuple[Format, tuple[str, ...], list[bytes]]]] = defaultdict(list)
+    recent: dict[str, deque[Fields]] = defaultdict(lambda: deque(maxlen=REPEAT_WINDOW))
+    for _, fields in entries(client, stream):
         with contextlib.suppress(msgspec.MsgspecError, binascii.Error, TypeError, KeyError):
-            frame = msgspec.json.decode(entry)
-            seen = recent[frame["interaction_id"]]
-            if entry not in seen:
-                seen.append(entry)
-                pieces[frame["interaction_id"]].append(base64.b64decode(frame["audio"], validate=True))
-    return {interaction_id: b"".join(parts) for interaction_id, parts in pieces.items()}
+            frame, pcm = _frame(fields)
+            if fields in recent[frame.interaction_id]:
+                continue
+            recent[frame.interaction_id].append(fields)
+            form = audio_format(frame.sample_rate, ENCODINGS[frame.encoding], frame.channels)
+            before = pieces[frame.interaction_id]
+            if not before or before[-1][:2] != (form, frame.roles):
+                before.append((form, frame.roles, []))
+            before[-1][2].append(pcm)
+    return {
+        interaction_id: [Piece(form, roles, b"".join(parts)) for form, roles, parts in found]
+        for interaction_id, found in pieces.items()
+    }
+
+
+def _frame(fields: Fields) -> tuple[_Frame, bytes]:
+    """Decode the entry of a healthy producer: its document, and its audio."""
+    if b"m" in fields:
+        packed = msgspec.msgpack.decode(fields[b"m"], type=_Packed)
+        return packed, packed.audio
+    plain = msgspec.json.decode(fields[b"data"], type=_Plain)
+    return plain, base64.b64decode(plain.audio, validate=True)

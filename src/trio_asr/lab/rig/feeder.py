@@ -11,20 +11,34 @@ import heapq
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 import trio
 
-from trio_asr.client.producer import Call
+from trio_asr.client.audio import Recording
+from trio_asr.client.producer import Call, Entries
 from trio_asr.client.redis import connect
-from trio_asr.simulator.stamps import stamp
+from trio_asr.lab.rig.legs import ROLES, hushed, stamped
+from trio_asr.lab.rig.present import Present, fed
+from trio_asr.lab.rig.producing import (
+    FRAME_MS,
+    Due,
+    end_of,
+    odd,
+    scrambled,
+    swapped,
+    thinned,
+    twice,
+    whole,
+    without,
+)
+from trio_asr.lab.rig.shape import PLAIN, Shape
 
 RATE = 8000
-FRAME_MS = 20
 MAX_BATCH_S = 2.0  # of a call's audio: a repeated batch has to stay within the window for repeats
 RETRY_S = 0.1
 SECOND_SERIES = 8000  # added to a call's number for the stamps of its second series
@@ -43,21 +57,21 @@ class Mode(StrEnum):
     END_UNKNOWN = "end_unknown"  # ends of unknown calls come along with the call's own
     NO_END = "no_end"
     END_LATE = "end_late"  # the end comes `FedCall.late_end_s` after the last frame; the call is long over
-    ODD = "odd"  # frames of 577 bytes every 36 ms
+    ODD = "odd"  # frames of 577 bytes
     AT_ONCE = "at_once"  # all of it is added when the call begins
-
-
-class Entry(NamedTuple):
-    """An entry to add, `due` seconds after the start."""
-
-    due: float
-    ends: bool
-    data: bytes
+    MIXED = "mixed"  # every other entry is JSON, the others are MessagePack
+    CHANGE = "change"  # linear16 of one channel, and from `FedCall.at_s` on what its shape says
+    SILENT = "silent"  # digital silence on the last channel, from `at_s` on for `for_s`
+    HOLE = "hole"  # nothing comes from `at_s` on for `for_s`; positions tell
+    SCRAMBLED = "scrambled"  # positions alone tell the order; entries overlap, and some come again
 
 
 @dataclass(frozen=True)
 class FedCall:
-    """One call to feed; `number` is the call number in its stamps."""
+    """One call to feed; `number` is the call number in the stamps of its first channel (see `legs`).
+
+    `at_s` and `for_s` are seconds after its beginning, and for how long, of what some modes do.
+    """
 
     id: str
     number: int
@@ -66,85 +80,85 @@ class FedCall:
     begin_s: float = 0.0
     late_end_s: float = 10.0
     rate: int = RATE
+    shape: Shape = PLAIN
+    at_s: float = 0.0
+    for_s: float = 0.0
 
     @property
     def samples(self) -> int:
         """The number of samples in one of its series."""
         return round(self.seconds * self.rate)
 
-    def entries(self, epoch_ms: int) -> Iterator[Entry]:
+    @property
+    def present(self) -> Present:
+        """All its samples, of a call of one series and one format."""
+        return fed(self.number, self.samples, self.shape.format(self.rate))
+
+    def entries(self, epoch_ms: int) -> Iterator[Due]:
         """Generate all its entries, in order."""
-        if self.mode is Mode.ODD:
-            yield from self._odd(epoch_ms)
-            return
         frames = self._frames(self.number, epoch_ms)
-        if self.mode is Mode.AT_ONCE:
-            entries = self._with_end(frames, epoch_ms)
-            yield from (entry._replace(due=self.begin_s) for entry in entries)
-        elif self.mode is Mode.INTERLEAVED:
-            yield from self._with_end(
-                heapq.merge(frames, self._frames(self.number + SECOND_SERIES, epoch_ms)), epoch_ms
-            )
-        else:
-            yield from self._with_end(_disturbed(frames, self.mode, self.number), epoch_ms)
+        if self.mode is Mode.INTERLEAVED:
+            frames = heapq.merge(frames, self._frames(self.number + SECOND_SERIES, epoch_ms))
+        for due in heapq.merge(frames, self._ends(epoch_ms)):
+            yield due._replace(due=self.begin_s + (0.0 if self.mode is Mode.AT_ONCE else due.due))
 
-    def _frames(self, number: int, epoch_ms: int) -> Iterator[Entry]:
-        pcm = stamp(number, 0, self.samples)
-        call = Call(self.id, pcm, tenant_id=f"tenant-{number}", rate=self.rate)
-        for i in range(call.frame_count(FRAME_MS)):
-            document = call.frame(i, FRAME_MS, epoch_ms + i * FRAME_MS)
-            # A frame exists only once its last sample was spoken.
-            yield Entry(self.begin_s + (i + 1) * FRAME_MS / 1000, False, document)
-
-    def _odd(self, epoch_ms: int) -> Iterator[Entry]:
-        """Generate frames cut in mid-sample; their byte rate is slightly above real time."""
-        pcm, size = stamp(self.number, 0, self.samples), 577
-        for i in range(0, len(pcm), size):
-            index = i // size
-            frame = Call(self.id, pcm[i : i + size], tenant_id="odd", rate=self.rate)
-            document = frame.frame(0, 10_000, epoch_ms + 36 * index).replace(
-                b'"seq":1,', b'"seq":%d,' % (index + 1)
-            )
-            yield Entry(self.begin_s + (index + 1) * 0.036, False, document)
-        yield Entry(self.begin_s + (len(pcm) // size + 1) * 0.036, True, self._end(epoch_ms))
-
-    def _with_end(self, frames: Iterator[Entry], epoch_ms: int) -> Iterator[Entry]:
-        end = self._end(epoch_ms)
-        over = self.begin_s + self.seconds
-        ends = {
-            Mode.END_EARLY: [Entry(over - 2.0, True, end), Entry(over, True, end)],
-            Mode.END_TWICE: [Entry(over, True, end), Entry(over + 0.1, True, end)],
-            Mode.END_UNKNOWN: [
-                *(Entry(over - 1, True, _end(f"{self.id}-nobody-{i}", epoch_ms)) for i in range(20)),
-                Entry(over, True, end),
-            ],
-            Mode.NO_END: [],
-            Mode.END_LATE: [Entry(over + self.late_end_s, True, end)],
-        }
-        yield from heapq.merge(frames, ends.get(self.mode, [Entry(over, True, end)]))
-
-    def _end(self, epoch_ms: int) -> bytes:
-        return _end(self.id, epoch_ms + round(self.seconds * 1000))
-
-
-def _end(interaction_id: str, epoch_ms: int) -> bytes:
-    return Call(interaction_id, b"").end(epoch_ms)
-
-
-def _disturbed(frames: Iterator[Entry], mode: Mode, seed: int) -> Iterator[Entry]:
-    chance = random.Random(seed)  # noqa: S311 (not for secrets)
-    for i, frame in enumerate(frames):
-        match mode:
+    def _frames(self, number: int, epoch_ms: int) -> Iterator[Due]:
+        call, chance = self._call(number, self.shape), random.Random(number)  # noqa: S311 (not for secrets)
+        frames = whole(lambda _: call, epoch_ms)
+        match self.mode:
             case Mode.TWICE:
-                yield frame
-                yield frame
-            case Mode.DISORDER if i % 5 == 3 and (following := next(frames, None)):
-                yield following._replace(due=frame.due)
-                yield frame
-            case Mode.MISSING if i and chance.random() < 0.1:
-                pass
+                frames = twice(frames)
+            case Mode.DISORDER:
+                frames = swapped(frames)
+            case Mode.MISSING:
+                frames = thinned(frames, chance)
+            case Mode.HOLE:
+                frames = without(frames, self.at_s, self.at_s + self.for_s)
+            case Mode.ODD:
+                frames = odd(call, epoch_ms)
+            case Mode.SCRAMBLED:
+                frames = scrambled(call, chance, epoch_ms)
+            case Mode.MIXED:
+                both = [replace(call, entries=entries) for entries in Entries]
+                frames = whole(lambda i: both[i % 2], epoch_ms)
+            case Mode.CHANGE:
+                before, first = self._call(number, PLAIN), round(self.at_s * 1000 / FRAME_MS)
+                frames = whole(lambda i: before if i < first else call, epoch_ms)
             case _:
-                yield frame
+                pass
+        return frames
+
+    def _call(self, number: int, shape: Shape) -> Call:
+        form = shape.format(self.rate)
+        audio = stamped(form, number, 0, self.samples)
+        if self.mode is Mode.SILENT:
+            audio = hushed(form, audio, round(self.at_s * self.rate), round(self.for_s * self.rate))
+        return Call(
+            self.id,
+            Recording(audio, form),
+            f"tenant-{self.number}",  # two series of one call are of one tenant
+            ROLES if form.channels > 1 else (),
+            shape.entries,
+            shape.positions,
+        )
+
+    def _ends(self, epoch_ms: int) -> list[Due]:
+        over, at_ms = self.seconds, epoch_ms + round(self.seconds * 1000)
+        end = end_of(self.id, at_ms)
+        match self.mode:
+            case Mode.END_EARLY:
+                return [Due(over - 2.0, True, end), Due(over, True, end)]
+            case Mode.END_TWICE:
+                return [Due(over, True, end), Due(over + 0.1, True, end)]
+            case Mode.END_UNKNOWN:
+                others = [end_of(f"{self.id}-nobody-{i}", epoch_ms) for i in range(20)]
+                return [*(Due(over - 1, True, other) for other in others), Due(over, True, end)]
+            case Mode.NO_END:
+                return []
+            case Mode.END_LATE:
+                return [Due(over + self.late_end_s, True, end)]
+            case _:
+                return [Due(over, True, end)]
 
 
 class Feeder:
@@ -185,7 +199,7 @@ class Feeder:
                     batch.append(entry)
                 await self._add(client, batch)
 
-    async def _add(self, client: redis.Redis, batch: Sequence[Entry]) -> None:
+    async def _add(self, client: redis.Redis, batch: Sequence[Due]) -> None:
         """Add a batch, all or nothing, retrying for as long as it takes."""
         while True:
             try:
@@ -197,16 +211,17 @@ class Feeder:
                 self.accepted += sum(not entry.ends for entry in batch)
                 return
 
-    def _publish(self, client: redis.Redis, batch: Sequence[Entry]) -> None:
+    def _publish(self, client: redis.Redis, batch: Sequence[Due]) -> None:
         entries = iter(batch)
         while piece := list(islice(entries, 5000)):
             pipeline: Any = client.pipeline(transaction=True)
             for entry in piece:
+                field, document = entry.entry
+                cut = {"maxlen": self._maxlen, "approximate": False} if self._maxlen else {}
                 if entry.ends:
-                    pipeline.xadd("call_end", {"data": entry.data})
+                    pipeline.xadd("call_end", {field: document})
                 else:
-                    cut = {"maxlen": self._maxlen, "approximate": False} if self._maxlen else {}
-                    pipeline.xadd("audio_stream", {"data": entry.data}, **cut)
+                    pipeline.xadd("audio_stream", {field: document}, **cut)
             pipeline.execute()
 
 

@@ -68,7 +68,7 @@ class Run:
             self.evidence,
             {call.id: call.rate for call in calls},
             by_order=self._by_order,
-            fed={call.id: (call.number, call.samples) for call in calls} if self._trust_feeder else None,
+            fed={call.id: call.present for call in calls} if self._trust_feeder else None,
         )
 
     async def all_ended(self) -> bool:
