@@ -158,37 +158,39 @@ def test_what_the_schema_accepts_is_decoded_fast(document: dict[str, Any]) -> No
 # What the page says of bad values: refused as this kind, or taken like the document without the field, or
 # with this value.
 ABSENT = object()
-NEAR: list[tuple[str, Any, Any]] = [
-    *(("interaction_id", bad, "interaction_id") for bad in ("", "x" * 257, "a{b", "a}", "a\nb", 5)),
-    ("interaction_id", "\u202ea", "interaction_id"),
-    ("interaction_id", None, "interaction_id"),
-    *(("audio", bad, "audio") for bad in ("A", "AA AA", "ä", 5, None, [1, 2])),
-    ("audio", AUDIO.rstrip("="), base64.b64decode(AUDIO)),
-    ("audio", base64.urlsafe_b64encode(b"\xff\xfe\xfd").decode(), b"\xff\xfe\xfd"),
-    *(("encoding", bad, "encoding") for bad in ("opus", "G722", "amr", "g711", 5, ["mulaw"])),
-    ("encoding", None, "linear16"),
-    *(("encoding", odd, "mulaw") for odd in ("PcmU", " mulaw ", "audio/x-mulaw;rate=8000")),
-    *(("encoding", name, "sample_rate") for name, rate in RATED.items() if rate != RATE),
-    *(("encoding", name, "linear16") for name, rate in RATED.items() if rate == RATE),
-    *(("sample_rate", bad, "sample_rate") for bad in (3999, 96_001, 8000.5, "fast", True, -8000, 0)),
-    ("sample_rate", "16000", 16_000),
-    ("sample_rate", None, RATE),
-    *(("channels", bad, "channels") for bad in (0, 3, -1, 1.5, "3")),
-    *(("channels", odd, 2) for odd in ("2", "2.0")),
-    *(("channels", odd, ABSENT) for odd in ("mono", True, [])),
-    *(("roles", bad, "roles") for bad in ([], ["a", "b"], [""], ["x" * 65], ["a\nb"], [5], "agent", 5, {})),
-    *(("position", bad, ABSENT) for bad in (-1, 0.5, 2**53 + 1, "x", True, [])),
-    ("position", "160", 160),
-    *(("seq", bad, ABSENT) for bad in (7.5, "x", 2**63, True, [])),
-    ("seq", "7", 7),
-    *(("timestamp_ms", bad, ABSENT) for bad in ("x", 2**63, True, [])),
-    *(("timestamp_ms", odd, 20) for odd in (20.4, "20", "20.4")),
-    *(("tenant_id", bad, ABSENT) for bad in ("x" * 257, 5, None, [])),
-    *(("trace_id", bad, ABSENT) for bad in ("x" * 257, 5, [])),
-]  # fmt: skip
+NEAR: list[tuple[str, list[Any], Any]] = [
+    ("interaction_id", ["", "x" * 257, "a{b", "a}", "a\nb", "\u202ea", 5, None], "interaction_id"),
+    ("audio", ["A", "AA AA", "ä", 5, None, [1, 2]], "audio"),
+    ("audio", [AUDIO.rstrip("=")], base64.b64decode(AUDIO)),
+    ("audio", [base64.urlsafe_b64encode(b"\xff\xfe\xfd").decode()], b"\xff\xfe\xfd"),
+    ("encoding", ["opus", "G722", "amr", "g711", 5, ["mulaw"]], "encoding"),
+    ("encoding", ["PcmU", " mulaw ", "audio/x-mulaw;rate=8000"], "mulaw"),
+    ("encoding", [None], "linear16"),
+    ("encoding", [name for name, rate in RATED.items() if rate != RATE], "sample_rate"),
+    ("encoding", [name for name, rate in RATED.items() if rate == RATE], "linear16"),
+    ("sample_rate", [3999, 96_001, 8000.5, "fast", True, -8000, 0], "sample_rate"),
+    ("sample_rate", ["16000"], 16_000),
+    ("sample_rate", [None], RATE),
+    ("channels", [0, 3, -1, 1.5, "3"], "channels"),
+    ("channels", ["2", "2.0"], 2),
+    ("channels", ["mono", True, []], ABSENT),
+    ("roles", [[], ["a", "b"], [""], ["x" * 65], ["a\nb"], [5], "agent", 5, {}], "roles"),
+    ("position", [-1, 0.5, 2**53 + 1, "x", True, []], ABSENT),
+    ("position", ["160"], 160),
+    ("seq", [7.5, "x", 2**63, True, []], ABSENT),
+    ("seq", ["7"], 7),
+    ("timestamp_ms", ["x", 2**63, True, []], ABSENT),
+    ("timestamp_ms", [20.4, "20", "20.4"], 20),
+    ("tenant_id", ["x" * 257, 5, None, []], ABSENT),
+    ("trace_id", ["x" * 257, 5, []], ABSENT),
+]
 
 
-@pytest.mark.parametrize(("name", "value", "outcome"), NEAR, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize(
+    ("name", "value", "outcome"),
+    [(name, value, outcome) for name, values, outcome in NEAR for value in values],
+    ids=lambda value: repr(value)[:20],
+)
 def test_what_the_schema_refuses_is_refused_or_taken_leniently(name: str, value: Any, outcome: Any) -> None:
     document = LEAST | {name: value}
     assert not VALID.is_valid(document)
@@ -250,7 +252,7 @@ def test_the_page_says_what_becomes_a_dead_letter() -> None:
 
 def test_the_page_has_the_names_of_encodings() -> None:
     text = section("Encodings")
-    for encoding, row in zip(("linear16", "mulaw", "alaw"), text.split("\n| ")[2:5], strict=True):
+    for encoding, row in zip(SILENCE, text.split("\n| ")[2:5], strict=True):
         cells = row.split("|")
         names = {name.strip('"') for name in re.findall(r"`([^`]*)`", cells[2])}
         assert names == {name for name, of in ENCODINGS.items() if of == encoding and name == name.lower()}
@@ -308,7 +310,7 @@ def test_the_python_producer(redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("REDIS_URL", redis_url)
     running: dict[str, Any] = {}
     exec(compile(code("python"), "entries.md", "exec"), running)
-    client = redis.Redis.from_url(redis_url)
+    client: Any = redis.Redis.from_url(redis_url)
     try:
         streams = [
             [[part for pair in fields.items() for part in pair] for _, fields in client.xrange(stream)]

@@ -129,7 +129,7 @@ def test_a_rate_in_a_name_is_believed_only_beside_an_equal_one(name: str, rate: 
     wrong = 11_025
     for more in ({"sample_rate": wrong}, {"encoding": f"{name};rate={wrong}"}, {"default": wrong}):
         with pytest.raises(Junk) as junk:
-            _decode(**({"encoding": name} | more))  # type: ignore[arg-type]
+            _decode(**({"encoding": name} | more))
         assert junk.value.kind == "sample_rate"
         assert str(junk.value) == f"sample_rate 11025 is not that of the encoding's name, {rate} Hz"
 

@@ -11,7 +11,7 @@ included, so bytes are taken for an event only if they parse as one of that prot
 from __future__ import annotations
 
 import binascii
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -143,7 +143,7 @@ def _encoding(value: Any) -> Said:
     return said
 
 
-def _channels(value: Any, said: Said) -> int:
+def _channels(value: Any, said: Said) -> Literal[1, 2]:
     """Return 1 or 2; refuse any other number: read as fewer channels, it is noise at a wrong speed."""
     channels = decimal(value)
     if channels is None:
@@ -152,7 +152,7 @@ def _channels(value: Any, said: Said) -> int:
         raise Junk(
             DeadLetterKind.CHANNELS, f"audio of {ids.show(channels)} channels, not of 1..{MOST_CHANNELS}"
         )
-    return int(channels)
+    return 1 if channels == 1 else 2
 
 
 def _sample_rate(value: Any, said: Said, default: int) -> int:
