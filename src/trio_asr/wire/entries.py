@@ -54,7 +54,7 @@ def decode_frame(fields: list[bytes], default_sample_rate: int) -> Frame:
         Junk: The entry is not audio of a call.
     """
     try:
-        name, data = fields  # nearly always, and then a call of `_envelope` would be dear
+        name, data = fields  # nearly always; `_envelope` finds out the same, at the price of a call
         decode = _frames[name]
     except (ValueError, KeyError):
         name, data = _envelope(fields)
@@ -114,6 +114,8 @@ def peek_id(fields: list[bytes]) -> str | None:
 
 def _envelope(fields: list[bytes]) -> tuple[bytes, bytes]:
     """Return the name and the value of the field that counts."""
+    if len(fields) == 2 and fields[0] in _FORMS:
+        return fields[0], fields[1]
     for name in _FORMS:
         if (data := ids.field(fields, name)) is not None:
             return name, data
