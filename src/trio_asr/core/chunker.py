@@ -132,7 +132,7 @@ class Chunker:
 
         0 means none. `size` bytes of this format are held already; the timer covers them.
         """
-        if fmt is not self._format or self._timeline.waiting:
+        if fmt != self._format or self._timeline.waiting:
             return 0  # while frames wait for a missing one, any frame may be that
         limit = fmt.width * (self._policy.threshold_samples(fmt.rate) - self._timeline.unsent(fmt))
         if size >= limit:

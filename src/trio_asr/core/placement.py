@@ -44,7 +44,7 @@ class Placement:
             return False
         for frame in frames:
             size = len(frame.pcm)
-            if frame.position != position or frame.format is not fmt or not size or size % fmt.width:
+            if frame.position != position or frame.format != fmt or not size or size % fmt.width:
                 return False
             position += size // fmt.width
         return True
@@ -55,7 +55,7 @@ class Placement:
 
     def belongs(self, frame: Frame, before: Frame | None) -> bool:
         """Return whether a frame can be ordered among those that wait, of which `before` is one."""
-        return frame.position is not None and (before is None or before.format is frame.format)
+        return frame.position is not None and (before is None or before.format == frame.format)
 
     def ahead(self, frame: Frame) -> int:
         """Return how many samples are missing before a frame (0: none)."""
@@ -87,7 +87,7 @@ class Placement:
         """Return the sample that would come next, and how many bytes of it there are."""
         timeline = self._timeline
         if rest := timeline.rest:
-            if frame.format is timeline.segments.last.format:
+            if frame.format == timeline.segments.last.format:
                 return timeline.received, rest
             return timeline.received + 1, 0  # it is completed before another format begins
         return timeline.received, 0

@@ -51,7 +51,7 @@ class Series:
         if last is None or last.seq is None or self._owed or self._due:
             return False
         seq, fmt = last.seq, last.format
-        for frame in frames:
+        for frame in frames:  # that an equal format is another object only costs time
             seq += 1
             if frame.seq != seq or frame.format is not fmt or not frame.pcm or frame.position is not None:
                 return False
@@ -86,7 +86,7 @@ class Series:
         is late.
         """
         last = self._last if before is None else before
-        if last is None or last.seq is None or frame.seq is None or frame.format is not last.format:
+        if last is None or last.seq is None or frame.seq is None or frame.format != last.format:
             return False
         lost = frame.seq - last.seq - 1
         if lost > 0:
@@ -116,7 +116,7 @@ class Series:
         """
         last, seq = self._last, frame.seq
         self.late = False
-        if last is None or seq is None or last.seq is None or frame.format is not last.format:
+        if last is None or seq is None or last.seq is None or frame.format != last.format:
             return self.restart(frame)
         lost = seq - last.seq - 1
         if not (lost or self._owed or self._due):  # nearly always
@@ -141,7 +141,7 @@ class Series:
         lost = (frame.seq or 0) - (last.seq or 0) - 1
         return (
             lost <= LATE_WINDOW
-            and frame.format is last.format
+            and frame.format == last.format
             and 0 < frame.format.ms(lost * len(last.pcm)) <= self._max_fill_ms
             and self._in_step(last, frame)
         )

@@ -45,7 +45,10 @@ class Chunk(NamedTuple):
 class Timeline:
     """The cursors, the audio between them, and the entries that it came from."""
 
-    __slots__ = ("_audio", "_base", "_sources", "cursors", "finalized", "segments", "sent")
+    __slots__ = (
+        "_at", "_audio", "_base", "_format", "_one", "_sources", "_start", "_width", "cursors", "finalized",
+        "segments", "sent",
+    )  # fmt: skip
 
     def __init__(self, point: ResumePoint) -> None:
         fmt = point.format
@@ -56,19 +59,19 @@ class Timeline:
         # Silence that is not finalized before the first entry.
         self._audio = bytearray(fmt.silence[:1] * (point.at - self._base))
         self._sources = Sources(point)
+        self._look_at_segments()
 
     # -- what there is ---------------------------------------------------------------------------------
 
     @property
     def received(self) -> int:
         """The position after the last whole sample received."""
-        return self.segments.last.sample(self._base + len(self._audio))
+        return self._start + (self._base + len(self._audio) - self._at) // self._width
 
     @property
     def rest(self) -> int:
         """The number of bytes received of a sample that is not complete."""
-        last = self.segments.last
-        return (self._base + len(self._audio) - last.at) % last.format.width
+        return (self._base + len(self._audio) - self._at) % self._width
 
     def cursor(self, channel: int) -> int:
         """Return up to which sample a channel is finalized; also of one that the audio no longer has."""
@@ -88,10 +91,10 @@ class Timeline:
 
     def unsent(self, fmt: Format) -> int:
         """Return how many samples a connection of this format can be sent: those before the next border."""
-        segments = self.segments
-        if segments.one:  # nearly every call, several times a flush
-            return self.received - self.sent if segments.last.format is fmt else 0
-        return self.segment_end() - self.sent if self.format() is fmt else 0
+        if self._one:  # nearly every call, several times a flush
+            end = self._start + (self._base + len(self._audio) - self._at) // self._width
+            return end - self.sent if self._format == fmt else 0
+        return self.segment_end() - self.sent if self.format() == fmt else 0
 
     @property
     def waiting(self) -> Sequence[Frame]:
@@ -110,7 +113,7 @@ class Timeline:
 
     def format(self) -> Format:
         """Return the format at `sent` (of rate 0 before the first frame)."""
-        return self.format_at(self.sent)
+        return self._format if self._one else self.format_at(self.sent)
 
     def format_at(self, sample: int) -> Format:
         """Return the format in force at `sample` (of rate 0 before the first frame)."""
@@ -118,7 +121,7 @@ class Timeline:
 
     def segment_end(self) -> int:
         """Return where the audio of the segment at `sent` ends: at a void, at the next format, or not yet."""
-        following = self.segments.after(self.sent)
+        following = None if self._one else self.segments.after(self.sent)
         return self.received if following is None else following.start - following.void
 
     def void_end(self) -> int:
@@ -163,7 +166,7 @@ class Timeline:
 
     def append(self, entry: EntryId, pcm: bytes, fmt: Format, *, silence: int = 0, offset: int = 0) -> None:
         """Append the audio of an entry from byte `offset` on, after `silence` bytes of silence."""
-        if fmt is not self.segments.last.format:
+        if fmt != self._format:
             self._change_format(fmt)
         audio = self._audio
         if silence:
@@ -194,10 +197,11 @@ class Timeline:
 
     def skip(self, void: int, fmt: Format) -> None:
         """Leave out `void` samples that never came, behind whatever was received. Audio of `fmt` follows."""
-        if fmt is not self.segments.last.format:
+        if fmt != self._format:
             self._change_format(fmt)
         self.pad()
         self.segments.begin(fmt, self.received + void, self._base + len(self._audio), void)
+        self._look_at_segments()
 
     def forget_above(self, last: EntryId) -> None:
         """Keep no entry id above `last`: the stream has started over from there."""
@@ -254,8 +258,9 @@ class Timeline:
         del self._audio[: position - self._base]
         self._base = position
         self._sources.finalized(position)
-        self.segments.forget(sample)
-        self._match_channels()
+        if not self._one:
+            self.segments.forget(sample)
+            self._match_channels()
 
     def _match_channels(self) -> None:
         """Have a cursor for each channel of the audio at `finalized`; no lead crosses a border."""
@@ -265,8 +270,7 @@ class Timeline:
 
     def _between(self, start: int, end: int) -> bytes:
         """Return the audio between two samples of one segment."""
-        segments, base = self.segments, self._base
-        segment = segments.at(start)
+        segment, base = self.segments.at(start), self._base
         return bytes(self._audio[segment.position(start) - base : segment.position(end) - base])
 
     def _with_format(self, point: ResumePoint, fmt: Format) -> ResumePoint:
@@ -278,4 +282,10 @@ class Timeline:
     def _change_format(self, fmt: Format) -> None:
         self.pad()
         self.segments.begin(fmt, self.received, self._base + len(self._audio))
+        self._look_at_segments()
         self._match_channels()
+
+    def _look_at_segments(self) -> None:
+        """Keep at hand what is asked for several times a flush."""
+        self._start, self._at, self._format = self.segments.last[:3]
+        self._width, self._one = self._format.width, self.segments.one

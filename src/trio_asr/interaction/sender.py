@@ -165,7 +165,7 @@ class Sender:
         self._dial.to(Dial.DIALLING)
         try:
             async with self._connect(fmt) as link:
-                if self._call.next_format is not fmt:
+                if self._call.next_format != fmt:
                     return Retry.NOW  # the audio that it was for was given up meanwhile
                 self._dial.to(Dial.OPEN)
                 self._services.metrics.connection_opened(trio.current_time() - wanted)
@@ -225,7 +225,7 @@ class Sender:
         if handler.progressed and not self._judge.restless:
             self._backoff.reset()
         call.event(EventName.CONNECTION_CLOSED, connection=number, code=ending.code, reason=ending.reason)
-        if verdict.brief and (fmt := call.next_format) is not handler.format:
+        if verdict.brief and (fmt := call.next_format) != handler.format:
             call.event(EventName.RATE_CHANGING, connection=number, **fmt.fields)
             self._report.format_changes(fmt)
         self._services.committer.submit(call.outbox)

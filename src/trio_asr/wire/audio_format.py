@@ -23,8 +23,8 @@ _QUIET: dict[Encoding, bytes] = {"linear16": b"\0", "mulaw": b"\xff\x7f", "alaw"
 class Format(NamedTuple):
     """Raw audio of `channels` interleaved channels at `rate` Hz, in `width` bytes a sample.
 
-    `silence` is one silent sample. Formats are made by `audio_format` alone, so that equal ones are the same
-    object.
+    `silence` is one silent sample. Formats are made by `audio_format`, so that equal ones are nearly always
+    the same object, which makes comparing them quick.
     """
 
     encoding: Encoding
@@ -54,15 +54,15 @@ class Format(NamedTuple):
         return size * 1000 / (self.width * self.rate)
 
 
-def audio_format(rate: int, encoding: Encoding = "linear16", channels: int = 1) -> Format:
-    """Return the one object that stands for a format."""
-    return _interned(rate, encoding, channels)
-
-
-@lru_cache(4096)  # those in use are the last to go; whoever makes up others does not fill the memory
-def _interned(rate: int, encoding: Encoding, channels: int) -> Format:
+@lru_cache(4096)  # whoever makes up formats does not fill the memory
+def _made(rate: int, encoding: Encoding, channels: int) -> Format:
     silence = SILENCE[encoding] * channels
     return Format(encoding, rate, channels, len(silence), silence)
+
+
+def audio_format(rate: int, encoding: Encoding = "linear16", channels: int = 1) -> Format:
+    """Return a format."""
+    return _made(rate, encoding, channels)
 
 
 NO_FORMAT = audio_format(0)  # before any audio
