@@ -164,14 +164,14 @@ class Call:
         if self._resuming and self._resuming.is_news(frame):
             self.timeline.read_again()
         news = self.repeats.news(frame)
-        if frame.misplaced or not self._placement.possible(frame):
+        if frame.misplaced or (frame.position is not None and not self._placement.possible(frame)):
             result.misplaced += 1
             frame.position = None
-        if frame.position is not None:  # that alone says what it is; what lies behind the checkpoint is done
+        if frame.position is None:
+            result.repeats += 1 - len(news)
+        else:  # that alone says what it is; what lies behind the checkpoint is done
             done = self._resuming.counts_from(frame) is None
             news = [one for one in news if one is not frame] + [frame] * (not done)
-        else:
-            result.repeats += 1 - len(news)
         for one in news:
             self._append(self.order.take(one, now, void=self.repeats.void), result)
             if self.order:
@@ -211,7 +211,8 @@ class Call:
             self.outbox.roles = frame.roles or self.bounds.roles
         if not self.announced:
             self._begin(frame, result, is_news=is_news)
-        pass_void(self.timeline, self.outbox)
+        if not self.timeline.uniform:
+            pass_void(self.timeline, self.outbox)
 
     def _settle(self) -> None:
         """Update what follows from having looked at frames one by one."""
@@ -268,8 +269,7 @@ class Call:
 
     def give_up_until(self, end: int, reason: GapReason, channel: int | None = None) -> float:
         """Commit the audio up to `end` as a gap, of one channel or all. Return the seconds given up."""
-        timeline = self.timeline
-        before = timeline.finalized
+        timeline, before = self.timeline, self.timeline.finalized
         seconds = give_up(timeline, self.outbox, min(timeline.received, end), reason, channel)
         self.given_up += timeline.finalized - before
         return seconds

@@ -37,7 +37,7 @@ def give_up(
 
 def pass_void(timeline: Timeline, outbox: Outbox) -> None:
     """Commit as a gap what never came, once everything before it is finalized."""
-    if not timeline.segments.one and (end := timeline.void_end()):
+    if not timeline.uniform and (end := timeline.void_end()):
         give_up(timeline, outbox, end, GapReason.SOURCE)
 
 

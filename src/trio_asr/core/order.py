@@ -11,7 +11,7 @@ What is missing before a frame, `Series` knows from its `seq`, or `Placement` fr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from trio_asr.core.placed import Placed
@@ -67,13 +67,18 @@ class Order:
         self._reorder_ms = reorder_ms
         self.series.patient = self._placement.patient = reorder_ms > 0
 
-    def take(self, frame: Frame, now: float, *, void: bool) -> Iterator[Placed]:
+    def take(self, frame: Frame, now: float, *, void: bool) -> Iterable[Placed]:
         """Take the next frame of the stream. Return what is to be appended, in order.
 
         Where numbers are `void`, no frame without a position is waited for.
         """
         rule = self.series if frame.position is None else self._placement
         void = void and frame.position is None
+        if not self._waiting and (void or not rule.opens_hole(frame)):  # nearly always
+            return (self._place(frame, rule),)
+        return self._take(frame, rule, now, void=void)
+
+    def _take(self, frame: Frame, rule: Series | Placement, now: float, *, void: bool) -> Iterator[Placed]:
         added_ms = ids.milliseconds(frame.entry)
         yield from self._expire(added_ms)
         if not self._waiting:

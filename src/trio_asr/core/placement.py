@@ -33,8 +33,7 @@ class Placement:
 
     def possible(self, frame: Frame) -> bool:
         """Return whether the position of a frame can be meant."""
-        most = self._timeline.received + MOST_AHEAD_S * frame.format.rate
-        return frame.position is None or frame.position <= most
+        return (frame.position or 0) <= self._timeline.received + MOST_AHEAD_S * frame.format.rate
 
     def goes_on(self, frames: Sequence[Frame]) -> bool:
         """Return whether these frames continue the timeline: in order, of its format, in whole samples."""

@@ -46,8 +46,8 @@ class Timeline:
     """The cursors, the audio between them, and the entries that it came from."""
 
     __slots__ = (
-        "_at", "_audio", "_base", "_format", "_one", "_sources", "_start", "_width", "cursors", "finalized",
-        "segments", "sent",
+        "_at", "_audio", "_base", "_format", "_sources", "_start", "_width", "cursors", "finalized",
+        "segments", "sent", "uniform",
     )  # fmt: skip
 
     def __init__(self, point: ResumePoint) -> None:
@@ -87,11 +87,11 @@ class Timeline:
         """The seconds of audio received and not finalized."""
         segments, received = self.segments, self.received
         seconds = segments.seconds(self.finalized, received)
-        return seconds if segments.one else seconds - segments.void_s(self.finalized, received)
+        return seconds if self.uniform else seconds - segments.void_s(self.finalized, received)
 
     def unsent(self, fmt: Format) -> int:
         """Return how many samples a connection of this format can be sent: those before the next border."""
-        if self._one:  # nearly every call, several times a flush
+        if self.uniform:  # nearly every call, several times a flush
             end = self._start + (self._base + len(self._audio) - self._at) // self._width
             return end - self.sent if self._format == fmt else 0
         return self.segment_end() - self.sent if self.format() == fmt else 0
@@ -113,7 +113,7 @@ class Timeline:
 
     def format(self) -> Format:
         """Return the format at `sent` (of rate 0 before the first frame)."""
-        return self._format if self._one else self.format_at(self.sent)
+        return self._format if self.uniform else self.format_at(self.sent)
 
     def format_at(self, sample: int) -> Format:
         """Return the format in force at `sample` (of rate 0 before the first frame)."""
@@ -121,7 +121,7 @@ class Timeline:
 
     def segment_end(self) -> int:
         """Return where the audio of the segment at `sent` ends: at a void, at the next format, or not yet."""
-        following = None if self._one else self.segments.after(self.sent)
+        following = None if self.uniform else self.segments.after(self.sent)
         return self.received if following is None else following.start - following.void
 
     def void_end(self) -> int:
@@ -258,7 +258,7 @@ class Timeline:
         del self._audio[: position - self._base]
         self._base = position
         self._sources.finalized(position)
-        if not self._one:
+        if not self.uniform:
             self.segments.forget(sample)
             self._match_channels()
 
@@ -288,4 +288,5 @@ class Timeline:
     def _look_at_segments(self) -> None:
         """Keep at hand what is asked for several times a flush."""
         self._start, self._at, self._format = self.segments.last[:3]
-        self._width, self._one = self._format.width, self.segments.one
+        self._width = self._format.width
+        self.uniform = self.segments.one  # all audio is of one format, and nothing is left out: nearly always
