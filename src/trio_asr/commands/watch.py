@@ -52,9 +52,9 @@ def watch(
     """Follow transcripts live: those of the call ID, or of all calls.
 
     Finals stay on the screen; interims are grey and replaced by what follows. Where two people have a channel
-    each, lines say whose they are. They are shown as they come; one that comes more than a second late, behind
-    what the other person said after it, is marked (earlier). Only reads: no consumer group, nothing in Redis
-    changes. Ctrl-C ends it.
+    each, lines say whose they are. They are shown as they come, which is about the order in which people
+    finish; one that comes after what ended a second later is marked (earlier). Only reads: no consumer group,
+    nothing in Redis changes. Ctrl-C ends it.
     """
     if PLACEHOLDER not in transcript_stream:
         raise click.BadParameter(f"must contain {PLACEHOLDER}", param_hint="--transcript-stream")
