@@ -107,3 +107,13 @@ def test_reading_leaves_no_trace(client: redis.Redis) -> None:
     reader.read()
     assert client.keys() == [b"transcript.a"]
     assert client.xinfo_groups("transcript.a") == []
+
+
+def test_a_message_of_two_people_says_who_speaks(client: redis.Redis) -> None:
+    for more in ({}, {"channel": 1}, {"channel": 0, "role": "customer"}):
+        document = {"interaction_id": "a", "type": "final", "text": "hi"} | more
+        client.xadd("transcript.a", {"data": json.dumps(document)})
+    reader = TranscriptReader(client)
+    reader.follow("a")
+    who = [item.who for item in reader.read() if isinstance(item, Message)]
+    assert who == [None, "channel 1", "customer"]

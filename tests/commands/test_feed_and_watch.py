@@ -132,8 +132,8 @@ def test_watch_needs_a_redis() -> None:
 def test_watch_follows_and_ctrl_c_is_a_good_end(
     redis_url: str, client: redis.Redis, arguments: list[str]
 ) -> None:
-    def say(kind: str, text: str) -> None:
-        document = {"interaction_id": "c1", "seq": 1, "type": kind, "text": text, "start_ms": 1250}
+    def say(kind: str, text: str, **more: Any) -> None:
+        document = {"interaction_id": "c1", "seq": 1, "type": kind, "text": text, "start_ms": 1250} | more
         client.xadd("transcript.c1", {"data": json.dumps(document)})
 
     with subprocess.Popen(
@@ -151,6 +151,13 @@ def test_watch_follows_and_ctrl_c_is_a_good_end(
         say("final", "hello")
         assert process.stdout.readline().split() == ["1.2s", "c1", "interim", "hel"]
         assert process.stdout.readline().split() == ["1.2s", "c1", "final", "hello"]
+        say("final", "hi", channel=1, role="agent", end_ms=4000)
+        say("partial", "good mor", channel=0, end_ms=2000)
+        say("final", "good morning", channel=0, end_ms=2000)
+        assert process.stdout.readline().split() == ["1.2s", "c1", "final", "agent", "hi"]
+        assert process.stdout.readline().split() == ["1.2s", "c1", "interim", "channel", "0", "good", "mor"]
+        late = ["1.2s", "c1", "final", "channel", "0", "(earlier)", "good", "morning"]
+        assert process.stdout.readline().split() == late
         process.send_signal(signal.SIGINT)
         try:
             assert process.wait(60) == 0

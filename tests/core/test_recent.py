@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.recent import MAX_CAPTIONS, MAX_TEXT, Caption, Recent
 from trio_asr.wire.records import Outcome, Stored
@@ -9,8 +13,8 @@ from trio_asr.wire.resume_point import ResumePoint
 from trio_asr.wire.transcripts import Item, Topics, Transcript
 
 
-def transcript(text: str, kind: str, start_ms: int, end_ms: int) -> Transcript:
-    return Transcript("call", "t", 0, kind, text, 0.9, 0, start_ms, end_ms, False, 1, "r")
+def transcript(text: str, kind: str, start_ms: int, end_ms: int, **leg: Any) -> Transcript:
+    return Transcript("call", "t", 0, kind, text, 0.9, 0, start_ms, end_ms, False, 1, "r", **leg)
 
 
 def commit(outbox: Outbox, outcome: Outcome = Outcome.APPLIED) -> None:
@@ -47,6 +51,57 @@ def test_a_gap_is_a_line_and_other_events_are_none() -> None:
     outbox.put(Item(resume_point=ResumePoint(24000), event=gap))
     commit(outbox)
     assert list(recent.captions) == [Caption(1, "gap", "retention", 1000, 3000)]
+
+
+def test_a_final_without_words_ends_the_interim_too() -> None:
+    outbox, recent = watched()
+    outbox.put_partial(transcript("hm", "partial", 0, 500))
+    commit(outbox)
+    outbox.put(Item(resume_point=ResumePoint(8000)))
+    commit(outbox)
+    assert (recent.interim, list(recent.captions)) == (None, [])
+
+
+def test_two_people_have_a_partial_each_and_their_names() -> None:
+    outbox, recent = watched()
+    customer, agent = {"channel": 0, "role": "customer"}, {"channel": 1, "role": "agent"}
+    outbox.put_partial(transcript("good mor", "partial", 0, 500, **agent))
+    commit(outbox)
+    outbox.put_partial(transcript("hel", "partial", 300, 600, **customer))
+    commit(outbox)
+    hel = Caption(0, "partial", "hel", 300, 600, 2, 0, "customer")
+    good = Caption(0, "partial", "good mor", 0, 500, 1, 1, "agent")
+    assert recent.interims == (hel, good)
+    assert recent.interim == hel
+    outbox.put_partial(transcript("good morning", "partial", 0, 800, **agent))
+    commit(outbox)
+    assert recent.interim == Caption(0, "partial", "good morning", 0, 800, 3, 1, "agent")
+    said = transcript("Good morning.", "final", 0, 1000, **agent)
+    outbox.put(Item(resume_point=ResumePoint(0), transcript=said, channel=1))
+    commit(outbox)
+    assert recent.interims == (hel,)
+    assert list(recent.captions) == [Caption(1, "final", "Good morning.", 0, 1000, 4, 1, "agent")]
+
+
+def test_a_gap_names_its_channel_and_ends_only_that_partial() -> None:
+    outbox, recent = watched()
+    for channel in (0, 1):
+        outbox.put_partial(transcript(f"on {channel}", "partial", 0, 500, channel=channel))
+    commit(outbox)
+    gap = {"event": "gap", "reason": "skipped", "start_ms": 0, "end_ms": 900, "channel": 1, "role": "agent"}
+    outbox.put(Item(resume_point=ResumePoint(0), event=gap, channel=1))
+    commit(outbox)
+    assert list(recent.captions) == [Caption(1, "gap", "skipped", 0, 900, None, 1, "agent")]
+    assert recent.interims == (Caption(0, "partial", "on 0", 0, 500, 1, 0),)
+
+
+def test_captions_of_one_channel_have_the_fields_they_always_had() -> None:
+    outbox, recent = watched()
+    outbox.put(Item(resume_point=ResumePoint(8000), transcript=transcript("One.", "final", 0, 1000)))
+    commit(outbox)
+    assert msgspec.json.encode(recent.captions[0]) == (
+        b'{"number":1,"type":"final","text":"One.","start_ms":0,"end_ms":1000,"seq":1}'
+    )
 
 
 def test_it_is_bounded() -> None:

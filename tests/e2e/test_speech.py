@@ -42,7 +42,7 @@ async def test_the_words_are_those_that_were_spoken(tmp_path: Path) -> None:
                     await trio.sleep(0.2)
             for one in samples:
                 heard = " ".join(web_app_lines(documents(client, f"transcript.{one.name}")))
-                assert error_rate(one.text, heard) <= MAX_WORD_ERROR_RATE, heard
+                assert error_rate((one.text, heard)) <= MAX_WORD_ERROR_RATE, heard
         finally:
             client.close()
         assert (await r.simulator.connections())["total"] == len(samples)

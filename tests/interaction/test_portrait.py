@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 import trio
-from tests.worker_harness import EchoProvider, run_worker
+from tests.worker_harness import AUDIO, ChannelLink, EchoProvider, run_worker
 from trio.testing import MockClock
 
-from trio_asr.config import Config, DeepgramConfig
-from trio_asr.deepgram.provider import ConnectFailed
-from trio_asr.interaction.portrait import portray, portray_closely, state
+from trio_asr.config import Config, DeepgramConfig, HttpConfig, Secret
+from trio_asr.core.recent import Caption
+from trio_asr.deepgram.provider import ConnectFailed, Link
+from trio_asr.interaction.portrait import Leg, portray, portray_closely, state
 from trio_asr.wire.audio_format import Format
+from trio_asr.wire.messages import Alternative, Channel, Results
 
 
 class Refusing(EchoProvider):
@@ -78,3 +83,71 @@ async def test_a_call_is_held_while_deepgram_refuses(autojump_clock: MockClock, 
         assert portrait.last_error == f"{status}: so the test says"
         assert (portrait.lines, portrait.interim) == ((), None)
         assert portrait.lag_s == 1.0
+
+
+class OneSided(ChannelLink):
+    """A connection that finalizes all audio of the first of two channels, and has interims of the other."""
+
+    request_id = "request-1"
+
+    def __init__(self, fmt: Format) -> None:
+        self._fmt, self._at = fmt, 0.0
+        super().__init__()
+
+    async def send_audio(self, pcm: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        start, self._at = self._at, self._at + self._fmt.ms(len(pcm)) / 1000
+        self._say(0, "Hello.", start)
+        self._say(1, "good mor", 0.0)
+
+    def _say(self, channel: int, text: str, start: float) -> None:
+        said = Channel([Alternative(text, 0.9, [])])
+        duration, final = self._at - start, channel == 0
+        self._send.send_nowait(
+            Results(start, duration, final, final, channel=said, channel_index=[channel, 2])
+        )
+
+    async def send_control(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class OneSidedProvider(EchoProvider):
+    @asynccontextmanager
+    async def connect(self, fmt: Format) -> AsyncIterator[Link]:
+        await trio.lowlevel.checkpoint()
+        yield OneSided(fmt)
+
+
+async def test_two_people_and_how_far_each_is_finalized(autojump_clock: MockClock) -> None:
+    config = Config(http=HttpConfig(token=Secret("correct-horse-battery")))
+    async with run_worker(config, provider=OneSidedProvider()) as here:
+        entry = {
+            "interaction_id": "pair", "tenant_id": "t", "encoding": "mulaw", "sample_rate": 8000,
+            "channels": 2, "roles": ["customer", "agent"], "position": 0, "audio": b"\x80" * 8000,
+        }  # fmt: skip
+        here.store.add(AUDIO, None, m=msgspec.msgpack.encode(entry))
+        await trio.sleep(1)
+        portrait = portray_closely(here.calls.interactions["pair"])
+        assert (portrait.encoding, portrait.sample_rate, portrait.channels) == ("mulaw", 8000, 2)
+        assert portrait.legs == (
+            Leg(channel=0, role="customer", finalized_s=0.5, lag_s=0.0),
+            Leg(channel=1, role="agent", finalized_s=0.0, lag_s=0.5),
+        )
+        assert (portrait.finalized_s, portrait.lag_s) == (0.0, 0.5)
+        assert portrait.lines == (Caption(1, "final", "Hello.", 0, 500, 1, 0, "customer"),)
+        good = Caption(0, "partial", "good mor", 0, 500, 2, 1, "agent")
+        assert (portrait.interim, portrait.interims) == (good, (good,))
+
+
+async def test_what_is_said_of_one_channel_is_what_always_was(autojump_clock: MockClock) -> None:
+    async with run_worker() as here:
+        call = here.producer()
+        call.speak(0.5)
+        await trio.sleep(1)
+        known = {
+            "id", "tenant", "trace_id", "state", "connection", "request_id", "received_s", "sent_s",
+            "finalized_s", "lag_s", "chunks", "held_bytes", "last_error", "since",
+        }  # fmt: skip
+        interaction = here.calls.interactions[call.id]
+        assert msgspec.to_builtins(portray(interaction)).keys() == known
+        assert msgspec.to_builtins(portray_closely(interaction)).keys() == known | {"lines", "interim"}

@@ -1,6 +1,7 @@
 """Stand-ins for the demo's two programs, for what goes wrong with them: `stub_programs.py ROLE MODE ...`.
 
 The daemon answers /ready and, per call, opens a connection, publishes an interim and a final, and ends it.
+Of a call of two people it publishes these for each, the second one's first.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import sys
 import threading
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import redis
 
 
@@ -33,12 +36,27 @@ def simulator(mode: str) -> None:
     sys.stdout.flush()
 
 
+def document(fields: dict[bytes, bytes]) -> dict[str, Any]:
+    found: dict[str, Any] = (
+        msgspec.msgpack.decode(fields[b"m"]) if b"m" in fields else json.loads(fields[b"data"])
+    )
+    return found
+
+
+def say(publish: Callable[..., None], call: str, roles: list[str]) -> None:
+    people: list[dict[str, Any]] = [{"channel": at, "role": role} for at, role in enumerate(roles)]
+    for who in reversed(people or [{}]):
+        said = {"interaction_id": call, "start_ms": 0, "end_ms": 300} | who
+        publish(f"transcript.{call}", type="partial", text="good mor", **said)
+        publish(f"transcript.{call}", type="final", text="Good morning.", **said)
+
+
 def daemon(mode: str, config: str) -> None:
     settings = tomllib.loads(Path(config).read_text())
     server = http.server.HTTPServer(("127.0.0.1", settings["http"]["port"]), Pages)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     client: Any = redis.Redis.from_url(settings["redis"]["url"])
-    last, seen, position = "0", set(), "0"
+    last, seen, position = "0", dict[str, list[str]](), "0"
 
     def publish(stream: str, **document: Any) -> None:
         client.xadd(stream, {"data": json.dumps(document)})
@@ -49,9 +67,10 @@ def daemon(mode: str, config: str) -> None:
         for _, entries in client.xread({"audio_stream": position}, block=50) or []:
             position = entries[-1][0]
             for _, fields in entries:
-                call = json.loads(fields[b"data"])["interaction_id"]
+                frame = document(fields)
+                call = frame["interaction_id"]
                 if call not in seen:
-                    seen.add(call)
+                    seen[call] = frame.get("roles", [])
                     publish("asr_events", event="connection_opened", interaction_id=call)
                     if mode == "twice":
                         publish("asr_events", event="connection_opened", interaction_id=call)
@@ -59,9 +78,7 @@ def daemon(mode: str, config: str) -> None:
             last = entries[-1][0]
             for _, fields in entries:
                 call = json.loads(fields[b"data"])["interaction_id"]
-                said = {"interaction_id": call, "start_ms": 0, "end_ms": 300}
-                publish(f"transcript.{call}", type="partial", text="good mor", **said)
-                publish(f"transcript.{call}", type="final", text="Good morning.", **said)
+                say(publish, call, seen[call])
                 publish("asr_events", event="ended", interaction_id=call, connections=1)
 
 

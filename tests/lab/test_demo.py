@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import subprocess
@@ -15,22 +16,31 @@ from rich.console import Console
 
 from trio_asr.client import audio
 from trio_asr.client.audio import AudioError
-from trio_asr.client.producer import Call, IdRefused
+from trio_asr.client.producer import Call, Entries, IdRefused
 from trio_asr.lab.demo import command as command_module
 from trio_asr.lab.demo import run as demo_module
 from trio_asr.lab.demo.command import demo
 from trio_asr.lab.demo.run import Demo, Recording, choose
+from trio_asr.lab.demo.two_people import channels, two_people
 from trio_asr.lab.rig.programs import Program, RigError
 from trio_asr.samples import shipped_samples
+from trio_asr.wire.audio_format import audio_format
 
 if TYPE_CHECKING:
     from trio_asr.lab.demo.report import Report
 
 STUBS = Path(__file__).with_name("stub_programs.py")
 CALLS = [
-    Recording(Call("one", audio.Recording(bytes(8000))), "good morning"),
+    Recording(Call("one", audio.Recording(bytes(8000))), ("good morning",)),
     Recording(Call("two", audio.Recording(bytes(4800)))),
-]
+    Recording(
+        Call(
+            "both", audio.Recording(bytes(8000), audio_format(8000, "mulaw", 2)),
+            roles=("customer", "agent"), entries=Entries.MSGPACK,
+        ),
+        ("good evening", "good morning"),
+    ),
+]  # fmt: skip
 
 
 class StubbedDemo(Demo):
@@ -61,6 +71,7 @@ async def test_it_shows_what_comes_out_and_counts_it(tmp_path: Path, terminal: b
     assert report.complaints() == []
     assert report.calls["one"].error_rate == 0
     assert report.calls["two"].error_rate is None
+    assert report.calls["both"].error_rate == 0.25
     assert report.page.value("deepgram_audio_chunks_sent_total") == 7
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
@@ -68,6 +79,8 @@ async def test_it_shows_what_comes_out_and_counts_it(tmp_path: Path, terminal: b
         assert step in shown
     assert len(re.findall(r"one .*Good morning\.", shown)) >= 1
     assert "good mor\n" in shown or terminal
+    assert "In both, each person has a channel." in shown
+    assert len(re.findall(r"both .*(?:agent|customer) +Good morning\.", shown)) >= 2
 
 
 @pytest.mark.parametrize(
@@ -102,6 +115,32 @@ def test_recordings_of_one_name_are_different_calls(tmp_path: Path) -> None:
             out.setframerate(8000)
             out.writeframes(bytes(320))
     assert [one.call.interaction_id for one in choose(paths)] == ["call", "call-2"]
+
+
+def test_a_recording_is_taken_apart_into_two_people() -> None:
+    def loud(seconds: float) -> bytes:
+        return b"\x11\x11" * round(seconds * 8000)
+
+    def quiet(seconds: float) -> bytes:
+        return bytes(2 * round(seconds * 8000))
+
+    turns = [loud(1.0), loud(2.0) + quiet(0.1) + loud(1.0), loud(1.0), loud(1.0)]
+    customer, agent = channels(audio.Recording(b"".join(turn + quiet(0.5) for turn in turns)))
+    # The third turn begins 0.6 s before the second is over.
+    assert agent == turns[0] + quiet(0.5) + quiet(2.5) + turns[2] + quiet(0.5) + quiet(1.5)
+    assert customer == quiet(1.5) + turns[1] + quiet(0.5) + quiet(0.4) + turns[3] + quiet(0.5)
+
+
+def test_the_call_of_two_people_is_in_all_that_is_new() -> None:
+    call, said = two_people(shipped_samples())
+    assert call.recording.format == audio_format(8000, "mulaw", 2)
+    assert (call.interaction_id, call.roles, call.positions) == ("stereo", ("customer", "agent"), True)
+    assert call.frame(0, 20, 0).field == "m"
+    assert 17 < call.recording.seconds < 19.16
+    assert said[0].startswith("Good morning. My package was supposed")
+    assert said[1].startswith("Hello, you are speaking with the delivery team. The driver")
+    only = shipped_samples()[:1]
+    assert two_people(only)[1][1].startswith("Good morning, thank you for calling.")
 
 
 def test_a_name_that_is_no_id_is_refused_in_words(tmp_path: Path) -> None:
@@ -147,7 +186,10 @@ def test_the_shipped_calls_are_recognised_word_for_word(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     row = r"^ *(\w+) +[\d.]+ s +(\d+) +\d+ +\d+ +\d+ +(\d+)% "
     rows = re.findall(row, done.stdout, re.MULTILINE)
-    assert [name for name, *_ in rows] == ["billing", "delivery", "internet"], done.stdout
+    assert [name for name, *_ in rows] == ["billing", "internet", "stereo"], done.stdout
     for _, connections, errors in rows:
         assert connections == "1"
         assert int(errors) <= 15
+    conversation = done.stdout.partition("What was said in stereo")[2].partition("What the calls")[0]
+    people = [line.split()[0] for line in conversation.splitlines() if line.split()]
+    assert [who for who, _ in itertools.groupby(people)][:4] == ["agent", "customer", "agent", "customer"]

@@ -15,7 +15,7 @@ def message(text: str, kind: str, end_ms: int | None) -> Message:
 
 
 def full_report() -> Report:
-    report = Report({"a": CallReport("a", 4.0, said="one two three four")})
+    report = Report({"a": CallReport("a", 4.0, said=("one two three four",))})
     report.take(Event(event="connection_opened", interaction_id="a"), 0.6)
     report.take(message("one", "partial", 1000), 1.5)
     report.take(message("One two.", "final", 2000), 3.0)
@@ -30,7 +30,30 @@ def test_delays_count_from_the_last_sample_of_a_result() -> None:
     assert call.interim_delays == pytest.approx([0.5, 0.3])
     assert call.final_delays == pytest.approx([1.0, 0.4])
     assert call.error_rate == 0.25
-    assert call.heard == "One two. Three for."
+    assert call.heard(0) == "One two. Three for."
+    assert call.conversation() is None
+
+
+def test_two_people_are_counted_apart_and_shown_in_the_order_in_which_they_finished() -> None:
+    report = Report({"a": CallReport("a", 4.0, said=("b c", "a d"))})
+    for channel, text, end_ms in ((1, "A.", 1000), (0, "B", 3000), (1, "d", 2000)):
+        message = Message("a", "final", text, end_ms=end_ms, channel=channel, role=("he", "she")[channel])
+        report.take(message, 5.0)
+    assert report.calls["a"].error_rate == 0.25
+    console = Console(file=io.StringIO(), width=40)
+    for conversation in report.conversations():
+        console.print(conversation)
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert lines == [["What", "was", "said", "in", "a"], ["she", "A."], ["she", "d"], ["he", "B"]]
+
+
+def test_one_of_two_people_whom_nobody_heard_is_a_complaint() -> None:
+    report = Report({"a": CallReport("a", 4.0, said=("b", "a"))})
+    report.take(Event(event="connection_opened", interaction_id="a"), 0.1)
+    report.take(Message("a", "final", "b", channel=0), 0.2)
+    report.take(Event(event="ended", interaction_id="a"), 0.3)
+    assert report.complaints() == ["a: nothing was recognised"]
 
 
 def test_a_whole_call_gives_no_complaint() -> None:
@@ -40,7 +63,7 @@ def test_a_whole_call_gives_no_complaint() -> None:
 
 
 def test_complaints() -> None:
-    report = Report({name: CallReport(name, 1.0, said="x") for name in ("open", "twice", "mute")})
+    report = Report({name: CallReport(name, 1.0, said=("x",)) for name in ("open", "twice", "mute")})
     for name in ("twice", "mute"):
         report.take(Event(event="connection_opened", interaction_id=name), 0.1)
         report.take(Event(event="ended", interaction_id=name), 0.2)

@@ -18,12 +18,16 @@ def test_case_and_punctuation_do_not_count() -> None:
     [("a b c d", "a b c d", 0), ("a b c d", "a x c d", 0.25), ("a b", "", 1), ("a", "a b c", 2)],
 )
 def test_rate(said: str, heard: str, rate: float) -> None:
-    assert error_rate(said, heard) == rate
+    assert error_rate((said, heard)) == rate
+
+
+def test_the_words_of_two_channels_do_not_make_up_for_each_other() -> None:
+    assert error_rate(("a b c", "a b"), ("d", "c d")) == 0.5
 
 
 def test_nothing_said_has_no_rate() -> None:
     with pytest.raises(ValueError, match="nothing was said"):
-        error_rate("...", "a")
+        error_rate(("...", "a"))
 
 
 @given(WORDS, WORDS, WORDS)

@@ -11,6 +11,9 @@ import trio
 from tests.web.browser import PROGRAM, Page, browser
 from tests.web.web_harness import TOKEN, run_web
 
+from trio_asr.wire.resume_point import ResumePoint
+from trio_asr.wire.transcripts import Item, Transcript
+
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(
@@ -99,6 +102,95 @@ async def test_the_token_opens_the_calls_and_a_wrong_one_does_not(page: Page) ->
             "performance.getEntriesByType('resource').map(entry => new URL(entry.name).origin)"
         )
         assert set(asked) == {f"http://127.0.0.1:{one.port}"}
+    assert page.problems == []
+
+
+def transcript(kind: str, text: str, end_ms: int, channel: int, role: str) -> Transcript:
+    return Transcript(
+        "", "", 0, kind, text, 0.9, 0, end_ms - 1000, end_ms, False, 1, "", channel=channel, role=role
+    )
+
+
+def final(text: str, end_ms: int, channel: int, role: str) -> Item:
+    said = transcript("final", text, end_ms, channel, role)
+    return Item(resume_point=ResumePoint(0), transcript=said, channel=channel)
+
+
+async def test_two_people_are_told_apart_and_stand_in_the_order_of_time(page: Page) -> None:
+    async with run_web(("Hello.",)) as one:
+        await one.speak_as_two("call-17", 1.5)
+        await one.speak("call-18")
+        await unlock(page, one.port)
+        await pick(page, "call-17")
+        lines = (
+            "[...document.querySelectorAll('#lines li')].map(li => [li.className, li.dataset.leg,"
+            " ...[...li.children].map(part => part.textContent)].join('|')).join('\\n')"
+        )
+        await page.until(f"{lines} === 'final|0|00:00|customer|Hello.'")
+        recent = one.daemon.interactions["call-17"].call.outbox.recent
+        assert recent is not None
+        gap = {"event": "gap", "reason": "skipped", "start_ms": 3000, "end_ms": 4000, "channel": 1}
+        recent.committed([
+            final("I was charged twice.", 8000, 0, "customer"),
+            Item(transcript=transcript("partial", "it", 9000, 0, "customer")),
+            Item(transcript=transcript("partial", "how can", 9000, 1, "agent")),
+        ])  # fmt: skip
+        await page.until("document.querySelectorAll('#lines li.partial').length === 2")
+        # What the other one said before that comes only now.
+        recent.committed([
+            Item(resume_point=ResumePoint(0), event=gap, channel=1),
+            final("Good morning.", 6000, 1, "agent"),
+            Item(transcript=transcript("partial", "it was", 9500, 0, "customer")),
+        ])  # fmt: skip
+        expected = (
+            "final|0|00:00|customer|Hello.",
+            "gap|1|00:03|channel 1|1.0 s of audio given up (skipped)",
+            "final|1|00:05|agent|Good morning.",
+            "final|0|00:07|customer|I was charged twice.",
+            "partial|0|00:08|customer|it was",
+        )
+        await page.until(f"{lines} === {_js(chr(10).join(expected))}")
+        colours = [
+            await page.value(
+                f"getComputedStyle(document.querySelector('#lines li[data-leg=\"{leg}\"] b')).color"
+            )
+            for leg in (0, 1)
+        ]
+        assert colours[0] != colours[1]
+        await page.click("#rows tr[data-id=call-18]")
+        await page.until(f"{lines} === 'final||00:00|Hello.'")
+    assert page.problems == []
+
+
+async def test_how_far_each_of_two_people_is(page: Page) -> None:
+    async with run_web(mute=1) as one:
+        await one.speak_as_two("call-17", 2.5)
+        await one.speak_as_two("call-18", 1.5, ("<b>one</b>", "x" * 64))
+        await one.speak("call-19")
+        await unlock(page, one.port)
+        await pick(page, "call-17")
+        row = "document.querySelector('#rows tr[data-id=call-17]')"
+        await page.until(f"{row}.cells[3].title.startsWith('customer: final to 00:02.0')")
+        assert await page.value(f"{row}.cells[3].title") == (
+            "customer: final to 00:02.0, 0.5 s behind\nagent: final to 00:00.0, 2.5 s behind"
+        )
+        for cell, expected in ((0, "call-17|tenant|mulaw 8 kHz, 2 channels"), (3, "2.5 s|agent")):
+            parts = f"[...{row}.cells[{cell}].children].map(part => part.textContent).join('|')"
+            assert await page.value(parts) == expected
+        await page.until("document.querySelector('#legs dd')?.textContent.startsWith('final to 00:02.0')")
+        assert (await page.text("#legs")).split("\n") == [
+            "customer", "final to 00:02.0, 0.5 s behind", "agent", "final to 00:00.0, 2.5 s behind",
+        ]  # fmt: skip
+        assert "mulaw 8 kHz, 2 channels" in await page.text("#facts")
+        await pick(page, "call-18")
+        await page.until("document.querySelector('#legs dt')?.textContent === '<b>one</b>'")
+        await page.look(*PHONE)
+        assert await page.value("document.documentElement.scrollWidth <= innerWidth")
+        await page.value("location.hash = 'call=call-19'")
+        await page.until("document.querySelector('#call-id').textContent === 'call-19'")
+        await page.until("document.querySelector('#received').textContent !== ''")
+        assert await page.text("#legs") == ""
+        assert "Audio" not in await page.text("#facts")
     assert page.problems == []
 
 

@@ -203,6 +203,34 @@ async def test_any_id_can_be_asked_for() -> None:
             assert (status, call.get("id")) == (200, interaction_id)
 
 
+async def test_a_call_of_two_people_as_json() -> None:
+    async with run_web(("Hello.", "Good morning."), interim="how") as one:
+        await one.speak_as_two("call-17", 1.5)
+        with trio.fail_after(60):
+            while len((call := (await one.call("call-17"))[1])["interims"]) < 2:  # noqa: ASYNC110 (over HTTP)
+                await trio.sleep(0.02)
+        (listed,) = (await one.get("/interactions"))[1]["interactions"]
+        assert [listed[name] for name in ("encoding", "sample_rate", "channels")] == ["mulaw", 8000, 2]
+        assert listed["legs"] == [
+            {"channel": 0, "role": "customer", "finalized_s": 1.0, "lag_s": 0.5},
+            {"channel": 1, "role": "agent", "finalized_s": 1.0, "lag_s": 0.5},
+        ]
+        said = [(line["text"], line["channel"], line["role"]) for line in call["lines"]]
+        assert said == [("Hello.", 0, "customer")]
+        assert [(one["text"], one["channel"]) for one in call["interims"]] == [("how", 0), ("how", 1)]
+        assert call["interim"] in call["interims"]
+
+
+async def test_a_call_of_one_person_has_the_fields_it_always_had() -> None:
+    async with run_web(("Hello.",), interim="how") as one:
+        await one.speak("call-17")
+        (listed,) = (await one.get("/interactions"))[1]["interactions"]
+        call = (await one.call("call-17"))[1]
+        assert call.keys() - listed.keys() == {"lines", "interim"}
+        assert not {"encoding", "sample_rate", "channels", "legs"} & listed.keys()
+        assert call["lines"][0].keys() == {"number", "type", "text", "start_ms", "end_ms", "seq"}
+
+
 async def test_without_a_token_no_transcript_is_kept() -> None:
     async with run_web(token=None) as one:
         await one.speak("call-17")

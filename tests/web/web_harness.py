@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import trio
 from tests.worker_harness import ChannelLink, Producer
 
@@ -24,37 +25,51 @@ from trio_asr.wire.messages import Alternative, Channel, Metadata, Results
 
 TOKEN = "correct-horse-battery"
 SEGMENT_S = 1.0
+ROLES = ("customer", "agent")
 
 
 class _Link(ChannelLink):
-    """A connection that says one line per second of audio, and the interim of the next one."""
+    """A connection that says one line per second of audio, and the interim of the next one.
+
+    Of several channels, each says one line in turn, and all say their interims, unless they are `mute`.
+    """
 
     request_id = "request-1"
 
-    def __init__(self, rate: int, lines: Sequence[str], interim: str) -> None:
-        self._rate, self._lines, self._interim = rate, lines, interim
+    def __init__(self, fmt: Format, lines: Sequence[str], interim: str, mute: int | None) -> None:
+        self._format, self._lines, self._interim, self._mute = fmt, lines, interim, mute
         self._at = self._said_until = 0.0
         self._number = 0
         super().__init__()
 
     async def send_audio(self, pcm: bytes) -> None:
         await trio.lowlevel.checkpoint()
-        self._at += len(pcm) / 2 / self._rate
+        self._at += self._format.ms(len(pcm)) / 1000
         while self._at >= self._said_until + SEGMENT_S:
-            self._say(self._lines[self._number % len(self._lines)], SEGMENT_S, final=True)
+            for channel in range(self._format.channels):
+                speaks = channel == self._number % self._format.channels
+                text = self._lines[self._number % len(self._lines)] if speaks else ""
+                self._say(text, SEGMENT_S, channel, final=True)
             self._number += 1
             self._said_until += SEGMENT_S
         if self._interim and self._at > self._said_until:
-            self._say(self._interim, self._at - self._said_until, final=False)
+            for channel in range(self._format.channels):
+                self._say(self._interim, self._at - self._said_until, channel, final=False)
 
-    def _say(self, text: str, seconds: float, *, final: bool) -> None:
-        channel = Channel([Alternative(text, 0.9, [])])
-        self._send.send_nowait(Results(self._said_until, seconds, final, final, channel=channel))
+    def _say(self, text: str, seconds: float, channel: int, *, final: bool) -> None:
+        if channel == self._mute:
+            return
+        said = Channel([Alternative(text, 0.9, [])])
+        index = [channel, self._format.channels]
+        self._send.send_nowait(
+            Results(self._said_until, seconds, final, final, channel=said, channel_index=index)
+        )
 
     async def send_control(self, text: str) -> None:
         await trio.lowlevel.checkpoint()
         if text == messages.CLOSE_STREAM:
-            self._say("", self._at - self._said_until, final=True)
+            for channel in range(self._format.channels):
+                self._say("", self._at - self._said_until, channel, final=True)
             self._send.send_nowait(Metadata(duration=self._at))
             self._send.close()
 
@@ -65,13 +80,13 @@ class ScriptedProvider:
     name = "deepgram"
     has_sockets = True
 
-    def __init__(self, lines: Sequence[str], interim: str = "") -> None:
-        self.lines, self.interim = lines, interim
+    def __init__(self, lines: Sequence[str], interim: str = "", mute: int | None = None) -> None:
+        self.lines, self.interim, self.mute = lines, interim, mute
 
     @asynccontextmanager
     async def connect(self, fmt: Format) -> AsyncIterator[Link]:
         await trio.lowlevel.checkpoint()
-        yield _Link(fmt.rate, self.lines, self.interim)
+        yield _Link(fmt, self.lines, self.interim, self.mute)
 
 
 @dataclass
@@ -87,10 +102,23 @@ class WebHarness:
     async def speak(self, interaction_id: str, seconds: float = 1.5) -> None:
         """Begin a call, and wait until its first line is committed."""
         Producer(self.store, interaction_id, 1).speak(seconds)
+        await self._heard(interaction_id)
+
+    async def speak_as_two(self, interaction_id: str, seconds: float, roles: Sequence[str] = ROLES) -> None:
+        """Begin a call of two people in mu-law, and wait until its first line is committed."""
+        entry = {
+            "interaction_id": interaction_id, "tenant_id": "tenant", "encoding": "mulaw", "sample_rate": 8000,
+            "channels": 2, "position": 0, "audio": b"\x80" * round(2 * 8000 * seconds),
+            **({"roles": roles} if roles else {}),
+        }  # fmt: skip
+        self.store.add("audio_stream", None, m=msgspec.msgpack.encode(entry))
+        await self._heard(interaction_id)
+
+    async def _heard(self, interaction_id: str) -> None:
         with trio.fail_after(60):
             while not (  # noqa: ASYNC110 (what is asked has no event for it)
                 (slot := self.daemon.interactions.get(interaction_id))
-                and slot.call.outbox.confirmed.place.finalized
+                and max(slot.call.outbox.confirmed.place.cursors)
             ):
                 await trio.sleep(0.02)
 
@@ -119,13 +147,20 @@ async def request(
 
 @asynccontextmanager
 async def run_web(
-    lines: Sequence[str] = ("Hello.",), interim: str = "", token: str | None = TOKEN, port: int = 0
+    lines: Sequence[str] = ("Hello.",),
+    interim: str = "",
+    token: str | None = TOKEN,
+    port: int = 0,
+    *,
+    mute: int | None = None,
 ) -> AsyncIterator[WebHarness]:
     """Run a worker for the block, then stop it in order; it must end by itself within 5 s."""
     store = MemoryStore()
     config = Config(http=HttpConfig(port=port, token=None if token is None else Secret(token)))
     bus = MemoryBus(store, audio_stream="audio_stream", end_stream="call_end")
-    one = WebHarness(Daemon(config, bus, ScriptedProvider(lines, interim), Metrics(), Notifier({})), store)
+    one = WebHarness(
+        Daemon(config, bus, ScriptedProvider(lines, interim, mute), Metrics(), Notifier({})), store
+    )
 
     async def run() -> None:
         await one.daemon.run()

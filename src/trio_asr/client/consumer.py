@@ -28,7 +28,10 @@ RECENT_MS = 15 * 60 * 1000
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One transcript. Fields that only newer workers write have a default."""
+    """One transcript. Fields that only newer workers write have a default.
+
+    One of a call of several channels has a `channel`, and a `role` if it is known who is on it.
+    """
 
     interaction_id: str
     type: str
@@ -41,10 +44,16 @@ class Message(msgspec.Struct, frozen=True):
     speech_final: bool = False
     connection: int | None = None
     channel: int | None = None
+    role: str | None = None
 
     @property
     def final(self) -> bool:
         return self.type == "final"
+
+    @property
+    def who(self) -> str | None:
+        """Who says it, in a call of several channels."""
+        return None if self.channel is None else self.role or f"channel {self.channel}"
 
 
 class Event(msgspec.Struct, frozen=True):

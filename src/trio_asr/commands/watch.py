@@ -51,7 +51,9 @@ def watch(
 ) -> None:
     """Follow transcripts live: those of the call ID, or of all calls.
 
-    Finals stay on the screen; interims are grey and replaced by what follows. Only reads: no consumer group,
+    Finals stay on the screen; interims are grey and replaced by what follows. Where two people have a channel
+    each, lines say whose they are. They are shown as they come, which is about the order in which people
+    finish; one that comes after what ended a second later is marked (earlier). Only reads: no consumer group,
     nothing in Redis changes. Ctrl-C ends it.
     """
     if PLACEHOLDER not in transcript_stream:

@@ -8,13 +8,28 @@ import msgspec
 import trio
 from msgspec import UNSET, UnsetType
 
+from trio_asr.core.outbox import Outbox
 from trio_asr.core.recent import Caption
 from trio_asr.core.states import Shown, shown
+from trio_asr.core.timeline import Timeline
 from trio_asr.interaction.interaction import Interaction
+from trio_asr.wire.audio_format import Encoding
+
+
+class Leg(msgspec.Struct, gc=False, kw_only=True):
+    """One of several channels: who is on it, if known, and how far it is finalized, in seconds."""
+
+    channel: int
+    role: str | UnsetType = UNSET
+    finalized_s: float
+    lag_s: float
 
 
 class Portrait(msgspec.Struct, gc=False, kw_only=True):
-    """One call in progress. `*_s` are seconds on the call's timeline; `since` is in epoch milliseconds."""
+    """One call in progress. `*_s` are seconds on the call's timeline; `since` is in epoch milliseconds.
+
+    `finalized_s` and `lag_s` are those of the channel that is furthest behind.
+    """
 
     id: str
     tenant: str
@@ -30,8 +45,15 @@ class Portrait(msgspec.Struct, gc=False, kw_only=True):
     held_bytes: int
     last_error: str
     since: int | None
-    lines: tuple[Caption, ...] | UnsetType = UNSET  # with a call's details only; the newest last
+    # Of a call that is not plain linear16: what its audio is; and of one of several channels, these.
+    sample_rate: int | UnsetType = UNSET
+    encoding: Encoding | UnsetType = UNSET
+    channels: int | UnsetType = UNSET
+    legs: tuple[Leg, ...] | UnsetType = UNSET
+    # With a call's details only. The newest line is the last; of several channels each may have an interim.
+    lines: tuple[Caption, ...] | UnsetType = UNSET
     interim: Caption | UnsetType | None = UNSET
+    interims: tuple[Caption, ...] | UnsetType = UNSET
 
 
 def portray(call: Interaction) -> Portrait:
@@ -40,6 +62,7 @@ def portray(call: Interaction) -> Portrait:
     since = None
     if report.began is not None:
         since = round((time.time() - (trio.current_time() - report.began)) * 1000)
+    fmt = timeline.format_at(timeline.finalized)
     return Portrait(
         id=call.call.id,
         tenant=outbox.tenant_id,
@@ -55,6 +78,8 @@ def portray(call: Interaction) -> Portrait:
         held_bytes=timeline.held_bytes,
         last_error=report.last_error,
         since=since,
+        legs=_legs(timeline, outbox) if fmt.channels > 1 else UNSET,
+        **({} if fmt.plain else fmt.fields),
     )
 
 
@@ -63,6 +88,8 @@ def portray_closely(call: Interaction) -> Portrait:
     portrait, recent = portray(call), call.call.outbox.recent
     portrait.lines = () if recent is None else tuple(recent.captions)
     portrait.interim = None if recent is None else recent.interim
+    if portrait.legs is not UNSET:
+        portrait.interims = () if recent is None else recent.interims
     return portrait
 
 
@@ -70,3 +97,15 @@ def state(call: Interaction) -> Shown:
     """Return in one word what a call is doing."""
     audio, before = call.call.timeline.unfinalized > 0, call.call.connection > 0
     return shown(call.life.now, call.sender.state, audio=audio, before=before)
+
+
+def _legs(timeline: Timeline, outbox: Outbox) -> tuple[Leg, ...]:
+    cursors, lag_s = timeline.cursors, timeline.unfinalized_s
+    return tuple(
+        Leg(
+            **outbox.leg(channel, len(cursors)),
+            finalized_s=timeline.ms(cursor) / 1000,
+            lag_s=round(lag_s - timeline.seconds(timeline.finalized, cursor), 3),
+        )
+        for channel, cursor in enumerate(cursors)
+    )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FAILURES = (AudioError, EmbeddedServerError, IdRefused, RedisFailure, RigError)
 
-FEWER = "The wheel has one call to play. For three run scripts/demo.sh in a checkout, or name recordings."
+FEWER = "The wheel has one recording. For three run scripts/demo.sh in a checkout, or name your own."
 
 
 @click.command()
@@ -45,7 +45,7 @@ def demo(*, audio: tuple[Path, ...], keep_logs: Path | None) -> None:
 
     AUDIO are your own recordings (any WAV; other formats too). Without any, it plays the short calls that
     come with the package (three in a checkout, one in the wheel) and compares the transcripts with what was
-    said. Takes about half a minute.
+    said. In one of them the agent and the customer have channels of their own. Takes about half a minute.
     """
     if importlib.util.find_spec("faster_whisper") is None:
         raise click.ClickException(f"the demo needs speech recognition, {INSTALL_DEMO}")
@@ -62,6 +62,9 @@ def demo(*, audio: tuple[Path, ...], keep_logs: Path | None) -> None:
     if report is None:
         raise click.ClickException(failure)
     console.print()
+    for conversation in report.conversations():
+        console.print(conversation)
+        console.print()
     console.print(report.table())
     console.print(report.footer(), style="dim")
     console.print(f"All went well, in {time.monotonic() - began:.0f} s.", style="green")

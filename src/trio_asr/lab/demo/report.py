@@ -6,9 +6,12 @@ import statistics
 from dataclasses import dataclass, field
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from trio_asr.client.consumer import Event, Message
+from trio_asr.client.view import printable, who
 from trio_asr.lab.demo.wer import error_rate, words
 from trio_asr.lab.rig.page import Page
 
@@ -26,15 +29,18 @@ HEADINGS = (
 
 @dataclass
 class CallReport:
-    """The record of one call: what was said, what was recognised, and when."""
+    """The record of one call: what was said, what was recognised, and when.
+
+    `said` has a text for each channel; it is empty if that is not known.
+    """
 
     interaction_id: str
     seconds: float
-    said: str | None = None
+    said: tuple[str, ...] = ()
     connections: int = 0
     duration_ms: int | None = None
     ended: bool = False
-    finals: list[str] = field(default_factory=list)
+    finals: list[Message] = field(default_factory=list)
     interims: int = 0
     interim_delays: list[float] = field(default_factory=list)
     final_delays: list[float] = field(default_factory=list)
@@ -50,20 +56,36 @@ class CallReport:
         # A result can only come after its last sample; how long after is the delay that a listener feels.
         delay = None if item.end_ms is None else now - item.end_ms / 1000
         if item.final:
-            self.finals.append(item.text)
+            self.finals.append(item)
         else:
             self.interims += 1
         if delay is not None:
             (self.final_delays if item.final else self.interim_delays).append(delay)
 
+    def heard(self, channel: int) -> str:
+        """Return what was recognised on a channel."""
+        return " ".join(final.text for final in self.finals if (final.channel or 0) == channel)
+
     @property
-    def heard(self) -> str:
-        return " ".join(self.finals)
+    def word_count(self) -> int:
+        """The number of words recognised."""
+        return sum(len(words(final.text)) for final in self.finals)
 
     @property
     def error_rate(self) -> float | None:
         """The word error rate against the known text; None for a recording without one."""
-        return None if self.said is None else error_rate(self.said, self.heard)
+        texts = [(said, self.heard(channel)) for channel, said in enumerate(self.said)]
+        return error_rate(*texts) if texts else None
+
+    def conversation(self) -> Group | None:
+        """Return what two people said, in the order in which they finished (None: there is one channel)."""
+        lines = [final for final in self.finals if final.channel is not None]
+        if not lines:
+            return None
+        table = Table.grid(padding=(0, 2))
+        for line in sorted(lines, key=lambda one: (one.end_ms or 0, one.channel or 0)):
+            table.add_row("", who(line), Text(printable(line.text)))
+        return Group(Text(f"What was said in {self.interaction_id}", "bold"), table)
 
     def complaint(self) -> str | None:
         """Return what went wrong with this call, if anything did."""
@@ -71,7 +93,7 @@ class CallReport:
             return f"{self.interaction_id}: the call did not end"
         if self.connections != 1:
             return f"{self.interaction_id}: {self.connections} connections instead of one"
-        if self.said is not None and not self.finals:
+        if not all(self.heard(channel) for channel in range(len(self.said))):
             return f"{self.interaction_id}: nothing was recognised"
         return None
 
@@ -115,12 +137,16 @@ class Report:
                 str(call.connections),
                 str(call.interims),
                 str(len(call.finals)),
-                str(len(words(call.heard))),
+                str(call.word_count),
                 "-" if rate is None else f"{rate:.0%}",
                 _median(call.interim_delays),
                 _median(call.final_delays),
             )
         return table
+
+    def conversations(self) -> list[Group]:
+        """Return what was said in each call of two people."""
+        return [found for call in self.calls.values() if (found := call.conversation()) is not None]
 
     def footer(self) -> str:
         """Return what only the daemon's own counters know."""

@@ -25,6 +25,7 @@ from trio_asr.client.view import TranscriptView
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.lab.demo.report import CallReport, Report
 from trio_asr.lab.demo.steps import step
+from trio_asr.lab.demo.two_people import SAMPLE, two_people
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.page import Page
 from trio_asr.lab.rig.programs import Program
@@ -47,21 +48,26 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Recording:
-    """A call to play, and its text if that is known."""
+    """A call to play, and the text of each channel if that is known."""
 
     call: Call
-    said: str | None = None
+    said: tuple[str, ...] = ()
 
 
 def choose(paths: Sequence[Path]) -> list[Recording]:
-    """Return the recordings named, each under its file's name; by default those of the package.
+    """Return the recordings named, each under its file's name.
+
+    By default they are those of the package, one of them as a call of two people.
 
     Raises:
         AudioError: A recording cannot be used.
         IdRefused: The daemon would refuse a file's name as an id.
     """
     if not paths:
-        return [Recording(Call(one.name, load(one.audio)), one.text) for one in shipped_samples()]
+        samples = shipped_samples()
+        mono = [one for one in samples if one.name != SAMPLE]
+        played = [Recording(Call(one.name, load(one.audio)), (one.text,)) for one in mono]
+        return [*played, Recording(*two_people(samples))]
     taken: dict[str, int] = {}
     chosen = []
     for path in paths:
@@ -157,9 +163,11 @@ class Demo:
         calls = [one.call for one in self._recordings]
         longest = max(call.seconds for call in self._report.calls.values())
         how_many = f"{len(calls)} calls at once" if len(calls) > 1 else "one call"
-        self._console.print(
-            f"\nPlaying {how_many}, {longest:.0f} s in real time. Interim results are grey.\n"
-        )
+        self._console.print(f"\nPlaying {how_many}, {longest:.0f} s in real time. Interim results are grey.")
+        for call in calls:
+            if call.recording.format.channels > 1:
+                self._console.print(f"In {call.interaction_id}, each person has a channel.")
+        self._console.print()
         with connect(redis_url) as client:
             reader = TranscriptReader(client, from_start=True)
             with redis_failure(redis_url), TranscriptView(self._console) as view:

@@ -28,13 +28,15 @@ def errors(said: Sequence[str], heard: Sequence[str]) -> int:
     return above[-1]
 
 
-def error_rate(said: str, heard: str) -> float:
+def error_rate(*texts: tuple[str, str]) -> float:
     """Return the errors per word that was said; it can exceed 1.
+
+    `texts` are what was said and what was heard, for each channel.
 
     Raises:
         ValueError: Nothing was said.
     """
-    expected = words(said)
+    expected = sum(len(words(said)) for said, _ in texts)
     if not expected:
         raise ValueError("nothing was said")
-    return errors(expected, words(heard)) / len(expected)
+    return sum(errors(words(said), words(heard)) for said, heard in texts) / expected

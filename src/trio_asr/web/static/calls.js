@@ -7,6 +7,7 @@ const TONES = {
 const WORDS = { waiting: "waiting for a place", held: "held back" };
 const SLOW_S = 15, STUCK_S = 30; // a healthy connection may take the first of these for one final
 const WINDOW_S = 20; // what the bar of the cursors shows, at least
+const APART_S = 1; // of two people one may be so much further behind without lagging
 
 export const byId = id => document.getElementById(id);
 
@@ -29,6 +30,20 @@ export function clock(seconds, digits = 0) {
 
 const lagTone = seconds => (seconds > STUCK_S ? "bad" : seconds > SLOW_S ? "warn" : "");
 const oneWord = state => WORDS[state]?.split(" ")[0] ?? state;
+const seconds = value => `${value.toFixed(1)} s`;
+// Who is on one of several channels: what a line, an interim or a leg of a call says.
+const nameOf = one => one.role ?? `channel ${one.channel}`;
+const legText = leg => `final to ${clock(leg.finalized_s, 1)}, ${seconds(leg.lag_s)} behind`;
+
+// What the audio is, where it is not plain linear16 (then the worker says so).
+function formatOf({ encoding, sample_rate: rate, channels }) {
+  return encoding ? `${encoding} ${rate / 1000} kHz${channels > 1 ? `, ${channels} channels` : ""}` : "";
+}
+
+function lagging({ legs = [] }) {
+  const [most, ...others] = [...legs].sort((a, b) => b.lag_s - a.lag_s);
+  return others.length && most.lag_s - others.at(-1).lag_s >= APART_S ? nameOf(most) : "";
+}
 
 export class CallList {
   constructor(pick) {
@@ -85,7 +100,8 @@ export class CallList {
     row.tabIndex = 0;
     row.dataset.id = id;
     for (const kind of ["call", "state", "num", "num", "num wide", "num wide", "wide last"]) row.insertCell().className = kind;
-    row.cells[0].append(document.createElement("span"), document.createElement("small"));
+    row.cells[0].append(document.createElement("span"), document.createElement("small"), document.createElement("small"));
+    row.cells[3].append(document.createElement("span"), document.createElement("small"));
     const dot = document.createElement("i");
     dot.className = "dot";
     row.cells[1].append(dot, document.createElement("span"));
@@ -98,13 +114,16 @@ export class CallList {
   fill(row, call) {
     const [name, state, audio, lag, chunks, connection, error] = row.cells;
     write(name.firstChild, call.id);
-    write(name.lastChild, call.tenant || "no tenant");
+    write(name.children[1], call.tenant || "no tenant");
+    write(name.lastChild, formatOf(call));
     name.title = call.id;
     write(state.lastChild, oneWord(call.state));
     state.title = WORDS[call.state] ?? call.state;
     tone(state, TONES[call.state] ?? "idle");
     write(audio, clock(call.received_s));
-    write(lag, `${call.lag_s.toFixed(1)} s`);
+    write(lag.firstChild, seconds(call.lag_s));
+    write(lag.lastChild, lagging(call));
+    lag.title = (call.legs ?? []).map(leg => `${nameOf(leg)}: ${legText(leg)}`).join("\n");
     tone(lag, lagTone(call.lag_s));
     write(chunks, String(call.chunks));
     write(connection, call.connection ? String(call.connection) : "–");
@@ -123,7 +142,7 @@ export class CallPanel {
   show(id) {
     this.id = id;
     this.numbers = new Set();
-    this.interim = null;
+    this.interims = [];
     this.lines.replaceChildren();
     byId("call").hidden = id === null;
     byId("nothing").hidden = id !== null;
@@ -132,6 +151,7 @@ export class CallPanel {
     write(byId("call-id"), id ?? "");
     byId("call-id").title = id ?? "";
     for (const name of ["call-state", "finalized", "sent", "received", "call-lag"]) write(byId(name), "");
+    byId("legs").replaceChildren();
     byId("facts").replaceChildren();
   }
 
@@ -141,7 +161,7 @@ export class CallPanel {
     if (call === null) {
       write(chip, this.numbers.size || byId("facts").children.length ? "ended" : "not in progress");
       tone(chip, "idle");
-      this.drawInterim(null);
+      this.drawInterims([]);
       return;
     }
     write(chip, WORDS[call.state] ?? call.state);
@@ -160,23 +180,24 @@ export class CallPanel {
     write(byId("finalized"), clock(call.finalized_s, 1));
     write(byId("sent"), clock(call.sent_s, 1));
     write(byId("received"), clock(call.received_s, 1));
-    write(byId("call-lag"), `${call.lag_s.toFixed(1)} s`);
+    write(byId("call-lag"), seconds(call.lag_s));
     tone(byId("call-lag"), lagTone(call.lag_s));
+    const legs = fillList(byId("legs"), (call.legs ?? []).map(leg => [nameOf(leg), legText(leg)]));
+    legs.forEach(([term, text], index) => {
+      term.dataset.leg = index;
+      tone(text, lagTone(call.legs[index].lag_s));
+    });
   }
 
   drawFacts(call) {
     const began = call.since === null ? "" : new Date(call.since).toLocaleTimeString();
     const facts = [
       ["Tenant", call.tenant], ["Since", began], ["Connection", call.connection ? String(call.connection) : "none yet"],
-      ["Chunks", String(call.chunks)],
+      ["Chunks", String(call.chunks)], ["Audio", formatOf(call)],
       ["Request id", call.request_id], ["Trace id", call.trace_id ?? ""], ["Last error", call.last_error],
     ].filter(([, value]) => value);
-    const list = byId("facts");
-    if (list.children.length !== facts.length) list.replaceChildren(...facts.map(pair));
-    facts.forEach(([name, value], index) => {
-      const [term, text] = list.children[index].children;
-      write(term, name);
-      write(text, value);
+    fillList(byId("facts"), facts).forEach(([, text], index) => {
+      const [name] = facts[index];
       text.className = name.endsWith("id") ? "mono" : "";
       tone(text, name === "Last error" ? "warn" : "");
     });
@@ -188,28 +209,47 @@ export class CallPanel {
     const last = Math.max(0, ...this.numbers);
     // A call that restarted counts its lines from 1 again.
     if (call.lines.length && call.lines.at(-1).number < last) { this.numbers.clear(); this.lines.replaceChildren(); }
-    for (const line of call.lines) {
-      if (this.numbers.has(line.number)) continue;
+    const fresh = call.lines.filter(line => !this.numbers.has(line.number));
+    if (fresh.length) this.drawInterims([]);
+    for (const line of fresh) {
       this.numbers.add(line.number);
-      this.interim?.remove();
-      this.interim = null;
-      this.lines.append(lineOf(line));
+      this.place(line);
     }
-    this.drawInterim(call.interim);
+    this.drawInterims(call.interims ?? (call.interim ? [call.interim] : []));
     byId("silent").hidden = this.lines.children.length > 0;
     if (atEnd) box.scrollTop = box.scrollHeight;
   }
 
-  drawInterim(line) {
-    if (line && this.interim) {
-      write(this.interim.lastChild, line.text);
-      write(this.interim.firstChild, clock(line.start_ms / 1000));
-    } else {
-      this.interim?.remove();
-      this.interim = line ? lineOf(line) : null;
-      if (this.interim) this.lines.append(this.interim);
-    }
+  // Lines lie in the order in which they ended. Of two people, one's may come after the other's later ones.
+  place(line) {
+    let next = null;
+    for (let item = this.lines.lastChild; item && Number(item.dataset.end) > line.end_ms; item = item.previousSibling) next = item;
+    this.lines.insertBefore(lineOf(line), next);
   }
+
+  drawInterims(lines) {
+    const present = lines.map(line => String(line.channel)).join();
+    if (present !== this.interims.map(item => String(item.dataset.leg)).join()) {
+      for (const item of this.interims) item.remove();
+      this.interims = lines.map(lineOf);
+      this.lines.append(...this.interims);
+    }
+    lines.forEach((line, index) => {
+      write(this.interims[index].lastChild, line.text);
+      write(this.interims[index].firstChild, clock(line.start_ms / 1000));
+    });
+  }
+}
+
+// Have a list consist of these terms and texts; return its elements in pairs.
+function fillList(list, pairs) {
+  if (list.children.length !== pairs.length) list.replaceChildren(...pairs.map(pair));
+  return pairs.map(([name, value], index) => {
+    const [term, text] = list.children[index].children;
+    write(term, name);
+    write(text, value);
+    return [term, text];
+  });
 }
 
 function pair() {
@@ -223,9 +263,18 @@ function lineOf(line) {
   const time = document.createElement("time");
   const text = document.createElement("span");
   item.className = line.type;
+  item.dataset.end = line.end_ms;
   time.textContent = clock(line.start_ms / 1000);
-  const seconds = ((line.end_ms - line.start_ms) / 1000).toFixed(1);
-  text.textContent = line.type === "gap" ? `${seconds} s of audio given up (${line.text})` : line.text;
-  item.append(time, text);
+  const long = seconds((line.end_ms - line.start_ms) / 1000);
+  text.textContent = line.type === "gap" ? `${long} of audio given up (${line.text})` : line.text;
+  item.append(time, ...whoOf(line), text);
+  if (line.channel !== undefined) item.dataset.leg = line.channel;
   return item;
+}
+
+function whoOf(line) {
+  if (line.channel === undefined) return [];
+  const who = document.createElement("b");
+  who.textContent = who.title = nameOf(line);
+  return [who];
 }
