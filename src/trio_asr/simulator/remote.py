@@ -10,7 +10,7 @@
 
 Rules are for future connections. Faults go by the names in `faults.Faults`; `match` (of the query) and
 `connections` (indices) are optional. A strike's times count from now: `{"faults": {"abort_after_s": 0}}`
-drops all sockets at once. What acts when a connection begins (the handshake, `cut_every_s`) is for rules only.
+drops all sockets at once. What acts when a connection begins (handshakes, `cut_every_s`) is for rules only.
 
 Anybody who can connect may use it, except for a page in a browser (see `request`).
 """
