@@ -157,8 +157,8 @@ class SlowEar:
     def __init__(self) -> None:
         self.heard = 0
 
-    def hear(self, pcm: bytes) -> list[Mark]:
-        before, self.heard = self.heard, self.heard + len(pcm) // 2
+    def hear(self, audio: bytes) -> list[Mark]:
+        before, self.heard = self.heard, self.heard + len(audio) // 2
         ends = range(before - before % 8000 + 8000, self.heard + 1, 8000)
         return [SegmentEnds(at, speech_final=True) for at in ends]
 

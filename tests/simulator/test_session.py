@@ -278,8 +278,9 @@ def test_too_many_outstanding_words_hold_the_audio_back() -> None:
 
 def test_words_that_cannot_be_found_end_the_stream() -> None:
     s = session(RAW, Slow())
-    first, second = jobs(s.audio(VOICE * 20, 0))
+    first, second, *_ = jobs(s.audio(VOICE * 60, 0))
     assert told(s.recognised(first.ticket, None, 0))[-1] == (1011, NET_0000)
+    assert not s.backlogged
     assert s.recognised(second.ticket, second.job(), 0) == []
 
 

@@ -74,6 +74,7 @@ class Splitter:
         self._channels = channels
         self._mixed = mixed
         self._width = SAMPLE_BYTES[encoding]
+        self._frame = self._width * channels
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -81,7 +82,7 @@ class Splitter:
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        if odd := len(data) % (self._width * self._channels):
+        if odd := len(data) % self._frame:
             self._rest = data[-odd:]
             data = data[:-odd]
         channels = deinterleave(data, self._channels, self._width)
@@ -135,6 +136,6 @@ def _clip(value: float) -> int:
     return int(max(-1.0, min(1.0, value)) * 32767) if value == value else 0  # noqa: PLR0124  # NaN is not itself
 
 
-def is_silent(audio: bytes, encoding: str = "linear16") -> bool:
+def is_silent(audio: bytes | bytearray, encoding: str = "linear16") -> bool:
     """Return whether all of it, linear16 or G.711, is digital silence."""
     return not audio.strip(_SILENCE[encoding])

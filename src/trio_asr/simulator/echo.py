@@ -92,8 +92,9 @@ class EchoEar:
         return SegmentEnds(at, speech_final)
 
     def _silent(self, start: int, end: int) -> bool:
-        first, last = (self._width * max(0, at - self._kept) for at in (start, end))
-        return is_silent(bytes(self._audio[first:last]), self._encoding)
+        width, kept = self._width, self._kept
+        audio = self._audio[width * max(0, start - kept) : width * max(0, end - kept)]
+        return is_silent(audio, self._encoding)
 
     def words(self, start: int, end: int, *, final: bool) -> Words:
         """Return the words of a range; see `Ear`."""

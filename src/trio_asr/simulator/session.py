@@ -73,7 +73,7 @@ class Session:
     @property
     def backlogged(self) -> bool:
         """See `Peer`."""
-        return any(transcript.sought > _MAX_OUTSTANDING for transcript in self._transcripts)
+        return not self._ending and any(one.sought > _MAX_OUTSTANDING for one in self._transcripts)
 
     def audio(self, data: bytes, now: float) -> list[Action]:
         """Handle a binary message: audio of any length; an empty one ends the stream."""
@@ -85,8 +85,8 @@ class Session:
             return self._drain()
         self._sha256.update(data)
         for transcript, audio in zip(self._transcripts, self._splitter.feed(data), strict=True):
-            if audio:
-                self._queue(transcript, transcript.hear(audio))
+            if audio and (said := transcript.hear(audio)):
+                self._queue(transcript, said)
         return self._drain()
 
     def text(self, data: str, now: float) -> list[Action]:
@@ -177,6 +177,8 @@ class Session:
 
     def _drain(self) -> list[Action]:
         """Return everything that can be said now, followed by the jobs."""
+        if not self._outbox:
+            return []
         actions: list[Action] = []
         waiting: list[tuple[Transcript | None, Said | Close]] = []
         held: set[Transcript | None] = set()

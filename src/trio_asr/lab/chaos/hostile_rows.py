@@ -19,6 +19,7 @@ from trio_asr.lab.rig.feeder import FedCall, Mode, calls
 from trio_asr.lab.rig.legs import LEG
 from trio_asr.lab.rig.page import Page
 from trio_asr.simulator.stamps import stamp
+from trio_asr.wire.codes import GapReason
 
 STATE = "trio_asr:{asr-worker}:call:"
 START_S = 5.0
@@ -192,6 +193,7 @@ ROWS = (
         "broken-checkpoint",
         "a checkpoint that cannot be read, at a restart",
         _break_checkpoint,
+        gaps=frozenset({GapReason.SOURCE}),  # where positions tell: what came before it starts over
         connections=3,
         check=_afresh,
     ),

@@ -122,7 +122,8 @@ class FedCall:
                 both = [replace(call, entries=entries) for entries in Entries]
                 frames = whole(lambda i: both[i % 2], epoch_ms)
             case Mode.CHANGE:
-                before, first = self._call(number, PLAIN), round(self.at_s * 1000 / FRAME_MS)
+                mono = replace(self.shape, channels=1, encoding="linear16")
+                before, first = self._call(number, mono), round(self.at_s * 1000 / FRAME_MS)
                 frames = whole(lambda i: before if i < first else call, epoch_ms)
             case _:
                 pass
