@@ -183,7 +183,8 @@ class Daemon:
                 await self._work(lease, nursery)
                 nursery.cancel_scope.cancel()
         except* NewerState:
-            await self._unless_slow(self._release(lease))  # for a worker that knows it
+            # For a worker that knows it. Whoever cancels this ends the worker as well.
+            await self._unless_slow(self._release(lease))  # noqa: ASYNC120
             raise
         except* OwnershipLost:
             self._log.warning("Another worker has taken over; standing by")

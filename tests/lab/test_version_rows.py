@@ -45,12 +45,12 @@ def test_the_standby_is_of_the_version_that_takes_over(name: str, versions: list
 
 @pytest.mark.parametrize("one", ROWS, ids=lambda one: one.name)
 def test_the_other_version_gets_nothing_that_it_may_not_know(one: Row) -> None:
-    """It knows mono linear16 alone; all else comes once it was stopped, and only where it is not to follow."""
+    """Mono linear16 alone. All else comes once it was stopped, and only where it is not to follow."""
     for call in one.calls():
         if call.shape != PLAIN:
             assert one.beside == {0}
             assert call.shape == PACKED
-            assert LATER_S <= (call.at_s if call.mode is Mode.CHANGE else call.begin_s)
+            assert (call.at_s if call.mode is Mode.CHANGE else call.begin_s) >= LATER_S
     assert Terms(beside=OTHER).unfit(one) == ""
     assert "mono linear16" in Terms(beside=OTHER, channels=2).unfit(one)
     assert Terms(channels=2).unfit(one) == "it needs another version, which --beside names"
@@ -104,7 +104,7 @@ class Workers:
         self.workers = workers
 
 
-def broken(workers: Workers, **connections: int) -> list[str]:
+def broken(workers: Workers, connections: dict[str, int]) -> list[str]:
     """Return what the check of `upgrade` says about calls with so many connections."""
     calls = {name: CallAccount(name, connections=count) for name, count in connections.items()}
     return row("upgrade").check(Finding(ChaosRun(cast("Any", workers)), Account(calls), Evidence()))
@@ -112,9 +112,9 @@ def broken(workers: Workers, **connections: int) -> list[str]:
 
 def test_a_call_that_only_one_worker_had_shows_nothing() -> None:
     both = Workers(Process("worker-1"), Process("worker-2"))
-    assert broken(both, **{"call-001": 2, "change": 3, "late-1": 1, "other-9": 1}) == []
-    assert broken(both, **{"call-001": 1}) == ["call-001 had 1 connections, not 2"]
-    assert broken(both, **{"change": 2}) == ["change had 2 connections, not 3"]
-    assert broken(both, **{"late-1": 2}) == ["late-1 had 2 connections, not 1"]
+    assert broken(both, {"call-001": 2, "change": 3, "late-1": 1, "other-9": 1}) == []
+    assert broken(both, {"call-001": 1}) == ["call-001 had 1 connections, not 2"]
+    assert broken(both, {"change": 2}) == ["change had 2 connections, not 3"]
+    assert broken(both, {"late-1": 2}) == ["late-1 had 2 connections, not 1"]
     ended = Workers(Process("worker-1"), Process("worker-2", running=False))
-    assert broken(ended) == ["worker-2 has ended"]
+    assert broken(ended, {}) == ["worker-2 has ended"]

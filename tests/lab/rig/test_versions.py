@@ -55,13 +55,13 @@ async def test_a_worker_runs_its_version(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "src"))
     version = version_at(checkout(tmp_path))
     config = tmp_path / "worker.toml"
-    worker = Worker("worker", config, dict(os.environ), tmp_path / "worker.log", 1, version)
+    worker = Worker("worker", config, dict(os.environ), tmp_path / "worker.log", 1, version=version)
     with trio.fail_after(60):
         await worker.start()
         assert await worker.ended(60) == 7
     assert worker.output() == "another serve --config\n"
     config.write_text("[")
-    ours = Worker("ours", config, dict(os.environ), tmp_path / "ours.log", 1, OURS)
+    ours = Worker("ours", config, dict(os.environ), tmp_path / "ours.log", 1, version=OURS)
     with trio.fail_after(60):
         await ours.start()
         assert await ours.ended(60) == 2

@@ -110,7 +110,8 @@ class Load:
             "http": {"port": port},
         }
         config.write_text(toml(sections))
-        return Worker("daemon", config, self.environment, self.work / "daemon.log", port, self.version)
+        log = self.work / "daemon.log"
+        return Worker("daemon", config, self.environment, log, port, version=self.version)
 
     async def up(self, worker: Program) -> None:
         """Start it and wait until it is reading."""

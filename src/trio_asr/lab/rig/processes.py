@@ -76,7 +76,8 @@ class Worker(Program):
         environment: Mapping[str, str],
         log: Path,
         http_port: int,
-        version: Version,
+        *,
+        version: Version = OURS,
     ) -> None:
         command = version.command("serve", "--config", str(config))
         super().__init__(name, command, {**environment, "PYTHONPATH": version.path}, log)
@@ -136,7 +137,8 @@ class Rig:
         }
         config = self.work / f"{name}.toml"
         config.write_text(toml(merged(self.settings, own, settings or {})))
-        worker = Worker(name, config, self._environment, self.work / f"{name}.log", port, version)
+        log = self.work / f"{name}.log"
+        worker = Worker(name, config, self._environment, log, port, version=version)
         self.workers.append(worker)
         return worker
 
