@@ -34,6 +34,7 @@ from trio_asr.lab.load.run import Load, Where
 from trio_asr.lab.rig.page import Page
 from trio_asr.lab.rig.processes import START_S
 from trio_asr.lab.rig.programs import Program
+from trio_asr.lab.rig.versions import version_at
 
 HERE = Path(__file__).parent
 OURS = "ours"
@@ -79,18 +80,7 @@ class Floor(Other):
 
 
 class Against(Load):
-    """A run of our daemon from another checkout."""
-
-    source = ""
-
-    def worker(self, url: str, address: str) -> Program:
-        everybody = self.environment
-        # The worker's alone: the other programs are ours, which may have moved since.
-        self.environment = everybody | {"PYTHONPATH": self.source}
-        try:
-            return super().worker(url, address)
-        finally:
-            self.environment = everybody
+    """A run of our daemon in another version. The other programs are ours, which may have moved since."""
 
 
 WORKERS: dict[str, type[Load]] = {OURS: Load, "sdk": Sdk, "floor": Floor, "against": Against}
@@ -172,7 +162,9 @@ def cells(one: Row) -> tuple[str, ...]:
 @click.option("--cpu", default=0, show_default=True, help="The worker's core.")
 @click.option("--workers", default="ours,sdk,floor", show_default=True, help="Which, in which order.")
 @click.option("--inputs", default="", help="Ours with each of these inputs: 1:linear16:json,2:mulaw:msgpack")
-@click.option("--against", default="", help="The src folder of another checkout: ours before and after.")
+@click.option(
+    "--against", default="", help="Ours before and after: a checkout's src, a venv or an interpreter."
+)
 @click.option("--markdown", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
 def main(
@@ -190,7 +182,8 @@ def main(
     as_json: bool,
 ) -> None:
     """Compare workers; see the top of bench/compare.py."""
-    Against.source = against
+    if against:
+        Against.version = version_at(Path(against))
     where = Where("", wss, {cpu}, os.sched_getaffinity(0) - {cpu})
     plan = Plan(calls, seconds, frame_ms, ramp_s=max(2.0, calls / 50))
     names = [OURS, "against"] if against else workers.split(",")

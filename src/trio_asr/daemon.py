@@ -150,7 +150,8 @@ class Daemon:
 
         Raises:
             ExceptionGroup: The port cannot be listened on (`CannotListenError`), another program works on our
-                calls at the start (`ForeignConsumerError`), or there is a bug that nothing contains.
+                calls at the start (`ForeignConsumerError`), there is work that only a later version can do
+                (`NewerState`), or there is a bug that nothing contains.
         """
         async with trio.open_nursery() as nursery:
             app = create_app(self, self._metrics, self.internal, self._config)
@@ -169,8 +170,8 @@ class Daemon:
         """Own the calls once: wait for the lease, then work until stopped or replaced.
 
         Raises:
-            ExceptionGroup: Another program works on our calls at the start (`ForeignConsumerError`), or there
-                is a bug that nothing contains.
+            ExceptionGroup: Another program works on our calls at the start (`ForeignConsumerError`), there is
+                work that only a later version can do (`NewerState`), or there is a bug that nothing contains.
         """
         lease = Lease(self._bus, self._config.redis.lease_ms, self._save)
         try:
@@ -182,7 +183,8 @@ class Daemon:
                 await self._work(lease, nursery)
                 nursery.cancel_scope.cancel()
         except* NewerState:
-            await self._unless_slow(self._release(lease))  # for a worker that knows it
+            # For a worker that knows it. Whoever cancels this ends the worker as well.
+            await self._unless_slow(self._release(lease))  # noqa: ASYNC120
             raise
         except* OwnershipLost:
             self._log.warning("Another worker has taken over; standing by")

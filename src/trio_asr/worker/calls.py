@@ -17,7 +17,7 @@ from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.codes import CaughtAt, EndReason
 from trio_asr.wire.ids import EntryId
-from trio_asr.wire.records import Stored, read_checkpoint
+from trio_asr.wire.records import NewerState, Stored, read_checkpoint
 from trio_asr.wire.transcripts import Item
 from trio_asr.worker.restarts import RestartPoint, Restarts, needed_after
 from trio_asr.worker.shares import Shares
@@ -197,7 +197,11 @@ class Calls:
             self.restart(interaction.call.id, "it cannot take its frames")
 
     async def _run(self, interaction: Interaction) -> None:
-        """Run a call's tasks to their end and draw the conclusions. Whatever fails costs this call alone."""
+        """Run a call's tasks to their end and draw the conclusions. Whatever fails costs this call alone.
+
+        Raises:
+            NewerState: The call must restart, and its state is for a later version of this program.
+        """
         call = interaction.call
         try:
             done = await self._live(interaction)
@@ -205,6 +209,8 @@ class Calls:
                 await self._over(interaction)
             else:
                 self._start_again(interaction, await self._restarts.restart_later(interaction))
+        except NewerState:
+            raise
         except Exception as error:  # noqa: BLE001 - a bug in how calls end is one call's, too
             self._services.internal.caught(CaughtAt.CALL, error, **call.names)
             if self.interactions.get(call.id) is interaction:

@@ -33,16 +33,13 @@ class StoredCalls:
         """Return what is stored of some calls. What is unreadable is set aside, as if nothing were stored.
 
         Raises:
-            NewerState: A call is one for a later version of this program.
+            NewerState: A call is one for a later version of this program; of none is anything written.
         """
         found = await patiently(self._services, partial(self._bus.load, calls))
-        for i, stored in enumerate(found):
-            try:
-                read_checkpoint(stored)
-            except NewerState as newer:
-                raise NewerState(f"call {ids.show(calls[i])}: {newer}") from None
-            except Unreadable as error:
-                found[i] = await self._set_aside(calls[i], str(error))
+        faults = [_fault_of(name, stored) for name, stored in zip(calls, found, strict=True)]
+        for i, fault in enumerate(faults):
+            if fault:
+                found[i] = await self._set_aside(calls[i], fault)
         return found
 
     def was_set_aside(self, interaction_id: str) -> bool:
@@ -75,6 +72,21 @@ class StoredCalls:
         self._aside[interaction_id] = {"event": EventName.CHECKPOINT_BROKEN, "reason": why, "kept_as": key}
         (again,) = await patiently(self._services, partial(self._bus.load, [interaction_id]))
         return Stored(said=again.said)
+
+
+def _fault_of(interaction_id: str, stored: Stored) -> str:
+    """Return why what is stored of a call cannot be read, or "" if it can.
+
+    Raises:
+        NewerState: It is for a later version of this program.
+    """
+    try:
+        read_checkpoint(stored)
+    except NewerState as newer:
+        raise NewerState(f"call {ids.show(interaction_id)}: {newer}") from None
+    except Unreadable as error:
+        return str(error)
+    return ""
 
 
 def topics(redis: RedisConfig, interaction_id: str) -> Topics:

@@ -234,7 +234,9 @@ def test_recovery_is_that_of_the_slowest_call_that_went_on() -> None:
             "a": [final(1, 0, 8000, timestamp_ms=2000), final(2, 0, 8000, timestamp_ms=4000)],
             "b": [final(1, 0, 8000, timestamp_ms=5500), final(2, 0, 8000, timestamp_ms=9000)],
             "over": [final(1, 0, 8000, timestamp_ms=2500)],
+            "later": [final(1, 0, 8000, timestamp_ms=8000)],
         }
     )
-    assert recovery_s(evidence, 3000) == 2.5
-    assert recovery_s(evidence, 10_000) == 0.0
+    begun = ["a", "b", "over", "silent"]
+    assert recovery_s(evidence, begun, 3000) == 2.5
+    assert recovery_s(evidence, begun, 10_000) == 0.0

@@ -22,6 +22,7 @@ from trio_asr.lab.chaos.mix import mixed
 from trio_asr.lab.chaos.row import Row
 from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, play
+from trio_asr.lab.rig.versions import Version, version_at
 from trio_asr.wire.audio_format import SILENCE, Encoding
 
 #: Settings that the rig keeps from an operator's file: they say where things are.
@@ -64,6 +65,11 @@ NOT_TAKEN = {
 @click.option("--position", is_flag=True, help="Let every entry tell its position in the call.")
 @click.option("--wss", is_flag=True, help="Connect over TLS, as in production.")
 @click.option(
+    "--beside",
+    type=click.Path(exists=True, path_type=Path),
+    help="Another version for the rows with two: a checkout's src, a virtual environment or an interpreter.",
+)
+@click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Rehearse with your own settings, but for the addresses of Redis and Deepgram.",
@@ -97,6 +103,7 @@ def chaos(
     entries: str | None,
     position: bool,
     wss: bool,
+    beside: Path | None,
     config: Path | None,
     seed: int | None,
     minutes: float,
@@ -116,7 +123,8 @@ def chaos(
         return
     rows = [mixed(seed, minutes)] if seed is not None else choose(names, quick=quick)
     own = own_settings(config) if config else {}
-    terms = Terms(own, calls, wss, channels, encoding, Entries(entries) if entries else None, position)
+    written = Entries(entries) if entries else None
+    terms = Terms(own, calls, wss, channels, encoding, written, position, other_version(beside))
     console = Console(stderr=True)
     rows = fitting(rows, terms, console)
     work = logs or Path(tempfile.mkdtemp(prefix="trio-asr-chaos-"))
@@ -142,8 +150,8 @@ def chaos(
 
 
 def fitting(rows: Sequence[Row], terms: Terms, console: Console) -> list[Row]:
-    """Return the rows that make sense in the shapes asked for; say why of the others."""
-    reasons = {row.name: row.unfit(terms.shape(row)) for row in rows}
+    """Return the rows that can be played on these terms; say why of the others."""
+    reasons = {row.name: terms.unfit(row) for row in rows}
     for name, reason in reasons.items():
         if reason:
             console.print(f"{name} is not played: {reason}", markup=False)
@@ -161,6 +169,18 @@ def choose(names: Sequence[str], *, quick: bool) -> list[Row]:
         raise click.UsageError(f"There is no row {unknown[0]!r}; --list names them.")
     chosen = [known[name] for name in dict.fromkeys(names)] or list(ROWS)
     return [row for row in chosen if row.quick or not quick]
+
+
+def other_version(place: Path | None) -> Version | None:
+    """Return the version at a place, or None without a place.
+
+    Raises:
+        click.UsageError: There is none.
+    """
+    try:
+        return None if place is None else version_at(place)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def own_settings(config: Path) -> dict[str, dict[str, Any]]:

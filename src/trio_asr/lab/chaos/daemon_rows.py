@@ -58,7 +58,8 @@ async def _terminate(run: ChaosRun) -> None:
     await run.worker.start()
 
 
-async def _terminate_with_standby(run: ChaosRun) -> None:
+async def terminate_with_standby(run: ChaosRun) -> None:
+    """Terminate the worker; its standby takes over."""
     await run.at(5)
     since = trio.current_time()
     async with trio.open_nursery() as nursery:
@@ -67,7 +68,8 @@ async def _terminate_with_standby(run: ChaosRun) -> None:
         run.over()
 
 
-async def _kill_with_standby(run: ChaosRun) -> None:
+async def kill_with_standby(run: ChaosRun) -> None:
+    """Kill the worker; its standby takes over once the lease has expired."""
     await run.at(5)
     await run.worker.kill()
     run.over()
@@ -118,12 +120,12 @@ ROWS = (
     Row(
         "sigterm-standby",
         "SIGTERM with a standby",
-        _terminate_with_standby,
+        terminate_with_standby,
         workers=2,
         connections=2,
         quick=True,
     ),
-    Row("kill-standby", "kill -9 with a standby", _kill_with_standby, workers=2, connections=2),
+    Row("kill-standby", "kill -9 with a standby", kill_with_standby, workers=2, connections=2),
     Row(
         "freeze-standby",
         "frozen for 20 s with a standby, then awake",

@@ -133,8 +133,9 @@ class Row:
     """One row of the table: a fault, and what it may cost beyond the usual.
 
     `gaps` are the permitted reasons for giving up audio, `connections` the most that a call may have. `shape`
-    is the least that its calls need; the terms of a rehearsal may ask for more. `unfit` tells why it would
-    make no sense in a shape, or "".
+    is the least that its calls need, but for those with a shape of their own; the terms of a rehearsal may
+    ask for more. `unfit` tells why it would make no sense in a shape, or "". `beside` are the numbers of the
+    workers, from 0, that are of another version.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Row:
     deed: Callable[[ChaosRun], Awaitable[None]]
     calls: Callable[[], list[FedCall]] = default_calls
     workers: int = 1
+    beside: frozenset[int] = frozenset()
     quick: bool = False
     settings: Settings = field(default_factory=dict[str, Mapping[str, Any]])
     simulate: tuple[str, ...] = ("--segment-ms", "1000")
@@ -156,3 +158,7 @@ class Row:
     check: Check = no_check
     shape: Shape = PLAIN
     unfit: Callable[[Shape], str] = fits
+
+    def needs(self, call: FedCall) -> Shape:
+        """Return the least that a call of this row needs."""
+        return self.shape if call.shape == PLAIN else call.shape

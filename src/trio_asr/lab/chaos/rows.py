@@ -10,6 +10,7 @@ from trio_asr.lab.chaos import (
     leg_rows,
     peer_rows,
     redis_rows,
+    version_rows,
 )
 from trio_asr.lab.chaos.row import ChaosRun, Row
 
@@ -27,4 +28,5 @@ ROWS: tuple[Row, ...] = (
     *hostile_rows.ROWS,
     *peer_rows.ROWS,
     *leg_rows.ROWS,
+    *version_rows.ROWS,
 )

@@ -19,6 +19,7 @@ from trio_asr.lab.rig.programs import RigError
 from trio_asr.lab.rig.run import Run
 from trio_asr.lab.rig.shape import Shape
 from trio_asr.lab.rig.valkey import EmbeddedServerError
+from trio_asr.lab.rig.versions import OURS, Version
 from trio_asr.telemetry.groups import leaves
 from trio_asr.wire.audio_format import Encoding
 
@@ -42,16 +43,26 @@ class Terms:
     encoding: Encoding | None = None
     entries: Entries | None = None
     positions: bool = False
+    beside: Version | None = None  # another version, for the rows that need one
 
-    def shape(self, row: Row) -> Shape:
-        """Return the shape of a row's calls: what was asked for, and what the row needs."""
-        own = row.shape
+    def shape(self, needed: Shape) -> Shape:
+        """Return the shape of calls: what was asked for, and what they need."""
         return Shape(
-            max(own.channels, self.channels),
-            self.encoding or own.encoding,
-            self.entries or own.entries,
-            own.positions or self.positions,
+            max(needed.channels, self.channels),
+            self.encoding or needed.encoding,
+            self.entries or needed.entries,
+            needed.positions or self.positions,
         )
+
+    def unfit(self, row: Row) -> str:
+        """Return why a row cannot be played, or would make no sense; "" if it can."""
+        if row.beside and self.beside is None:
+            return "it needs another version, which --beside names"
+        return row.unfit(self.shape(row.shape))
+
+    def version(self, row: Row, number: int) -> Version:
+        """Return the version of a row's worker."""
+        return self.beside if self.beside is not None and number in row.beside else OURS
 
 
 @dataclass
@@ -117,14 +128,14 @@ async def play_row(row: Row, work: Path, terms: Terms) -> Outcome:
 
 
 async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
-    shape = terms.shape(row)
-    fed = crowd([replace(call, shape=shape) for call in row.calls()], terms.calls)
+    fed = crowd([replace(call, shape=terms.shape(row.needs(call))) for call in row.calls()], terms.calls)
     room: Settings = {"deepgram": {"max_connections": terms.calls}} if terms.calls else {}
     settings = merged(room, terms.settings, row.settings)
     async with rig(work, settings=settings, simulate=row.simulate, wss=terms.wss) as r:
         run = ChaosRun(r)
         for number in range(row.workers):
-            await r.worker().start_and_wait("standby" if number else "active")
+            worker = r.worker(version=terms.version(row, number))
+            await worker.start_and_wait("standby" if number else "active")
         if row.before is not None:
             await row.before(run)
         feeder = Feeder(r.valkey.url, fed, maxlen=row.maxlen)
@@ -138,15 +149,16 @@ async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
         account = await feeding.run(deed, within=row.within)
         finding = Finding(run, account, feeding.evidence)
         outcome.broken += run.broken + row.check(finding) + judge(row, account)
-        _fill(outcome, finding)
+        _fill(outcome, finding, fed)
 
 
 def crowd(calls: list[FedCall], count: int) -> list[FedCall]:
-    """Return the calls, filled up with similar ones to `count`; those begin spread over a second."""
-    others = [
-        replace(calls[i % len(calls)], id=f"other-{i}", number=FIRST_OTHER + i, begin_s=i / count)
-        for i in range(count - len(calls))
-    ]
+    """Return the calls, filled up to `count` with similar ones that begin up to a second after those."""
+    others = []
+    for i in range(count - len(calls)):
+        like = calls[i % len(calls)]
+        begin_s = like.begin_s + i / count
+        others.append(replace(like, id=f"other-{i}", number=FIRST_OTHER + i, begin_s=begin_s))
     return calls + others
 
 
@@ -170,7 +182,7 @@ def judge(row: Row, account: Account) -> list[str]:
     return [text for text, is_broken in broken.items() if is_broken] + account.faults[:5]
 
 
-def _fill(outcome: Outcome, finding: Finding) -> None:
+def _fill(outcome: Outcome, finding: Finding, fed: Sequence[FedCall]) -> None:
     account, run = finding.account, finding.run
     outcome.samples, outcome.covered = account.total("samples"), account.total("covered")
     outcome.lost, outcome.doubled = account.total("lost"), account.total("doubled")
@@ -179,4 +191,6 @@ def _fill(outcome: Outcome, finding: Finding) -> None:
     outcome.silence_s = account.silence_s
     outcome.notes = run.notes
     if run.over_ms is not None:
-        outcome.recovery_s = recovery_s(finding.evidence, run.over_ms)
+        before_s = (run.over_ms - run.began_ms) / 1000
+        begun = [call.id for call in fed if call.begin_s < before_s]
+        outcome.recovery_s = recovery_s(finding.evidence, begun, run.over_ms)

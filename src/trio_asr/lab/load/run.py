@@ -33,6 +33,7 @@ from trio_asr.lab.rig.page import Page
 from trio_asr.lab.rig.processes import START_S, Worker, toml
 from trio_asr.lab.rig.programs import Program
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
+from trio_asr.lab.rig.versions import OURS
 
 IDLE_S = 3.0  # for which the idle daemon is watched
 FEEDER_START_S = 2.0  # for an interpreter to start on a busy machine
@@ -54,6 +55,8 @@ class Where:
 
 class Load:
     """One run. `work` holds the logs and the configuration."""
+
+    version = OURS  # of the daemon
 
     def __init__(self, plan: Plan, where: Where, work: Path, progress: Progress) -> None:
         token = secrets.token_hex(4)
@@ -107,7 +110,8 @@ class Load:
             "http": {"port": port},
         }
         config.write_text(toml(sections))
-        return Worker("daemon", config, self.environment, self.work / "daemon.log", port)
+        log = self.work / "daemon.log"
+        return Worker("daemon", config, self.environment, log, port, version=self.version)
 
     async def up(self, worker: Program) -> None:
         """Start it and wait until it is reading."""

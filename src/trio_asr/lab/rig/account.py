@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trio_asr.lab.rig.count import CallAccount, ChannelAccount, counted, summed, word_of, words_of
@@ -187,16 +187,16 @@ def _overlaps(evidence: Evidence) -> int:
     return count
 
 
-def recovery_s(evidence: Evidence, since_ms: float) -> float:
-    """Return the seconds from a moment (epoch ms) until the slowest call published a final again.
+def recovery_s(evidence: Evidence, names: Iterable[str], since_ms: float) -> float:
+    """Return the seconds from a moment (epoch ms) until the slowest of these calls published a final again.
 
-    Calls that had already ended, or had nothing more to say, do not count.
+    Those that had already ended, or had nothing more to say, do not count.
     """
     longest = 0.0
-    for transcripts in evidence.transcripts.values():
+    for name in names:
         after = [
             one["timestamp_ms"]
-            for one in transcripts
+            for one in evidence.transcripts.get(name, ())
             if one["type"] == "final" and one["timestamp_ms"] >= since_ms
         ]
         if after:

@@ -18,6 +18,7 @@ from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.programs import POLL_S, Program, RigError
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
+from trio_asr.lab.rig.versions import OURS, Version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,10 +70,17 @@ class Worker(Program):
     """A process of `trio-asr serve` with its own configuration."""
 
     def __init__(
-        self, name: str, config: Path, environment: Mapping[str, str], log: Path, http_port: int
+        self,
+        name: str,
+        config: Path,
+        environment: Mapping[str, str],
+        log: Path,
+        http_port: int,
+        *,
+        version: Version = OURS,
     ) -> None:
-        command = [sys.executable, "-m", "trio_asr", "serve", "--config", str(config)]
-        super().__init__(name, command, environment, log)
+        command = version.command("serve", "--config", str(config))
+        super().__init__(name, command, {**environment, "PYTHONPATH": version.path}, log)
         self.config = config
         self.http_port = http_port
 
@@ -117,7 +125,7 @@ class Rig:
         self.workers: list[Worker] = []
         self._environment = {**environment, API_KEY: "rig"}
 
-    def worker(self, settings: Settings | None = None) -> Worker:
+    def worker(self, settings: Settings | None = None, version: Version = OURS) -> Worker:
         """Return another worker, not started yet, with `settings` on top of the rig's."""
         port = free_port()
         name = f"worker-{len(self.workers) + 1}"
@@ -129,7 +137,8 @@ class Rig:
         }
         config = self.work / f"{name}.toml"
         config.write_text(toml(merged(self.settings, own, settings or {})))
-        worker = Worker(name, config, self._environment, self.work / f"{name}.log", port)
+        log = self.work / f"{name}.log"
+        worker = Worker(name, config, self._environment, log, port, version=version)
         self.workers.append(worker)
         return worker
 
