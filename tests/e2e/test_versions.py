@@ -30,7 +30,8 @@ class Stored:
 
     def __init__(self, url: str) -> None:
         self._client: Any = connect(url)
-        self._known = bytes(self._client.hget(KEY, "state"))
+        known: Any = self._client.hget(KEY, "state")
+        self._known: bytes = known
         newer = msgspec.json.decode(self._known) | {"version": VERSION + 1, "place": {"at": "another"}}
         self._client.hset(KEY, "state", msgspec.json.encode(newer))
         self._before = self._written()
