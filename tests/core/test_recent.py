@@ -71,7 +71,7 @@ def test_two_people_have_a_partial_each_and_their_names() -> None:
     commit(outbox)
     hel = Caption(0, "partial", "hel", 300, 600, 2, 0, "customer")
     good = Caption(0, "partial", "good mor", 0, 500, 1, 1, "agent")
-    assert recent.interims == (hel, good)
+    assert list(recent.interims) == [hel, good]
     assert recent.interim == hel
     outbox.put_partial(transcript("good morning", "partial", 0, 800, **agent))
     commit(outbox)
@@ -79,7 +79,7 @@ def test_two_people_have_a_partial_each_and_their_names() -> None:
     said = transcript("Good morning.", "final", 0, 1000, **agent)
     outbox.put(Item(resume_point=ResumePoint(0), transcript=said, channel=1))
     commit(outbox)
-    assert recent.interims == (hel,)
+    assert list(recent.interims) == [hel]
     assert list(recent.captions) == [Caption(1, "final", "Good morning.", 0, 1000, 4, 1, "agent")]
 
 
@@ -92,7 +92,7 @@ def test_a_gap_names_its_channel_and_ends_only_that_partial() -> None:
     outbox.put(Item(resume_point=ResumePoint(0), event=gap, channel=1))
     commit(outbox)
     assert list(recent.captions) == [Caption(1, "gap", "skipped", 0, 900, None, 1, "agent")]
-    assert recent.interims == (Caption(0, "partial", "on 0", 0, 500, 1, 0),)
+    assert list(recent.interims) == [Caption(0, "partial", "on 0", 0, 500, 1, 0)]
 
 
 def test_captions_of_one_channel_have_the_fields_they_always_had() -> None:

@@ -20,9 +20,9 @@ from array import array
 from typing import Final
 
 _P: Final = 16381
-BLOCK = 4
-MAX_CALL = _P - 1
-MAX_SAMPLES = 4 * _P * _P
+BLOCK: int = 4
+MAX_CALL: int = _P - 1
+MAX_SAMPLES: int = 4 * _P * _P
 
 _BITS: Final = 14
 _MASK: Final = (1 << _BITS) - 1

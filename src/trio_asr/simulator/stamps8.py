@@ -22,9 +22,9 @@ from functools import lru_cache
 from typing import Final
 
 _P: Final = 31
-BLOCK = 8
-MAX_CALL = _P**3 - 1
-MAX_SAMPLES = BLOCK * _P**5
+BLOCK: int = 8
+MAX_CALL: int = _P**3 - 1
+MAX_SAMPLES: int = BLOCK * _P**5
 
 #: For so many samples only the two lowest digits change.
 _PERIOD: Final = BLOCK * _P**2
