@@ -92,7 +92,7 @@ def test_a_gap_names_its_channel_and_ends_only_that_partial() -> None:
     outbox.put(Item(resume_point=ResumePoint(0), event=gap, channel=1))
     commit(outbox)
     assert list(recent.captions) == [Caption(1, "gap", "skipped", 0, 900, None, 1, "agent")]
-    assert recent.interims == (Caption(0, "partial", "on 0", 0, 500, 1, 0),)
+    assert list(recent.interims) == [Caption(0, "partial", "on 0", 0, 500, 1, 0)]
 
 
 def test_captions_of_one_channel_have_the_fields_they_always_had() -> None:
