@@ -33,6 +33,7 @@ from trio_asr.wire.transcripts import Topics
 from trio_asr.worker.tenure import build_services
 
 RATE = 8000
+Roles = tuple[str, ...] | None
 
 
 class CallHarness:
@@ -74,11 +75,11 @@ class CallFeed:
         self._seq = 0
         self._at = 0
 
-    def say(self, pcm: bytes, rate: int = RATE) -> None:
+    def say(self, pcm: bytes, rate: int = RATE, *, channels: int = 1, roles: Roles = None) -> None:
         """Hand over one frame, as the dispatcher does."""
         self._seq += 1
-        frame = Frame(self.call.id, pcm, rate, self._seq, self._seq * 20, "tenant")
-        frame.format = audio_format(rate)
+        frame = Frame(self.call.id, pcm, rate, self._seq, self._seq * 20, "tenant", roles=roles)
+        frame.format = audio_format(rate, channels=channels)
         frame.entry, frame.digest = f"{self._seq}-0", self._seq
         self.interaction.inbox.add(frame)
         assert self.interaction.release()

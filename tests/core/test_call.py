@@ -181,6 +181,16 @@ def test_frames_after_the_end_that_named_it_are_of_the_call_until_it_is_over() -
     assert named(committed(resumed)[1]) == ["resumed"]
 
 
+def test_the_bound_is_kept_where_the_rate_rises() -> None:
+    """What is given up is counted at the rate of the oldest audio, which is the lowest here."""
+    call = begun(bounds=Bounds(1000, 2.0))
+    call.receive([arrival(1)])
+    second = bytes(2 * 48_000)
+    result = call.receive([arrival(n, pcm=second, rate=48_000) for n in range(2, 22)])
+    assert call.timeline.unfinalized_s <= 2.0
+    assert result.given_up_s == pytest.approx(20.02 - call.timeline.unfinalized_s)
+
+
 def test_beyond_the_bound_the_oldest_becomes_a_gap() -> None:
     call = begun(bounds=Bounds(1000, 2.0))
     given_up = 0.0

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from trio_asr.core.outbox import MAX_WRITES, Outbox
 from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, decode_checkpoint, encode
@@ -309,3 +310,227 @@ def test_whatever_happens_every_final_is_written_once_in_order_and_numbered_from
     assert outbox.idle
     assert outbox.stored == Stored(redis.rev, encode(outbox.confirmed) if redis.rev else b"")
     assert outbox.confirmed.seq == len(redis.published)
+
+
+# -- several channels ----------------------------------------------------------------------------------------
+
+ROLES = ("customer", "agent")
+
+
+def two(roles: tuple[str, ...] = ROLES) -> Outbox:
+    """An outbox of a call of two channels."""
+    outbox = outbox_of()
+    outbox.roles = roles
+    return outbox
+
+
+def of(channel: int, text: str, sample: int, lead: tuple[int, ...] | None = None) -> Item:
+    """A final of 20 ms of a channel, which moves the cursors to `sample` and so far ahead of it."""
+    point = ResumePoint(
+        sample, f"{sample}-0", at=2 * sample, rate=8000, encoding="mulaw", channels=2, lead=lead or UNSET
+    )
+    message = transcript(text)
+    message.start_ms, message.end_ms = sample, sample + 20
+    message.channel, message.role = channel, ROLES[channel]
+    return Item(resume_point=point, transcript=message, channel=channel)
+
+
+def partial(channel: int, text: str) -> Transcript:
+    message = transcript(text, "partial")
+    message.channel, message.role = channel, ROLES[channel]
+    return message
+
+
+def events(commit: Commit | None) -> list[dict[str, Any]]:
+    """The events of a commit: what is said of them and of which channel."""
+    assert commit is not None
+    named = ("event", "reason", "channel", "role", "start_ms", "end_ms", "samples")
+    documents = [json.loads(write.data) for write in commit.writes if write.stream == "asr_events"]
+    return [{name: one[name] for name in named if name in one} for one in documents]
+
+
+def test_messages_name_one_of_several_channels_and_who_is_on_it() -> None:
+    outbox = two()
+    assert [outbox.leg(channel, 2) for channel in (0, 1)] == [
+        {"channel": 0, "role": "customer"}, {"channel": 1, "role": "agent"},
+    ]  # fmt: skip
+    assert outbox.leg(0, 1) == {}
+    assert two(()).leg(1, 2) == {"channel": 1}
+    assert two(("customer",)).leg(1, 2) == {"channel": 1}
+
+
+def test_of_each_channels_partials_the_newest_is_kept() -> None:
+    outbox = two()
+    for channel, text in ((0, "a"), (1, "b"), (0, "a c"), (1, "b d")):
+        outbox.put_partial(partial(channel, text))
+    assert said(outbox.next_commit(1)) == [(1, "partial", "a c"), (2, "partial", "b d")]
+    outbox.settle(Outcome.APPLIED)
+    assert outbox.idle
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+def test_what_moves_the_cursor_of_a_channel_overtakes_its_partial_alone(channel: int) -> None:
+    empty = Item(resume_point=of(channel, "", 100).resume_point, channel=channel)
+    for item in (of(channel, "x", 100), empty, empty._replace(event={"event": "gap"})):
+        outbox = two()
+        outbox.put_partial(partial(0, "a"))
+        outbox.put_partial(partial(1, "b"))
+        outbox.put(item)
+        partials = [text for _, kind, text in said(outbox.next_commit(1)) if kind == "partial"]
+        assert partials == ["ba"[channel]]
+
+
+def test_the_partial_of_mono_audio_is_that_of_channel_0() -> None:
+    """The format may change in mid-call: what is finalized is the same audio."""
+    outbox = two()
+    outbox.put_partial(partial(0, "a"))
+    outbox.put_partial(transcript("b", "partial"))
+    assert said(outbox.next_commit(1)) == [(1, "partial", "b")]
+
+
+def test_partials_that_a_full_commit_has_no_room_for_follow_it() -> None:
+    outbox = two()
+    for n in range(MAX_WRITES - 1):
+        outbox.put(of(n % 2, str(n), n + 1))
+    outbox.put_partial(partial(0, "a"))
+    outbox.put_partial(partial(1, "b"))
+    sizes = []
+    while (commit := outbox.next_commit(1)) is not None:
+        sizes.append(len(commit.writes))
+        outbox.settle(Outcome.APPLIED)
+    assert sizes == [MAX_WRITES, 1]
+    assert outbox.confirmed.seq == MAX_WRITES + 1
+
+
+def test_the_state_of_a_call_of_two_channels_has_its_version_its_roles_and_the_lead() -> None:
+    outbox = two()
+    outbox.put(of(1, "one", 100, (0, 60)))
+    commit = outbox.next_commit(1)
+    assert commit is not None
+    assert commit.state == (
+        b'{"place":{"finalized":100,"entry":"100-0","offset":0,"at":200,"rate":8000,"rate_from":0,"rate_us":0,'
+        b'"encoding":"mulaw","channels":2,"lead":[0,60]},"seq":1,"connection":0,"tenant_id":"",'
+        b'"trace_id":null,"ended":"","version":2,"roles":["customer","agent"]}'
+    )
+    outbox.settle(Outcome.APPLIED)
+    again = outbox_of(outbox.stored)
+    assert again.resume_point.cursors == [100, 160]
+    assert again.roles == ROLES
+    outbox.put(Item(resume_point=place(200)))  # plain audio follows
+    commit = outbox.next_commit(1)
+    assert commit is not None
+    assert b"version" not in commit.state
+    assert b"roles" not in commit.state
+
+
+def test_the_gaps_of_two_channels_are_merged_each_with_its_own() -> None:
+    """What Redis refuses alternates between them; the newest resume point comes last."""
+    outbox = two()
+    for n in range(1, 41):
+        outbox.put(of(n % 2, str(n), 20 * n))
+        outbox.put(Item(event={"event": "utterance_end", "channel": n % 2, "end_ms": n}))
+    assert outbox.shed(10**6) == 40
+    assert outbox.waiting == 2
+    commit = outbox.next_commit(1)
+    assert events(commit) == [
+        {
+            "event": "gap", "reason": "unpublished", "channel": channel, "role": ROLES[channel],
+            "start_ms": 20 * first, "end_ms": 20 * last + 20,
+        }
+        for channel, first, last in ((1, 1, 39), (0, 2, 40))
+    ]  # fmt: skip
+    assert commit is not None
+    assert decode_checkpoint(commit.state).place.finalized == 800
+
+
+def test_what_is_shed_again_and_again_stays_one_gap_of_each_channel() -> None:
+    outbox = two()
+    for n in range(1, 301):
+        outbox.put(of(n % 2, str(n), n))
+        outbox.shed(n + 1)
+        assert outbox.waiting <= 2
+    assert [one["channel"] for one in events(outbox.next_commit(1))] == [1, 0]
+
+
+def test_gaps_of_two_channels_for_other_reasons_are_merged_too() -> None:
+    outbox = two()
+    for n in range(1, 101):
+        for channel in (0, 1):
+            gap = {"event": "gap", "reason": "retention", "start_ms": n, "end_ms": n + 1, "samples": 8}
+            point = of(channel, "", n).resume_point
+            outbox.put(Item(resume_point=point, event=gap | outbox.leg(channel, 2), channel=channel))
+        outbox.shed(n + 1)
+    assert events(outbox.next_commit(1)) == [
+        {
+            "event": "gap", "reason": "retention", "channel": channel, "role": ROLES[channel],
+            "start_ms": 1, "end_ms": 101, "samples": 800,
+        }
+        for channel in (0, 1)
+    ]  # fmt: skip
+
+
+def test_a_gap_of_one_channel_is_not_merged_over_what_is_to_be_said() -> None:
+    outbox = two()
+    outbox.put(of(0, "one", 100))
+    outbox.put(Item(event={"event": "resumed"}))
+    outbox.put(of(0, "two", 200))
+    assert outbox.shed(300) == 2
+    assert [one["event"] for one in events(outbox.next_commit(1))] == ["gap", "resumed", "gap"]
+
+
+THINGS_OF_TWO = [(what, channel) for what in ("final", "empty", "partial") for channel in (0, 1)]
+
+
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(THINGS_OF_TWO), st.sampled_from(["applied", "lost", "refused", "shed"])),
+        max_size=60,
+    )
+)
+@settings(deadline=None)
+def test_whatever_happens_the_finals_of_each_channel_are_written_once_or_are_in_a_gap_of_it(
+    steps: list[tuple[str, int] | str],
+) -> None:
+    outbox, redis = two(), Redis()
+    finals: list[list[int]] = [[], []]
+    written: list[list[int]] = [[], []]
+    gaps: list[list[tuple[int, int]]] = [[], []]
+
+    def deliver(step: str) -> None:
+        commit = outbox.next_commit(1)
+        if commit is None:
+            return
+        if step == "refused" and commit.rev != redis.rev:
+            outbox.settle(Outcome.REFUSED)
+            return
+        outcome = redis.apply(commit)
+        if outcome is Outcome.APPLIED:
+            assert len(commit.writes) <= MAX_WRITES
+            for one in [json.loads(write.data) for write in commit.writes]:
+                if one.get("type") == "final":
+                    written[one["channel"]].append(one["start_ms"])
+                elif "event" in one:
+                    gaps[one["channel"]].append((one["start_ms"], one["end_ms"]))
+        if step == "applied":
+            outbox.settle(outcome)
+
+    for n, step in enumerate(steps, 1):
+        if step == "shed":
+            outbox.shed(20 * n)
+        elif isinstance(step, str):
+            deliver(step)
+        elif step[0] == "partial":
+            outbox.put_partial(partial(step[1], str(n)))
+        else:
+            item = of(step[1], str(n), 20 * n)
+            if step[0] == "final":
+                finals[step[1]].append(20 * n)
+            outbox.put(item if step[0] == "final" else item._replace(transcript=None))
+    for _ in range(5):
+        deliver("applied")
+    assert outbox.idle
+    for channel in (0, 1):
+        assert written[channel] == sorted(set(written[channel]))
+        for start in finals[channel]:
+            in_gaps = [one for one in gaps[channel] if one[0] <= start < one[1]]
+            assert (start in written[channel]) + len(in_gaps) == 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trio_asr.core.timeline import Timeline
-from trio_asr.wire.audio_format import audio_format
+from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.resume_point import ResumePoint
 
 
@@ -274,3 +274,96 @@ def test_hours_of_empty_frames_hold_nothing_and_move_the_place() -> None:
         timeline.append(f"{n}-0", b"", audio_format(8000))
     assert len(timeline._sources) == 3
     assert timeline.resume_point(160).entry == "9999-0"
+
+
+# -- several channels ----------------------------------------------------------------------------------------
+
+TWO, LAW = audio_format(8000, channels=2), audio_format(16_000, "alaw", 2)
+
+
+def of_two_channels(*leads: int) -> Timeline:
+    """Ten seconds, of which each channel has so many samples finalized."""
+    timeline = Timeline(ResumePoint())
+    timeline.append("1-0", bytes(TWO.bytes_per_s * 10), TWO)
+    for channel, sample in enumerate(leads):
+        timeline.finalize(sample, channel)
+    return timeline
+
+
+def test_finalized_is_the_cursor_of_the_channel_furthest_behind() -> None:
+    timeline = of_two_channels()
+    assert (timeline.cursors, timeline.finalized) == ([0, 0], 0)
+    point = timeline.finalize(16_000, 0)
+    assert (timeline.cursors, timeline.finalized, timeline.sent) == ([16_000, 0], 0, 0)
+    assert timeline.held_bytes == TWO.bytes_per_s * 10
+    assert point == ResumePoint(0, "1-0", 0, 0, 8000, channels=2, encoding="linear16", lead=(16_000, 0))
+    point = timeline.finalize(8000, 1)
+    assert (timeline.cursors, timeline.finalized, timeline.sent) == ([16_000, 8000], 8000, 8000)
+    assert timeline.held_bytes == TWO.bytes_per_s * 9
+    assert point.lead == (8000, 0)
+    point = timeline.finalize(20_000, 1)
+    assert (point.finalized, point.offset, point.lead) == (16_000, 64_000, (0, 4000))
+    assert timeline.unfinalized_s == 8.0
+    assert [timeline.cursor(channel) for channel in (0, 1, 2)] == [16_000, 20_000, 16_000]
+
+
+def test_a_cursor_of_a_channel_never_moves_back_or_past_what_is_there() -> None:
+    timeline = of_two_channels(16_000, 8000)
+    for sample, channel in ((15_999, 0), (7999, 1), (80_001, 0), (80_001, 1), (7999, None)):
+        with pytest.raises(ValueError, match="cannot finalize"):
+            timeline.finalize(sample, channel)
+    assert timeline.cursors == [16_000, 8000]
+    timeline.finalize(12_000)  # all that are behind
+    assert timeline.cursors == [16_000, 12_000]
+
+
+def test_a_restart_has_the_lead_of_each_channel() -> None:
+    point = of_two_channels(16_000, 8000).finalize(24_000, 1)
+    again = Timeline(point)
+    assert (again.cursors, again.finalized, again.received) == ([16_000, 24_000], 16_000, 16_000)
+    again.append("1-0", bytes(TWO.bytes_per_s * 10), TWO, offset=point.offset)
+    assert again.received == 80_000
+    assert again.resume_point(16_000) == point
+
+
+@pytest.mark.parametrize("fmt", [audio_format(8000), LAW], ids=["one channel", "two channels"])
+def test_no_lead_crosses_a_border(fmt: Format) -> None:
+    """Not even where the stream has lost what a channel was ahead by."""
+    timeline = of_two_channels(80_000, 8000)
+    timeline.append("2-0", bytes(fmt.bytes_per_s), fmt)
+    assert timeline.cursors == [80_000, 8000]
+    point = timeline.finalize(80_000, 1)
+    assert timeline.cursors == [80_000] * fmt.channels
+    assert (point.format, point.cursors) == (fmt, timeline.cursors)
+
+    lost = Timeline(of_two_channels(16_000, 8000).resume_point(8000))
+    lost.append("2-0", bytes(fmt.bytes_per_s), fmt)
+    assert (lost.finalized, lost.cursors) == (8000, [8000] * fmt.channels)
+
+    lost = Timeline(of_two_channels(16_000, 8000).resume_point(8000))
+    lost.append("2-0", bytes(TWO.width * 100), TWO)
+    lost.append("3-0", bytes(fmt.bytes_per_s), fmt)
+    assert lost.cursors == [16_000, 8000]
+    lost.finalize(8100, 1)
+    assert lost.cursors == [8100] * fmt.channels
+
+
+@pytest.mark.parametrize("fmt", [TWO, LAW, audio_format(8000, "mulaw", 2), audio_format(8000, "mulaw")])
+def test_part_of_a_sample_is_completed_by_the_codecs_silence(fmt: Format) -> None:
+    timeline, audio = Timeline(ResumePoint()), bytes(range(1, 42))
+    timeline.append("1-0", audio, fmt)
+    timeline.append("2-0", bytes(8), audio_format(8000))
+    chunk = timeline.take(1000)
+    assert chunk is not None
+    rest = -len(audio) % fmt.width
+    assert chunk.pcm == audio + (fmt.silence[-rest:] if rest else b"")
+
+
+def test_silence_is_looked_for_from_the_cursor_of_a_channel_on() -> None:
+    timeline = Timeline(ResumePoint())
+    timeline.append("1-0", b"\1\1\0\0" * 20_000 + b"\0\0\1\1" * 20_000, TWO)
+    assert [timeline.silent_until(channel, 40_000) for channel in (0, 1)] == [0, 20_000]
+    assert timeline.silent_until(1, 12_345) == 12_345
+    timeline.finalize(25_000, 0)
+    assert [timeline.silent_until(channel, 39_999) for channel in (0, 1)] == [39_999, 20_000]
+    assert timeline.silent_until(0, 25_000) == 25_000

@@ -150,3 +150,40 @@ def test_a_drop_says_nothing_of_a_channel_that_lags() -> None:
     for n in range(9):
         end = two((True, 0.0), (False, 5.0), done=False, code=1006)
         assert judge.ended(end, n, PATIENCE_S) == (True, (None, None), False)
+
+
+def test_a_final_from_before_a_channel_fell_mute_is_no_reason_to_replay_it_again() -> None:
+    judge = Judge()
+    judge.heard(1)
+    assert not judge.mute(1)
+    end = two((True, 0.0), (True, 5.0), done=False, code=1006)  # it had finals, on this connection too
+    assert judge.ended(end, 0, PATIENCE_S).give_up == (None, None)
+    assert judge.mute(1)
+    assert not judge.mute(0)
+    judge.heard(1)
+    assert not judge.mute(1)
+
+
+def test_what_one_channel_is_mute_for_ends_in_good_order_too() -> None:
+    judge = Judge()
+    assert not judge.mute(1)
+    assert judge.ended(two((True, 0.0), (False, 5.0)), 0, PATIENCE_S).give_up == (None, GapReason.NO_RESULT)
+
+
+def test_a_tail_counts_for_each_channel() -> None:
+    judge = Judge()
+    end = two((True, 5.0), (True, 0.09))
+    assert judge.ended(end, 0, PATIENCE_S).give_up == (None, None)
+    assert judge.ended(end, 1, PATIENCE_S).give_up == (None, GapReason.NO_RESULT)
+
+
+def test_a_channel_served_by_nobody_is_given_up_when_it_has_been_for_long() -> None:
+    """Where the other had finals meanwhile, that time does not count against it: its replay does."""
+    judge = Judge()
+    alone = two((True, 0.0), (False, 5.0))
+    assert judge.ended(alone, 0, PATIENCE_S).give_up == (None, None)
+    judge.heard(1)
+    both = two((False, 5.0), (False, 5.0))
+    assert judge.ended(both, 500, PATIENCE_S).give_up == (None, None)
+    assert judge.ended(both, 619.9, PATIENCE_S).give_up == (None, None)
+    assert judge.ended(both, 620, PATIENCE_S).give_up == (GapReason.NO_RESULT,) * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire import ids
-from trio_asr.wire.audio_format import audio_format
+from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.records import (
     VERSION,
     Checkpoint,
@@ -258,3 +259,145 @@ def test_a_state_of_a_version_that_is_known_is_read(version: int) -> None:
 def test_a_version_that_is_no_number_is_a_broken_state(version: Any) -> None:
     with pytest.raises(Unreadable, match="version"):
         decode_checkpoint(encode(GOOD | {"version": version}))
+
+
+# -- several channels, other encodings, other versions --------------------------------------------------------
+
+
+def test_the_state_of_plain_audio_is_what_it_always_was() -> None:
+    """Byte for byte: these were written by the worker before there were channels, and are read by it."""
+    plain = ResumePoint(800, "5-1", 20, 1600, 8000, 400, 50_000)
+    ahead = msgspec.structs.replace(plain, ahead=Ahead(("7-0",), "6-0", 4))
+    for checkpoint, state in (
+        (
+            Checkpoint(plain, 3, 1, "t", None, ""),
+            b'{"place":{"finalized":800,"entry":"5-1","offset":20,"at":1600,"rate":8000,"rate_from":400,'
+            b'"rate_us":50000},"seq":3,"connection":1,"tenant_id":"t","trace_id":null,"ended":""}',
+        ),
+        (
+            Checkpoint(ahead, 3, 1, "t", "x", "9-0"),
+            b'{"place":{"finalized":800,"entry":"5-1","offset":20,"at":1600,"rate":8000,"rate_from":400,'
+            b'"rate_us":50000,"ahead":{"entries":["7-0"],"entry":"6-0","offset":4}},"seq":3,"connection":1,'
+            b'"tenant_id":"t","trace_id":"x","ended":"9-0"}',
+        ),
+    ):
+        assert encode(checkpoint) == state
+        assert decode_checkpoint(state) == checkpoint
+
+
+def test_a_call_of_plain_audio_stores_what_it_always_did() -> None:
+    outbox, timeline = Outbox("x", Topics("t", "e", 1), Stored()), Timeline(ResumePoint())
+    timeline.append("5-1", bytes(3200), audio_format(8000))
+    outbox.roles = ("customer",)
+    outbox.put(Item(resume_point=timeline.finalize(800)))
+    commit = outbox.next_commit(1)
+    assert commit is not None
+    assert commit.state == (
+        b'{"place":{"finalized":800,"entry":"5-1","offset":1600,"at":1600,"rate":8000,"rate_from":0,'
+        b'"rate_us":0},"seq":0,"connection":0,"tenant_id":"","trace_id":null,"ended":""}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("fmt", "fields"),
+    [
+        (audio_format(8000, "mulaw"), {"encoding": "mulaw", "channels": 1}),
+        (audio_format(8000, "alaw", 2), {"encoding": "alaw", "channels": 2}),
+        (audio_format(8000, "linear16", 2), {"encoding": "linear16", "channels": 2}),
+    ],
+)
+def test_the_state_of_other_audio_names_its_format_and_its_version(
+    fmt: Format, fields: dict[str, Any]
+) -> None:
+    timeline = Timeline(ResumePoint())
+    timeline.append("5-1", bytes(fmt.bytes_per_s), fmt)
+    outbox = Outbox("x", Topics("t", "e", 1), Stored())
+    outbox.put(Item(resume_point=timeline.finalize(800)))
+    commit = outbox.next_commit(1)
+    assert commit is not None
+    state = msgspec.json.decode(commit.state)
+    at = 800 * fmt.width
+    assert state["place"] == {
+        "finalized": 800, "entry": "5-1", "offset": at, "at": at, "rate": 8000, "rate_from": 0, "rate_us": 0,
+        **fields,
+    }  # fmt: skip
+    assert state["version"] == VERSION
+    read = decode_checkpoint(commit.state)
+    assert (read.place.format, read.place.cursors) == (fmt, [800] * fmt.channels)
+
+
+OTHER: dict[str, Any] = {"encoding": "mulaw", "channels": 2, "at": 1600, "lead": [0, 80]}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"channels": 0}, "channels 0"),
+        ({"channels": 3}, "channels 3"),
+        ({"channels": -1}, "channels -1"),
+        ({"channels": "2"}, "str"),
+        ({"encoding": "opus"}, "opus"),
+        ({"encoding": None}, "null"),
+        ({"lead": [0]}, "lead [0]"),
+        ({"lead": [0, 1, 2]}, "lead [0, 1, 2]"),
+        ({"lead": []}, "lead []"),
+        ({"lead": [1, 1]}, "lead [1, 1]"),
+        ({"lead": [0, -1]}, "lead [0, -1]"),
+        ({"lead": [0, 2**51]}, "lead"),
+        ({"lead": [0, 1.5]}, "int"),
+        ({"lead": [0] * 9}, "lead [0, 0, 0, 0]"),
+        ({"channels": 1}, "lead [0, 80]"),
+        ({"at": 1599}, "at 1599"),
+        ({"at": 1600 + 2 * 61 * 96_000 + 1}, "at"),
+        ({"rate": 96_001}, "rate 96001"),
+    ],
+)
+def test_a_place_of_two_channels_that_cannot_be(change: dict[str, Any], named: str) -> None:
+    decode_checkpoint(encode(GOOD | {"place": GOOD["place"] | OTHER}))
+    with pytest.raises(Unreadable, match=re.escape(named)):
+        decode_checkpoint(encode(GOOD | {"place": GOOD["place"] | OTHER | change}))
+
+
+def test_roles_are_no_more_than_channels_can_be() -> None:
+    for roles in ([], ["customer"], ["customer", "agent"]):
+        assert decode_checkpoint(encode(GOOD | {"roles": roles})).roles == tuple(roles)
+    with pytest.raises(Unreadable, match="3 roles"):
+        decode_checkpoint(encode(GOOD | {"roles": ["a", "b", "c"]}))
+
+
+@pytest.mark.parametrize("more", [{}, {"place": "elsewhere"}, {"seq": -1, "news": [1]}])
+def test_the_state_of_a_later_version_is_none_to_be_read_or_set_aside(more: dict[str, Any]) -> None:
+    """Whatever it looks like."""
+    state = encode(GOOD | {"version": VERSION + 1} | more)
+    for read in (lambda: decode_checkpoint(state), lambda: read_checkpoint(Stored(1, state))):
+        with pytest.raises(NewerState, match="state of version 3; this program knows versions up to 2"):
+            read()
+
+
+@pytest.mark.parametrize("version", [0, 1, VERSION])
+def test_the_state_of_an_earlier_version_is_read(version: int) -> None:
+    assert decode_checkpoint(encode(GOOD | {"version": version})).place.finalized == 800
+
+
+@pytest.mark.parametrize("version", ["3", None, [3], True])
+def test_a_version_that_is_no_number_is_that_of_no_state(version: Any) -> None:
+    with pytest.raises(Unreadable):
+        decode_checkpoint(encode(GOOD | {"version": version}))
+
+
+@given(
+    st.sampled_from([audio_format(8000, "mulaw", 2), audio_format(8000, "linear16", 2)]),
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 400)), max_size=8),
+)
+def test_where_two_channels_are_is_stored_and_read(fmt: Format, finals: list[tuple[int, int]]) -> None:
+    timeline = Timeline(ResumePoint())
+    timeline.append("5-1", bytes(fmt.width * 2000), fmt)
+    for channel, samples in finals:
+        timeline.finalize(min(2000, timeline.cursors[channel] + samples), channel)
+    point = timeline.resume_point(timeline.finalized)
+    assert (point.lead is msgspec.UNSET) == (timeline.cursors[0] == timeline.cursors[1])
+    again = Timeline(decode_checkpoint(encode(Checkpoint(point, version=VERSION))).place)
+    assert (again.cursors, again.finalized) == (timeline.cursors, timeline.finalized)
+    again.append("5-1", bytes(fmt.width * 2000), fmt, offset=point.offset)
+    assert again.received == timeline.received
+    assert again.resume_point(again.finalized) == point

@@ -155,7 +155,7 @@ class Call:
                 self._append(self.order.close(), result)
                 self._settle()
                 waiting_s = 0.0
-        if (over := self.timeline.unfinalized_s + waiting_s - most_s) > 0:
+        while (over := self.timeline.unfinalized_s + waiting_s - most_s) > 0:
             result.given_up_s += self.give_up_oldest(over + GAP_STEP_S, GapReason.RETENTION)
 
     def _receive(self, frame: Frame, now: float, result: ReceiveResult) -> None:

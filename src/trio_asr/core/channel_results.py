@@ -78,7 +78,8 @@ class ChannelResults:
     """The receiving side of one channel, number `channel` (from 0)."""
 
     def __init__(self, shared: Shared, channel: int, speech_reported: int) -> None:
-        self.finals = 0  # those that moved the cursor: the connection is of use
+        self.finals = 0  # those that moved the cursor: the connection is of use to this channel
+        self.frozen = False  # whether there was a final at all, if only a repeat
         self.answered = shared.timeline.cursors[channel]  # up to which sample there was any result
         self.speech_reported = speech_reported  # the last start of speech, on this connection or before
         self._shared, self._channel = shared, channel
@@ -98,17 +99,18 @@ class ChannelResults:
         """Apply a result. Return what it turned out to be."""
         start, end = self._clock.span(message.start, message.duration)
         self.answered = max(self.answered, end)
+        self.frozen |= message.is_final and end > start
         return self._final(message, start, end) if message.is_final else self._interim(message, start, end)
 
     def finish(self, end: int) -> None:
         """Finalize what is left up to `end` in good order, if it is less than the tolerance."""
         if 0 < end - self.cursor <= self._tolerance:
+            self.finals += 1
             self.advance(end)
 
     def advance(self, end: int, transcript: Transcript | None = None) -> None:
         """Move the cursor, and queue that with what it publishes."""
         point = self._timeline.finalize(end, self._channel)
-        self.finals += 1
         self._outbox.put(
             Item(
                 resume_point=point,
@@ -149,6 +151,7 @@ class ChannelResults:
         begin = self.cursor
         said = self._describer.said(message, cut)
         transcript = self._transcript("final", said, begin, end, speech_final=message.speech_final)
+        self.finals += 1
         self.advance(end, transcript)
         if transcript is not None:
             self._utterance_open = not message.speech_final

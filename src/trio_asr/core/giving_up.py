@@ -22,15 +22,18 @@ def give_up(
 ) -> float:
     """Commit the audio up to sample `end` as a gap, of one channel or of all. Return its seconds.
 
-    With several channels, the seconds are those of the one that gave up most.
+    With several channels, the seconds are those of the one that gave up most. No gap goes over a border of
+    theirs, and so no lead.
     """
-    seconds, channels = 0.0, len(timeline.cursors)
-    for one in range(channels) if channel is None else (channel,):
-        start = timeline.cursor(one)
-        if end > start:
-            seconds = max(seconds, timeline.seconds(start, end))
-            event = _gap(timeline, start, end, reason) | outbox.leg(one, channels)
-            outbox.put(Item(resume_point=timeline.finalize(end, one), event=event, channel=one))
+    seconds = 0.0
+    for stop in timeline.segments.stops(timeline.finalized, end):
+        before, channels = seconds, len(timeline.cursors)
+        for one in range(channels) if channel is None else (channel,):
+            start = timeline.cursor(one)
+            if stop > start:
+                seconds = max(seconds, before + timeline.seconds(start, stop))
+                event = _gap(timeline, start, stop, reason) | outbox.leg(one, channels)
+                outbox.put(Item(resume_point=timeline.finalize(stop, one), event=event, channel=one))
     pass_void(timeline, outbox)
     return seconds
 
@@ -49,11 +52,17 @@ def abandoned(timeline: Timeline, outbox: Outbox, last: EntryId) -> list[Item]:
     point = msgspec.structs.replace(
         point, entry=last, offset=PAST_END, at=point.format.width * end, ahead=msgspec.UNSET
     )
-    items = []
-    for channel, start in enumerate(cursors):
-        event = _gap(timeline, start, end, GapReason.INTERNAL) | outbox.leg(channel, len(cursors))
-        items.append(Item(event=event))
-    items[-1] = items[-1]._replace(resume_point=point)
+    items, start = [], min(cursors)
+    for stop in timeline.segments.stops(start, end):
+        channels = timeline.format_at(start).channels
+        if len(cursors) != channels:
+            cursors = [start] * channels
+        for channel, cursor in enumerate(cursors):
+            if cursor < stop:
+                event = _gap(timeline, cursor, stop, GapReason.INTERNAL) | outbox.leg(channel, channels)
+                items.append(Item(event=event))
+        start, cursors = stop, []
+    items.append(Item(resume_point=point))
     return items
 
 

@@ -3,12 +3,13 @@
 A Finalize asks for the final of a segment that is still open (Deepgram's guide "Finalize"; with several
 channels it names one). It is sent once for an open segment that the source pauses in, and once for one that
 has become long. Only in the latter case is an answer certain to come: a channel without one is *mute*.
+
+A segment begins at its channel's cursor. Whatever moves that, a final or a gap, is the end of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 from trio_asr.core.results import ResultHandler
 
@@ -24,14 +25,14 @@ class OpenSegments:
     `deadline` is when the first channel becomes mute (`inf`: none was asked), on the caller's clock.
     """
 
-    __slots__ = ("_channels", "_handler", "_timeline", "deadline", "most_open", "sent_until")
+    __slots__ = ("_asked", "_handler", "_timeline", "deadline", "most_open", "sent_until")
 
     def __init__(self, handler: ResultHandler, most_open: float) -> None:
         self.most_open = most_open
         self.deadline = math.inf
         self.sent_until = handler.timeline.finalized  # the sample up to which the connection was sent audio
         self._handler, self._timeline = handler, handler.timeline
-        self._channels = [_Open() for _ in handler.channels]
+        self._asked = [_Asked() for _ in handler.channels]
 
     def long(self) -> list[int]:
         """Return the channels of which too much audio waits, and for which no final was asked for that."""
@@ -39,8 +40,8 @@ class OpenSegments:
             return NONE
         return [
             number
-            for number, channel in enumerate(self._channels)
-            if channel.much_asked is None and self._open(number) >= self.most_open
+            for number in range(len(self._asked))
+            if self._open(number) >= self.most_open and not self._owes(number)
         ]
 
     def unasked(self) -> list[int]:
@@ -49,66 +50,75 @@ class OpenSegments:
             return NONE
         return [
             number
-            for number, channel in enumerate(self._channels)
-            if channel.asked != self._handler.channels[number].finals and self._open(number)
+            for number, asked in enumerate(self._asked)
+            if asked.cursor != self._timeline.cursor(number) and self._open(number)
         ]
 
     def ask(self, number: int) -> bool:
         """Note that a Finalize is about to be sent for a channel. Return whether its segment is long."""
-        self._channels[number].asked = self._handler.channels[number].finals
+        self._asked[number].cursor, self._asked[number].at = self._timeline.cursor(number), math.inf
         return self._open(number) >= self.most_open
 
     def asked(self, number: int, now: float) -> None:
         """Note that a Finalize was sent for a long segment, unless its final has come meanwhile."""
-        channel = self._channels[number]
-        if channel.asked == self._handler.channels[number].finals:
-            channel.much_asked, channel.until = now, self.sent_until
-            self._settle()
+        asked = self._asked[number]
+        if asked.cursor == self._timeline.cursor(number):
+            asked.at, asked.until = now, self.sent_until
+            self.settle()
+
+    def settle(self) -> None:
+        """Take note of cursors that have moved."""
+        self.deadline = min(
+            asked.at + FINALIZE_S if self._owes(number) else math.inf
+            for number, asked in enumerate(self._asked)
+        )
 
     def mute(self, now: float) -> list[int]:
         """Return the channels that did not answer a Finalize in time."""
-        return [number for number, channel in enumerate(self._channels) if channel.deadline <= now]
-
-    def answered(self) -> list[int]:
-        """Take note of finals that have come. Return the channels that had been asked for them."""
-        if self.deadline == math.inf:
-            return NONE
-        found = [
+        self.settle()
+        return [
             number
-            for number, channel in enumerate(self._channels)
-            if channel.much_asked is not None and channel.asked != self._handler.channels[number].finals
+            for number, asked in enumerate(self._asked)
+            if self._owes(number) and asked.at + FINALIZE_S <= now
         ]
-        self.forget(found)
-        return found
 
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Expect no answers to the Finalize of these channels."""
-        for number in numbers:
-            self._channels[number].much_asked = None
-        self._settle()
+    def alone(self, mute: int) -> bool:
+        """Return whether there are other channels than a mute one, and these are answered."""
+        others = [number for number in range(len(self._asked)) if number != mute]
+        return bool(others) and all(self._is_answered(number) for number in others)
+
+    def forget(self) -> None:
+        """Expect no answers any more."""
+        self._asked = [_Asked() for _ in self._asked]
+        self.deadline = math.inf
 
     def asked_until(self, number: int) -> int:
         """Return up to where a channel had been sent audio when it was asked last."""
-        return self._channels[number].until
+        return self._asked[number].until
 
     def _open(self, number: int) -> int:
         """Return how many samples of a channel were sent and are not finalized."""
         return max(0, self.sent_until - self._timeline.cursor(number))
 
-    def _settle(self) -> None:
-        self.deadline = min(channel.deadline for channel in self._channels)
+    def _owes(self, number: int) -> bool:
+        """Return whether a channel was asked for the final of a long segment, which has not come."""
+        asked = self._asked[number]
+        return asked.at < math.inf and asked.cursor == self._timeline.cursor(number)
+
+    def _is_answered(self, number: int) -> bool:
+        """Return whether a channel has had finals on this connection, or needs none, and owes none."""
+        return not self._owes(number) and (self._handler.channels[number].frozen or not self._open(number))
 
 
-class _Open:
-    """The open segment of one channel."""
+class _Asked:
+    """What a channel was asked for last: the final of the segment that begins at `cursor`.
 
-    __slots__ = ("asked", "much_asked", "until")
+    If the segment was long, that was at a time `at` and up to sample `until`.
+    """
+
+    __slots__ = ("at", "cursor", "until")
 
     def __init__(self) -> None:
-        self.asked = -1  # how many finals there had been at the last Finalize
-        self.much_asked: float | None = None  # when it was sent for a long segment
+        self.cursor = -1
+        self.at = math.inf
         self.until = 0
-
-    @property
-    def deadline(self) -> float:
-        return math.inf if self.much_asked is None else self.much_asked + FINALIZE_S

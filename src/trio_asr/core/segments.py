@@ -8,6 +8,7 @@ before a segment.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import NamedTuple
 
 from trio_asr.wire.audio_format import NO_FORMAT, Format
@@ -66,6 +67,18 @@ class Segments:
         if len(self._all) == 1:
             return None
         return next((one for one in self._all if one.start > sample), None)
+
+    def stops(self, start: int, end: int) -> list[int]:
+        """Return where a stretch has to be cut so that nothing spans two formats, one of several channels.
+
+        The last one is its end.
+        """
+        borders = [
+            after.start
+            for before, after in pairwise(self._all)
+            if start < after.start < end and max(before.format.channels, after.format.channels) > 1
+        ]
+        return [*borders, end]
 
     def position(self, sample: int) -> int:
         """Return the position of the first byte of `sample`; in a void, that of the first byte behind it."""

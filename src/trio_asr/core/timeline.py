@@ -250,7 +250,8 @@ class Timeline:
 
     def _all_finalized(self, sample: int) -> None:
         """Move `finalized`, which no channel is behind, and drop the audio below."""
-        if sample == self.finalized:
+        before = self.finalized
+        if sample == before:
             return
         self.finalized = sample
         self.sent = max(self.sent, sample)
@@ -259,14 +260,13 @@ class Timeline:
         self._base = position
         self._sources.finalized(position)
         if not self.uniform:
+            if self.segments.at(sample).start > before:
+                self._begin_cursors()
             self.segments.forget(sample)
-            self._match_channels()
 
-    def _match_channels(self) -> None:
-        """Have a cursor for each channel of the audio at `finalized`; no lead crosses a border."""
-        channels = self.format_at(self.finalized).channels
-        if len(self.cursors) != channels:
-            self.cursors = [self.finalized] * channels
+    def _begin_cursors(self) -> None:
+        """Have a cursor for each channel of the audio that begins here: no lead crosses a border."""
+        self.cursors = [self.finalized] * self.format_at(self.finalized).channels
 
     def _between(self, start: int, end: int) -> bytes:
         """Return the audio between two samples of one segment."""
@@ -283,7 +283,8 @@ class Timeline:
         self.pad()
         self.segments.begin(fmt, self.received, self._base + len(self._audio))
         self._look_at_segments()
-        self._match_channels()
+        if self.finalized == self.received:
+            self._begin_cursors()
 
     def _look_at_segments(self) -> None:
         """Keep at hand what is asked for several times a flush."""

@@ -80,7 +80,7 @@ class Judge:
 
     def heard(self, channel: int) -> None:
         """Note that a channel has results (again)."""
-        self._record(channel).progressed()
+        self._record(channel).heard()
 
     @property
     def restless(self) -> bool:
@@ -106,6 +106,10 @@ class _Record:
         """Note a final."""
         self._rejected = 0
         self._fruitless_since = None
+
+    def heard(self) -> None:
+        """Note a final at the moment it comes: one from before the channel fell mute says nothing."""
+        self.progressed()
         self._mute = False
 
     def mute(self) -> bool:

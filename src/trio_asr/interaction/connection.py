@@ -188,7 +188,7 @@ class LiveConnection:
         self._segments.sent_until = chunk.end
         if self._waiting_since is None:
             self._waiting_since = now
-        self._put_stall(min(self._stall_deadline(), self._segments.deadline))
+        self._put_stall(self._stall_deadline())
         self._report.sent(chunk, now)
 
     async def _finalize(self, channels: list[int]) -> None:
@@ -209,7 +209,7 @@ class LiveConnection:
     async def _close(self) -> None:
         """Send CloseStream and give the last results time to arrive."""
         self._closing = True
-        self._segments.forget(range(len(self._handler.channels)))
+        self._segments.forget()
         self._stall.deadline = math.inf
         with trio.move_on_after(self._config.close_timeout_ms / 1000):
             await self._send_text(messages.CLOSE_STREAM)
@@ -229,8 +229,7 @@ class LiveConnection:
                 with self._stall:
                     await self._take_messages()
                 if not (stalled := self._stalled()):
-                    deadline = min(self._stall_deadline(), self._segments.deadline)
-                    self._stall = trio.CancelScope(deadline=deadline)
+                    self._stall = trio.CancelScope(deadline=self._stall_deadline())
             self._over(Why.STALLED, 1006, stalled)
         except LinkClosed as closed:
             done = self._closing and closed.code == 1000 and self._handler.metadata is not None
@@ -252,7 +251,7 @@ class LiveConnection:
     def _take(self, message: Message) -> None:
         """Apply one message to the timeline and the outbox, submit that to the committer, then report it."""
         handler = self._handler
-        finals = handler.finals
+        finals = [channel.finals for channel in handler.channels]
         try:
             kind = MessageKind.OTHER if isinstance(message, Unknown) else handler.handle(message)
             self._services.committer.submit(handler.outbox)
@@ -261,34 +260,34 @@ class LiveConnection:
             # How much of the message took effect is unknown: the call restarts from its checkpoint.
             self._report.bug(error)
             raise
-        if handler.finals != finals:
-            for channel in self._segments.answered():
-                self._judge.heard(channel)
+        for number, channel in enumerate(handler.channels):
+            if channel.finals != finals[number]:
+                self._judge.heard(number)
+                self._segments.settle()
 
     def _stalled(self) -> str:
         """Return what was waited for in vain, as the reason of the close ("": the connection can go on).
 
-        Where only one of several channels is mute, its audio is replayed once, and given up the next time: it
-        must not cost the others anything.
+        A channel that is mute alone is replayed once. The next time it is given up: others must not pay for it.
         """
-        mute = self._segments.mute(trio.current_time())
-        if not mute:
-            return f"no message for {self._config.stall_timeout_ms} ms"
-        some = len(mute) < len(self._handler.channels)
-        if some and self._judge.mute(mute[0]):
+        now = trio.current_time()
+        if not (mute := self._segments.mute(now)):
+            late = now >= self._stall_deadline()  # not if a message came at this very moment
+            return f"no message for {self._config.stall_timeout_ms} ms" if late else ""
+        alone = self._segments.alone(mute[0])
+        if alone and self._judge.mute(mute[0]):
             self._give_up(mute[0])
             return ""
-        of = f" of channel {mute[0]}" if some else ""
+        of = f" of channel {mute[0]}" if alone else ""
         return f"no final{of} for {FINALIZE_S * 1000:.0f} ms after Finalize"
 
     def _give_up(self, channel: int) -> None:
         """Give up the audio of a mute channel, as far as it was sent when a final was asked for."""
-        handler = self._handler
-        until = self._segments.asked_until(channel)
-        seconds = give_up(handler.timeline, handler.outbox, until, GapReason.NO_RESULT, channel)
-        self._segments.forget([channel])
+        outbox, until = self._handler.outbox, self._segments.asked_until(channel)
+        seconds = give_up(self._timeline, outbox, until, GapReason.NO_RESULT, channel)
+        self._segments.settle()
         self._report.gave_up(seconds, GapReason.NO_RESULT)
-        self._services.committer.submit(handler.outbox)
+        self._services.committer.submit(outbox)
 
     def _put_stall(self, deadline: float) -> None:
         if deadline != self._stall.deadline:  # setting it costs more than reading it
@@ -296,5 +295,6 @@ class LiveConnection:
 
     def _stall_deadline(self) -> float:
         if self._segments.sent_until - self._handler.answered < self._stall_samples:
-            return math.inf
-        return (self._waiting_since or self._last_sent) + self._config.stall_timeout_ms / 1000
+            return self._segments.deadline
+        since = self._waiting_since or self._last_sent
+        return min(since + self._config.stall_timeout_ms / 1000, self._segments.deadline)

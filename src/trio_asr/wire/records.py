@@ -235,10 +235,10 @@ def _wrong_format(point: ResumePoint, roles: tuple[str, ...]) -> str:
     """Return what is impossible in what a resume point says of its audio, or "" if nothing is."""
     if not 0 <= point.rate <= MAX_SAMPLE_RATE:
         return f"rate {point.rate} is not within 0..{MAX_SAMPLE_RATE} Hz"
-    channels, lead = point.channels or 1, point.lead or ()
+    channels, lead = 1 if point.channels is msgspec.UNSET else point.channels, point.lead
     if not 1 <= channels <= MOST_CHANNELS:
         return f"channels {channels} is not within 1..{MOST_CHANNELS}"
-    if lead and (len(lead) != channels or min(lead) != 0 or max(lead) > _MOST_SAMPLES):
+    if lead is not msgspec.UNSET and (len(lead) != channels or min(lead) != 0 or max(lead) > _MOST_SAMPLES):
         return f"lead {list(lead)[:4]} does not fit to {channels} channels"
     return f"{len(roles)} roles" if len(roles) > MOST_CHANNELS else ""
 
