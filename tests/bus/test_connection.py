@@ -11,7 +11,8 @@ from tests.bus.proxy import proxy
 from trio_asr.bus.connection import PipelinedConnection, ReplyTooLargeError
 from trio_asr.lab.rig.valkey import EmbeddedValkey
 
-OPTIONS = {"socket_timeout": 0.25, "protocol": 2}
+OPTIONS = {"socket_timeout": 60, "protocol": 2}  # for ever, however slow the machine
+HASTY = OPTIONS | {"socket_timeout": 0.25}
 ID = ("CLIENT", "ID")
 
 
@@ -62,7 +63,7 @@ def test_a_connection_that_the_server_closed_in_a_pause(
 
 def test_no_answer_in_time_is_none_for_the_next(new_valkey: Callable[..., EmbeddedValkey]) -> None:
     server = new_valkey()
-    line = PipelinedConnection(server.url, OPTIONS)
+    line = PipelinedConnection(server.url, HASTY)
     line.ask(("SET", "key", "a"))
     server.pause()
     with pytest.raises(redis.TimeoutError):
@@ -89,7 +90,7 @@ def test_no_server(new_valkey: Callable[..., EmbeddedValkey]) -> None:
 
 def test_a_reply_above_the_bound(redis_url: str, client: redis.Redis) -> None:
     """It is given up about there, whatever its size; the next round has all of its own bound."""
-    line = PipelinedConnection(redis_url, OPTIONS | {"socket_timeout": 5}, 1_000_000)
+    line = PipelinedConnection(redis_url, OPTIONS, 1_000_000)
     client.set("small", bytes(900_000))
     client.set("large", bytes(50_000_000))
     for _ in range(3):
