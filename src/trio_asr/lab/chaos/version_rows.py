@@ -14,7 +14,7 @@ from trio_asr.client.producer import Entries
 from trio_asr.lab.chaos.daemon_rows import kill_with_standby, terminate_with_standby
 from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.feeder import FedCall, Mode, calls
-from trio_asr.lab.rig.shape import PLAIN, Shape
+from trio_asr.lab.rig.shape import PLAIN, TWO_LEGS, Shape
 
 MODES = (Mode.PLAIN, Mode.PLAIN, Mode.TWICE, Mode.DISORDER, Mode.MISSING, Mode.ODD)
 SECONDS = 20.0
@@ -33,7 +33,7 @@ def _and_packed() -> list[FedCall]:
     """Return such calls, some that begin late with two channels, and one that gets its second one late."""
     mono = _mono()
     number = len(mono) + 1
-    change = FedCall("change", number, SECONDS, Mode.CHANGE, shape=PACKED, at_s=LATER_S)
+    change = FedCall("change", number, SECONDS, Mode.CHANGE, shape=TWO_LEGS, at_s=LATER_S)
     later = [
         FedCall(f"late-{i}", number + i, SECONDS - LATER_S, begin_s=LATER_S + i * 0.3, shape=PACKED)
         for i in (1, 2, 3)
