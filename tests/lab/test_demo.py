@@ -86,8 +86,8 @@ async def test_it_shows_what_comes_out_and_counts_it(tmp_path: Path, terminal: b
 @pytest.mark.parametrize(
     ("modes", "reason"),
     [
-        ({"simulate": "dies"}, r"simulator ended before .*exit code 1.*\n.*no such model"),
-        ({"serve": "dies"}, r"daemon ended before .*exit code 1.*\n.*lost its mind"),
+        ({"simulate": "dies"}, r"simulator ended .*exit code 1.*\n.*no such model"),
+        ({"serve": "dies"}, r"daemon ended .*exit code 1.*\n.*lost its mind"),
         ({"serve": "twice"}, r"daemon did not do its job: one: 2 connections instead of one"),
     ],
 )
