@@ -230,9 +230,7 @@ ENCODINGS: list[Encoding] = ["linear16", "mulaw", "alaw"]
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("silent", [0, 1])
-def test_silence_that_the_other_channel_has_passed_by_5_s_is_answered(
-    encoding: Encoding, silent: int
-) -> None:
+def test_silence_that_the_other_channel_passed_by_5_s_is_answered(encoding: Encoding, silent: int) -> None:
     line = Connection(*legs(encoding, (silent == 1, silent == 0, 20)))
     other = 1 - silent
 

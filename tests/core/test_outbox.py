@@ -478,59 +478,70 @@ def test_a_gap_of_one_channel_is_not_merged_over_what_is_to_be_said() -> None:
     assert [one["event"] for one in events(outbox.next_commit(1))] == ["gap", "resumed", "gap"]
 
 
-THINGS_OF_TWO = [(what, channel) for what in ("final", "empty", "partial") for channel in (0, 1)]
+class RedisOfTwo(Redis):
+    """It knows where the finals and the gaps of each channel are."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.finals: list[list[int]] = [[], []]
+        self.gaps: list[list[tuple[int, int]]] = [[], []]
 
-@given(
-    st.lists(
-        st.one_of(st.sampled_from(THINGS_OF_TWO), st.sampled_from(["applied", "lost", "refused", "shed"])),
-        max_size=60,
-    )
-)
-@settings(deadline=None)
-def test_whatever_happens_the_finals_of_each_channel_are_written_once_or_are_in_a_gap_of_it(
-    steps: list[tuple[str, int] | str],
-) -> None:
-    outbox, redis = two(), Redis()
-    finals: list[list[int]] = [[], []]
-    written: list[list[int]] = [[], []]
-    gaps: list[list[tuple[int, int]]] = [[], []]
-
-    def deliver(step: str) -> None:
-        commit = outbox.next_commit(1)
-        if commit is None:
-            return
-        if step == "refused" and commit.rev != redis.rev:
-            outbox.settle(Outcome.REFUSED)
-            return
-        outcome = redis.apply(commit)
+    def apply(self, commit: Commit) -> Outcome:
+        outcome = super().apply(commit)
         if outcome is Outcome.APPLIED:
             assert len(commit.writes) <= MAX_WRITES
             for one in [json.loads(write.data) for write in commit.writes]:
                 if one.get("type") == "final":
-                    written[one["channel"]].append(one["start_ms"])
+                    self.finals[one["channel"]].append(one["start_ms"])
                 elif "event" in one:
-                    gaps[one["channel"]].append((one["start_ms"], one["end_ms"]))
-        if step == "applied":
+                    self.gaps[one["channel"]].append((one["start_ms"], one["end_ms"]))
+        return outcome
+
+    def deliver(self, outbox: Outbox, fate: str) -> None:
+        """Take the next commit, which may be refused, or its answer lost."""
+        commit = outbox.next_commit(1)
+        if commit is None:
+            return
+        if fate == "refused" and commit.rev != self.rev:
+            outbox.settle(Outcome.REFUSED)
+            return
+        outcome = self.apply(commit)
+        if fate == "applied":
             outbox.settle(outcome)
 
-    for n, step in enumerate(steps, 1):
-        if step == "shed":
+
+def put_of(outbox: Outbox, what: str, channel: int, n: int) -> None:
+    """Queue something of a channel."""
+    item = of(channel, str(n), 20 * n)
+    if what == "partial":
+        outbox.put_partial(partial(channel, str(n)))
+    else:
+        outbox.put(item if what == "final" else item._replace(transcript=None))
+
+
+THINGS_OF_TWO = [(what, channel) for what in ("final", "empty", "partial") for channel in (0, 1)]
+FATES = [(fate, -1) for fate in ("applied", "lost", "refused", "shed")]
+
+
+@given(st.lists(st.sampled_from([*THINGS_OF_TWO, *FATES]), max_size=60))
+@settings(deadline=None)
+def test_whatever_happens_each_channels_finals_are_written_once_or_are_in_a_gap_of_it(
+    steps: list[tuple[str, int]],
+) -> None:
+    outbox, redis = two(), RedisOfTwo()
+    for n, (what, channel) in enumerate(steps, 1):
+        if channel >= 0:
+            put_of(outbox, what, channel, n)
+        elif what == "shed":
             outbox.shed(20 * n)
-        elif isinstance(step, str):
-            deliver(step)
-        elif step[0] == "partial":
-            outbox.put_partial(partial(step[1], str(n)))
         else:
-            item = of(step[1], str(n), 20 * n)
-            if step[0] == "final":
-                finals[step[1]].append(20 * n)
-            outbox.put(item if step[0] == "final" else item._replace(transcript=None))
+            redis.deliver(outbox, what)
     for _ in range(5):
-        deliver("applied")
+        redis.deliver(outbox, "applied")
     assert outbox.idle
     for channel in (0, 1):
-        assert written[channel] == sorted(set(written[channel]))
-        for start in finals[channel]:
-            in_gaps = [one for one in gaps[channel] if one[0] <= start < one[1]]
-            assert (start in written[channel]) + len(in_gaps) == 1
+        written, gaps = redis.finals[channel], redis.gaps[channel]
+        assert written == sorted(set(written))
+        for start in [20 * n for n, step in enumerate(steps, 1) if step == ("final", channel)]:
+            in_gaps = [one for one in gaps if one[0] <= start < one[1]]
+            assert (start in written) + len(in_gaps) == 1

@@ -45,10 +45,14 @@ class Machine(CallMachine):
                 self.a_chunk_is_sent(1000)
 
     @precondition(lambda self: self.line)
-    @rule(finals=st.lists(st.tuples(st.integers(0, 1), PARTS, OFF), max_size=5))
-    def finals_come(self, finals: list[tuple[int, float, int]]) -> None:
-        for channel, part, off in finals:
-            self.a_final_comes(channel, part, off, silent=False, speech_final=True)
+    @rule(results=st.lists(st.tuples(st.integers(0, 1), PARTS, st.one_of(OFF, st.none())), max_size=6))
+    def results_come(self, results: list[tuple[int, float, int | None]]) -> None:
+        """Finals, and interims in between."""
+        for channel, part, off in results:
+            if off is None:
+                self.an_interim_comes(channel, part)
+            else:
+                self.a_final_comes(channel, part, off, silent=False, speech_final=True)
 
     @precondition(lambda self: self.call)
     @rule(fate=st.sampled_from(["answered", "lost"]))
@@ -70,4 +74,4 @@ class Machine(CallMachine):
 
 
 TestModel = Machine.TestCase
-TestModel.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestModel.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)

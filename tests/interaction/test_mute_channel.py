@@ -1,4 +1,4 @@
-"""One connection of two channels, of which one may have no results: when it is asked for, and what follows."""
+"""One connection of two channels, one of them without results: when it is asked for, and what follows."""
 
 from __future__ import annotations
 
