@@ -281,3 +281,65 @@ def test_frames_in_batches_are_what_they_are_one_by_one(
     assert batched.last_entry == single.last_entry
     for sample in range(0, single.timeline.received + 1, 53):
         assert batched.timeline.resume_point(sample) == single.timeline.resume_point(sample)
+
+
+# -- several channels ----------------------------------------------------------------------------------------
+
+TWO = audio_format(RATE, "mulaw", 2)
+
+
+def leg_arrival(n: int, position: int, seconds: float = 1.0) -> Frame:
+    """Entry n: sound on two channels from a position on."""
+    size = round(seconds * TWO.bytes_per_s)
+    frame = arrival(n, seq=None, pcm=b"\x12" * size)
+    frame.format, frame.position, frame.roles = TWO, position, ("customer", "agent")
+    return frame
+
+
+def gaps(written: list[dict[str, Any]]) -> list[tuple[int, int, int]]:
+    """The gaps among what was written: of which channel, from when to when."""
+    return [(one["channel"], one["start_ms"], one["end_ms"]) for one in written if one["event"] == "gap"]
+
+
+def test_a_restart_between_the_gaps_of_two_channels_over_what_never_came() -> None:
+    """Each is committed once, even where a commit ends between them."""
+    call, frames = begun(), [leg_arrival(1, 0), leg_arrival(2, 100 * RATE)]
+    call.receive(frames)
+    for channel in (0, 1):
+        call.give_up_until(RATE, GapReason.NO_RESULT, channel)
+    assert call.timeline.cursors == [100 * RATE] * 2
+    del call.outbox._queue[-1]
+    assert gaps(committed(call)[1]) == [(0, 0, 1000), (1, 0, 1000), (0, 1000, 100_000)]
+    again = restarted(call)
+    assert again.timeline.cursors == [100 * RATE, RATE]
+    again.receive(frames)
+    assert again.timeline.cursors == [100 * RATE] * 2
+    assert again.timeline.received == 101 * RATE
+    assert gaps(committed(again)[1]) == [(1, 1000, 100_000)]
+    assert restarted(again).timeline.cursors == [100 * RATE] * 2
+
+
+def test_beyond_the_bound_the_channel_furthest_behind_is_given_up() -> None:
+    call = begun(bounds=Bounds(1000, 5.0))
+    call.receive([leg_arrival(n, n * RATE) for n in range(5)])
+    call.timeline.finalize(3 * RATE, 0)
+    assert call.receive([leg_arrival(5, 5 * RATE)]).given_up_s == 2.0
+    assert gaps(committed(call)[1]) == [(1, 0, 2000)]
+    assert call.timeline.cursors == [3 * RATE, 2 * RATE]
+    assert call.given_up == 2 * RATE
+
+
+def test_who_is_on_each_channel_is_what_the_first_entry_says_that_says_it() -> None:
+    call = begun(bounds=Bounds(1000, 5.0, roles=("a", "b")))
+    call.receive([leg_arrival(1, 0)])
+    assert call.outbox.roles == ("customer", "agent")
+    quiet = leg_arrival(1, 0)
+    quiet.roles = None
+    call = begun(bounds=Bounds(1000, 5.0, roles=("a", "b")))
+    call.receive([quiet, leg_arrival(2, RATE)])
+    assert call.outbox.roles == ("a", "b")
+    call.give_up_until(RATE, GapReason.MEMORY, 1)
+    assert committed(call)[1][-1]["role"] == "b"
+    again = restarted(call)
+    again.receive([quiet, leg_arrival(2, RATE)])
+    assert again.outbox.roles == ("a", "b")
