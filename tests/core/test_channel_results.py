@@ -267,7 +267,10 @@ def test_the_negative_zero_is_silence_too(encoding: Encoding, other: bytes) -> N
 
 
 def test_the_other_codecs_silence_is_sound() -> None:
-    for encoding, byte in (("linear16", b"\xff"), ("mulaw", b"\xd5"), ("alaw", b"\xff"), ("mulaw", b"\0")):
+    others: tuple[tuple[Encoding, bytes], ...] = (
+        ("linear16", b"\xff"), ("mulaw", b"\xd5"), ("alaw", b"\xff"), ("mulaw", b"\0"),
+    )  # fmt: skip
+    for encoding, byte in others:
         fmt = audio_format(RATE, encoding, 2)
         line = Connection(fmt, byte * (fmt.bytes_per_s * 10))
         line.hear(final(0, 0, 10))

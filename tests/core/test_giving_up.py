@@ -14,7 +14,8 @@ from trio_asr.wire.transcripts import Item, Topics
 
 ONE, TWO = audio_format(8000), audio_format(8000, "mulaw", 2)
 FAST_ONE, FAST_TWO = audio_format(16_000), audio_format(16_000, "mulaw", 2)
-CUSTOMER, AGENT = {"channel": 0, "role": "customer"}, {"channel": 1, "role": "agent"}
+CUSTOMER: dict[str, Any] = {"channel": 0, "role": "customer"}
+AGENT: dict[str, Any] = {"channel": 1, "role": "agent"}
 
 
 class Harness:

@@ -163,26 +163,130 @@ def test_over_is_until_something_is_committed_after_the_end(checkpoint: Checkpoi
     assert checkpoint.over is over
 
 
-# -- several channels, other encodings, other versions -------------------------------------------------------
+# -- what other versions read ------------------------------------------------------------------------------
+
+# The bytes of the first version, which must be able to take a call of plain audio over again.
+PLAIN = (
+    b'{"place":{"finalized":8000,"entry":"1700000000000-1","offset":320,"at":16320,"rate":8000,"rate_from":0,'
+    b'"rate_us":0},"seq":0,"connection":2,"tenant_id":"tenant","trace_id":null,"ended":""}'
+)
+PLAIN_AHEAD = (
+    b'{"place":{"finalized":24000,"entry":"1700000000000-1","offset":0,"at":48000,"rate":16000,'
+    b'"rate_from":8000,"rate_us":1000000,"ahead":{"entries":["1700000000020-0"],"entry":"1700000000040-0",'
+    b'"offset":64}},"seq":0,"connection":2,"tenant_id":"tenant","trace_id":"trace","ended":"1700000000060-0"}'
+)
+READER = b'{"audio_floor":"1-1","end_floor":"2-2","audio_junk":"3-3","end_junk":"4-4"}'
+AHEAD = Ahead(("1700000000020-0",), "1700000000040-0", 64)
+
+
+def committed(point: ResumePoint, trace_id: str | None = None, ended: str | None = None) -> bytes:
+    """Return the state that a call's commit stores."""
+    outbox = Outbox("x", Topics("t", "e", 1), Stored(), "tenant")
+    outbox.tenant_id, outbox.trace_id, outbox.connection = "tenant", trace_id, 2
+    outbox.roles = ("customer", "agent")
+    outbox.put(Item(resume_point=point, ended=ended))
+    commit = outbox.next_commit(1)
+    assert commit is not None
+    return commit.state
+
+
+def test_the_state_of_plain_audio_is_the_first_versions_byte_for_byte() -> None:
+    point = ResumePoint(8000, "1700000000000-1", 320, 16320, 8000, 0, 0)
+    assert committed(point) == PLAIN
+    point = ResumePoint(24000, "1700000000000-1", 0, 48000, 16000, 8000, 1_000_000, AHEAD)
+    assert committed(point, "trace", "1700000000060-0") == PLAIN_AHEAD
+    assert encode(ReaderState("1-1", "2-2", "3-3", "4-4")) == READER
+
+
+@pytest.mark.parametrize("state", [PLAIN, PLAIN_AHEAD])
+def test_the_first_versions_state_is_read_and_written_again_as_it_was(state: bytes) -> None:
+    assert encode(decode_checkpoint(state)) == state
+    assert decode_checkpoint(state).place.format is audio_format(decode_checkpoint(state).place.rate)
+    assert encode(decode_reader(READER)) == READER
+
+
+# What the decoders of the first version look for. They pass over whatever else there is.
+KNOWN = {
+    "": {"place", "seq", "connection", "tenant_id", "trace_id", "ended"},
+    "place": {"finalized", "entry", "offset", "at", "rate", "rate_from", "rate_us", "ahead"},
+    "ahead": {"entries", "entry", "offset"},
+}
+
+
+@given(checkpoints(), st.sampled_from([msgspec.UNSET, AHEAD]))
+def test_the_first_version_passes_over_nothing_of_plain_audio(
+    checkpoint: Checkpoint, ahead: Ahead | msgspec.UnsetType
+) -> None:
+    state = msgspec.json.decode(committed(msgspec.structs.replace(checkpoint.place, ahead=ahead)))
+    assert state.keys() == KNOWN[""]
+    assert state["place"].keys() | {"ahead"} == KNOWN["place"]
+    assert {*state["place"].get("ahead", KNOWN["ahead"])} == KNOWN["ahead"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"encoding": "mulaw", "channels": 1, "at": 8000},
+        {"encoding": "alaw", "channels": 2, "lead": (0, 160)},
+        {"encoding": "linear16", "channels": 2, "at": 32_000},
+    ],
+)
+def test_the_state_of_other_audio_says_its_version(more: dict[str, Any]) -> None:
+    """The first version would pass over what makes it another; every later one compares."""
+    point = msgspec.structs.replace(ResumePoint(8000, "5-1", 0, 16_000, 8000), **more)
+    state = committed(point)
+    assert msgspec.json.decode(state)["version"] == VERSION == 2
+    assert decode_checkpoint(state).place == point
+    assert decode_checkpoint(state).roles == ("customer", "agent")
+
+
+@pytest.mark.parametrize("version", [3, 4, 1000, 2**62])
+@pytest.mark.parametrize("more", [{}, {"place": "elsewhere"}, {"seq": None}])
+def test_a_state_of_a_later_version_is_neither_read_nor_broken(version: int, more: dict[str, Any]) -> None:
+    """Whatever else it says: what this version would call broken may mean something to the other."""
+    said = f"state of version {version}; this program knows versions up to 2"
+    for read in (decode_checkpoint, lambda state: read_checkpoint(Stored(4, state))):
+        with pytest.raises(NewerState, match=said):
+            read(encode(GOOD | {"version": version} | more))
+
+
+@pytest.mark.parametrize("version", [-1, 0, 1, 2])
+def test_a_state_of_a_version_that_is_known_is_read(version: int) -> None:
+    assert decode_checkpoint(encode(GOOD | {"version": version})).place.finalized == 800
+
+
+@pytest.mark.parametrize("version", ["3", None, [3], 3.5])
+def test_a_version_that_is_no_number_is_a_broken_state(version: Any) -> None:
+    with pytest.raises(Unreadable, match="version"):
+        decode_checkpoint(encode(GOOD | {"version": version}))
+
+
+# -- several channels, other encodings, other versions ---------------------------------------------------
 
 
 def test_the_state_of_plain_audio_is_what_it_always_was() -> None:
     """Byte for byte: these were written by the worker before there were channels, and are read by it."""
     plain = ResumePoint(800, "5-1", 20, 1600, 8000, 400, 50_000)
     ahead = msgspec.structs.replace(plain, ahead=Ahead(("7-0",), "6-0", 4))
-    before = (
-        b'{"place":{"finalized":800,"entry":"5-1","offset":20,"at":1600,"rate":8000,"rate_from":400,'
-        b'"rate_us":50000},"seq":3,"connection":1,"tenant_id":"t","trace_id":null,"ended":""}'
-    )
-    assert encode(Checkpoint(plain, 3, 1, "t", None, "")) == before
-    assert decode_checkpoint(before) == Checkpoint(plain, 3, 1, "t", None, "")
-    before = (
-        b'{"place":{"finalized":800,"entry":"5-1","offset":20,"at":1600,"rate":8000,"rate_from":400,'
-        b'"rate_us":50000,"ahead":{"entries":["7-0"],"entry":"6-0","offset":4}},"seq":3,"connection":1,'
-        b'"tenant_id":"t","trace_id":"x","ended":"9-0"}'
-    )
-    assert encode(Checkpoint(ahead, 3, 1, "t", "x", "9-0")) == before
-    assert decode_checkpoint(before) == Checkpoint(ahead, 3, 1, "t", "x", "9-0")
+    for checkpoint, state in (
+        (
+            Checkpoint(plain, 3, 1, "t", None, ""),
+            (
+                b'{"place":{"finalized":800,"entry":"5-1","offset":20,"at":1600,"rate":8000,"rate_from":400,'
+                b'"rate_us":50000},"seq":3,"connection":1,"tenant_id":"t","trace_id":null,"ended":""}'
+            ),
+        ),
+        (
+            Checkpoint(ahead, 3, 1, "t", "x", "9-0"),
+            (
+                b'{"place":{"finalized":800,"entry":"5-1","offset":20,"at":1600,"rate":8000,"rate_from":400,'
+                b'"rate_us":50000,"ahead":{"entries":["7-0"],"entry":"6-0","offset":4}},"seq":3,"connection":1,'
+                b'"tenant_id":"t","trace_id":"x","ended":"9-0"}'
+            ),
+        ),
+    ):
+        assert encode(checkpoint) == state
+        assert decode_checkpoint(state) == checkpoint
 
 
 def test_a_call_of_plain_audio_stores_what_it_always_did() -> None:
@@ -269,9 +373,11 @@ def test_roles_are_no_more_than_channels_can_be() -> None:
 def test_the_state_of_a_later_version_is_none_to_be_read_or_set_aside(more: dict[str, Any]) -> None:
     """Whatever it looks like."""
     state = encode(GOOD | {"version": VERSION + 1} | more)
-    for read in (lambda: decode_checkpoint(state), lambda: read_checkpoint(Stored(1, state))):
-        with pytest.raises(NewerState, match="state of version 3; this program knows versions up to 2"):
-            read()
+    too_new = "state of version 3; this program knows versions up to 2"
+    with pytest.raises(NewerState, match=too_new):
+        decode_checkpoint(state)
+    with pytest.raises(NewerState, match=too_new):
+        read_checkpoint(Stored(1, state))
 
 
 @pytest.mark.parametrize("version", [0, 1, VERSION])

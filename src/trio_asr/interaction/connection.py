@@ -268,7 +268,7 @@ class LiveConnection:
     def _stalled(self) -> str:
         """Return what was waited for in vain, as the reason of the close ("": the connection can go on).
 
-        A channel that is mute alone is replayed once. The next time it is given up: others must not pay for it.
+        A channel that is mute alone is replayed once, and given up the next time: others must not suffer.
         """
         now = trio.current_time()
         if not (mute := self._segments.mute(now)):
