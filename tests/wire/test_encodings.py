@@ -127,7 +127,10 @@ def test_a_rate_in_a_name_is_believed_only_beside_an_equal_one(name: str, rate: 
     assert _decode(f"{name};rate={rate}").format is expected
     assert _decode(name, rate).format is expected
     wrong = 11_025
-    for more in ({"sample_rate": wrong}, {"encoding": f"{name};rate={wrong}"}, {"default": wrong}):
+    others: list[dict[str, Any]] = [
+        {"sample_rate": wrong}, {"encoding": f"{name};rate={wrong}"}, {"default": wrong},
+    ]  # fmt: skip
+    for more in others:
         with pytest.raises(Junk) as junk:
             _decode(**({"encoding": name} | more))
         assert junk.value.kind == "sample_rate"
