@@ -75,11 +75,19 @@ class CallFeed:
         self._seq = 0
         self._at = 0
 
-    def say(self, pcm: bytes, rate: int = RATE, *, channels: int = 1, roles: Roles = None) -> None:
+    def say(
+        self,
+        pcm: bytes,
+        rate: int = RATE,
+        *,
+        channels: int = 1,
+        roles: Roles = None,
+        position: int | None = None,
+    ) -> None:
         """Hand over one frame, as the dispatcher does."""
         self._seq += 1
         frame = Frame(self.call.id, pcm, rate, self._seq, self._seq * 20, "tenant", roles=roles)
-        frame.format = audio_format(rate, channels=channels)
+        frame.format, frame.position = audio_format(rate, channels=channels), position
         frame.entry, frame.digest = f"{self._seq}-0", self._seq
         self.interaction.inbox.add(frame)
         assert self.interaction.release()

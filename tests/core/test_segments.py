@@ -137,7 +137,7 @@ def test_against_a_list_of_all_samples(stretches: list[Stretch]) -> None:
     """Of each the format and the position; times that go on."""
     found, axis, position = segments(*stretches), list[tuple[Format, int]](), 0
     for stretch in stretches:
-        axis += [(axis[-1][0] if axis else NO_FORMAT, position)] * stretch.void
+        axis += [(NO_FORMAT, position)] * stretch.void  # as there is no audio, any will do
         for _ in range(stretch.samples):
             axis.append((stretch.format, position))
             position += stretch.format.width

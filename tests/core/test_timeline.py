@@ -28,13 +28,20 @@ class Model:
     def __init__(self) -> None:
         self.entries: list[Appended] = []
         self.audio = bytearray()
+        self.rate = 0
         self.rates: list[int] = []
 
     def append(self, one: Appended) -> None:
-        """Take an entry: where the rate changes, half a sample is completed by a zero."""
-        if self.entries and one.rate != self.entries[-1].rate and len(self.audio) % 2:
+        """Take an entry: where the rate changes, half a sample is completed by a zero.
+
+        An entry without audio says nothing about the rate.
+        """
+        before = self.rate
+        if one.pcm or one.silence:
+            self.rate = one.rate
+        if before not in (0, self.rate) and len(self.audio) % 2:
             self.audio.append(0)
-        self._extend(self.entries[-1].rate if self.entries else one.rate)
+        self._extend(before)
         self.entries.append(one)
         self.audio += bytes(one.silence) + one.pcm
         self._extend(one.rate)
@@ -86,7 +93,7 @@ class Machine(RuleBasedStateMachine):
     )
     def frame(self, size: int, rate: int, silence: int) -> None:
         n = next(self.count)
-        same = bool(self.model.entries) and self.model.entries[-1].rate == rate
+        same = self.model.rate == rate
         pcm = bytes((n * 41 + i) % 255 + 1 for i in range(size))
         one = Appended(f"{n}-0", pcm, rate, silence if same else 0)
         self.model.append(one)

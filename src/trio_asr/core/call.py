@@ -54,7 +54,7 @@ class Call:
         point = outbox.resume_point
         self.id = outbox.interaction_id
         self.outbox = outbox
-        self.timeline = Timeline(point)
+        self.timeline = Timeline(point, lambda: self._resuming.those_that_count(self.order.frames))
         self.last_entry = point.entry
         self._first_entry: EntryId | None = None
         self.bounds = bounds
@@ -110,27 +110,32 @@ class Call:
             self.coming.popleft()
         # Nearly always they just continue the series. Looking at each would cost four times as much.
         if self._plain and self._goes_on(frames):
-            self._series.follow(frames[-1])
             self.timeline.extend(frames)
             result.accepted = len(frames)
         else:
+            if self._first_entry is None:
+                self._first_entry = frames[0].entry
             for frame in frames:
                 self._receive(frame, now, result)
             self._settle()
         self.last_entry = frames[-1].entry
-        if self.timeline.unfinalized_s > self.bounds.max_unfinalized_s or self.timeline.waiting:
+        if self.timeline.unfinalized_s > self.bounds.max_unfinalized_s or self.order:
             self._bound(result)
         return result
 
     def _goes_on(self, frames: list[Frame]) -> bool:
-        """Return whether frames just continue what came before, and none can be a repeat."""
-        if frames[0].position is None:
-            return self._series.goes_on(frames) and self.repeats.all_new(frames)
-        if not self._placement.goes_on(frames):
+        """Note frames that just continue what came before, none a repeat. Return whether they do."""
+        if frames[0].position is not None:
+            if self._placement.goes_on(frames):
+                self.repeats.teach(frames)  # a call that is over knows them by that
+                self._series.restart(frames[-1])
+                return True
             return False
-        if not self.repeats.all_new(frames):
-            self.repeats.teach(frames)
-        return True
+        is_same = frames[0].format is self.timeline.segments.last.format
+        if is_same and self._series.goes_on(frames) and self.repeats.all_new(frames):
+            self._series.follow(frames[-1])
+            return True
+        return False
 
     def expire(self, now: float) -> ReceiveResult:
         """Wait no longer for frames that are overdue by now."""
@@ -148,19 +153,16 @@ class Call:
         return result
 
     def _bound(self, result: ReceiveResult) -> None:
-        most_s, waiting, waiting_s = self.bounds.max_unfinalized_s, self.order.frames, 0.0
-        if waiting:
-            waiting_s = sum(len(frame.pcm) for frame in waiting) / waiting[0].format.bytes_per_s
-            if waiting_s > most_s:
-                self._append(self.order.close(), result)
-                self._settle()
-                waiting_s = 0.0
-        while (over := self.timeline.unfinalized_s + waiting_s - most_s) > 0:
+        most_s = self.bounds.max_unfinalized_s
+        if self.order.seconds > most_s:
+            self._append(self.order.close(), result)
+            self._settle()
+        if (over := self.timeline.unfinalized_s + self.order.seconds - most_s) > 0:
             result.given_up_s += self.give_up_oldest(over + GAP_STEP_S, GapReason.RETENTION)
 
     def _receive(self, frame: Frame, now: float, result: ReceiveResult) -> None:
         if self._border:
-            self._follows = frame.seq == self.repeats.following
+            self._follows = frame.position is not None or frame.seq == self.repeats.following
         if self._resuming and self._resuming.is_news(frame):
             self.timeline.read_again()
         news = self.repeats.news(frame)
@@ -170,8 +172,7 @@ class Call:
         if frame.position is None:
             result.repeats += 1 - len(news)
         else:  # that alone says what it is; what lies behind the checkpoint is done
-            done = self._resuming.counts_from(frame) is None
-            news = [one for one in news if one is not frame] + [frame] * (not done)
+            news = [] if self._resuming.counts_from(frame) is None else [frame]
         for one in news:
             self._append(self.order.take(one, now, void=self.repeats.void), result)
             if self.order:
@@ -180,16 +181,14 @@ class Call:
     def _append(self, placed: Iterable[Placed], result: ReceiveResult) -> None:
         """Append frames whose turn it is, except for what lies behind the checkpoint."""
         for one in placed:
-            offset = self._resuming.counts_from(one.frame)
+            offset = self._resuming.counts_from(one.frame, one.offset)
             if offset is None:
                 continue
-            size = len(one.frame.pcm)
-            if one.late:
-                result.late_s += (min(one.offset, size) or size) / one.frame.format.bytes_per_s
-            if one.offset >= size > 0:
+            result.late_s += one.late / one.frame.format.bytes_per_s
+            if one.is_repeat and offset >= one.offset:
                 result.repeats += 1
             else:
-                self._put(one, max(offset, one.offset), result)
+                self._put(one, offset, result)
 
     def _put(self, one: Placed, offset: int, result: ReceiveResult) -> None:
         """Append a frame from byte `offset` on, and what goes before it."""
@@ -201,10 +200,14 @@ class Call:
                 self.timeline.pad()
         if one.void:
             self.timeline.skip(one.void, fmt)
-        before = 0 if self._resuming.is_next(frame) else one.silence  # 0: it is on the timeline already
+        placed = frame.position is not None
+        # What was put before it is on the timeline already, unless its position says what is.
+        before = 0 if self._resuming.is_next(frame) and not placed else one.silence
         if self._header is not None and (is_news or offset < len(frame.pcm)):
-            offset = max(offset, self._strip(self._header, frame, result))
-        self.timeline.append(frame.entry, frame.pcm, fmt, silence=before, offset=offset)
+            header = max(offset, self._strip(self._header, frame, result))
+            before += header - offset if placed else 0  # positions count it
+            offset = header
+        self.timeline.append(frame.entry, frame.pcm, fmt, silence=before, offset=offset, placed=placed)
         result.accepted += 1
         result.filled_s += before / fmt.bytes_per_s
         if fmt.channels > 1 and not self.outbox.roles:
@@ -216,12 +219,9 @@ class Call:
 
     def _settle(self) -> None:
         """Update what follows from having looked at frames one by one."""
-        if self.order or self.timeline.waiting:
-            waiting = self.order.frames
-            self.timeline.waiting = [one for one in waiting if self._resuming.counts_from(one) is not None]
-        elif self._resuming and self.announced:
+        if self._resuming and self.announced and not self.order:
             self._resuming.over()
-        self._plain = self.announced and not self.order and not self._resuming
+        self._plain = self.announced and not self.order and not self._resuming and self._header is None
 
     def _strip(self, header: Header, frame: Frame, result: ReceiveResult) -> int:
         """Return how many bytes of a frame belong to the header of a WAVE file that is sent as it is."""
@@ -234,8 +234,6 @@ class Call:
         return size
 
     def _begin(self, frame: Frame, result: ReceiveResult, *, is_news: bool) -> None:
-        if self._first_entry is None:
-            self._first_entry = frame.entry
         if is_news:  # the entry of the resume point is not
             self.announced = True
             result.meta = announce(self.outbox, frame, self.timeline.resume_point(self.timeline.finalized))
@@ -265,7 +263,7 @@ class Call:
     def give_up_oldest(self, seconds: float, reason: GapReason) -> float:
         """Commit the oldest audio that is not finalized as a gap. Return the seconds given up."""
         timeline = self.timeline
-        return self.give_up_until(timeline.finalized + round(seconds * self.next_format.rate), reason)
+        return self.give_up_until(timeline.segments.later(timeline.finalized, seconds), reason)
 
     def give_up_until(self, end: int, reason: GapReason, channel: int | None = None) -> float:
         """Commit the audio up to `end` as a gap, of one channel or all. Return the seconds given up."""

@@ -20,28 +20,36 @@ from trio_asr.wire.transcripts import Item
 def give_up(
     timeline: Timeline, outbox: Outbox, end: int, reason: GapReason, channel: int | None = None
 ) -> float:
-    """Commit the audio up to sample `end` as a gap, of one channel or of all. Return its seconds.
+    """Commit the audio up to sample `end` as gaps, of one channel or of all. Return its seconds.
 
-    With several channels, the seconds are those of the one that gave up most. No gap goes over a border of
-    theirs, and so no lead.
+    A void ends a gap, and is one of its own. With several channels, the seconds are those of the one that
+    gave up most. No gap goes over a border of theirs, and so no lead.
     """
     seconds = 0.0
     for stop in timeline.segments.stops(timeline.finalized, end):
-        before, channels = seconds, len(timeline.cursors)
-        for one in range(channels) if channel is None else (channel,):
-            start = timeline.cursor(one)
-            if stop > start:
-                seconds = max(seconds, before + timeline.seconds(start, stop))
-                event = _gap(timeline, start, stop, reason) | outbox.leg(one, channels)
-                outbox.put(Item(resume_point=timeline.finalize(stop, one), event=event, channel=one))
-    pass_void(timeline, outbox)
+        seconds += _give_up(timeline, outbox, stop, reason, channel)
+        pass_void(timeline, outbox)
     return seconds
 
 
 def pass_void(timeline: Timeline, outbox: Outbox) -> None:
     """Commit as a gap what never came, once everything before it is finalized."""
     if not timeline.uniform and (end := timeline.void_end()):
-        give_up(timeline, outbox, end, GapReason.SOURCE)
+        _give_up(timeline, outbox, end, GapReason.SOURCE)
+
+
+def _give_up(
+    timeline: Timeline, outbox: Outbox, end: int, reason: GapReason, channel: int | None = None
+) -> float:
+    """Commit what goes over no border as a gap."""
+    seconds, channels = 0.0, len(timeline.cursors)
+    for one in range(channels) if channel is None else (channel,):
+        start = timeline.cursor(one)
+        if end > start:
+            seconds = max(seconds, timeline.seconds(start, end))
+            event = _gap(timeline, start, end, reason) | outbox.leg(one, channels)
+            outbox.put(Item(resume_point=timeline.finalize(end, one), event=event, channel=one))
+    return seconds
 
 
 def abandoned(timeline: Timeline, outbox: Outbox, last: EntryId) -> list[Item]:
@@ -55,11 +63,12 @@ def abandoned(timeline: Timeline, outbox: Outbox, last: EntryId) -> list[Item]:
     items, start = [], min(cursors)
     for stop in timeline.segments.stops(start, end):
         channels = timeline.format_at(start).channels
+        reason = GapReason.SOURCE if timeline.segments.void_end(start) else GapReason.INTERNAL
         if len(cursors) != channels:
             cursors = [start] * channels
         for channel, cursor in enumerate(cursors):
             if cursor < stop:
-                event = _gap(timeline, cursor, stop, GapReason.INTERNAL) | outbox.leg(channel, channels)
+                event = _gap(timeline, cursor, stop, reason) | outbox.leg(channel, channels)
                 items.append(Item(event=event))
         start, cursors = stop, []
     items.append(Item(resume_point=point))

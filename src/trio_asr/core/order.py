@@ -43,7 +43,7 @@ class Order:
         self.series, self._placement = series, placement
         self._rule: Series | Placement = series  # by which the frames that wait are ordered
         self._reorder_ms = 0
-        self._waiting: list[_Waiting] = []  # in the order of their audio; of one format
+        self._waiting: list[_Waiting] = []  # in the order of their audio
         self.wait(reorder_ms)
 
     def __bool__(self) -> bool:
@@ -54,6 +54,11 @@ class Order:
     def frames(self) -> list[Frame]:
         """The frames that wait."""
         return [waiting.frame for waiting in self._waiting]
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of audio that wait."""
+        return sum(len(frame.pcm) / frame.format.bytes_per_s for frame, *_ in self._waiting)
 
     @property
     def due(self) -> float:
@@ -81,24 +86,20 @@ class Order:
     def _take(self, frame: Frame, rule: Series | Placement, now: float, *, void: bool) -> Iterator[Placed]:
         added_ms = ids.milliseconds(frame.entry)
         yield from self._expire(added_ms)
-        if not self._waiting:
-            if not void and rule.opens_hole(frame):
-                self._rule = rule
-                self._waiting.append(_Waiting(frame, now, added_ms))
-            else:
-                yield self._place(frame, rule)
-            return
         at = self._index(frame)
         before = self._waiting[at - 1].frame if at else None
-        if void or rule is not self._rule or not rule.belongs(frame, before):
+        if self._waiting and (void or rule is not self._rule or not rule.belongs(frame, before)):
             yield from self.close()
-        elif rule.ahead(frame) > 0:
-            self._waiting.insert(at, _Waiting(frame, now, added_ms))
-            while self._waiting and (len(self._waiting) > MOST_WAITING or self._missing() > LATE_WINDOW):
-                yield from self._close_first()
+            at = 0
+        waits = rule.ahead(frame) > 0 if self._waiting else not void and rule.opens_hole(frame)
+        if not waits:
+            yield self._place(frame, rule)
+            yield from self._drain()
             return
-        yield self._place(frame, rule)
-        yield from self._drain()
+        self._rule = rule
+        self._waiting.insert(at, _Waiting(frame, now, added_ms))
+        while self._waiting and (len(self._waiting) > MOST_WAITING or self._missing() > LATE_WINDOW):
+            yield from self._close_first()
 
     def expire(self, now: float) -> Iterator[Placed]:
         """Return the frames that need not wait any longer by the caller's clock."""
@@ -126,9 +127,10 @@ class Order:
             yield self._place(self._waiting.pop(0).frame, self._rule)
 
     def _place(self, frame: Frame, rule: Series | Placement) -> Placed:
-        if rule is self._placement:
+        placed = rule.place(frame)
+        if rule is self._placement and not placed.is_repeat:
             self.series.restart(frame)  # one without a position may follow
-        return rule.place(frame)
+        return placed
 
     def _index(self, frame: Frame) -> int:
         """Return the index of a frame among those that wait."""

@@ -95,6 +95,16 @@ class Outbox:
             self.confirmed = msgspec.structs.replace(self.confirmed, ended=last)
         self.put(Item(resume_point=point))
 
+    def earlier(self, sample: int, audio: int) -> int:
+        """Return where `audio` samples before this one began, passing over what never came and waits here."""
+        at = sample - audio
+        for item in reversed(self._queue):
+            point, event = item.resume_point, item.event or {}
+            # Of several channels each has such a gap. The last of them moves the lowest cursor.
+            if event.get("reason") == GapReason.SOURCE and point and not point.lead and point.finalized > at:
+                at -= event["samples"]
+        return at
+
     def shed(self, before: int) -> int:
         """Turn queued transcripts of audio before a sample into gaps, and return how many.
 

@@ -64,7 +64,7 @@ class PastCalls:
             self.remember(interaction_id, past)
         past.until = max(past.until, until)
         if over is not None:
-            past.repeats.teach(frame for frame in frames if ids.key(frame.entry) <= until)
+            past.repeats.teach([frame for frame in frames if ids.key(frame.entry) <= until])
             rest = next((frame.pcm[over.offset :] for frame in frames if frame.entry == over.entry), b"")
             past.part = rest if 0 < len(rest) < over.format.width else past.part
         return past

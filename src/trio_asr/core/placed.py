@@ -11,11 +11,16 @@ class Placed(NamedTuple):
     """A frame whose turn it is, and where it goes.
 
     Before it go `silence` bytes, or a void of so many samples. Its first `offset` bytes are on the timeline
-    already. `late` says that it came after the silence that stands for it.
+    already. `late` bytes of it came after the silence, or the void, that stands for them.
     """
 
     frame: Frame
     silence: int = 0
-    late: bool = False
+    late: int = 0
     offset: int = 0
     void: int = 0
+
+    @property
+    def is_repeat(self) -> bool:
+        """Whether all of it is on the timeline already."""
+        return self.offset >= len(self.frame.pcm) > 0

@@ -17,7 +17,7 @@ better: because of another frame with such a `seq`, or because nobody sends the 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from trio_asr.wire.frames import Frame
 
@@ -90,8 +90,12 @@ class Repeats:
         """Drop the frames that were left out: they were repeats."""
         self._alike = []
 
-    def teach(self, frames: Iterable[Frame]) -> None:
+    def teach(self, frames: Sequence[Frame]) -> None:
         """Record frames, whether they are repeats or not."""
+        first = frames[0].seq if frames else None
+        in_order = first is not None and all(frame.seq == seq for seq, frame in enumerate(frames, first))
+        if in_order and self.all_new(frames):  # nearly always
+            return
         for frame in frames:
             self.news(frame)
 
@@ -103,7 +107,7 @@ class Repeats:
         return at != _NONE and self._sounds_same(at, frame) and self._is_same(at, frame)
 
     def all_new(self, frames: Sequence[Frame]) -> bool:
-        """Record frames of rising `seq` if none can be a repeat. Else record nothing and return False."""
+        """Record frames of consecutive `seq` if none can be a repeat. Else do nothing and return False."""
         first, last = frames[0].seq, frames[-1].seq
         if first is None or last is None or first <= self._highest or self._rising:
             return False

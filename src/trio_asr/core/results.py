@@ -31,7 +31,7 @@ class ResultHandler:
         self.timeline, self.outbox = timeline, outbox
         self.format = timeline.format()
         self.clock = ClockMap(self.format.rate)
-        self.answered = timeline.finalized  # the timeline sample up to which there was any result
+        self._answered = timeline.finalized  # the timeline sample up to which there was any result
         self.metadata: Metadata | None = None
         # Ends of the chunks that no final has covered yet. Those that none ever will drop out.
         self.chunk_ends: deque[int] = deque(maxlen=MAX_UNCOVERED)
@@ -44,6 +44,11 @@ class ResultHandler:
     def finals(self) -> int:
         """How many finals moved a cursor."""
         return sum(channel.finals for channel in self.channels)
+
+    @property
+    def answered(self) -> int:
+        """Up to which sample of the timeline there was any result, or none was needed: a void has none."""
+        return max(self._answered, self.timeline.finalized)
 
     @property
     def progressed(self) -> bool:
@@ -94,7 +99,7 @@ class ResultHandler:
             return MessageKind.NO_CHANNEL
         before = channel.finals
         kind = channel.result(message)
-        self.answered = max(self.answered, channel.answered)
+        self._answered = max(self._answered, channel.answered)
         if len(self.channels) > 1 and channel.finals != before:
             self._pass_silence(channel.cursor)
         return kind

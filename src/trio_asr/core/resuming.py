@@ -31,13 +31,24 @@ class Resuming:
         """Return whether entries behind the checkpoint may still come."""
         return self._on
 
-    def counts_from(self, frame: Frame) -> int | None:
-        """Return the byte from which a frame counts, or None if it lies behind the checkpoint."""
+    def counts_from(self, frame: Frame, there: int = 0) -> int | None:
+        """Return the byte from which a frame counts, or None if it lies behind the checkpoint.
+
+        `there` bytes of it are on the timeline by its position. That is true to a sample, a checkpoint to the
+        byte: a frame may begin in mid-sample.
+        """
         if not self._on:
-            return 0
+            return there
         if frame.entry in self._done or ids.key(frame.entry) < self.at:
             return None
-        return self._offset if frame.entry == self._next else 0
+        if frame.entry != self._next:
+            return there
+        near = abs(there - self._offset) < frame.format.width
+        return self._offset if near else max(there, self._offset)
+
+    def those_that_count(self, frames: list[Frame]) -> list[Frame]:
+        """Return the frames that do not lie behind the checkpoint."""
+        return [one for one in frames if self.counts_from(one) is not None]
 
     def is_next(self, frame: Frame) -> bool:
         """Return whether the silence before this frame is on the timeline already."""

@@ -71,14 +71,15 @@ class Segments:
     def stops(self, start: int, end: int) -> list[int]:
         """Return where a stretch has to be cut so that nothing spans two formats, one of several channels.
 
-        The last one is its end.
+        Nor is audio in one piece with a void. The last one is its end.
         """
-        borders = [
-            after.start
-            for before, after in pairwise(self._all)
-            if start < after.start < end and max(before.format.channels, after.format.channels) > 1
-        ]
-        return [*borders, end]
+        borders = list[int]()
+        for before, after in pairwise(self._all):
+            if after.void:
+                borders += [after.start - after.void, after.start]
+            elif max(before.format.channels, after.format.channels) > 1:
+                borders.append(after.start)
+        return [*(sample for sample in borders if start < sample < end), end]
 
     def position(self, sample: int) -> int:
         """Return the position of the first byte of `sample`; in a void, that of the first byte behind it."""
@@ -106,6 +107,20 @@ class Segments:
             for one in self._all
             if one.void
         )
+
+    def void_end(self, sample: int) -> int:
+        """Return where the void ends in which `sample` lies (0: in none)."""
+        following = self.after(sample)
+        return 0 if following is None or sample < following.start - following.void else following.start
+
+    def later(self, sample: int, seconds: float) -> int:
+        """Return the sample that lies so many seconds of audio after this one, not counting voids."""
+        while (following := self.after(sample)) is not None:
+            until = following.start - following.void
+            if (audio_s := self.seconds(sample, until)) > seconds:
+                break
+            sample, seconds = following.start, seconds - audio_s
+        return sample + round(seconds * self.at(sample).format.rate)
 
     def begin(self, fmt: Format, sample: int, position: int, void: int = 0) -> None:
         """Begin another segment at `sample`, whose first byte will be at `position`."""

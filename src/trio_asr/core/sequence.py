@@ -45,7 +45,7 @@ class Series:
     def goes_on(self, frames: Sequence[Frame]) -> bool:
         """Return whether these frames continue the series: complete, in order, of its format, none empty.
 
-        Those that say their position do not: that alone counts.
+        Those that say their position do not: that alone counts. Neither do those that say an impossible one.
         """
         last = self._last
         if last is None or last.seq is None or self._owed or self._due:
@@ -53,7 +53,9 @@ class Series:
         seq, fmt = last.seq, last.format
         for frame in frames:  # that an equal format is another object only costs time
             seq += 1
-            if frame.seq != seq or frame.format is not fmt or not frame.pcm or frame.position is not None:
+            if frame.seq != seq or frame.format is not fmt or not frame.pcm:
+                return False
+            if frame.position is not None or frame.misplaced:
                 return False
         return True
 
@@ -107,7 +109,7 @@ class Series:
     def place(self, frame: Frame) -> Placed:
         """Follow the next frame. Return where it goes."""
         silence = self.missing(frame)
-        return Placed(frame, silence, self.late)
+        return Placed(frame, silence, len(frame.pcm) if self.late else 0)
 
     def missing(self, frame: Frame) -> int:
         """Follow the next frame. Return the bytes of silence to append before it.

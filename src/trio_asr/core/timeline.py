@@ -20,7 +20,7 @@ nor shift what follows. `core/segments.py` has the formats along the axis. Audio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -50,7 +50,8 @@ class Timeline:
         "segments", "sent", "uniform",
     )  # fmt: skip
 
-    def __init__(self, point: ResumePoint) -> None:
+    def __init__(self, point: ResumePoint, waiting: Callable[[], Sequence[Frame]] = tuple) -> None:
+        """Begin at a resume point. `waiting` returns the frames received that wait for those before them."""
         fmt = point.format
         self.finalized = self.sent = point.finalized
         self.cursors = point.cursors  # one for each channel
@@ -58,7 +59,7 @@ class Timeline:
         self._base = fmt.width * point.finalized  # the position of _audio[0]
         # Silence that is not finalized before the first entry.
         self._audio = bytearray(fmt.silence[:1] * (point.at - self._base))
-        self._sources = Sources(point)
+        self._sources = Sources(point, waiting)
         self._look_at_segments()
 
     # -- what there is ---------------------------------------------------------------------------------
@@ -99,17 +100,12 @@ class Timeline:
     @property
     def waiting(self) -> Sequence[Frame]:
         """Frames received that wait for those before them."""
-        return self._sources.waiting
-
-    @waiting.setter
-    def waiting(self, frames: Sequence[Frame]) -> None:
-        self._sources.waiting = frames
+        return self._sources.waiting()
 
     @property
     def held_bytes(self) -> int:
         """The bytes of audio in memory."""
-        held, waiting = len(self._audio), self._sources.waiting
-        return held + sum(len(frame.pcm) for frame in waiting) if waiting else held
+        return len(self._audio) + sum(len(frame.pcm) for frame in self._sources.waiting())
 
     def format(self) -> Format:
         """Return the format at `sent` (of rate 0 before the first frame)."""
@@ -126,10 +122,7 @@ class Timeline:
 
     def void_end(self) -> int:
         """Return where the void ends that begins at `finalized` (0: there is none)."""
-        following = self.segments.after(self.finalized)
-        if following is None or self.finalized < following.start - following.void:
-            return 0
-        return following.start
+        return self.segments.void_end(self.finalized)
 
     def ms(self, sample: int) -> int:
         """Return the time of `sample` in whole milliseconds since the call began."""
@@ -164,16 +157,28 @@ class Timeline:
 
     # -- what happens to it ----------------------------------------------------------------------------
 
-    def append(self, entry: EntryId, pcm: bytes, fmt: Format, *, silence: int = 0, offset: int = 0) -> None:
-        """Append the audio of an entry from byte `offset` on, after `silence` bytes of silence."""
-        if fmt != self._format:
+    def append(
+        self,
+        entry: EntryId,
+        pcm: bytes,
+        fmt: Format,
+        *,
+        silence: int = 0,
+        offset: int = 0,
+        placed: bool = False,
+    ) -> None:
+        """Append the audio of an entry from byte `offset` on, after `silence` bytes of silence.
+
+        The entry is `placed` if it has a position. The format of one without audio says nothing.
+        """
+        if fmt != self._format and (silence or len(pcm) > offset):
             self._change_format(fmt)
         audio = self._audio
         if silence:
             audio += fmt.silence[:1] * silence
         start = self._base + len(audio)
         audio += pcm[offset:] if offset else pcm
-        self._sources.add(start, self._base + len(audio), entry, offset)
+        self._sources.add(start, self._base + len(audio), entry, offset, placed=placed)
 
     def extend(self, frames: Sequence[Frame]) -> None:
         """Append the audio of several entries, none empty, all of the format of the last one."""

@@ -34,7 +34,8 @@ class ResumePoint(msgspec.Struct, frozen=True, gc=False):
     that later versions added.
 
     Where entries came in another order than their audio has on the timeline, `entry` is the first that is
-    still needed; `ahead` says which later ones are not, and which audio is at `at`.
+    still needed; `ahead` says which later ones are not, and which audio is at `at`. Entries with a position
+    are not among those: that says itself what is finalized.
     """
 
     finalized: int = 0
@@ -67,16 +68,19 @@ class ResumePoint(msgspec.Struct, frozen=True, gc=False):
         return (self.entry, self.offset) if ahead is msgspec.UNSET else (ahead.entry, ahead.offset)
 
 
-def without_order(
-    point: ResumePoint, done: set[EntryId], needed: list[EntryId], *, placed: bool
-) -> ResumePoint:
+def after_all(point: ResumePoint, newest: EntryId) -> ResumePoint:
+    """Return the resume point of a timeline that is all finalized: after its newest entry."""
+    if newest == point.entry:
+        return point
+    return msgspec.structs.replace(point, entry=newest, offset=PAST_END)
+
+
+def without_order(point: ResumePoint, done: set[EntryId], needed: list[EntryId]) -> ResumePoint:
     """Return a resume point completed for entries that are not in the order of their ids.
 
     The entries of `done` are finalized, those of `needed` are not. `point` is that of the first un-finalized
-    entry on the timeline; if the timeline has none (`placed`), it is after the last one.
+    entry on the timeline, or after the last one.
     """
-    if placed and (newest := max([point.entry, *done], key=key)) != point.entry:
-        point = msgspec.structs.replace(point, entry=newest, offset=PAST_END)
     if not needed:
         return point
     first = min(needed, key=key)

@@ -150,7 +150,8 @@ class Housekeeping:
             call, outbox = interaction.call, interaction.call.outbox
             if self._services.committer.is_blocked(outbox) and outbox.waiting <= MAX_WAITING_ITEMS:
                 continue  # its messages are not at fault: it waits for a key that all calls need
-            before = call.timeline.finalized - round(patience_s * call.next_format.rate)
+            patience = round(patience_s * call.next_format.rate)
+            before = outbox.earlier(call.timeline.finalized, patience)
             if outbox.confirmed_until < before:
                 outbox.shed(before)
 
