@@ -170,7 +170,8 @@ class Truth:
     def border(self, sample: int) -> float:
         """Where the next format begins, unless both have one channel: a gap may span those."""
         while (after := self.timeline.segments.after(sample)) is not None:
-            if (self.channels_at(sample), after.format.channels) != (1, 1):
+            before = self.timeline.format_at(sample)
+            if before != after.format and (before.channels, after.format.channels) != (1, 1):
                 return after.start
             sample = after.start
         return math.inf

@@ -355,6 +355,18 @@ def test_no_lead_crosses_a_border(fmt: Format) -> None:
     assert lost.cursors == [8100] * fmt.channels
 
 
+def test_a_format_that_only_a_frame_without_audio_had_is_no_border() -> None:
+    """The audio goes on, on the same connection."""
+    timeline = of_two_channels(0, 0)
+    timeline.append("2-0", b"", LAW)
+    timeline.append("3-0", bytes(TWO.bytes_per_s), TWO)
+    timeline.finalize(84_000, 0)
+    timeline.finalize(80_000, 1)
+    assert timeline.cursors == [84_000, 80_000]
+    timeline.finalize(82_000, 1)
+    assert timeline.cursors == [84_000, 82_000]
+
+
 @pytest.mark.parametrize("fmt", [TWO, LAW, audio_format(8000, "mulaw", 2), audio_format(8000, "mulaw")])
 def test_part_of_a_sample_is_completed_by_the_codecs_silence(fmt: Format) -> None:
     timeline, audio = Timeline(ResumePoint()), bytes(range(1, 42))

@@ -77,7 +77,7 @@ class Segments:
         for before, after in pairwise(self._all):
             if after.void:
                 borders += [after.start - after.void, after.start]
-            elif max(before.format.channels, after.format.channels) > 1:
+            elif before.format != after.format and max(before.format.channels, after.format.channels) > 1:
                 borders.append(after.start)
         return [*(sample for sample in borders if start < sample < end), end]
 

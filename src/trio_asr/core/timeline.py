@@ -265,7 +265,7 @@ class Timeline:
         self._base = position
         self._sources.finalized(position)
         if not self.uniform:
-            if self.segments.at(sample).start > before:
+            if self.format_at(sample) != self.format_at(before):
                 self._begin_cursors()
             self.segments.forget(sample)
 
