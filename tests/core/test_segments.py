@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_asr.core.segments import Segment, Segments, nothing_yet
@@ -133,6 +133,7 @@ STRETCHES = st.lists(
 
 
 @given(STRETCHES)
+@settings(deadline=None)
 def test_against_a_list_of_all_samples(stretches: list[Stretch]) -> None:
     """Of each the format and the position; times that go on."""
     found, axis, position = segments(*stretches), list[tuple[Format, int]](), 0
