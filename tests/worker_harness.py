@@ -18,15 +18,16 @@ from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.config import Config, InteractionConfig
 from trio_asr.core.reader_state import ReaderOutbox
 from trio_asr.deepgram.provider import ConnectFailed, Link, LinkClosed
+from trio_asr.lab.rig.legs import ROLES, stamped
+from trio_asr.simulator.audio import Splitter
 from trio_asr.simulator.echo import EchoEar, EchoEngine
 from trio_asr.simulator.engines import SegmentEnds
 from trio_asr.simulator.query import check
-from trio_asr.simulator.stamps import stamp
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire import messages
-from trio_asr.wire.audio_format import Format
+from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.messages import Alternative, Channel, Message, Metadata, Results
 from trio_asr.wire.messages import Word as Said
@@ -120,7 +121,7 @@ class ChannelLink:
 
 
 class EchoLink(ChannelLink):
-    """A connection that answers each segment of stamped audio at once with its content."""
+    """A connection that answers each segment of stamped audio, of each channel, at once with its content."""
 
     def __init__(self, provider: EchoProvider, number: int, fmt: Format) -> None:
         self.request_id = f"echo-{number}"
@@ -129,26 +130,32 @@ class EchoLink(ChannelLink):
         self.texts: list[str] = []
         self.closed = False
         self._provider = provider
-        query = check({**QUERY, "sample_rate": (str(rate),)})
-        self._ear = EchoEar(EchoEngine(segment_ms=provider.segment_ms), query)
-        self._begin = self._end = 0
+        query, engine = check({**QUERY, "sample_rate": (str(rate),)}), EchoEngine(provider.segment_ms)
+        self._splitter = Splitter("linear16", fmt.channels)
+        self._ears = [EchoEar(engine, query) for _ in range(fmt.channels)]
+        self._begin = [0] * fmt.channels
+        self._end = 0
         super().__init__()
 
     async def send_audio(self, pcm: bytes) -> None:
         await trio.lowlevel.checkpoint()
         self.audio_bytes += len(pcm)
-        self._end += len(pcm) // 2
-        for mark in self._ear.hear(pcm):
-            if isinstance(mark, SegmentEnds):
-                self._say(mark.at)
+        legs = self._splitter.feed(pcm)
+        self._end += len(legs[0]) // 2
+        for channel, leg in enumerate(legs):
+            for mark in self._ears[channel].hear(leg):
+                if isinstance(mark, SegmentEnds):
+                    self._say(channel, mark.at)
         self._provider.inspect(self, pcm)
 
     async def send_control(self, text: str) -> None:
         await trio.lowlevel.checkpoint()
         self.texts.append(text)
-        if text in (messages.FINALIZE, messages.CLOSE_STREAM) and self._end > self._begin:
-            self._say(self._end)
-            self._ear.cut(self._end)
+        for channel, ear in enumerate(self._ears):
+            asks = (messages.FINALIZE, messages.FINALIZE_CHANNEL[channel], messages.CLOSE_STREAM)
+            if text in asks and self._end > self._begin[channel]:
+                self._say(channel, self._end)
+                ear.cut(self._end)
         if text == messages.CLOSE_STREAM and not self._provider.mute:
             self._send.send_nowait(Metadata(duration=self._end / self.rate))
             self._send.close()
@@ -157,14 +164,17 @@ class EchoLink(ChannelLink):
         self.closed = True
         super().close()
 
-    def _say(self, end: int) -> None:
-        begin, self._begin = self._begin, end
-        heard = self._ear.words(begin, end, final=True)
+    def _say(self, channel: int, end: int) -> None:
+        begin, self._begin[channel] = self._begin[channel], end
+        heard = self._ears[channel].words(begin, end, final=True)
         words = [Said(word.text, word.start / self.rate, word.end / self.rate, 0.9) for word in heard]
         best = Alternative(" ".join(word.word for word in words), 0.9, words)
-        if not self._provider.mute:
-            duration = (end - begin) / self.rate
-            self._send.send_nowait(Results(begin / self.rate, duration, True, True, channel=Channel([best])))
+        if not self._provider.mute and channel not in self._provider.mute_channels:
+            start, duration = begin / self.rate, (end - begin) / self.rate
+            index = [channel, len(self._ears)]
+            self._send.send_nowait(
+                Results(start, duration, True, True, channel=Channel([best]), channel_index=index)
+            )
 
 
 class EchoProvider:
@@ -177,6 +187,7 @@ class EchoProvider:
         self.segment_ms = segment_ms
         self.links: list[EchoLink] = []
         self.mute = False
+        self.mute_channels: set[int] = set()
         self.refuse = False
         self.status: int | None = None  # of the refusals
         self.inspect: Callable[[EchoLink, bytes], None] = lambda link, pcm: None
@@ -198,10 +209,10 @@ class EchoProvider:
 
 
 class Producer:
-    """The ingest of one call: it adds stamped frames to the audio stream."""
+    """The ingest of one call: it adds stamped frames to the audio stream, of one or two channels."""
 
-    def __init__(self, store: MemoryStore, interaction_id: str, number: int) -> None:
-        self.id, self.number = interaction_id, number
+    def __init__(self, store: MemoryStore, interaction_id: str, number: int, channels: int = 1) -> None:
+        self.id, self.number, self.channels = interaction_id, number, channels
         self.samples = 0  # added so far
         self._store = store
         self._seq = 0
@@ -209,7 +220,8 @@ class Producer:
     def envelope(self, seconds: float, rate: int = RATE) -> bytes:
         """Make the next frame."""
         samples = round(seconds * rate)
-        envelope = self._wrap(stamp(self.number, self.samples, samples), rate)
+        fmt = audio_format(rate, channels=self.channels)
+        envelope = self._wrap(stamped(fmt, self.number, self.samples, samples), rate)
         self.samples += samples
         return envelope
 
@@ -224,6 +236,8 @@ class Producer:
             "encoding": "pcm16",
             "audio": base64.b64encode(pcm).decode(),
         }
+        if self.channels > 1:
+            document |= {"channels": self.channels, "roles": ROLES}
         return msgspec.json.encode(document)
 
     def publish(self, pcm: bytes, rate: int = RATE) -> EntryId:
@@ -265,8 +279,8 @@ class WorkerHarness:
     housekeeping: Housekeeping
     reader_outbox: ReaderOutbox
 
-    def producer(self, number: int = 1, interaction_id: str = "") -> Producer:
-        return Producer(self.store, interaction_id or f"call-{number}", number)
+    def producer(self, number: int = 1, interaction_id: str = "", *, channels: int = 1) -> Producer:
+        return Producer(self.store, interaction_id or f"call-{number}", number, channels)
 
     def finals(self, producer: Producer) -> list[dict[str, Any]]:
         return [t for t in read(self.store, f"transcript.{producer.id}") if t["type"] == "final"]

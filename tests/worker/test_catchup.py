@@ -69,7 +69,7 @@ async def live_beside(big_s: float) -> tuple[list[list[tuple[int, dict[str, Any]
     provider, dialled = EchoProvider(), list[float]()
 
     def inspect(link: EchoLink, pcm: bytes) -> None:
-        if link.audio_bytes == len(pcm) and link._ear._reader.runs[0].call != 9:
+        if link.audio_bytes == len(pcm) and link._ears[0]._reader.runs[0].call != 9:
             dialled.append(trio.current_time())
 
     provider.inspect = inspect

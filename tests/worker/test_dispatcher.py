@@ -392,7 +392,7 @@ def fail_once(provider: EchoProvider, number: int, *, after: int) -> None:
     """Let the connection of a call raise, once, when it has had so many bytes."""
 
     def inspect(link: EchoLink, pcm: bytes) -> None:
-        heard = {run.call for run in link._ear._reader.runs}
+        heard = {run.call for run in link._ears[0]._reader.runs}
         if heard == {number} and link.audio_bytes >= after:
             provider.inspect = lambda link, pcm: None
             raise RuntimeError("so the test says")
@@ -441,7 +441,7 @@ async def test_a_call_that_fails_with_every_connection(autojump_clock: MockClock
     attempts = []
 
     def inspect(link: EchoLink, pcm: bytes) -> None:
-        if {run.call for run in link._ear._reader.runs} == {1}:
+        if {run.call for run in link._ears[0]._reader.runs} == {1}:
             attempts.append(trio.current_time())
             raise RuntimeError("so the test says")
 

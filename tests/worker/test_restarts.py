@@ -47,7 +47,7 @@ async def test_audio_that_a_call_always_fails_on_is_given_up(
     provider = EchoProvider()
 
     def inspect(link: EchoLink, pcm: bytes) -> None:
-        runs = link._ear._reader.runs
+        runs = link._ears[0]._reader.runs
         if (
             runs
             and runs[0].call == 1
