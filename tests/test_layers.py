@@ -16,9 +16,9 @@ FLOORS = [
     ["wire", "config", "samples"],
     ["core", "telemetry", "client"],
     ["bus", "deepgram"],
-    ["interaction"],
+    ["interaction", "ingest"],
     ["worker", "web"],
-    ["daemon"],
+    ["daemon", "gateway"],
     ["commands", "cli"],
 ]
 # Beside the house: the stand-in for Deepgram knows nothing of us, and none of us know the laboratory.

@@ -79,11 +79,11 @@ class RedisBus:
         # The keys that all calls need, and their types.
         self._kinds = {self._lease_key: b"string", self._fence_key: b"string", self._live_key: b"set"}
         self._kinds |= dict.fromkeys((audio_stream, end_stream, *shared), b"stream")
-        self._client = redis.Redis.from_url(url, **_options(SOCKET_TIMEOUT_S))
-        blocking = _options(SOCKET_TIMEOUT_S + BLOCK_MS / 1000)
+        self._client = redis.Redis.from_url(url, **options(SOCKET_TIMEOUT_S))
+        blocking = options(SOCKET_TIMEOUT_S + BLOCK_MS / 1000)
         self._front = PipelinedConnection(url, blocking, MOST_BYTES)
-        self._behind = PipelinedConnection(url, _options(SOCKET_TIMEOUT_S), MOST_BYTES)
-        self._writing = PipelinedConnection(url, _options(SOCKET_TIMEOUT_S))
+        self._behind = PipelinedConnection(url, options(SOCKET_TIMEOUT_S), MOST_BYTES)
+        self._writing = PipelinedConnection(url, options(SOCKET_TIMEOUT_S))
         self._reader = StreamReader(self._front, audio_stream, end_stream)
         self._again = AgainReader(self._behind, audio_stream)
         self._read_thread, self._thread = WorkerThread("redis-read"), WorkerThread("redis")
@@ -287,7 +287,8 @@ class RedisBus:
         return (reading.get(thread, self._writing) if thread is not None else self._writing).close
 
 
-def _options(timeout_s: float) -> dict[str, Any]:
+def options(timeout_s: float) -> dict[str, Any]:
+    """Return how a connection is to be made, with answers within `timeout_s` seconds."""
     return {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,

@@ -10,22 +10,37 @@ from __future__ import annotations
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 import trio
+from prometheus_client import Counter
 
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.groups import leaves
-from trio_asr.telemetry.metrics import Metrics
 from trio_asr.wire.codes import CaughtAt, ErrorKind
 
 LOG_S = 10.0  # least time between two log lines about one place, in seconds
 FRAMES = 6  # innermost frames of the traceback that are logged
 
 
+class ErrorMetrics(Protocol):
+    """What counts bugs."""
+
+    @property
+    def internal_errors(self) -> Callable[[CaughtAt], Counter]:
+        """The counters of bugs, by where they were caught."""
+        ...
+
+    def failed(self, kind: ErrorKind, epoch_s: float) -> None:
+        """Count an error, at `epoch_s` seconds since 1970."""
+        ...
+
+
 class InternalErrors:
     """The counter and the log of caught bugs. One instance serves the process, so the rate limit is one."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: ErrorMetrics) -> None:
         self._metrics = metrics
         self._log = logs.get("internal")
         self._last: deque[BaseException] = deque(maxlen=1)

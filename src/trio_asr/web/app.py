@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from trio_asr.config import Config
+from trio_asr.telemetry.counters import PlainCounter
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import CONTENT_TYPE, Metrics
 from trio_asr.web.access import Guard
@@ -31,10 +32,10 @@ MAX_REQUEST_BYTES = 4096  # no page takes a body
 class App(QuartTrio):
     """The application, and the counters of its server. A bug in a page is caught and counted."""
 
-    def __init__(self, metrics: Metrics, internal: InternalErrors) -> None:
+    def __init__(self, turned_away: PlainCounter, internal: InternalErrors) -> None:
         super().__init__("trio_asr.web", static_folder=None)
         self.internal = internal
-        self.turned_away = metrics.http_turned_away
+        self.turned_away = turned_away
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
         """Match routes by path alone: a Host header may contain anything, and no page depends on it."""
@@ -53,7 +54,7 @@ class App(QuartTrio):
 
 def create_app(view: View, metrics: Metrics, internal: InternalErrors, config: Config) -> App:
     """Return the application over one daemon's view and metrics."""
-    app = App(metrics, internal)
+    app = App(metrics.http_turned_away, internal)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the old worker's order is easier on the eye
 
@@ -78,17 +79,17 @@ def create_app(view: View, metrics: Metrics, internal: InternalErrors, config: C
         metrics.health(_status(_lasting(problems, patience_s)), problems)
         return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 
-    _page(app, "/health", health)
-    _page(app, "/ready", ready)
-    _page(app, "/live", lambda: {"status": "alive"})
-    _page(app, "/metrics", exposition)
+    page(app, "/health", health)
+    page(app, "/ready", ready)
+    page(app, "/live", lambda: {"status": "alive"})
+    page(app, "/metrics", exposition)
     Pages(view, Guard(config.http.token), Live(view, metrics, config)).add_to(app)
-    app.register_error_handler(HTTPException, _refusal)
-    app.after_request(_secured)
+    app.register_error_handler(HTTPException, refusal)
+    app.after_request(secured)
     return app
 
 
-def _page(app: QuartTrio, path: str, answer: Callable[[], ResponseReturnValue]) -> None:
+def page(app: QuartTrio, path: str, answer: Callable[[], ResponseReturnValue]) -> None:
     # Quart would run a plain function in a thread, concurrently with the event loop whose state it reads.
     async def handler() -> ResponseReturnValue:
         await trio.lowlevel.checkpoint()
@@ -97,14 +98,16 @@ def _page(app: QuartTrio, path: str, answer: Callable[[], ResponseReturnValue]) 
     app.add_url_rule(path, endpoint=path, view_func=handler)
 
 
-async def _secured(response: Response) -> Response:
+async def secured(response: Response) -> Response:
+    """Return a response with the headers that keep browsers safe."""
     await trio.lowlevel.checkpoint()
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     return response
 
 
-async def _refusal(error: HTTPException) -> ResponseReturnValue:
+async def refusal(error: HTTPException) -> ResponseReturnValue:
+    """Answer a request that cannot be answered."""
     await trio.lowlevel.checkpoint()
     return {"error": error.name}, error.code or 500
 

@@ -53,9 +53,12 @@ async def serve(
     config: HttpConfig,
     *,
     shutdown: trio.Event | None = None,
+    keys: str = "http.host, http.port",
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer requests until `shutdown` is set, or for ever. Report the port, which may be 0 in the config.
+
+    `keys` are those of the address, for an error about it.
 
     A failure of the HTTP server itself is logged, and the server is restarted on the same socket: pages must
     not end calls.
@@ -69,7 +72,7 @@ async def serve(
         listeners = await trio.open_tcp_listeners(config.port, host=config.host)
     except OSError as exc:
         raise CannotListenError(
-            f"http.host, http.port: cannot listen on {config.host}, port {config.port}: {exc.strerror or exc}"
+            f"{keys}: cannot listen on {config.host}, port {config.port}: {exc.strerror or exc}"
         ) from exc
     try:
         for listener in listeners:

@@ -1,0 +1,143 @@
+"""The store of an ingest: what is known of each call, and the streams that its audio and its end go to.
+
+A call belongs to the socket that took it last. Every write checks that, and where the call was, so that nothing
+is added twice, whoever asks again, and any gateway can take a call's next socket.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import redis
+import redis.exceptions
+
+from trio_asr.bus.answers import describe
+from trio_asr.bus.base import BusUnavailable, KeyMisused
+from trio_asr.bus.connection import Command, PipelinedConnection, Script
+from trio_asr.bus.redis import SOCKET_TIMEOUT_S, options
+from trio_asr.bus.thread import WorkerThread
+
+# A day: as long as workers keep a call's checkpoint, so that a call whose id comes again goes on behind it.
+TTL_MS = 24 * 3600 * 1000
+ALIVE_MS = 2000  # a socket that added audio so recently is alive
+PREFIX = "trio_asr:ingest:"
+_CLAIM, _ADD = Script("ingest_claim.lua"), Script("ingest_add.lua")
+
+
+class Claim(NamedTuple):
+    """A socket takes a call. `owner` is its token; `legs` are the platform's names of them, as one text."""
+
+    call: str
+    owner: str
+    tenant: str
+    legs: str
+
+
+class Add(NamedTuple):
+    """Entries of a call, and its end where `end` is not empty. `before` and `after` are positions.
+
+    `about` is what the next socket of the call has to know. `end` is a JSON document, an entry is MessagePack.
+    """
+
+    call: str
+    owner: str
+    tenant: str
+    legs: str
+    before: int
+    after: int
+    about: bytes
+    entries: tuple[bytes, ...] = ()
+    end: bytes = b""
+
+
+class Outcome(enum.Enum):
+    """What became of a step."""
+
+    TAKEN = "taken"
+    TENANT = "tenant"  # the call is another tenant's
+    LEGS = "legs"  # another socket is alive, with other legs of the call
+    ADDED = "added"
+    DONE = "done"  # it was added before, and the answer lost
+    LOST = "lost"  # another socket has the call now
+    STALE = "stale"  # the call is elsewhere: somebody has changed its state
+    MISUSED = "misused"  # the key of its state has another type
+
+
+class Reply(NamedTuple):
+    """The answer to a step. After `TAKEN`: the server's time (ms since 1970), and where the call was."""
+
+    outcome: Outcome
+    now_ms: int = 0
+    position: int = 0
+    about: bytes = b""
+
+
+class CallStore(Protocol):
+    """Access to the store.
+
+    Raises:
+        BusUnavailable: By each method but `aclose`, when the store does not answer; what was asked for may have
+            been done. `KeyMisused` when a key has another type.
+    """
+
+    async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
+        """Do each step on its own, in order; return the answers in the same order."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class RedisCallStore:
+    """The store on Redis or Valkey."""
+
+    def __init__(self, url: str, *, audio_stream: str, end_stream: str) -> None:
+        self._audio, self._ends = audio_stream, end_stream
+        self._connection = PipelinedConnection(url, options(SOCKET_TIMEOUT_S))
+        self._thread = WorkerThread("redis-ingest")
+
+    async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
+        try:
+            return await self._thread.run(lambda: self._take(steps))
+        except (redis.RedisError, OSError) as error:
+            raise BusUnavailable(describe(error)) from error
+
+    def _take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
+        commands = [self._command(step) for step in steps]
+        replies = self._connection.ask(*commands, raise_on_error=False)
+        if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
+            # The cache was flushed, or the server is another one: none of those ran, and all may be asked again.
+            self._connection.ask(("SCRIPT", "LOAD", _CLAIM.text), ("SCRIPT", "LOAD", _ADD.text))
+            replies = self._connection.ask(*commands, raise_on_error=False)
+        return [self._judged(step, reply) for step, reply in zip(steps, replies, strict=True)]
+
+    def _command(self, step: Claim | Add) -> Command:
+        key = PREFIX + step.call
+        if isinstance(step, Claim):
+            return _CLAIM.on([key], step.owner, step.tenant, step.legs, ALIVE_MS, TTL_MS)
+        return _ADD.on(
+            [key, self._audio, self._ends],
+            step.owner, step.before, step.after, step.about, step.tenant, step.legs, TTL_MS, step.end,
+            *step.entries,
+        )  # fmt: skip
+
+    def _judged(self, step: Claim | Add, reply: object) -> Reply:
+        if isinstance(reply, redis.ResponseError):
+            if "WRONGTYPE" in str(reply):
+                raise KeyMisused(f"{self._audio} or {self._ends}") from reply
+            raise reply
+        key = PREFIX + step.call
+        if not isinstance(reply, list) or bytes(reply[0]).decode() != key:
+            self._connection.close()
+            raise BusUnavailable("an answer to another question")
+        outcome = Outcome(bytes(reply[1]).decode())
+        if outcome is not Outcome.TAKEN:
+            return Reply(outcome)
+        return Reply(outcome, int(reply[2]), int(reply[3] or 0), bytes(reply[4]))
+
+    async def aclose(self) -> None:
+        self._thread.close()
+        self._connection.close()

@@ -1,0 +1,38 @@
+-- Entries of a call go on the stream, and maybe its end. KEYS: the call's state, audio stream, stream of ends.
+-- ARGV: owner, position before, position after, about, tenant, legs, ttl in ms, end ('': none), then the entries.
+--
+-- Compare-and-set on owner and position: a batch that is asked for again, because its answer was lost, is found done.
+-- No state at all means that Redis lost its data: it is restored. XADD comes first, since Lua does not roll back.
+local function answer(outcome) return {KEYS[1], outcome} end
+local found = redis.pcall('HMGET', KEYS[1], 'owner', 'pos', 'ended')
+if found.err then return string.find(found.err, 'WRONGTYPE', 1, true) and answer('misused') or found end
+local owner, pos, ended = found[1], found[2] or '0', found[3]
+if owner then
+  if owner ~= ARGV[1] then return answer('lost') end
+  if #ARGV > 8 and pos == ARGV[3] or #ARGV == 8 and ended then return answer('done') end
+  if pos ~= ARGV[2] then return answer('stale') end
+end
+
+local ids = {}
+local function take_back() for i, id in ipairs(ids) do redis.pcall('XDEL', KEYS[2], id) end end
+for i = 9, #ARGV do
+  local id = redis.pcall('XADD', KEYS[2], '*', 'm', ARGV[i])
+  if type(id) == 'table' then
+    take_back()
+    return id
+  end
+  ids[#ids + 1] = id
+end
+if ARGV[8] ~= '' then
+  local id = redis.pcall('XADD', KEYS[3], '*', 'data', ARGV[8])
+  if type(id) == 'table' then
+    take_back()
+    return id
+  end
+end
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'pos', ARGV[3], 'about', ARGV[4], 'tenant', ARGV[5], 'legs', ARGV[6],
+  'at', time[1] * 1000 + math.floor(time[2] / 1000))
+if ARGV[8] == '' then redis.call('HDEL', KEYS[1], 'ended') else redis.call('HSET', KEYS[1], 'ended', '1') end
+redis.call('PEXPIRE', KEYS[1], ARGV[7])
+return answer('added')

@@ -1,0 +1,89 @@
+"""`trio-asr ingest`: the gateway as systemd, a container or a terminal runs it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import ssl
+import sys
+from pathlib import Path
+
+import click
+import trio
+
+from trio_asr.bus.calls import RedisCallStore
+from trio_asr.commands.check import Refused, config_option
+from trio_asr.commands.serve import GC_THRESHOLDS, SWITCH_S
+from trio_asr.config import Config, ConfigError, load
+from trio_asr.gateway import Gateway
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.groups import leaves
+from trio_asr.telemetry.systemd import Notifier
+from trio_asr.web.server import CannotListenError
+
+
+@click.command()
+@config_option
+def ingest(path: Path | None) -> None:
+    """Take live media from telephony platforms until stopped.
+
+    Each call that comes by WebSocket goes to the audio stream on Redis, from which `trio-asr serve` transcribes
+    it. Which platforms may connect, where, and by what they prove who they are, is in [[ingest.route]] of the
+    configuration. Any number of these may run behind a load balancer.
+
+    SIGTERM or Ctrl-C stops in order (exit code 0): no new calls, those in progress go on for ingest.drain_s; a
+    second one at once. Exit code 2: the configuration is not usable; 1: anything else.
+    """
+    try:
+        loaded = load(path, os.environ, ingest=True)
+    except ConfigError as error:
+        raise Refused(str(error)) from error
+    config = loaded.config
+    logs.configure(config.log.level, config.log.format, secrets=config.secrets)
+    log = logs.get("ingest")
+    for warning in loaded.warnings:
+        log.warning(warning)
+    tls = _tls(config)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        trio.run(_run, config, tls)
+    except* CannotListenError as errors:
+        raise click.ClickException(str(leaves(errors)[0])) from errors
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    ingest = config.ingest
+    if ingest.tls_certificate_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(ingest.tls_certificate_file, ingest.tls_key_file)
+    except OSError as error:
+        raise Refused(
+            f"ingest.tls_certificate_file, ingest.tls_key_file: cannot be used: {error.strerror or 'no such pair'}"
+        ) from error
+    return context
+
+
+async def _run(config: Config, tls: ssl.SSLContext | None) -> None:
+    with Notifier() as notifier:
+        redis = config.redis
+        store = RedisCallStore(redis.url, audio_stream=redis.audio_stream, end_stream=redis.call_end_stream)
+        gateway = Gateway(config, store, notifier, tls=tls)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_obey_signals, gateway, nursery.cancel_scope)
+            await gateway.run()
+            nursery.cancel_scope.cancel()
+
+
+async def _obey_signals(gateway: Gateway, scope: trio.CancelScope) -> None:
+    """Obey signals for ever: the first stops in order, the second at once."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            if gateway.stopping:
+                scope.cancel()
+            gateway.stop()

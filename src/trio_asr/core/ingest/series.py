@@ -1,0 +1,272 @@
+"""The media that one socket brings of a call, as entries on the stream: what is to be asked of the store, when.
+
+A series takes its call with its first audio, which tells it where the call was. Then it adds entries, a batch at
+a time, each by compare-and-set. A batch without an answer is asked for again as it is. How much may wait is
+bounded: beyond it the oldest entries are dropped, which leaves a hole between two positions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import msgspec
+
+from trio_asr.core.ingest.backlog import Backlog
+from trio_asr.core.ingest.leg import Leg, PlatformClock
+from trio_asr.core.ingest.mixer import Mixer
+from trio_asr.core.ingest.numbers import Numbers
+from trio_asr.core.ingest.origin import origin
+from trio_asr.core.ingest.tally import Tally
+from trio_asr.wire.audio_format import Format, audio_format
+from trio_asr.wire.call_entries import EntryWriter, Past, decode_past, end_entry
+
+EARLY_BYTES = 256 * 1024  # of a client that resumes and does not wait for the answer
+
+
+class Terms(NamedTuple):
+    """What the configuration says of every series; names have their units."""
+
+    entry_ms: int = 100
+    align_ms: int = 300
+    reconnect_grace_s: float = 3.0
+    idle_s: float = 600.0
+    max_buffered_s: float = 30.0
+
+
+class Identity(NamedTuple):
+    """Whose series it is: the call's id on the stream, its tenant, the socket's token, the legs as one text."""
+
+    call: str
+    tenant: str
+    owner: str
+    legs: str = ""
+
+
+class Batch(NamedTuple):
+    """A step that adds entries and maybe the end.
+
+    `before` and `after` are positions of the call, `about` is what its next socket has to know. `number` is that
+    of the client's last message that is then stored; the oldest entry was complete at `oldest_at`.
+    """
+
+    before: int
+    after: int
+    about: bytes
+    entries: tuple[bytes, ...]
+    end: bytes
+    number: int
+    oldest_at: float
+
+
+class Series:
+    """One series. `now` is in seconds of a monotonic clock, and never goes back."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        fmt: Format,
+        writer: EntryWriter,
+        *,
+        terms: Terms,
+        tally: Tally,
+        now: float,
+        legs: int = 1,
+        resume_from: int | None = None,
+    ) -> None:
+        self.identity = identity
+        self.over = False  # nothing more is to be asked of the store
+        self.end = ""  # the reason, once the call is to end
+        self.stored = 0  # the number of the client's last message that is stored
+        self._format, self._writer, self._terms, self._tally = fmt, writer, terms, tally
+        clock, of_leg = PlatformClock(), audio_format(fmt.rate, fmt.encoding, fmt.channels // legs)
+        self._legs = [Leg(of_leg, clock) for _ in range(legs)]
+        self._mixer = Mixer(fmt, self._legs, entry_ms=terms.entry_ms, align_ms=terms.align_ms)
+        self._began = self._heard_at = now
+        self._first_at = math.inf  # when the first audio came
+        self._leaves_at = math.inf  # when the call ends because its socket is gone
+        self.backlog = Backlog(round(terms.max_buffered_s * fmt.rate))
+        self._past: Past | None = None  # None: the call is not taken yet
+        self._position = 0  # of the call: what is stored
+        self._start = 0  # of the series, in the call
+        self._batch: Batch | None = None  # that is asked for
+        self._asked_at = now
+        self._numbers = Numbers(resume_from or 0)
+        self._resumes = resume_from is not None
+        self._early: list[bytes] = []  # what came before it is known how much of it is stored
+        self._early_size = 0
+
+    @property
+    def taken(self) -> bool:
+        """Whether this series has taken its call."""
+        return self._past is not None
+
+    # -- from the socket -------------------------------------------------------------------------------
+
+    def hear(self, audio: bytes, now: float, leg: int = 0, at_ms: float | None = None) -> None:
+        """Take a message of audio of a leg, which begins at `at_ms` by the platform's clock.
+
+        What is complete with it is ready for the store after `gather`, which is called once for many messages.
+        """
+        self._heard_at = now
+        if self.end:
+            return
+        self._first_at = min(self._first_at, now)
+        if self._resumes and self._past is None:
+            self._early_size += len(audio)
+            if self._early_size <= EARLY_BYTES:
+                self._early.append(audio)
+            return
+        self._hear(audio, now, leg, at_ms)
+
+    def _hear(self, audio: bytes, now: float, leg: int, at_ms: float | None) -> None:
+        tally, of_leg = self._tally, self._legs[leg]
+        tally.audio_bytes += len(audio)
+        shift = of_leg.shift
+        placed = of_leg.place(self._numbers.new(audio), at_ms, (now - self._began) * 1000)
+        if placed.missing:
+            tally.holes += 1
+            tally.hole_s += placed.missing / self._format.rate
+        tally.restarts += placed.restarted
+        tally.late_s += max(0, of_leg.shift - shift) / self._format.rate
+        self._mixer.add(leg, placed.position, placed.audio, now)
+        self._numbers.ends_at(of_leg.next + of_leg.incomplete)
+
+    def lose(self, ms: float) -> None:
+        """Leave out audio of all legs that the platform says is missing here."""
+        samples = round(max(0.0, ms) * self._format.rate / 1000)
+        self._tally.holes += 1
+        self._tally.hole_s += samples / self._format.rate
+        for leg in self._legs:
+            leg.skip(samples)
+
+    def alive(self, now: float) -> None:
+        """Note that the peer said something, which puts off the end for want of it."""
+        self._heard_at = now
+
+    def finish(self, reason: str, now: float) -> None:
+        """End the call, unless it is ending already: what is there goes out, and nothing more is taken."""
+        if self.end:
+            return
+        self.end = reason
+        self.gather(now, flush=True)
+        self.over = self.over or (self._past is None and self._first_at == math.inf)
+
+    def leave(self, now: float) -> None:
+        """Note that the socket is gone, without a word of the call's end: another one may come soon."""
+        self.gather(now, flush=True)
+        self._leaves_at = now + self._terms.reconnect_grace_s
+        if self._first_at == math.inf and self._past is None:
+            self.over = True
+
+    def gather(self, now: float, *, flush: bool = False) -> None:
+        """Make entries of what is complete; with `flush`, of all there is."""
+        misses = self._mixer.misses
+        for piece in self._mixer.take(now, flush=flush):
+            samples = len(piece.audio) // self._format.width
+            self._tally.dropped_s += self.backlog.append(piece, samples, now) / self._format.rate
+        self._tally.misses += self._mixer.misses - misses
+
+    # -- time ------------------------------------------------------------------------------------------
+
+    def due_at(self) -> float:
+        """Return when `tick` is to be called next."""
+        if self.end:
+            return math.inf
+        return min(self._mixer.due_at(), self._leaves_at, self._heard_at + self._terms.idle_s)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        self.gather(now)
+        if now >= self._leaves_at:
+            self.finish("disconnected", now)
+        elif now >= self._heard_at + self._terms.idle_s:
+            self.finish("idle", now)
+
+    def lacking_s(self) -> float:
+        """Return how much more audio completes the next entry, in seconds."""
+        return self._mixer.lacking_s(self._format.rate)
+
+    # -- to the store ----------------------------------------------------------------------------------
+
+    @property
+    def wants_call(self) -> bool:
+        """Whether the next step is to take the call."""
+        return self._past is None and not self.over and (self._first_at < math.inf or self._resumes)
+
+    def asks_for_call(self, now: float) -> None:
+        """Note that the store is asked for the call now."""
+        self._asked_at = now
+
+    def take(self, now_ms: int, position: int, about: bytes, now: float) -> None:
+        """Take the call. `now_ms` is the store's time, `position` where the call is, `about` what is known of it."""
+        past = decode_past(about)
+        if (
+            self._resumes
+            and past is not None
+            and past.format == self._format
+            and self._resume(position, past)
+        ):
+            self._start, self._past = position, past
+        else:
+            since_ms = max(0.0, self._asked_at - self._first_at) * 1000
+            self._start, self._past = origin(position, past, now_ms - since_ms, self._format)
+        self._position, self.stored = position, self._numbers.reach(0)[0]
+        for audio in self._early:
+            self._hear(audio, now, 0, None)
+        self._early = []
+        self.gather(now, flush=bool(self.end))
+
+    def _resume(self, position: int, past: Past) -> bool:
+        more = (position - past.number_end) * self._format.width
+        return self._numbers.resume(past.number, past.number_end - position, more)
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether there is something to add."""
+        return self._past is not None and bool(self._batch or self.backlog or self.end)
+
+    @property
+    def waiting_s(self) -> float:
+        """How much audio waits for the store, in seconds."""
+        return self.backlog.samples / self._format.rate
+
+    def batch(self) -> Batch | None:
+        """Return what is to be added, if anything; the same again until it is `added`."""
+        if self._batch is None and self._past is not None and self.has_batch and not self.over:
+            self._batch = self._made(self._past)
+        return self._batch
+
+    def _made(self, past: Past) -> Batch:
+        waiting = self.backlog.ask()
+        before, after, seq = self._position, self._position, past.seq
+        entries: list[bytes] = []
+        for piece, samples, _ in waiting:
+            position, seq = self._start + piece.position, seq + 1
+            entries.append(self._writer.entry(position, seq, past.at_ms(position), piece.audio))
+            after = position + samples
+        number, end = self._numbers.reach(after - self._start)
+        self._past = msgspec.structs.replace(past, seq=seq, number=number, number_end=self._start + end)
+        last = self.end and not self.backlog
+        said = end_entry(self.identity.call, self.identity.tenant, self.end) if last else b""
+        oldest_at = waiting[0].at if waiting else math.inf
+        return Batch(before, after, self._past.encode(), tuple(entries), said, number, oldest_at)
+
+    def added(self) -> Batch:
+        """Note that the batch is stored; return it."""
+        batch = self._batch
+        assert batch is not None
+        self.backlog.stored()
+        self._batch = None
+        self._position, self.stored = batch.after, batch.number
+        self.over = bool(batch.end)
+        return batch
+
+    def give_up(self) -> None:
+        """Give the call up: another socket has it, or it may not be had."""
+        self._tally.superseded_s += self.backlog.samples / self._format.rate
+        self.over = True
+
+    def drop_oldest(self) -> None:
+        """Drop the oldest entry that waits: all calls together have too much."""
+        self._tally.dropped_s += self.backlog.drop() / self._format.rate

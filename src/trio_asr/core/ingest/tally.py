@@ -1,0 +1,20 @@
+"""What an ingest counts of its calls, one tally for each platform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts since the start; times are in seconds of audio."""
+
+    audio_bytes: int = 0
+    holes: int = 0  # the platform has dropped audio
+    hole_s: float = 0.0
+    restarts: int = 0  # the platform's clock went back, or ahead by more than can be
+    misses: int = 0  # entries that went out without a leg
+    late_s: float = 0.0  # audio of a leg that came after silence had gone out for it, and lies later for that
+    dropped_s: float = 0.0  # audio that could not wait any longer for the store
+    superseded_s: float = 0.0  # audio that another socket of the call was quicker than
+    repeats: int = 0  # messages that came twice

@@ -1,0 +1,169 @@
+"""What takes series to the store: rounds of steps, each of many calls, and the clock of all series.
+
+There is one task for the rounds and one for the clock, however many calls there are. A series has at most one
+step in flight; a round that gets no answer is asked again, as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+import trio
+
+from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S, away
+from trio_asr.bus.base import BusUnavailable
+from trio_asr.bus.calls import Add, CallStore, Claim, Outcome, Reply
+from trio_asr.core.backoff import Backoff
+from trio_asr.core.ingest.series import Batch, Series
+from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.telemetry.problems import Problems
+from trio_asr.wire.codes import Problem
+
+ROUND_S = 0.01  # between two rounds, so that each has the steps of many calls
+CLOCK_S = 0.05  # between two looks at what is due though nothing came
+ROUND = 200  # steps: what one script gets of the server's time, others have to wait for
+
+
+class Entrant(NamedTuple):
+    """A series, and who wants to know what becomes of it: its batches, that it may not go on, that it is over."""
+
+    series: Series
+    on_stored: Callable[[Batch], None]
+    on_refused: Callable[[Outcome], None]
+    on_over: Callable[[Series], None]
+
+
+class Adder:
+    """All series of a gateway, by the tokens of their sockets."""
+
+    def __init__(
+        self, store: CallStore, problems: Problems, internal: InternalErrors, *, max_buffered_bytes: int
+    ) -> None:
+        self.entrants: dict[str, Entrant] = {}
+        self._store, self._problems, self._internal = store, problems, internal
+        self._max_bytes = max_buffered_bytes
+        self._ready: dict[str, None] = {}  # in the order in which they became so
+        self._wake = trio.Event()
+
+    def enter(self, entrant: Entrant) -> None:
+        """Take a series on, until it is over."""
+        self.entrants[entrant.series.identity.owner] = entrant
+        self.note(entrant.series)
+
+    def note(self, series: Series) -> None:
+        """Note that a series may have a step to take, or is over."""
+        owner = series.identity.owner
+        if series.over:
+            if (entrant := self.entrants.pop(owner, None)) is not None:
+                entrant.on_over(series)
+        elif owner in self.entrants and (series.wants_call or series.has_batch):
+            self._ready[owner] = None
+            self._wake.set()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Audio that is not stored."""
+        return sum(one.series.backlog.size for one in self.entrants.values())
+
+    @property
+    def buffered_s(self) -> float:
+        """The longest that any series has waiting, in seconds of audio."""
+        return max((one.series.waiting_s for one in self.entrants.values()), default=0.0)
+
+    async def over(self) -> None:
+        """Wait until there is no series left."""
+        while self.entrants:
+            await trio.sleep(CLOCK_S)
+
+    async def keep_time(self) -> NoReturn:
+        """Let every series do what is due, for ever."""
+        while True:
+            await trio.sleep(CLOCK_S)
+            now = trio.current_time()
+            for series, *_ in [*self.entrants.values()]:
+                if now >= series.due_at():
+                    series.tick(now)
+                    self.note(series)
+            self._bound()
+
+    def _bound(self) -> None:
+        """Drop the oldest of whoever has most, while all together have too much."""
+        while self.buffered_bytes > self._max_bytes:
+            most = max(self.entrants.values(), key=lambda one: one.series.backlog.samples).series
+            if not most.backlog.samples:
+                return
+            most.drop_oldest()
+
+    async def run(self) -> NoReturn:
+        """Take whatever is ready to the store, for ever."""
+        backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
+        while True:
+            await self._wake.wait()
+            began = trio.current_time()
+            try:
+                await self._round(began)
+            except BusUnavailable as error:
+                away(Problem.REDIS, error, self._problems, self._internal)
+                await trio.sleep(backoff.next())
+            else:
+                backoff.reset()
+                self._problems.resolve(Problem.REDIS, trio.current_time())
+                await trio.sleep_until(began + ROUND_S)
+
+    async def _round(self, now: float) -> None:
+        """Ask for one step of each series that is ready.
+
+        Raises:
+            BusUnavailable: There was no answer. What was asked for is asked for again.
+        """
+        asked: list[Entrant] = []
+        steps: list[Claim | Add] = []
+        for owner in [*self._ready][:ROUND]:
+            entrant = self.entrants.get(owner)
+            step = None if entrant is None else _step(entrant.series, now)
+            if entrant is None or step is None:
+                del self._ready[owner]
+            else:
+                asked.append(entrant)
+                steps.append(step)
+        self._rest()
+        if not steps:
+            return
+        replies = await self._store.take(steps)
+        now = trio.current_time()
+        for entrant, step, reply in zip(asked, steps, replies, strict=True):
+            self._ready.pop(entrant.series.identity.owner, None)
+            self._answered(entrant, step, reply, now)
+            self.note(entrant.series)
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._ready:
+            self._wake = trio.Event()
+
+    def _answered(self, entrant: Entrant, step: Claim | Add, reply: Reply, now: float) -> None:
+        series = entrant.series
+        if series.over:
+            return
+        if isinstance(step, Claim) and reply.outcome is Outcome.TAKEN:
+            series.take(reply.now_ms, reply.position, reply.about, now)
+        elif isinstance(step, Add) and reply.outcome in (Outcome.ADDED, Outcome.DONE):
+            entrant.on_stored(series.added())
+        else:
+            series.give_up()
+            entrant.on_refused(reply.outcome)
+
+
+def _step(series: Series, now: float) -> Claim | Add | None:
+    call, tenant, owner, legs = series.identity
+    if series.wants_call:
+        series.asks_for_call(now)
+        return Claim(call, owner, tenant, legs)
+    batch = series.batch()
+    if batch is None:
+        return None
+    return Add(
+        call, owner, tenant, legs, batch.before, batch.after, batch.about, batch.entries, batch.end
+    )
+

@@ -1,0 +1,183 @@
+"""The server that platforms connect to: it admits sockets, and runs a session on each.
+
+Nothing that one peer does costs another anything: every wait has an end, and whatever is caught here ends one
+connection only.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
+from wsproto.utilities import LocalProtocolError
+
+from trio_asr.config import IngestConfig
+from trio_asr.ingest.dialects.opening import open_dialect
+from trio_asr.ingest.doors import Admitted, Doors, Turned
+from trio_asr.ingest.media_stream import HeadTooLarge, MediaStream
+from trio_asr.ingest.places import Places
+from trio_asr.ingest.request import answer_to_plain, is_upgrade, request_of
+from trio_asr.ingest.session import Context, Session
+from trio_asr.telemetry import logs
+from trio_asr.wire.codes import CaughtAt
+
+HANDSHAKE_S = 10.0  # for TLS, the request and its answer
+SEND_S = 5.0  # for one message to a peer
+CLOSE_S = 2.0  # for the peer's part of the closing
+# A peer whose machine is gone says nothing. The kernel asks it after so many seconds, so often, and then takes the
+# connection for broken. Pings would do the same, but there are platforms that hang up at them.
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+MAX_REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
+BROKEN = (
+    ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, LocalProtocolError,
+    HeadTooLarge, ssl.SSLError,
+)  # fmt: skip
+
+
+class Server:
+    """The sockets of one gateway. `health` is what the original said on `/health` of the same port."""
+
+    def __init__(
+        self,
+        config: IngestConfig,
+        context: Context,
+        doors: Doors,
+        *,
+        tls: ssl.SSLContext | None = None,
+        health: Callable[[], bytes] = lambda: b"{}",
+    ) -> None:
+        self.sessions: set[Session] = set()
+        self.places = Places(config.max_connections, config.max_connections_per_address)
+        self.stopping = False
+        self._config, self._context, self._doors = config, context, doors
+        self._tls, self._health = tls, health
+        self._log, self._rate = logs.get("ingest"), logs.Rate(10.0)
+
+    async def handle(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection, from its first byte to its end. Only cancellation gets out."""
+        if self.places.full or self.stopping:
+            self._turned("", "stopping" if self.stopping else "connections", "no place is free")
+            await trio.aclose_forcefully(stream)
+            return
+        self.places.open += 1
+        try:
+            address = _watched(stream)
+            async with trio.open_nursery() as nursery:
+                await self._serve(await self._secured(stream), address, nursery)
+                nursery.cancel_scope.cancel()
+        except* BROKEN:
+            pass  # the peer went away, or sent nonsense
+        except* OSError:
+            pass  # it went away before it was looked at
+        except* Exception as errors:  # noqa: BLE001 - a bug over one connection is no end of the others
+            self._context.internal.caught(CaughtAt.CALL, errors)
+        finally:
+            self.places.open -= 1
+            await trio.aclose_forcefully(stream)
+
+    async def _secured(self, stream: trio.abc.Stream) -> trio.abc.Stream:
+        if self._tls is None:
+            return stream
+        secured = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+        with trio.fail_after(HANDSHAKE_S):
+            await secured.do_handshake()
+        return secured
+
+    async def _serve(self, stream: trio.abc.Stream, address: str, nursery: trio.Nursery) -> None:
+        media = MediaStream(stream, self._config.max_message_kb * 1024)
+        with trio.fail_after(HANDSHAKE_S):
+            head = await media.read_head()
+            if not is_upgrade(head):
+                await media.send_all(answer_to_plain(head, self._health()))
+                return
+            asked = await wrap_server_stream(nursery, media)
+        request = request_of(asked.path, asked.headers, asked.proposed_subprotocols, address)
+        admitted = self._doors.judge(request, time.time())
+        if isinstance(admitted, Admitted):
+            admitted = self._placed(admitted)
+        if isinstance(admitted, Turned):
+            self._turned(admitted.platform, admitted.kind, admitted.reason)
+            with trio.fail_after(SEND_S):
+                await asked.reject(admitted.status)
+            return
+        place = admitted.address, admitted.route.path
+        self.places.enter(*place)
+        try:
+            dialect, subprotocol = open_dialect(admitted.route, request, self._config.ack_interval)
+            with trio.fail_after(SEND_S):
+                websocket = await asked.accept(subprotocol=subprotocol)
+            session = Session(
+                self._context, admitted.route, dialect, tenant=admitted.tenant, call=admitted.call
+            )
+            self.sessions.add(session)
+            try:
+                media.listen(session)
+                await _converse(websocket, session)
+            finally:
+                session.ended()
+                self.sessions.discard(session)
+        finally:
+            self.places.leave(*place)
+
+    def _placed(self, admitted: Admitted) -> Admitted | Turned:
+        """Return what was admitted, or that there is no place for it."""
+        route, address = admitted.route, admitted.address
+        if self.places.address_full(address):
+            return Turned(429, "address_connections", f"too many sockets of {address}", route.platform)
+        if self.places.route_full(route.path, route.max_connections):
+            return Turned(429, "route_connections", f"too many sockets on {route.path}", route.platform)
+        return admitted
+
+    def _turned(self, platform: str, kind: str, reason: str) -> None:
+        self._context.metrics.refused(platform, kind)
+        if self._rate.allow(trio.current_time()):
+            self._log.warning(
+                "Sockets turned away", platform=platform, kind=kind, reason=reason, suppressed=self._rate.skipped
+            )
+
+
+async def _converse(websocket: WebSocketConnection, session: Session) -> None:
+    """Say what is to be said, until the session is over; then close."""
+    while not session.over.is_set():
+        woken = session.woken
+        with trio.move_on_at(session.patience) as scope:
+            await woken.wait()
+        if scope.cancelled_caught and trio.current_time() >= session.patience:
+            session.late()
+        session.woken = trio.Event()
+        await _say(websocket, session)
+    await _say(websocket, session)
+    code, reason = session.close
+    with trio.move_on_after(CLOSE_S):
+        await websocket.aclose(code, _cut(reason))
+
+
+async def _say(websocket: WebSocketConnection, session: Session) -> None:
+    while session.sayings:
+        with trio.move_on_after(SEND_S) as scope:
+            await websocket.send_message(session.sayings.popleft())
+        if scope.cancelled_caught:
+            session.refuse("not_reading", "what is said to this peer is not read")
+            session.sayings.clear()
+
+
+def _cut(reason: str) -> str:
+    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+
+
+def _watched(stream: trio.abc.Stream) -> str:
+    """Have the kernel watch over a connection; return the peer's address, which only sockets have.
+
+    Raises:
+        OSError: The peer is gone already.
+    """
+    if not isinstance(stream, trio.SocketStream):
+        return ""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE:
+        stream.setsockopt(socket.IPPROTO_TCP, option, value)
+    return str(stream.socket.getpeername()[0])

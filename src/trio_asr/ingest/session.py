@@ -1,0 +1,303 @@
+"""One socket: what its dialect makes of its messages, done to a series."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import trio
+
+from trio_asr.bus.calls import Outcome
+from trio_asr.config import Route
+from trio_asr.core.ingest.series import Batch, Identity, Series, Terms
+from trio_asr.ingest.adder import Adder, Entrant
+from trio_asr.ingest.dialect import (
+    INTERNAL,
+    POLICY,
+    TOO_BIG,
+    Audio,
+    Begin,
+    Dialect,
+    Effect,
+    Finish,
+    Lost,
+    Odd,
+    Refusal,
+    Say,
+)
+from trio_asr.ingest.metrics import IngestMetrics
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.wire.call_entries import EntryWriter
+from trio_asr.wire.client_frames import Received
+from trio_asr.wire.codes import CaughtAt
+from trio_asr.wire.frames import Junk, check_id
+
+GONE = 1001  # this side goes away (RFC 6455, 7.4.1)
+LINGER_S = 10.0  # for a platform to close its socket, once the call is over
+EARLY_S, EARLY_BYTES = 1.0, 64 * 1024  # of audio before its start: Vobiz and Asterisk send some
+MAX_META_BYTES = 4096
+SAYINGS = 64  # messages for a peer that does not read
+# A peer may be as much ahead of real time: bursts, and what a client had while it was away. Beyond it is slowed.
+BURST_MESSAGES, MESSAGES_PER_S = 5000, 400
+LEAST_PAUSE_S = 0.01
+# What becomes of a socket whose call cannot be taken, by the store's answer: a kind, and words for the peer.
+_UNAVAILABLE = {
+    Outcome.TENANT: ("other_tenant", "this call is another tenant's"),
+    Outcome.LEGS: ("other_legs", "another socket brings other legs of this call"),
+    Outcome.LOST: ("superseded", "another socket has taken this call"),
+    Outcome.STALE: ("stale", "the call's state was changed by somebody else"),
+    Outcome.MISUSED: ("stale", "the key of the call's state has another type"),
+}
+
+
+class Context:
+    """What all sockets of a gateway share."""
+
+    def __init__(
+        self, adder: Adder, metrics: IngestMetrics, internal: InternalErrors, terms: Terms, start_s: float
+    ) -> None:
+        self.adder, self.metrics, self.internal = adder, metrics, internal
+        self.terms, self.start_s = terms, start_s
+        self.log = logs.get("ingest")
+        self.odd_rate = logs.Rate(10.0)
+
+
+class Session:
+    """One socket's session, from the accepted handshake on. It does not touch the socket itself.
+
+    What is to be said waits in `sayings`; once `over` is set nothing more will be, and `close` is the code and
+    the reason to close with.
+    """
+
+    def __init__(self, context: Context, route: Route, dialect: Dialect, *, tenant: str = "", call: str = "") -> None:
+        self.over = trio.Event()
+        self.patience = trio.current_time() + context.start_s  # when `late` is to be called
+        self.close: tuple[int, str] = (1000, "")
+        self.sayings: deque[str] = deque()
+        self.woken = trio.Event()
+        self.series: Series | None = None
+        self.call = ""
+        self._context, self._route, self._dialect = context, route, dialect
+        self._claimed_tenant, self._claimed_call = tenant, call
+        self._began_at = trio.current_time()
+        self._early: list[Audio] = []
+        self._early_size = 0
+        self._finished = False  # the platform said that the call is over
+        self._allowance, self._allowed_at = float(BURST_MESSAGES), self._began_at
+
+    # -- from the socket -------------------------------------------------------------------------------
+
+    def hear(self, messages: Sequence[Received]) -> None:
+        """Take the messages of one read. Whatever they are, no exception gets out."""
+        if self.over.is_set():
+            return
+        now = trio.current_time()
+        self._allowance -= len(messages)
+        try:
+            for message in messages:
+                for effect in self._dialect.hear(message.payload, text=message.text):
+                    self._take(effect, now)
+            self._settle(now)
+        except Refusal as refusal:
+            self.refuse(refusal.kind, refusal.reason, refusal.code)
+        except Exception as error:  # noqa: BLE001 - a bug costs this socket, and is counted
+            self._context.internal.caught(CaughtAt.MESSAGE, error, call=self.call)
+            self.refuse("internal", "an internal error", INTERNAL)
+
+    def too_large(self, reason: str) -> None:
+        """Refuse the socket: what it sends is too large."""
+        self.refuse("too_large", reason, TOO_BIG)
+
+    def pause_s(self) -> float:
+        """Return how long the socket may be left alone: until an entry may be complete, or it is slower."""
+        now = trio.current_time()
+        self._allowance = min(BURST_MESSAGES, self._allowance + (now - self._allowed_at) * MESSAGES_PER_S)
+        self._allowed_at = now
+        if self._allowance < 0:
+            return -self._allowance / MESSAGES_PER_S
+        if self.series is None or self.series.end or self.over.is_set():
+            return 0.0
+        lacking_s = self.series.lacking_s()
+        return lacking_s if lacking_s > LEAST_PAUSE_S else 0.0
+
+    def ended(self) -> None:
+        """Learn that the socket is gone, or closing. If the platform has not said why, it may come again."""
+        if self.series is not None and not self._finished:
+            self.series.leave(trio.current_time())
+            self._context.adder.note(self.series)
+        self._finished = True
+        self._stop()
+
+    def late(self) -> None:
+        """Close the socket: nothing has begun on it, or it was left open though its call is over."""
+        if self.series is None:
+            self.refuse("no_start", f"no start within {self._context.start_s:g} s")
+        self._stop()
+
+    def leave(self) -> None:
+        """End the call, because this process stops."""
+        if self.over.is_set():
+            return
+        if text := self._dialect.leave("shutdown"):
+            self.say(text)
+        self._finish("shutdown", trio.current_time())
+        self.close = GONE, "the server stops"
+        self._stop()
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _take(self, effect: Effect, now: float) -> None:
+        if isinstance(effect, Audio):
+            self._hear_audio(effect, now)
+        elif isinstance(effect, Begin):
+            self._begin(effect, now)
+        elif isinstance(effect, Lost):
+            if self.series is not None:
+                self.series.lose(effect.ms)
+        elif isinstance(effect, Finish):
+            self._finish(effect.reason, now)
+        elif isinstance(effect, Say):
+            self.say(effect.text)
+        elif isinstance(effect, Odd):
+            self._context.metrics.odd(self._route.platform, effect.kind)
+
+    def _settle(self, now: float) -> None:
+        """Hand on what a read has completed."""
+        if self.series is not None and not self._finished:
+            self.series.alive(now)
+            self.series.gather(now)
+            self._context.adder.note(self.series)
+
+    def _hear_audio(self, audio: Audio, now: float) -> None:
+        if self.series is not None:
+            if not self._finished:
+                self.series.hear(audio.audio, now, audio.leg, audio.at_ms)
+            return
+        self._early.append(audio)
+        self._early_size += len(audio.audio)
+        if self._early_size > EARLY_BYTES or now - self._began_at > EARLY_S:
+            raise Refusal("audio_before_start", "audio before the start of a call")
+
+    def _begin(self, begin: Begin, now: float) -> None:
+        if begin.probe:
+            self._context.metrics.odd(self._route.platform, "probe")
+            return
+        call = self._route.id_prefix + begin.call
+        if self.series is not None:
+            if call == self.call:
+                self._context.metrics.odd(self._route.platform, "start_again")
+                return
+            self._finish("another call on its socket", now)
+        tenant = self._admit(begin)
+        try:
+            check_id(call)
+        except Junk as junk:
+            raise Refusal("call_id", str(junk)) from junk
+        self.call, self._finished, self.patience = call, False, math.inf
+        platform, context = self._route.platform, self._context
+        roles = [self._route.role(leg) for leg in begin.legs] if begin.format.channels > 1 else []
+        writer = EntryWriter(call, tenant, begin.format, roles, _meta(begin.meta, self._route.meta))
+        self.series = Series(
+            Identity(call, tenant, secrets.token_hex(12), ",".join(begin.legs)),
+            begin.format,
+            writer,
+            terms=context.terms,
+            tally=context.metrics.tally(platform),
+            now=now,
+            legs=1 if begin.interleaved else max(1, len(begin.legs)),
+            resume_from=begin.resume_from,
+        )
+        context.metrics.begun(platform)
+        context.adder.enter(Entrant(self.series, self._stored, self._unavailable, self._ended))
+        context.log.info(
+            "Call begins", call=call, tenant=tenant, platform=platform, path=self._route.path,
+            legs=list(begin.legs), **begin.format.fields,
+        )  # fmt: skip
+        early, self._early = self._early, []
+        for audio in early:
+            self.series.hear(audio.audio, now, audio.leg, audio.at_ms)
+
+    def _admit(self, begin: Begin) -> str:
+        """Return whose call it is.
+
+        Raises:
+            Refusal: Somebody else's than the one who may connect here.
+        """
+        route = self._route
+        if route.accounts and begin.account not in route.accounts:
+            raise Refusal("account", f"the account {begin.account[:64]!r} may not use {route.path}")
+        for name, claimed, said in (
+            ("tenant_id", self._claimed_tenant, begin.tenant),
+            ("interaction_id", self._claimed_call, begin.call),
+        ):
+            if claimed and said and claimed != said:
+                raise Refusal("claims", f"{name} is not the one that the token is for")
+        if route.tenant is not None and begin.tenant not in ("", route.tenant):
+            raise Refusal("tenant", f"tenant_id {begin.tenant[:64]!r} may not use {route.path}")
+        return route.tenant or self._claimed_tenant or begin.tenant
+
+    def _finish(self, reason: str, now: float) -> None:
+        self._finished, self.patience = True, now + LINGER_S
+        self.woken.set()
+        if self.series is not None:
+            self.series.finish(reason, now)
+            self._context.adder.note(self.series)
+
+    def refuse(self, kind: str, reason: str, code: int = POLICY) -> None:
+        """Close the socket for a fault of the peer's; its call ends."""
+        if self.over.is_set():
+            return
+        self._context.metrics.refused(self._route.platform, kind)
+        self._context.log.warning(
+            "Socket refused", platform=self._route.platform, path=self._route.path, call=self.call,
+            kind=kind, reason=reason,
+        )  # fmt: skip
+        self._finish(f"refused: {kind}", trio.current_time())
+        self.close = code, reason
+        self._stop()
+
+    # -- from the store --------------------------------------------------------------------------------
+
+    def _stored(self, batch: Batch) -> None:
+        self._context.metrics.delay.observe(max(0.0, trio.current_time() - batch.oldest_at))
+        if not self.over.is_set() and (text := self._dialect.stored(batch.number)):
+            self.say(text)
+
+    def _unavailable(self, outcome: Outcome) -> None:
+        kind, reason = _UNAVAILABLE[outcome]
+        self._finished = True
+        self.refuse(kind, reason)
+
+    def _ended(self, series: Series) -> None:
+        self._context.metrics.ended(self._route.platform, series.end)
+        self._context.log.info("Call ends", call=series.identity.call, reason=series.end)
+        if series is self.series and not self._finished:
+            self._stop()  # for want of audio: the platform does not know yet
+
+    # -- to the socket ---------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Say something to the peer, when its socket takes it."""
+        if len(self.sayings) >= SAYINGS:
+            self.refuse("not_reading", "what is said to this peer is not read")
+            return
+        self.sayings.append(text)
+        self.woken.set()
+
+    def _stop(self) -> None:
+        self.over.set()
+        self.woken.set()
+
+
+def _meta(said: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
+    """Return what may be passed on of what a platform says of a call: as many keys as fit."""
+    meta: dict[str, Any] = {}
+    for name in allowed:
+        if name in said and len(msgspec.json.encode({**meta, name: said[name]})) <= MAX_META_BYTES:
+            meta[name] = said[name]
+    return meta
