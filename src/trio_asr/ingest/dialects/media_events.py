@@ -47,7 +47,7 @@ _BODY = frozenset({"tracks", "track", "customparameters"})
 _START = _OUTER | _IDS | _FORMAT | _BODY
 _MEDIA = frozenset({"track", "timestamp", "chunk", "payload"})
 _END = frozenset({"reason"})
-_QUIET = frozenset({"connected", "dtmf", "mark", "clear"})
+QUIET = frozenset({"connected", "dtmf", "mark", "clear"})
 
 _Number = Annotated[int, msgspec.Meta(ge=-MAX_POSITION, le=MAX_POSITION)]
 
@@ -82,7 +82,7 @@ class Platform(NamedTuple):
     default: Format
     numbered: bool = False
     binary_audio: bool = False
-    quiet: frozenset[str] = _QUIET
+    quiet: frozenset[str] = QUIET
     ends: frozenset[str] = frozenset({"stop"})
 
 
@@ -194,7 +194,7 @@ class MediaEvents:
                 raise Refusal("early", f"more than {MOST_EARLY_BYTES} bytes of media before the start")
             self._early.append(document)
             return (Odd("early"),)
-        media = document.get("media")
+        media = folded(document, _OUTER).get("media")
         fields = folded(media if isinstance(media, dict) else document, _MEDIA)
         leg = self._leg(fields.get("track"))
         if leg is None:
