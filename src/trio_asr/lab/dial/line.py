@@ -16,7 +16,6 @@ from trio_asr.lab.dial.settings import Dial
 from trio_asr.lab.dial.socket import ABNORMAL, ClientSocket, Refused
 
 CONNECT_S = 10.0  # Exotel's page "Voicebot applet" allows that much for the handshake
-STOP_S = 10.0  # Genesys' page "AudioHook protocol reference": for the close transaction
 EARLY_MS = 100  # of audio before the start of its stream, where that is asked for
 NO_FAILURE = frozenset({1000, 1001, 1005})  # close codes (RFC 6455, 7.4.1); 1005 is a close without a code
 
@@ -58,7 +57,7 @@ class Line:
         self._drop_at_s = drop_at_s
         self._begins_s = clock.now
         self._disorder: Disorder[Message] = Disorder(dial.faults, platform.chance)
-        self._news = trio.Event()  # set, and made anew, with every word of the server
+        self._news = trio.Event()  # set, and made anew, when the platform may have changed
         self._playing = trio.CancelScope()
         self._all_said = self._cut = False
         self._on_time_s = 0.0  # from then on, a frame should go out when it is due
@@ -98,7 +97,7 @@ class Line:
             said.outcome = Outcome.CUT
             return
         said.code, said.reason = socket.code, platform.complaint or socket.reason
-        if self._all_said and socket.code in NO_FAILURE:
+        if self._all_said and socket.code in NO_FAILURE and not platform.complaint:
             said.outcome = Outcome.FINISHED
         else:
             said.outcome = Outcome.LOST if socket.code == ABNORMAL else Outcome.CLOSED
@@ -106,11 +105,7 @@ class Line:
     async def _listen(self, socket: ClientSocket, all_tasks: trio.CancelScope) -> None:
         while (message := await socket.receive()) is not None:
             self._said.heard += 1
-            await self._send(socket, self._platform.hear(message, trio.current_time()))
-            self._news.set()
-            self._news = trio.Event()
-            if self._platform.over:
-                self._playing.cancel()
+            await self._tell(socket, self._platform.hear(message, trio.current_time()))
         all_tasks.cancel()
 
     async def _keep_time(self, socket: ClientSocket) -> None:
@@ -119,9 +114,7 @@ class Line:
             with trio.move_on_at(self._platform.alarm):
                 await self._news.wait()
             if trio.current_time() >= self._platform.alarm:
-                await self._send(socket, self._platform.tick(trio.current_time()))
-                if self._platform.over:
-                    self._playing.cancel()
+                await self._tell(socket, self._platform.tick(trio.current_time()))
 
     async def _play(self, socket: ClientSocket) -> None:
         dial, platform = self._dial, self._platform
@@ -133,7 +126,7 @@ class Line:
             await self._send(socket, hello[:-1])
             await self._send_frames(socket, early)
             hello, queue = hello[-1:], queue[len(early) :]
-        await self._send(socket, hello)
+        await self._tell(socket, hello)
         while not platform.ready:
             await self._news.wait()
         await self._send_frames(socket, queue)
@@ -144,10 +137,8 @@ class Line:
             return
         self._all_said = True
         if not dial.faults.no_stop:
-            await self._send(socket, platform.stop())
-            if not platform.over:
-                with trio.move_on_after(STOP_S):
-                    await trio.sleep_forever()
+            await self._tell(socket, platform.stop(trio.current_time()))
+            await trio.sleep_forever()  # until the platform is over
 
     def _queue(self) -> list[Frame]:
         """Return the frames of this socket, in the order of sending."""
@@ -164,9 +155,18 @@ class Line:
             await trio.sleep_until(self._clock.when(frame.due))
             behind_s = (self._clock.now - max(frame.due, self._on_time_s)) / self._clock.pace
             self._said.behind_s = max(self._said.behind_s, behind_s)
-            self._said.samples[frame.leg] += frame.samples
-            for message in self._platform.media(frame):
+            messages = self._platform.media(frame)
+            self._said.samples[frame.leg] += frame.samples if messages else 0
+            for message in messages:
                 await self._send(socket, self._disorder.deliver(message))
+
+    async def _tell(self, socket: ClientSocket, messages: Sequence[Message]) -> None:
+        """Send what the platform says when its state may have changed, and look at that."""
+        await self._send(socket, messages)
+        self._news.set()
+        self._news = trio.Event()
+        if self._platform.over:
+            self._playing.cancel()
 
     async def _send(self, socket: ClientSocket, messages: Sequence[Message]) -> None:
         self._said.messages += len(messages)

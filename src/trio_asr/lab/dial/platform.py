@@ -84,8 +84,8 @@ class Platform:
         """Return what is to be said now that it is the time of `alarm`, and set that to the next one."""
         return []
 
-    def stop(self) -> list[Message]:
-        """Return the messages that end the call."""
+    def stop(self, now: float) -> list[Message]:  # noqa: ARG002
+        """Return the messages that end the call. It is over now, or once they are answered."""
         self.over = True
         return []
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trio_asr.client.audio import in_encoding
+from trio_asr.lab.dial.exotel import Exotel
 from trio_asr.lab.dial.generic import Generic
+from trio_asr.lab.dial.genesys import Genesys
+from trio_asr.lab.dial.jambonz import FreeSwitch, Jambonz
 from trio_asr.lab.dial.platform import Platform, Unfit
 from trio_asr.lab.dial.settings import Dial
 from trio_asr.lab.dial.twilio import Twilio
@@ -13,6 +16,10 @@ from trio_asr.lab.dial.twilio import Twilio
 PLATFORMS: dict[str, type[Platform]] = {
     "generic": Generic,
     "twilio": Twilio,
+    "exotel": Exotel,
+    "genesys": Genesys,
+    "jambonz": Jambonz,
+    "freeswitch": FreeSwitch,
 }
 
 

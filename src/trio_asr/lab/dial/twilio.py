@@ -84,7 +84,7 @@ class Twilio(Platform):
         }
         return [self._message("media", media)]
 
-    def stop(self) -> list[Message]:
+    def stop(self, now: float) -> list[Message]:  # noqa: ARG002
         """Return `stop`, after which Twilio closes."""
         self.over = True
         return [self._message("stop", {"accountSid": self._dial.account, "callSid": self._dial.call})]
