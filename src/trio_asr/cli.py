@@ -30,6 +30,7 @@ COMMANDS = {
     "demo": _Command("trio_asr.lab.demo.command", "demo", "Watch the whole job on recorded calls, offline."),
     "simulate": _Command("trio_asr.simulator.command", "simulate", "Run a stand-in for Deepgram's live API."),
     "feed": _Command("trio_asr.commands.feed", "feed", "Play a recording onto Redis in real time."),
+    "dial": _Command("trio_asr.lab.dial.command", "dial", "Call an ingest as a telephony platform does."),
     "load": _Command("trio_asr.lab.load.command", "load", "Measure what calls cost on this machine."),
     "watch": _Command("trio_asr.commands.watch", "watch", "Follow transcripts live."),
     "doctor": _Command(

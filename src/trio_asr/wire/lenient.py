@@ -109,6 +109,16 @@ def end_of(document: Document) -> CallEnd:
     return CallEnd(_interaction_id(document), document.reason if isinstance(document.reason, str) else "")
 
 
+def from_base64(text: str) -> bytes:
+    """Return the bytes of base64 without padding, in the URL-safe alphabet, or broken into lines.
+
+    Raises:
+        ValueError: It has bad characters, or so many that no bytes make them.
+    """
+    plain = text.strip().encode("ascii").translate(_FROM_URL_SAFE, b"\r\n").rstrip(b"=")
+    return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
+
+
 def unwrap(pcm: bytes) -> bytes:
     """Return the audio inside a telephony event that was published as if it were audio, else `pcm` itself.
 
@@ -182,10 +192,8 @@ def _audio(media: Media) -> bytes:
     if not isinstance(value, str):
         raise Junk(DeadLetterKind.AUDIO, f"{name} {ids.show(value)} is neither base64 nor bytes")
     try:
-        # Without padding, in the URL-safe alphabet, or broken into lines, it is the same audio.
-        text = value.strip().encode("ascii").translate(_FROM_URL_SAFE, b"\r\n").rstrip(b"=")
-        return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
-    except ValueError as error:  # bad characters, or so many that no bytes make them
+        return from_base64(value)
+    except ValueError as error:
         raise Junk(DeadLetterKind.AUDIO, f"{name} is not base64: {error}") from None
 
 

@@ -1,0 +1,263 @@
+"""The family of Twilio's media streams: JSON events around audio in base64.
+
+Twilio's page "Media Streams - WebSocket Messages" describes the first of them; more than ten platforms speak
+nearly the same. They differ in the case of keys, in what is text and what a number, in the names of ids, in
+the clock, and in how they end. A `Platform` says that; the rest is here.
+
+Nearly all messages are media as the pages have it, and decode in one step. Everything else takes the odd way,
+where names of keys have neither case nor underscores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+
+from trio_asr.ingest.dialect import UNSUPPORTED, Audio, Begin, Effect, Finish, Odd, Refusal
+from trio_asr.ingest.dialects import reading
+from trio_asr.ingest.dialects.reading import Whole, folded
+from trio_asr.wire import numbers, salvage
+from trio_asr.wire.audio_format import MOST_CHANNELS, Format
+from trio_asr.wire.frames import MAX_POSITION, MAX_ROLE_LENGTH
+from trio_asr.wire.lenient import from_base64
+
+# Media that comes before the start is held: a second of most formats.
+MOST_EARLY_BYTES = 64 * 1024
+_TRACKS = {"both": ("inbound", "outbound")}
+# All the keys that mean something here, folded. What a start says besides is about the call.
+_OUTER = frozenset({"event", "start", "media", "stop", "closed", "sequencenumber", "protocol", "version"})
+_IDS = frozenset(
+    {
+        "streamsid",
+        "streamid",
+        "callsid",
+        "callid",
+        "legsid",
+        "callcontrolid",
+        "accountsid",
+        "session",
+        "accountid",
+        "userid",
+    }
+)
+_FORMAT = frozenset({"mediaformat", "encoding", "samplerate", "channels", "bitrate"})
+_BODY = frozenset({"tracks", "track", "customparameters"})
+_START = _OUTER | _IDS | _FORMAT | _BODY
+_MEDIA = frozenset({"track", "timestamp", "chunk", "payload"})
+_END = frozenset({"reason"})
+QUIET = frozenset({"connected", "dtmf", "mark", "clear"})
+
+_Number = Annotated[int, msgspec.Meta(ge=-MAX_POSITION, le=MAX_POSITION)]
+
+
+class _Media(msgspec.Struct, gc=False):
+    payload: bytes
+    track: str | None = None
+    timestamp: _Number | None = None
+    chunk: _Number | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    event: Literal["media"]
+    media: _Media
+
+
+# Not strict: numbers are texts at some platforms, and numbers at others.
+_decode = msgspec.json.Decoder(_Message, strict=False).decode
+
+
+class Platform(NamedTuple):
+    """What tells one platform from the others. Names of fields are folded: "callsid" is "call_sid", too.
+
+    `call` and `account` are where the ids of these are found, best first. `default` is the format where a
+    start says none. `numbered`: messages may come out of order, and `chunk` counts those of a track.
+    `binary_audio`: binary messages that are no event are audio. Events of `quiet` change nothing; those of
+    `ends` end the call.
+    """
+
+    call: tuple[str, ...]
+    account: tuple[str, ...]
+    default: Format
+    numbered: bool = False
+    binary_audio: bool = False
+    quiet: frozenset[str] = QUIET
+    ends: frozenset[str] = frozenset({"stop"})
+
+
+class MediaEvents:
+    """The reading of one socket of the family."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        self._begun: Begin | None = None
+        self._stream = ""
+        # By the word for a track. Empty before the start and after the end: all then goes the odd way.
+        self._legs: dict[str | None, int] = {}
+        self._wholes: list[Whole] = []  # one for each leg whose samples have several bytes
+        self._early: list[dict[str, Any]] = []
+        self._early_bytes = 0
+        self._over = False
+
+    def hear(self, message: bytes, *, text: bool) -> Sequence[Effect]:
+        """Return what a message means, in order. A text is in UTF-8, not yet checked.
+
+        Raises:
+            Refusal: It cannot be used.
+        """
+        try:
+            media = _decode(message).media
+            leg = self._legs[media.track]
+        except (KeyError, *salvage.UNREADABLE):
+            return self._hear_odd(message, text)
+        if self._wholes or not media.payload:
+            return self._samples(media.payload, leg, media.timestamp, media.chunk)
+        return (Audio(media.payload, leg, media.timestamp, media.chunk if self.platform.numbered else None),)
+
+    def stored(self, number: int) -> str | None:  # noqa: ARG002
+        """Return None: nobody waits for it."""
+        return None
+
+    def leave(self, reason: str) -> str | None:  # noqa: ARG002
+        """Return None: the platforms take a close as it is."""
+        return None
+
+    def _hear_odd(self, message: bytes, text: bool) -> Sequence[Effect]:
+        if self._over:
+            return (Odd("late"),)
+        document = reading.read_object(message)
+        fields = folded(document, _OUTER)
+        event = fields.get("event")
+        if event is None and not text and self.platform.binary_audio:
+            document, event = {"media": {"payload": message}}, "media"
+        if document is None:
+            return (Odd("json"),)
+        event = event.lower() if isinstance(event, str) else None
+        if event in self.platform.ends:
+            return self._end(event, fields.get(event))
+        match event:
+            case "media":
+                return self._media(document, len(message))
+            case "start":
+                return self._start(document)
+        return () if event in self.platform.quiet else (Odd("event"),)
+
+    def _start(self, document: dict[str, Any]) -> Sequence[Effect]:
+        fields = folded(document, _START)
+        body = fields.get("start")
+        body = body if isinstance(body, dict) else document
+        fields |= folded(body, _START)
+        fields |= folded(fields.get("mediaformat"), _FORMAT)
+        begin, stream = (
+            self._begin(fields),
+            reading.text_of((fields.get("streamsid"), fields.get("streamid"))),
+        )
+        if self._begun and (self._begun.call, self._stream) == (begin.call, stream):
+            if self._begun.format != begin.format:
+                raise Refusal("format", "the format changes within a stream")
+            return (Odd("start_again"),)
+        meta = _meta(fields, body)
+        if meta is not None:
+            begin = begin._replace(meta=meta)
+        self._begun, self._stream = begin, stream
+        self._legs = {name: at for at, leg in enumerate(begin.legs) for name in (leg, f"{leg}_track")}
+        if len(begin.legs) == 1:
+            self._legs[None] = 0
+        width = begin.format.width
+        self._wholes = [Whole(width) for _ in range(len(begin.legs) or 1)] if width > 1 else []
+        effects: list[Effect] = [begin]
+        if reading.is_open(fields.get("encoding")):
+            effects.append(Odd("format"))
+        if meta is None:
+            effects.append(Odd("meta"))
+        early, self._early = self._early, []
+        for held in early:
+            effects += self._media(held, 0)
+        return effects
+
+    def _begin(self, fields: dict[str, Any]) -> Begin:
+        fmt = reading.format_of(
+            fields.get("encoding"), fields.get("samplerate"), fields.get("channels"), self.platform.default
+        )
+        legs = _legs(fields.get("tracks"))
+        if fmt.channels == 2 and len(legs) == 2:
+            raise Refusal("tracks", "two tracks of two channels each", UNSUPPORTED)
+        call = reading.call_id(fields.get(name) for name in self.platform.call)
+        account = reading.account_of(fields.get(name) for name in self.platform.account)
+        return Begin(call, fmt, () if fmt.channels == 2 else legs, fmt.channels == 2, account)
+
+    def _media(self, document: dict[str, Any], size: int) -> Sequence[Effect]:
+        if self._begun is None:
+            self._early_bytes += size
+            if self._early_bytes > MOST_EARLY_BYTES:
+                raise Refusal("early", f"more than {MOST_EARLY_BYTES} bytes of media before the start")
+            self._early.append(document)
+            return (Odd("early"),)
+        media = folded(document, _OUTER).get("media")
+        fields = folded(media if isinstance(media, dict) else document, _MEDIA)
+        leg = self._leg(fields.get("track"))
+        if leg is None:
+            return (Odd("track"),)
+        audio = _audio(fields.get("payload", b""))
+        if audio is None:
+            if self._wholes:
+                self._wholes[leg].drop()
+            return (Odd("payload"),)
+        at_ms, number = numbers.rounded(fields.get("timestamp")), numbers.rounded(fields.get("chunk"))
+        return self._samples(audio, leg, at_ms, number)
+
+    def _leg(self, track: object) -> int | None:
+        """Return the leg that a track is. Where none was announced, the first that has audio is the one."""
+        name = track.strip().lower() if isinstance(track, str) else None
+        if not self._legs:
+            self._legs = {name: 0, None: 0}
+        return self._legs.get(name)
+
+    def _samples(self, audio: bytes, leg: int, at_ms: int | None, number: int | None) -> Sequence[Effect]:
+        if not audio:
+            return (Odd("empty"),)
+        odd: tuple[Effect, ...] = ()
+        if self._wholes:
+            whole = self._wholes[leg]
+            if len(audio) % whole.width:
+                odd = (Odd("incomplete"),)
+            audio = whole.take(audio)
+        return (*odd, Audio(audio, leg, at_ms, number if self.platform.numbered else None)) if audio else odd
+
+    def _end(self, event: str, body: object) -> Sequence[Effect]:
+        if self._begun is None:
+            return (Odd("early"),)
+        self._over, self._legs = True, {}
+        return (Finish(reading.reason_of(folded(body, _END).get("reason"), event)),)
+
+
+def _legs(tracks: object) -> tuple[str, ...]:
+    """Return the announced tracks in their order, each without the ending "_track" of some names."""
+    legs: list[str] = []
+    for track in tracks if isinstance(tracks, list) else [tracks]:
+        if isinstance(track, str) and track.strip():
+            name = track.strip().lower().removesuffix("_tracks").removesuffix("_track")
+            legs += _TRACKS.get(name, (name,))
+    legs = list(dict.fromkeys(legs))
+    if len(legs) > MOST_CHANNELS:
+        raise Refusal("tracks", f"{len(legs)} tracks, not 1..{MOST_CHANNELS}", UNSUPPORTED)
+    if not all(leg.isprintable() and len(leg) <= MAX_ROLE_LENGTH for leg in legs):
+        raise Refusal("tracks", "the name of a track cannot be used", UNSUPPORTED)
+    return tuple(legs)
+
+
+def _audio(payload: object) -> bytes | None:
+    if isinstance(payload, bytes):
+        return payload
+    try:
+        return from_base64(payload) if isinstance(payload, str) else None
+    except ValueError:
+        return None
+
+
+def _meta(fields: dict[str, Any], body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a start says of the call: the customer's own parameters, and above them the platform's."""
+    custom = fields.get("customparameters")
+    said = {key: value for key, value in body.items() if reading.fold(key) not in _START}
+    return reading.meta_of((custom if isinstance(custom, dict) else {}) | said)

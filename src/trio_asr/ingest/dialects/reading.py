@@ -1,0 +1,179 @@
+"""What the dialects share: objects, names, formats and texts as platforms write them, odd ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from trio_asr.ingest.dialect import UNSUPPORTED, Refusal
+from trio_asr.wire import encodings, ids, numbers, salvage
+from trio_asr.wire.audio_format import MOST_CHANNELS, Format, audio_format
+from trio_asr.wire.encodings import Said
+from trio_asr.wire.frames import MAX_ID_LENGTH, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Junk, check_id
+
+# The words of `Odd` and of `Refusal`: labels of metrics.
+ODDITIES = frozenset(
+    {
+        "early",  # media before the start, held; or another message that needs one
+        "empty",  # media without audio
+        "event",  # an event that no page of the platform names
+        "format",  # a start that leaves the format open: the documented one was taken
+        "incomplete",  # half a sample at the end of a message
+        "json",  # a text that is no JSON object
+        "late",  # anything after the end
+        "meta",  # what is said of the call cannot be passed on
+        "pace",  # the bytes are not those of the declared format, by the platform's own clock
+        "payload",  # audio that is not base64
+        "position",  # the platform's count of samples is not ours
+        "sequence",  # a message was left out or came twice
+        "start_again",  # the same start once more
+        "told",  # the platform says that something is wrong
+        "track",  # media of a leg that was not announced
+        "unbidden",  # audio while it is paused
+    }
+)
+REFUSALS = frozenset(
+    {
+        "call_id",
+        "channels",
+        "early",
+        "encoding",
+        "format",
+        "media",
+        "protocol",
+        "sample_rate",
+        "too_big",
+        "tracks",
+    }
+)
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_object(message: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that a message is, however odd; None if it is none."""
+    try:
+        return salvage.document(message.removeprefix(_BOM))
+    except salvage.Unusable:
+        return None
+
+
+def fold(key: str) -> str:
+    """Return a key without case and underscores: "callSid", "call_sid" and "CallSid" are one."""
+    return key.lower().replace("_", "")
+
+
+def folded(value: object, names: frozenset[str]) -> dict[str, Any]:
+    """Return those fields of an object whose folded key is in `names`, by that.
+
+    Of several the first that says anything counts. What is no object has no fields.
+    """
+    fields: dict[str, Any] = {}
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if inner not in (None, "") and (name := fold(key)) in names:
+            fields.setdefault(name, inner)
+    return fields
+
+
+def text_of(values: Iterable[object]) -> str:
+    """Return the first value that is a text or a number, as a text; "" if none is."""
+    for value in values:
+        if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+            return str(value)
+    return ""
+
+
+def call_id(values: Iterable[object]) -> str:
+    """Return the first of the values that is an id.
+
+    Raises:
+        Refusal: None is, or it cannot be used on the stream.
+    """
+    found = text_of(values)
+    try:
+        check_id(found)
+    except Junk:
+        what = f"of {len(found)} characters cannot be used" if found else "is missing"
+        raise Refusal("call_id", f"the call's id {what}") from None
+    return found
+
+
+def account_of(values: Iterable[object]) -> str:
+    """Return the first of the values that says who the platform is, cut to the length of an id."""
+    return text_of(values)[:MAX_ID_LENGTH]
+
+
+def reason_of(value: object, default: str) -> str:
+    """Return a reason in the platform's words, if it is a short printable text; else `default`."""
+    fit = isinstance(value, str) and 1 <= len(value) <= MAX_ID_LENGTH and value.isprintable()
+    return str(value) if fit else default
+
+
+def format_of(encoding: object, rate: object, channels: object, default: Format) -> Format:
+    """Return the format that these three words of a platform declare.
+
+    Of what is left open `default` is taken, unless the encoding's name says it.
+
+    Raises:
+        Refusal: It is nothing that can be passed on.
+    """
+    said = _said(encoding, default)
+    hz = numbers.rounded(rate) if rate not in (None, "") else said.rate or said.only_rate or default.rate
+    if hz is None or not MIN_SAMPLE_RATE <= hz <= MAX_SAMPLE_RATE or said.only_rate not in (None, hz):
+        shown = ids.show(rate) if rate not in (None, "") else hz
+        raise Refusal("sample_rate", f"sample rate {shown} cannot be taken", UNSUPPORTED)
+    count = numbers.rounded(channels) if channels not in (None, "") else said.channels or default.channels
+    if count is None or not 1 <= count <= MOST_CHANNELS:
+        shown = ids.show(channels) if channels not in (None, "") else count
+        raise Refusal("channels", f"audio of {shown} channels, not of 1..{MOST_CHANNELS}", UNSUPPORTED)
+    return audio_format(hz, said.encoding, count)
+
+
+def is_open(encoding: object) -> bool:
+    """Return whether an encoding names no codec. "base64", which Exotel writes, is the wrapping."""
+    return encoding is None or (isinstance(encoding, str) and encoding.strip().lower() in ("", "base64"))
+
+
+def _said(encoding: object, default: Format) -> Said:
+    if is_open(encoding):
+        return Said(default.encoding)
+    said = encodings.read(encoding) if isinstance(encoding, str) else None
+    if said is None:
+        reason = f"encoding {ids.show(encoding)} is not linear16, mulaw or alaw"
+        raise Refusal("encoding", reason, UNSUPPORTED)
+    return said
+
+
+def meta_of(said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what is said of a call as plain JSON, without NaN and the like; None if it cannot be that."""
+    try:
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(said))
+    except salvage.UNREADABLE:
+        return None
+    return found
+
+
+class Whole:
+    """Makes whole samples of what comes in messages: the bytes of an incomplete one go before the next.
+
+    Whether any such bytes are left is true of an object.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self._rest = b""
+
+    def take(self, audio: bytes) -> bytes:
+        """Return the whole samples that there are by now."""
+        audio = self._rest + audio
+        end = len(audio) - len(audio) % self.width
+        self._rest = audio[end:]
+        return audio[:end]
+
+    def drop(self) -> None:
+        """Forget the incomplete sample: what follows begins a new one."""
+        self._rest = b""
+
+    def __bool__(self) -> bool:
+        return bool(self._rest)

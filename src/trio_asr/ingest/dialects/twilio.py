@@ -1,0 +1,28 @@
+"""Twilio's media streams, and those of the platforms that copied them to the letter.
+
+Pages: Twilio, "Media Streams - WebSocket Messages" and "Stream" (TwiML); Talkdesk, "Streaming Unidirectional
+Audio" (article 8826254684699); SignalWire, "Stream" (cXML). The copies write L16 at 16 and 24 kHz, counters
+as numbers, ids without Twilio's prefixes, `callId` and `accountId`, a `stop` without a body, and leave out
+`connected`, `streamSid` and `customParameters`. Cloudonix names a `session` where Twilio names an account.
+"""
+
+from __future__ import annotations
+
+from trio_asr.ingest.dialect import Request
+from trio_asr.ingest.dialects.media_events import MediaEvents, Platform
+from trio_asr.wire.audio_format import audio_format
+
+# "audio/x-mulaw" at 8000 Hz is all that Twilio's page knows.
+TWILIO = Platform(
+    call=("callsid", "callid", "streamsid", "streamid"),
+    account=("accountsid", "accountid", "session"),
+    default=audio_format(8000, "mulaw"),
+)
+
+
+def open_dialect(request: Request) -> MediaEvents:  # noqa: ARG001
+    """Return the reader of one socket. Nothing of the request is needed, and no subprotocol is accepted.
+
+    What authenticates a request (`X-Twilio-Signature`, SignalWire's bearer token) is not looked at here.
+    """
+    return MediaEvents(TWILIO)

@@ -1,0 +1,173 @@
+"""One socket of a call: opened, spoken on at the pace of the audio, and ended."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import trio
+from websockets.uri import WebSocketURI
+
+from trio_asr.lab.dial.frames import Disorder, Frame, frames
+from trio_asr.lab.dial.platform import Message, Platform
+from trio_asr.lab.dial.report import Outcome, SocketReport
+from trio_asr.lab.dial.settings import Dial
+from trio_asr.lab.dial.socket import ABNORMAL, ClientSocket, Refused
+
+CONNECT_S = 10.0  # Exotel's page "Voicebot applet" allows that much for the handshake
+EARLY_MS = 100  # of audio before the start of its stream, where that is asked for
+NO_FAILURE = frozenset({1000, 1001, 1005})  # close codes (RFC 6455, 7.4.1); 1005 is a close without a code
+
+Reach = Callable[[WebSocketURI], Awaitable[trio.abc.Stream]]
+
+
+class CallClock(NamedTuple):
+    """A call's time, in seconds from its first sample. `zero` is when trio's clock showed that."""
+
+    zero: float
+    pace: float
+
+    @property
+    def now(self) -> float:
+        """The call's time now."""
+        return (trio.current_time() - self.zero) * self.pace
+
+    def when(self, call_s: float) -> float:
+        """Return what trio's clock shows at a time of the call."""
+        return self.zero + call_s / self.pace
+
+
+class Line:
+    """A socket that says what `platform` says. What became of it is written into `said`.
+
+    Its audio is what is spoken from the line's making on. With `drop_at_s` TCP is cut at that time of the
+    call, and what is due later is not sent.
+    """
+
+    def __init__(
+        self,
+        dial: Dial,
+        clock: CallClock,
+        platform: Platform,
+        said: SocketReport,
+        drop_at_s: float | None = None,
+    ) -> None:
+        self._dial, self._clock, self._platform, self._said = dial, clock, platform, said
+        self._drop_at_s = drop_at_s
+        self._begins_s = clock.now
+        self._disorder: Disorder[Message] = Disorder(dial.faults, platform.chance)
+        self._news = trio.Event()  # set, and made anew, when the platform may have changed
+        self._playing = trio.CancelScope()
+        self._all_said = self._cut = False
+        self._on_time_s = 0.0  # from then on, a frame should go out when it is due
+
+    async def run(self, url: WebSocketURI, reach: Reach, wall: float) -> None:
+        """Open the socket, and speak until the end."""
+        stream: trio.abc.Stream | None = None
+        try:
+            with trio.fail_after(CONNECT_S):
+                stream = await reach(url)
+                headers = self._platform.headers(wall, secrets.token_urlsafe(24))
+                socket = await ClientSocket.open(stream, url, headers, self._platform.TRAITS.subprotocols)
+            await self._speak(socket)
+        except Refused as refused:
+            self._said.fail(Outcome.REFUSED, refused.reason, status=refused.status)
+        except trio.TooSlowError:
+            where = Outcome.UNREACHABLE if stream is None else Outcome.REFUSED
+            self._said.fail(where, f"no answer within {CONNECT_S:.0f} s")
+        except OSError as error:
+            self._said.fail(Outcome.UNREACHABLE, str(error))
+        finally:
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
+
+    async def _speak(self, socket: ClientSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen, socket, nursery.cancel_scope)
+            nursery.start_soon(self._keep_time, socket)
+            with self._playing:
+                await self._play(socket)
+            if not self._cut:
+                await socket.close()
+            nursery.cancel_scope.cancel()
+        said, platform = self._said, self._platform
+        said.status, said.acked = 101, platform.acked
+        if self._cut:
+            said.outcome = Outcome.CUT
+            return
+        said.code, said.reason = socket.code, platform.complaint or socket.reason
+        if self._all_said and socket.code in NO_FAILURE and not platform.complaint:
+            said.outcome = Outcome.FINISHED
+        else:
+            said.outcome = Outcome.LOST if socket.code == ABNORMAL else Outcome.CLOSED
+
+    async def _listen(self, socket: ClientSocket, all_tasks: trio.CancelScope) -> None:
+        while (message := await socket.receive()) is not None:
+            self._said.heard += 1
+            await self._tell(socket, self._platform.hear(message, trio.current_time()))
+        all_tasks.cancel()
+
+    async def _keep_time(self, socket: ClientSocket) -> None:
+        """Do what the platform does by its own clock, such as pings."""
+        while True:
+            with trio.move_on_at(self._platform.alarm):
+                await self._news.wait()
+            if trio.current_time() >= self._platform.alarm:
+                await self._tell(socket, self._platform.tick(trio.current_time()))
+
+    async def _play(self, socket: ClientSocket) -> None:
+        dial, platform = self._dial, self._platform
+        queue = self._queue()
+        hello = platform.hello(trio.current_time())
+        if dial.faults.media_before_start:
+            early_s = EARLY_MS / 1000 + (queue[0].first / dial.recording.format.rate if queue else 0)
+            early = [frame for frame in queue if frame.first < early_s * dial.recording.format.rate]
+            await self._send(socket, hello[:-1])
+            await self._send_frames(socket, early)
+            hello, queue = hello[-1:], queue[len(early) :]
+        await self._tell(socket, hello)
+        while not platform.ready:
+            await self._news.wait()
+        await self._send_frames(socket, queue)
+        await self._send(socket, self._disorder.rest())
+        if self._drop_at_s is not None:
+            await trio.sleep_until(self._clock.when(self._drop_at_s))
+            self._cut = True
+            return
+        self._all_said = True
+        if not dial.faults.no_stop:
+            await self._tell(socket, platform.stop(trio.current_time()))
+            await trio.sleep_forever()  # until the platform is over
+
+    def _queue(self) -> list[Frame]:
+        """Return the frames of this socket, in the order of sending."""
+        dial, traits = self._dial, self._platform.TRAITS
+        form = dial.recording.format
+        at = round(self._begins_s * 1000 / traits.chunk_ms) * (form.rate * traits.chunk_ms // 1000)
+        first = self._platform.first_sample(at)
+        cut = frames(dial.recording, traits.chunk_ms, dial.faults, first, separate=bool(traits.legs))
+        return [frame for frame in cut if self._drop_at_s is None or frame.due <= self._drop_at_s]
+
+    async def _send_frames(self, socket: ClientSocket, queue: Sequence[Frame]) -> None:
+        self._on_time_s = self._clock.now
+        for frame in queue:
+            await trio.sleep_until(self._clock.when(frame.due))
+            behind_s = (self._clock.now - max(frame.due, self._on_time_s)) / self._clock.pace
+            self._said.behind_s = max(self._said.behind_s, behind_s)
+            messages = self._platform.media(frame)
+            self._said.samples[frame.leg] += frame.samples if messages else 0
+            for message in messages:
+                await self._send(socket, self._disorder.deliver(message))
+
+    async def _tell(self, socket: ClientSocket, messages: Sequence[Message]) -> None:
+        """Send what the platform says when its state may have changed, and look at that."""
+        await self._send(socket, messages)
+        self._news.set()
+        self._news = trio.Event()
+        if self._platform.over:
+            self._playing.cancel()
+
+    async def _send(self, socket: ClientSocket, messages: Sequence[Message]) -> None:
+        self._said.messages += len(messages)
+        await socket.send(messages)

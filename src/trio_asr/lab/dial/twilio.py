@@ -1,0 +1,95 @@
+"""Twilio Media Streams, one-way (`<Start><Stream>`), with one track or with both. Pure.
+
+Facts per Twilio's pages "Media Streams", "WebSocket messages" and "TwiML Stream": `connected`, `start`,
+`media`, `stop`; all numbers are strings; `sequenceNumber` counts what comes after `connected` from 1; `chunk`
+counts from 1, here for each track, as SignalWire's page on its copy of the protocol says; `timestamp` is in
+milliseconds of the stream. From recorded sessions are the first timestamp, which is seldom 0, the jitter of
+the others, and the 200 ms that arrive with `start`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from typing import Any
+
+from trio_asr.lab.dial.frames import Frame
+from trio_asr.lab.dial.platform import Message, Platform, Traits, encoded
+from trio_asr.lab.dial.settings import Dial
+from trio_asr.lab.dial.signing import twilio_signature
+
+FIRST_MS = range(8, 172)  # the first timestamp
+JITTER_MS = 2
+
+
+class Twilio(Platform):
+    """A stream of a call."""
+
+    TRAITS = Traits(
+        encodings=("mulaw",),
+        rates=(8000,),
+        chunk_ms=20,
+        channels=2,
+        legs=("inbound", "outbound"),
+        burst_ms=200,
+        clocked=True,
+        numbered=True,
+    )
+
+    def __init__(self, dial: Dial, number: int = 1, previous: Platform | None = None) -> None:
+        super().__init__(dial, number, previous)
+        self._sid = f"MZ{self._stream}"
+        self._sequence = 0
+        self._chunks: Counter[str] = Counter()
+        self._began_ms: float | None = None
+        self._first_ms = self.chance.choice(FIRST_MS)
+
+    def headers(self, wall: float, nonce: str) -> dict[str, str]:  # noqa: ARG002 - it signs no time
+        """Return the signature, if there is an auth token."""
+        if self._dial.secret is None:
+            return {}
+        return {"X-Twilio-Signature": twilio_signature(self._dial.secret, self._dial.signed_url)}
+
+    def hello(self, now: float) -> list[Message]:  # noqa: ARG002
+        """Return `connected` and `start`.
+
+        Twilio tells no numbers: who wants them has TwiML pass them as parameters, as is done here.
+        """
+        numbers = {"from": self._dial.caller, "to": self._dial.called}
+        start = {
+            "streamSid": self._sid,
+            "accountSid": self._dial.account,
+            "callSid": self._dial.call,
+            "tracks": self.TRAITS.legs[: self._form.channels],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            "customParameters": {k: v for k, v in numbers.items() if v} | dict(self._dial.parameters),
+        }
+        connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
+        return [encoded(connected), self._message("start", start)]
+
+    def media(self, frame: Frame) -> list[Message]:
+        """Return `media`."""
+        track = self.TRAITS.legs[frame.leg]
+        self._chunks[track] += 1
+        if self._began_ms is None:
+            self._began_ms, jitter = frame.at_ms, 0
+        else:
+            jitter = self.chance.randint(-JITTER_MS, JITTER_MS)
+        at_ms = round(frame.at_ms - self._began_ms) + self._first_ms + jitter
+        media = {
+            "track": track,
+            "chunk": str(self._chunks[track]),
+            "timestamp": str(at_ms),
+            "payload": base64.b64encode(frame.audio).decode(),
+        }
+        return [self._message("media", media)]
+
+    def stop(self, now: float) -> list[Message]:  # noqa: ARG002
+        """Return `stop`, after which Twilio closes."""
+        self.over = True
+        return [self._message("stop", {"accountSid": self._dial.account, "callSid": self._dial.call})]
+
+    def _message(self, event: str, body: dict[str, Any]) -> str:
+        self._sequence += 1
+        document = {"event": event, "sequenceNumber": str(self._sequence), "streamSid": self._sid}
+        return encoded(document | {event: body})
