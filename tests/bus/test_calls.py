@@ -1,0 +1,214 @@
+"""The store of an ingest, on the real server and in memory alike."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import redis
+import trio
+from tests.bus.bus_harness import AUDIO, ENDS
+from trio.abc import Clock
+
+from trio_asr.bus import calls
+from trio_asr.bus.base import BusUnavailable, KeyMisused
+from trio_asr.bus.calls import PREFIX, Add, CallStore, Claim, Outcome, RedisCallStore, Reply
+from trio_asr.bus.memory import MemoryStore
+from trio_asr.bus.memory_calls import MemoryCallStore
+
+CLAIM = Claim("call", "one", "tenant", "in,out")
+OTHER = CLAIM._replace(owner="two")
+END = b'{"interaction_id":"call"}'
+
+
+def add(before: int, after: int, *entries: bytes, owner: str = "one", end: bytes = b"") -> Add:
+    about = f"about {after}".encode()
+    return Add("call", owner, "tenant", "in,out", before, after, about, entries, end)
+
+
+class Stores:
+    """A server, and stores on it."""
+
+    def __init__(
+        self, make: Callable[[], CallStore], entries: Callable[[str], list[list[bytes]]], lose: Callable[[], Any]
+    ) -> None:
+        self.make, self.entries, self.lose = make, entries, lose
+
+
+@pytest.fixture
+async def stores(clock: Clock | None, request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
+    if clock is not None:
+        store = MemoryStore()
+        memory = MemoryCallStore(store, audio_stream=AUDIO, end_stream=ENDS)
+
+        def lose() -> None:
+            store.streams.clear()
+            memory.calls.clear()
+
+        yield Stores(lambda: memory, lambda name: [fields for _, fields in store.streams.get(name, [])], lose)
+        return
+    url = request.getfixturevalue("redis_url")
+    client = redis.Redis.from_url(url)
+    made: list[RedisCallStore] = []
+
+    def make() -> CallStore:
+        made.append(RedisCallStore(url, audio_stream=AUDIO, end_stream=ENDS))
+        return made[-1]
+
+    def entries(name: str) -> list[list[bytes]]:
+        found = client.xrange(name)
+        assert isinstance(found, list)
+        return [[part for pair in fields.items() for part in pair] for _, fields in found]
+
+    yield Stores(make, entries, client.flushall)
+    for one in made:
+        await one.aclose()
+    client.close()
+
+
+async def outcomes(store: CallStore, *steps: Claim | Add) -> list[Outcome]:
+    return [reply.outcome for reply in await store.take(steps)]
+
+
+async def test_a_call_from_its_claim_to_its_end(clock: Clock | None, stores: Stores) -> None:
+    store = stores.make()
+    (reply,) = await store.take([CLAIM])
+    assert reply._replace(now_ms=0) == Reply(Outcome.TAKEN)
+    assert reply.now_ms > 1_600_000_000_000
+    assert await outcomes(store, add(0, 800, b"e1", b"e2"), add(900, 950, b"e3"), add(950, 950, end=END)) == [
+        Outcome.ADDED, Outcome.STALE, Outcome.STALE,
+    ]  # fmt: skip
+    assert await outcomes(store, add(800, 900, b"e3", end=END)) == [Outcome.ADDED]
+    assert stores.entries(AUDIO) == [[b"m", b"e1"], [b"m", b"e2"], [b"m", b"e3"]]
+    assert stores.entries(ENDS) == [[b"data", END]]
+
+
+async def test_what_is_asked_for_again_is_done_once(clock: Clock | None, stores: Stores) -> None:
+    """A claim, entries, and an end: with the last entries or on its own."""
+    store = stores.make()
+    assert await outcomes(store, CLAIM, CLAIM, add(0, 800, b"e1"), add(0, 800, b"e1")) == [
+        Outcome.TAKEN, Outcome.TAKEN, Outcome.ADDED, Outcome.DONE,
+    ]  # fmt: skip
+    last = add(800, 900, b"e2", end=END)
+    assert await outcomes(store, last, last, add(900, 900, end=END)) == [
+        Outcome.ADDED, Outcome.DONE, Outcome.DONE,
+    ]  # fmt: skip
+    assert len(stores.entries(AUDIO)) == 2
+    assert stores.entries(ENDS) == [[b"data", END]]
+
+
+async def test_the_next_socket_takes_the_call_and_learns_where_it_is(clock: Clock | None, stores: Stores) -> None:
+    one, two = stores.make(), stores.make()
+    await outcomes(one, CLAIM, add(0, 800, b"e1"))
+    (reply,) = await two.take([OTHER])
+    assert (reply.outcome, reply.position, reply.about) == (Outcome.TAKEN, 800, b"about 800")
+    assert await outcomes(one, add(800, 900, b"late"), add(800, 800, end=END)) == [Outcome.LOST, Outcome.LOST]
+    assert await outcomes(two, add(800, 2400, b"e2", owner="two")) == [Outcome.ADDED]
+    assert stores.entries(AUDIO) == [[b"m", b"e1"], [b"m", b"e2"]]
+    assert stores.entries(ENDS) == []
+
+
+async def test_a_call_that_goes_on_behind_its_end_ends_again(clock: Clock | None, stores: Stores) -> None:
+    store = stores.make()
+    await outcomes(store, CLAIM, add(0, 800, b"e1", end=END), OTHER)
+    assert await outcomes(store, add(800, 800, owner="two", end=END)) == [Outcome.DONE]  # it brought nothing
+    assert await outcomes(
+        store, add(800, 900, b"e2", owner="two"), add(900, 900, owner="two", end=END)
+    ) == [Outcome.ADDED, Outcome.ADDED]
+    assert len(stores.entries(ENDS)) == 2
+
+
+async def test_another_tenant_does_not_get_the_call(clock: Clock | None, stores: Stores) -> None:
+    store = stores.make()
+    await outcomes(store, CLAIM, add(0, 800, b"e1"))
+    assert await outcomes(store, OTHER._replace(tenant="somebody"), add(800, 900, b"e2")) == [
+        Outcome.TENANT, Outcome.ADDED,
+    ]  # fmt: skip
+
+
+async def test_other_legs_of_a_call_are_refused_while_its_socket_is_alive(
+    clock: Clock | None, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other_legs = stores.make(), OTHER._replace(legs="out")
+    await outcomes(store, CLAIM, add(0, 800, b"e1"))
+    assert await outcomes(store, other_legs, CLAIM, add(800, 900, b"e2")) == [
+        Outcome.LEGS, Outcome.TAKEN, Outcome.ADDED,
+    ]  # fmt: skip
+    await outcomes(store, add(900, 900, end=END))
+    assert await outcomes(store, other_legs) == [Outcome.TAKEN]
+    monkeypatch.setattr(calls, "ALIVE_MS", -1)
+    monkeypatch.setattr("trio_asr.bus.memory_calls.ALIVE_MS", -1)
+    await outcomes(store, add(900, 950, b"e3", owner="two"))
+    assert await outcomes(store, CLAIM) == [Outcome.TAKEN]
+
+
+async def test_what_the_server_forgot_is_restored(clock: Clock | None, stores: Stores) -> None:
+    store = stores.make()
+    await outcomes(store, CLAIM, add(0, 800, b"e1"))
+    stores.lose()
+    assert await outcomes(store, add(800, 900, b"e2"), OTHER) == [Outcome.ADDED, Outcome.TAKEN]
+    (reply,) = await store.take([OTHER])
+    assert (reply.position, reply.about) == (900, b"about 900")
+    assert stores.entries(AUDIO) == [[b"m", b"e2"]]
+
+
+# -- the real server alone -----------------------------------------------------------------------------------
+
+
+async def test_a_key_of_another_type_concerns_its_call_alone(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.set(PREFIX + "call", "something")
+    store = RedisCallStore(redis_url, audio_stream=AUDIO, end_stream=ENDS)
+    other = CLAIM._replace(call="other")
+    assert await outcomes(store, CLAIM, other, add(0, 8, b"e"), add(0, 8, b"e")._replace(call="other")) == [
+        Outcome.MISUSED, Outcome.TAKEN, Outcome.MISUSED, Outcome.ADDED,
+    ]  # fmt: skip
+    await store.aclose()
+    client.close()
+
+
+@pytest.mark.parametrize("stream", [AUDIO, ENDS])
+async def test_a_stream_of_another_type_is_named_and_nothing_is_added(redis_url: str, stream: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.set(stream, "something")
+    store = RedisCallStore(redis_url, audio_stream=AUDIO, end_stream=ENDS)
+    await outcomes(store, CLAIM)
+    with pytest.raises(KeyMisused, match=f"{AUDIO} or {ENDS}"):
+        await store.take([add(0, 800, b"e1", end=END)])
+    client.delete(stream)
+    assert await outcomes(store, add(0, 800, b"e1", end=END)) == [Outcome.ADDED]
+    assert client.xlen(AUDIO) == client.xlen(ENDS) == 1
+    await store.aclose()
+    client.close()
+
+
+async def test_scripts_that_the_server_forgot_are_loaded_again(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    store = RedisCallStore(redis_url, audio_stream=AUDIO, end_stream=ENDS)
+    await outcomes(store, CLAIM)
+    client.script_flush()
+    assert await outcomes(store, add(0, 800, b"e1"), CLAIM) == [Outcome.ADDED, Outcome.TAKEN]
+    await store.aclose()
+    client.close()
+
+
+async def test_a_server_that_is_not_there() -> None:
+    store = RedisCallStore("redis://127.0.0.1:1/0", audio_stream=AUDIO, end_stream=ENDS)
+    with pytest.raises(BusUnavailable), trio.fail_after(10):
+        await store.take([CLAIM])
+    await store.aclose()
+
+
+async def test_a_state_lives_a_day_longer_than_its_call(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    store = RedisCallStore(redis_url, audio_stream=AUDIO, end_stream=ENDS)
+    await outcomes(store, CLAIM)
+    for step in (add(0, 800, b"e1"), add(800, 800, end=END)):
+        client.persist(PREFIX + "call")
+        await outcomes(store, step)
+        ttl = client.ttl(PREFIX + "call")
+        assert isinstance(ttl, int)
+        assert 86_390 <= ttl <= 86_400
+    await store.aclose()
+    client.close()
