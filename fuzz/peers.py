@@ -61,7 +61,7 @@ def http_target(data: bytes) -> None:
     metrics = Metrics()
 
     async def main() -> None:
-        app = App(metrics, InternalErrors(metrics))
+        app = App(metrics.http_turned_away, InternalErrors(metrics))
         ours, theirs = socket.socketpair()
         with theirs:
             theirs.setblocking(False)

@@ -26,6 +26,9 @@ COMMANDS = {
     "serve": _Command(
         "trio_asr.commands.serve", "serve", "Run the daemon: audio from Redis, transcripts back."
     ),
+    "ingest": _Command(
+        "trio_asr.commands.ingest", "ingest", "Take calls from telephony platforms onto Redis."
+    ),
     "check": _Command("trio_asr.commands.check", "check", "Validate the configuration and show it."),
     "demo": _Command("trio_asr.lab.demo.command", "demo", "Watch the whole job on recorded calls, offline."),
     "simulate": _Command("trio_asr.simulator.command", "simulate", "Run a stand-in for Deepgram's live API."),

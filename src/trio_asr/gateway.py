@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ssl
-import time
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import msgspec
 import trio
@@ -28,6 +28,7 @@ from trio_asr.web.server import serve as serve_pages
 
 SERVICE = "ingest"  # the name that the original's monitoring expects
 LAST_S = 10.0  # for what is left to add, once the last socket is closed
+BEAT_S = 10.0
 BACKLOG = 1000  # connections that the kernel keeps until they are accepted
 
 
@@ -107,8 +108,9 @@ class Gateway:
                 listeners = await self._listen()
                 nursery.start_soon(self.adder.run)
                 nursery.start_soon(self.adder.keep_time)
+                nursery.start_soon(self._beat)
                 self.port = listeners[0].socket.getsockname()[1]
-                self._notifier.ready()
+                self._notifier.ready("Taking calls")
                 self._log.info("Ready for calls", port=self.port, pages_port=self.pages_port)
                 task_status.started(self.port)
                 await self._serve(listeners)
@@ -117,6 +119,12 @@ class Gateway:
             with trio.CancelScope(shield=True):
                 await self._store.aclose()
         self._log.info("Stopped")
+
+    async def _beat(self) -> NoReturn:
+        """Feed systemd's watchdog while the event loop turns."""
+        while True:
+            await trio.sleep(self._notifier.watchdog_interval_s or BEAT_S)
+            self._notifier.watchdog()
 
     async def _listen(self) -> list[trio.SocketListener]:
         raise_file_limit()
@@ -132,10 +140,8 @@ class Gateway:
         """Take sockets until a stop, then drain."""
         async with trio.open_nursery() as sockets:
             async with trio.open_nursery() as accepting:
-                for listener in listeners:
-                    accepting.start_soon(
-                        lambda one=listener: trio.serve_listeners(self.server.handle, [one], handler_nursery=sockets)
-                    )
+                serve = partial(trio.serve_listeners, self.server.handle, listeners, handler_nursery=sockets)
+                accepting.start_soon(serve)
                 await self._stop.wait()
                 self.server.stopping = True
                 accepting.cancel_scope.cancel()

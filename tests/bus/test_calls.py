@@ -31,7 +31,10 @@ class Stores:
     """A server, and stores on it."""
 
     def __init__(
-        self, make: Callable[[], CallStore], entries: Callable[[str], list[list[bytes]]], lose: Callable[[], Any]
+        self,
+        make: Callable[[], CallStore],
+        entries: Callable[[str], list[list[bytes]]],
+        lose: Callable[[], Any],
     ) -> None:
         self.make, self.entries, self.lose = make, entries, lose
 
@@ -57,8 +60,7 @@ async def stores(clock: Clock | None, request: pytest.FixtureRequest) -> AsyncIt
         return made[-1]
 
     def entries(name: str) -> list[list[bytes]]:
-        found = client.xrange(name)
-        assert isinstance(found, list)
+        found: list[Any] = client.xrange(name)  # type: ignore[assignment]
         return [[part for pair in fields.items() for part in pair] for _, fields in found]
 
     yield Stores(make, entries, client.flushall)
@@ -98,7 +100,9 @@ async def test_what_is_asked_for_again_is_done_once(clock: Clock | None, stores:
     assert stores.entries(ENDS) == [[b"data", END]]
 
 
-async def test_the_next_socket_takes_the_call_and_learns_where_it_is(clock: Clock | None, stores: Stores) -> None:
+async def test_the_next_socket_takes_the_call_and_learns_where_it_is(
+    clock: Clock | None, stores: Stores
+) -> None:
     one, two = stores.make(), stores.make()
     await outcomes(one, CLAIM, add(0, 800, b"e1"))
     (reply,) = await two.take([OTHER])
@@ -113,9 +117,10 @@ async def test_a_call_that_goes_on_behind_its_end_ends_again(clock: Clock | None
     store = stores.make()
     await outcomes(store, CLAIM, add(0, 800, b"e1", end=END), OTHER)
     assert await outcomes(store, add(800, 800, owner="two", end=END)) == [Outcome.DONE]  # it brought nothing
-    assert await outcomes(
-        store, add(800, 900, b"e2", owner="two"), add(900, 900, owner="two", end=END)
-    ) == [Outcome.ADDED, Outcome.ADDED]
+    assert await outcomes(store, add(800, 900, b"e2", owner="two"), add(900, 900, owner="two", end=END)) == [
+        Outcome.ADDED,
+        Outcome.ADDED,
+    ]
     assert len(stores.entries(ENDS)) == 2
 
 

@@ -163,7 +163,4 @@ def _step(series: Series, now: float) -> Claim | Add | None:
     batch = series.batch()
     if batch is None:
         return None
-    return Add(
-        call, owner, tenant, legs, batch.before, batch.after, batch.about, batch.entries, batch.end
-    )
-
+    return Add(call, owner, tenant, legs, batch.before, batch.after, batch.about, batch.entries, batch.end)

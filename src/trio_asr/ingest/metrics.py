@@ -73,7 +73,9 @@ class IngestMetrics:
         self.http_turned_away = PlainCounter(
             "ingest_http_turned_away", "Connections to the pages that were turned away.", self.registry
         )
-        self._begun = self._family("ingest_calls_begun", "Calls that began, on their first socket.", "platform")
+        self._begun = self._family(
+            "ingest_calls_begun", "Calls that began, on their first socket.", "platform"
+        )
         self._ended = self._family("ingest_calls_ended", "Ends of calls.", "platform", "reason")
         self._refused = self._family("ingest_refusals", "Sockets that were refused.", "platform", "reason")
         self._odd = self._family("ingest_odd_messages", "Messages that were odd.", "platform", "kind")

@@ -136,7 +136,11 @@ class Server:
         self._context.metrics.refused(platform, kind)
         if self._rate.allow(trio.current_time()):
             self._log.warning(
-                "Sockets turned away", platform=platform, kind=kind, reason=reason, suppressed=self._rate.skipped
+                "Sockets turned away",
+                platform=platform,
+                kind=kind,
+                reason=reason,
+                suppressed=self._rate.skipped,
             )
 
 
@@ -150,10 +154,13 @@ async def _converse(websocket: WebSocketConnection, session: Session) -> None:
             session.late()
         session.woken = trio.Event()
         await _say(websocket, session)
-    await _say(websocket, session)
-    code, reason = session.close
     with trio.move_on_after(CLOSE_S):
-        await websocket.aclose(code, _cut(reason))
+        if session.close is None:
+            await websocket.get_message()  # it raises, once the library has answered the peer's close
+        else:
+            await _say(websocket, session)
+            code, reason = session.close
+            await websocket.aclose(code, _cut(reason))
 
 
 async def _say(websocket: WebSocketConnection, session: Session) -> None:

@@ -39,7 +39,7 @@ from trio_asr.wire.frames import Junk, check_id
 
 GONE = 1001  # this side goes away (RFC 6455, 7.4.1)
 LINGER_S = 10.0  # for a platform to close its socket, once the call is over
-EARLY_S, EARLY_BYTES = 1.0, 64 * 1024  # of audio before its start: Vobiz and Asterisk send some
+EARLY_S = 1.0  # for a start that something came before
 MAX_META_BYTES = 4096
 SAYINGS = 64  # messages for a peer that does not read
 # A peer may be as much ahead of real time: bursts, and what a client had while it was away. Beyond it is slowed.
@@ -71,24 +71,23 @@ class Session:
     """One socket's session, from the accepted handshake on. It does not touch the socket itself.
 
     What is to be said waits in `sayings`; once `over` is set nothing more will be, and `close` is the code and
-    the reason to close with.
+    the reason to close with, or None if the peer has closed.
     """
 
-    def __init__(self, context: Context, route: Route, dialect: Dialect, *, tenant: str = "", call: str = "") -> None:
+    def __init__(
+        self, context: Context, route: Route, dialect: Dialect, *, tenant: str = "", call: str = ""
+    ) -> None:
         self.over = trio.Event()
         self.patience = trio.current_time() + context.start_s  # when `late` is to be called
-        self.close: tuple[int, str] = (1000, "")
+        self.close: tuple[int, str] | None = 1000, ""
         self.sayings: deque[str] = deque()
         self.woken = trio.Event()
         self.series: Series | None = None
         self.call = ""
         self._context, self._route, self._dialect = context, route, dialect
         self._claimed_tenant, self._claimed_call = tenant, call
-        self._began_at = trio.current_time()
-        self._early: list[Audio] = []
-        self._early_size = 0
         self._finished = False  # the platform said that the call is over
-        self._allowance, self._allowed_at = float(BURST_MESSAGES), self._began_at
+        self._allowance, self._allowed_at = float(BURST_MESSAGES), trio.current_time()
 
     # -- from the socket -------------------------------------------------------------------------------
 
@@ -130,6 +129,8 @@ class Session:
         if self.series is not None and not self._finished:
             self.series.leave(trio.current_time())
             self._context.adder.note(self.series)
+        if not self.over.is_set():
+            self.close = None
         self._finished = True
         self._stop()
 
@@ -153,7 +154,8 @@ class Session:
 
     def _take(self, effect: Effect, now: float) -> None:
         if isinstance(effect, Audio):
-            self._hear_audio(effect, now)
+            if self.series is not None and not self._finished:
+                self.series.hear(effect.audio, now, effect.leg, effect.at_ms)
         elif isinstance(effect, Begin):
             self._begin(effect, now)
         elif isinstance(effect, Lost):
@@ -165,6 +167,10 @@ class Session:
             self.say(effect.text)
         elif isinstance(effect, Odd):
             self._context.metrics.odd(self._route.platform, effect.kind)
+            if self.series is None:
+                # Some platforms send audio before they say what it is. The dialect keeps it, but not for long.
+                self.patience = min(self.patience, now + EARLY_S)
+                self.woken.set()
 
     def _settle(self, now: float) -> None:
         """Hand on what a read has completed."""
@@ -172,16 +178,6 @@ class Session:
             self.series.alive(now)
             self.series.gather(now)
             self._context.adder.note(self.series)
-
-    def _hear_audio(self, audio: Audio, now: float) -> None:
-        if self.series is not None:
-            if not self._finished:
-                self.series.hear(audio.audio, now, audio.leg, audio.at_ms)
-            return
-        self._early.append(audio)
-        self._early_size += len(audio.audio)
-        if self._early_size > EARLY_BYTES or now - self._began_at > EARLY_S:
-            raise Refusal("audio_before_start", "audio before the start of a call")
 
     def _begin(self, begin: Begin, now: float) -> None:
         if begin.probe:
@@ -218,9 +214,6 @@ class Session:
             "Call begins", call=call, tenant=tenant, platform=platform, path=self._route.path,
             legs=list(begin.legs), **begin.format.fields,
         )  # fmt: skip
-        early, self._early = self._early, []
-        for audio in early:
-            self.series.hear(audio.audio, now, audio.leg, audio.at_ms)
 
     def _admit(self, begin: Begin) -> str:
         """Return whose call it is.

@@ -6,7 +6,11 @@ from trio_asr.core.ingest.origin import MOST_GAP_S, origin
 from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.call_entries import Past, decode_past
 
-MULAW, STEREO, WIDE = audio_format(8000, "mulaw"), audio_format(8000, "mulaw", 2), audio_format(16_000, "mulaw")
+MULAW, STEREO, WIDE = (
+    audio_format(8000, "mulaw"),
+    audio_format(8000, "mulaw", 2),
+    audio_format(16_000, "mulaw"),
+)
 NOW_MS = 1_790_000_000_000.0
 
 
@@ -45,4 +49,6 @@ def test_no_hole_is_longer_than_what_workers_believe() -> None:
 def test_what_is_remembered_can_be_read_again() -> None:
     past = Past("alaw", 16_000, 2, NOW_MS + 0.25, 5, 6, 7, 8)
     assert decode_past(past.encode()) == past
-    assert [decode_past(data) for data in (b"", b"\xc1", b"\x90", b"nonsense", past.encode() + b"x")] == [None] * 5
+    assert [decode_past(data) for data in (b"", b"\xc1", b"\x90", b"nonsense", past.encode() + b"x")] == [
+        None
+    ] * 5

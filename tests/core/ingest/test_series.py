@@ -21,7 +21,9 @@ ME = Identity("call", "tenant", "me")
 class On:
     """A series, and the store as it would be."""
 
-    def __init__(self, fmt: Format = MULAW, resume_from: int | None = None, terms: Terms | None = None) -> None:
+    def __init__(
+        self, fmt: Format = MULAW, resume_from: int | None = None, terms: Terms | None = None
+    ) -> None:
         self.tally = Tally()
         writer = EntryWriter("call", "tenant", fmt, (), {"queue": "gold"})
         self.series = Series(

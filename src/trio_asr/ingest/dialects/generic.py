@@ -77,14 +77,17 @@ class Generic:
         self._acked = multiple
         return _text({"event": "ack", "seq": multiple})
 
-    def leave(self, reason: str) -> str | None:
-        """Say nothing: the close says it."""
-        del reason
+    def leave(self, reason: str) -> str | None:  # noqa: ARG002
+        """Return None: the close says it."""
+        return None
 
     def _start(self, event: _Event) -> Sequence[Effect]:
         if self._call:
             raise Refusal("start_again", "a second start", INTERNAL)
-        call, tenant = _required("interaction_id", event.interaction_id), _required("tenant_id", event.tenant_id)
+        call, tenant = (
+            _required("interaction_id", event.interaction_id),
+            _required("tenant_id", event.tenant_id),
+        )
         fmt = _format(event)
         resume_from = None if event.resume_from is None else whole(event.resume_from)
         if event.resume_from is not None and (resume_from is None or resume_from < 0):
@@ -92,7 +95,13 @@ class Generic:
         self._call, self._resuming = call, resume_from is not None
         meta = event.meta if isinstance(event.meta, dict) else {}
         begin = Begin(
-            call, fmt, legs=_legs(event.roles, fmt), interleaved=True, tenant=tenant, meta=meta, resume_from=resume_from
+            call,
+            fmt,
+            legs=_legs(event.roles, fmt),
+            interleaved=True,
+            tenant=tenant,
+            meta=meta,
+            resume_from=resume_from,
         )
         if self._resuming:
             return (begin,)

@@ -1,0 +1,107 @@
+"""A gateway without network and processes: its server on streams in memory, its store in memory, on any clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import trio
+from trio.testing import memory_stream_pair
+from websockets.uri import WebSocketURI
+
+from trio_asr.bus.base import BusUnavailable
+from trio_asr.bus.calls import Add, Claim, Reply
+from trio_asr.bus.memory import MemoryStore
+from trio_asr.bus.memory_calls import MemoryCallStore
+from trio_asr.client.audio import Recording
+from trio_asr.config import Config, IngestConfig, Route
+from trio_asr.gateway import Gateway
+from trio_asr.lab.dial.caller import place
+from trio_asr.lab.dial.report import Report
+from trio_asr.lab.dial.settings import Dial
+from trio_asr.telemetry.systemd import Notifier
+from trio_asr.wire.audio_format import Format
+
+AUDIO, ENDS = "audio_stream", "call_end"
+
+
+class FlakyStore(MemoryCallStore):
+    """A store in memory that may be away, or lose its answers."""
+
+    away = False
+    lose_answers = 0
+
+    async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
+        if self.away:
+            await trio.lowlevel.checkpoint()
+            raise BusUnavailable("away")
+        replies = await super().take(steps)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise BusUnavailable("an answer was lost")
+        return replies
+
+
+class GatewayHarness:
+    """One gateway; several may share a store."""
+
+    def __init__(self, config: IngestConfig, store: MemoryStore, calls: FlakyStore, nursery: trio.Nursery) -> None:
+        self.store, self.calls = store, calls
+        self.gateway = Gateway(Config(ingest=config), calls, Notifier({}))
+        self._nursery = nursery
+        nursery.start_soon(self.gateway.adder.run)
+        nursery.start_soon(self.gateway.adder.keep_time)
+
+    async def reach(self, url: WebSocketURI) -> trio.abc.Stream:
+        """Open a stream to the gateway."""
+        del url
+        await trio.lowlevel.checkpoint()
+        ours, its = memory_stream_pair()
+        self._nursery.start_soon(self.gateway.server.handle, its)
+        return ours
+
+    async def place(self, dial: Dial) -> Report:
+        """Place a call."""
+        return await place(dial, self.reach, lambda: 1_790_000_000.0)
+
+    def entries(self, call: str) -> list[dict[str, Any]]:
+        """The entries of a call on the stream."""
+        found = [msgspec.msgpack.decode(fields[1]) for _, fields in self.store.streams.get(AUDIO, [])]
+        return [entry for entry in found if entry["interaction_id"] == call]
+
+    def audio(self, call: str, silence: bytes = b"\xff") -> bytes:
+        """The audio of a call as a worker would have it: holes are silence (of one sample of all channels)."""
+        audio = b""
+        for entry in self.entries(call):
+            at = entry["position"] * len(silence)
+            assert at >= len(audio), "an entry goes back"
+            audio += silence * ((at - len(audio)) // len(silence)) + entry["audio"]
+        return audio
+
+    def ends(self, call: str) -> list[str]:
+        """The reasons of the ends of a call."""
+        found = [msgspec.json.decode(data) for data in self.store.messages(ENDS)]
+        return [end["reason"] for end in found if end["interaction_id"] == call]
+
+    def count(self, name: str, **labels: str) -> float:
+        """The value of a series of the gateway's metrics."""
+        value = self.gateway.metrics.registry.get_sample_value(name, labels)
+        return 0.0 if value is None else value
+
+
+@asynccontextmanager
+async def run_gateway(*routes: Route, **settings: Any) -> AsyncIterator[GatewayHarness]:
+    """Run a gateway with these routes and settings of `[ingest]`."""
+    store = MemoryStore()
+    calls = FlakyStore(store, audio_stream=AUDIO, end_stream=ENDS)
+    async with trio.open_nursery() as nursery:
+        yield GatewayHarness(IngestConfig(route=routes, **settings), store, calls, nursery)
+        nursery.cancel_scope.cancel()
+
+
+def recording(seconds: float, fmt: Format) -> Recording:
+    """A recording whose bytes tell where they are; none is silence."""
+    size = round(seconds * fmt.rate) * fmt.width
+    return Recording(bytes((n // fmt.width * 7 + n % fmt.width * 31) % 251 + 1 for n in range(size)), fmt)
