@@ -18,7 +18,7 @@ from trio_asr.bus.redis import RedisBus
 from trio_asr.commands.doctor.findings import Finding, Level, Report
 from trio_asr.commands.doctor.server import Server
 from trio_asr.config import Config, RedisConfig
-from trio_asr.config.sections import keys
+from trio_asr.config.sections import ROUTES, keys
 from trio_asr.lab.rig.valkey import EmbeddedValkey
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.wire.records import Commit, Outcome, Write
@@ -85,7 +85,7 @@ def test_files_they_name_exist(path: Path) -> None:
 def test_keys_they_name_exist(path: Path) -> None:
     sections = "|".join(sorted({key.partition(".")[0] for key in KEYS}))
     for name in re.findall(rf"`((?:{sections})\.\w+)`", path.read_text()):
-        known = name in KEYS or (ROOT / "src" / "trio_asr" / name).exists() or name == "http.token"
+        known = name in [*KEYS, ROUTES] or (ROOT / "src" / "trio_asr" / name).exists() or name == "http.token"
         assert known, f"{name}: no such key"
 
 

@@ -10,11 +10,11 @@ from tests.config.helpers import KEY
 
 from trio_asr.commands import check
 from trio_asr.config import load
-from trio_asr.config.environment import OVERRIDES, RETIRED
+from trio_asr.config.environment import OLD_VARIABLES
 
 
 def run_check(*arguments: str, env: dict[str, str] | None = None) -> Result:
-    clean = dict.fromkeys([*OVERRIDES, *RETIRED, "DEEPGRAM_API_KEY", "CREDENTIALS_DIRECTORY"])
+    clean = dict.fromkeys([*OLD_VARIABLES, "CREDENTIALS_DIRECTORY"])
     return CliRunner(env=clean | (env or {})).invoke(check.check, arguments)
 
 

@@ -11,6 +11,7 @@ WORDS = [
     "[", "]", "[[", "]]", "{", "}", "=", ".", ",", "\n", "#", '"', "'", '"""', "'''", "\\", "\\u0000", "e",
     "redis", "deepgram", "http", "url", "options", "api_key_file", "token_file", "host", "keyterm", "model",
     "[redis]\n", "[deepgram]\n", "url = ", "redis://", "wss://", "@", ":", "/", "?", "%", "db=", "nan", "inf",
+    "[[ingest.route]]\n", "[ingest]\n", "path = ", "platform = ", "route = ", "roles = ", "sources = ",
     "1979-05-27", "T07:32:00", "+25:99", "0x", "true", "host = ", "options = ", "\x7f", "\r", "\ud7ff",
 ]  # fmt: skip
 PIECE = st.one_of(
@@ -33,6 +34,6 @@ def test_any_bytes_are_a_configuration_or_a_refusal(data: bytes) -> None:
 
 
 def test_the_target_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_asr.config.loading.mask_url", str)
+    monkeypatch.setattr("trio_asr.config.showing.mask_url", str)
     with pytest.raises(AssertionError):
         config_target(b"\x00a-user:x")

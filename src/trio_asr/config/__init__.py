@@ -1,6 +1,8 @@
 """The daemon's configuration: a frozen object with an attribute per section and key."""
 
-from trio_asr.config.loading import ConfigError, Loaded, load, shown
+from trio_asr.config.ingest import IngestConfig, Route
+from trio_asr.config.kinds import Section
+from trio_asr.config.loading import ConfigError, Loaded, load
 from trio_asr.config.query import QUERY_OPTIONS, query_items
 from trio_asr.config.reloading import RELOADABLE, merge
 from trio_asr.config.secrets import Secret, mask_url
@@ -15,9 +17,9 @@ from trio_asr.config.sections import (
     LogConfig,
     PublishConfig,
     RedisConfig,
-    Section,
     ShutdownConfig,
 )
+from trio_asr.config.showing import shown
 
 __all__ = [
     "QUERY_OPTIONS",
@@ -29,11 +31,13 @@ __all__ = [
     "DeepgramConfig",
     "FlushConfig",
     "HttpConfig",
+    "IngestConfig",
     "InteractionConfig",
     "Loaded",
     "LogConfig",
     "PublishConfig",
     "RedisConfig",
+    "Route",
     "Secret",
     "Section",
     "ShutdownConfig",

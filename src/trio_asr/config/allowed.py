@@ -1,10 +1,12 @@
-"""The values that a key accepts, in words: for error messages and for the page that documents every key."""
+"""The keys and values that are accepted, in words: for error messages, and for the page of all keys."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import inspect
 
+MAX_NAME = 100  # characters of an unknown key that are compared
 _SCALARS: dict[type, str] = {
     inspect.BoolType: "boolean",
     inspect.IntType: "integer",
@@ -20,6 +22,16 @@ def kind_of(annotation: Any) -> str:
 def allowed_by(annotation: Any) -> str:
     """Return the values that a key of this type accepts, such as `an integer from 10 to 8000`."""
     return _allowed(inspect.type_info(annotation))
+
+
+def hint_for(name: str, table: str, known: Iterable[str], elsewhere: Iterable[str]) -> str:
+    """Return what an unknown key `name` of a table may have been meant to be, of the key paths in use."""
+    siblings = [path.rpartition(".")[2] for path in known if path.rpartition(".")[0] == table]
+    if near := difflib.get_close_matches(name[:MAX_NAME], siblings, n=1):
+        return f"did you mean {f'{table}.' if table else ''}{near[0]}?"
+    if same := [path for path in elsewhere if path.rpartition(".")[2] == name]:
+        return f"did you mean {same[0]}?"
+    return f"known are: {', '.join(siblings)}"
 
 
 def _kind(info: Any) -> str:

@@ -1,10 +1,12 @@
-"""The environment variables of the old worker: those that still count, and what became of the rest."""
+"""The environment variables of the old programs: those that still count, and what became of the rest."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 API_KEY = "DEEPGRAM_API_KEY"
 HTTP_TOKEN = "TRIO_ASR_HTTP_TOKEN"  # noqa: S105 - a variable's name; the old worker had none such
+
+JWT_PUBLIC_KEY = "JWT_PUBLIC_KEY"
 
 
 class Override(NamedTuple):
@@ -49,6 +51,14 @@ OVERRIDES: dict[str, Override] = {
     "DEEPGRAM_LANGUAGE": Override("deepgram.language", str),
     "MIN_AUDIO_DURATION_MS": Override("flush.initial_ms", str),
     "EXO_IDLE_CLOSE_S": Override("interaction.idle_timeout_ms", _idle),
+}
+
+# Those of the old ingest, read by `trio-asr ingest` alone. Its PORT is INGEST_PORT: the worker has one, too.
+INGEST_OVERRIDES: dict[str, Override] = {
+    "INGEST_PORT": Override("ingest.port", str),
+    "SSL_CERT_PATH": Override("ingest.tls_certificate_file", str),
+    "SSL_KEY_PATH": Override("ingest.tls_key_file", str),
+    "ACK_INTERVAL": Override("ingest.ack_interval", str),
 }
 
 _UNUSED_WINDOW = "it had no effect in the old worker either; see flush.initial_ms and flush.max_interval_ms"
@@ -98,13 +108,27 @@ RETIRED: dict[str, str] = {
     "ASR_AUDIO_DUMP_FORMAT": _NO_DUMP,
 }
 
-# All variables of the old worker. A worker that a tool starts must not pick them up from a shell by chance.
-OLD_VARIABLES = frozenset({*OVERRIDES, *RETIRED, API_KEY})
+_BUFFERED = "set ingest.max_buffered_s"
+INGEST_RETIRED: dict[str, str] = {
+    "BUFFER_DURATION_MS": _BUFFERED,
+    "EXO_MAX_BUFFER_MS": _BUFFERED,
+    "SUPPORT_EXOTEL": 'write an [[ingest.route]] of platform "exotel"',
+    "USE_AUDIO_STREAM": "audio goes to redis.audio_stream",
+}
+
+# All variables of the old programs. A worker that a tool starts must not pick them up from a shell by chance.
+OLD_VARIABLES = frozenset({*OVERRIDES, *RETIRED, API_KEY, *INGEST_OVERRIDES, *INGEST_RETIRED, JWT_PUBLIC_KEY})
 
 
-def retired_in(env: Mapping[str, str]) -> list[str]:
+def overrides(*, ingest: bool) -> dict[str, Override]:
+    """Return the variables that set a key, for the worker or for the ingest."""
+    return OVERRIDES | INGEST_OVERRIDES if ingest else OVERRIDES
+
+
+def retired_in(env: Mapping[str, str], *, ingest: bool) -> list[str]:
     """Return a warning for each variable that is set but no longer read, without its value."""
-    warnings = [f"environment: {name} is not read: {fate}" for name, fate in RETIRED.items() if env.get(name)]
+    retired = RETIRED | INGEST_RETIRED if ingest else RETIRED
+    warnings = [f"environment: {name} is not read: {fate}" for name, fate in retired.items() if env.get(name)]
     warnings += [
         f"environment: {name} is not read: {_NO_DUMP}"
         for name, value in sorted(env.items())

@@ -1,7 +1,5 @@
 """Loading: from a file and an environment to a configuration with its origins, or to one list of problems."""
 
-import difflib
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -11,21 +9,23 @@ from typing import Any
 
 import msgspec
 
-from trio_asr.config import environment, redis_url, rules, secrets
-from trio_asr.config.allowed import allowed_by
+from trio_asr.config import environment, redis_url, route_rules, route_secrets, rules, secrets
+from trio_asr.config.allowed import allowed_by, hint_for
 from trio_asr.config.reading import Unparsable, Unreadable, parse, read
 from trio_asr.config.rules import REFUSED
-from trio_asr.config.secrets import MASK, Secret, SecretSpec, Unusable, find, mask_path, mask_url
-from trio_asr.config.sections import SECTIONS, Config, keys, value_at
+from trio_asr.config.secrets import MASK, SecretSpec, Unusable, find
+from trio_asr.config.sections import ROUTES, SECTIONS, Config, keys, route_keys, value_at
+from trio_asr.config.showing import cut, plain
 
 # Read when no file is named and this one exists. It is where the systemd unit looks.
 SYSTEM_FILE = Path("/etc/trio-asr/config.toml")
-MAX_FILE_BYTES = 256 * 1024  # a file with every key and comment has 10 KB
+MAX_FILE_BYTES = 256 * 1024  # a file with every key and comment has 20 KB
 
 MAX_PROBLEMS = 50  # problems that are reported; a file with more is not a configuration
-MAX_SHOWN = 100  # characters of a value, or of an unknown key
-_SECRET_NAME = re.compile("auth|key$|pass|secret|token", re.IGNORECASE)
-_FIELDS = dict(keys())
+_KEYS = dict(keys())
+_ROUTE_KEYS = dict(route_keys())
+_FIELDS = _KEYS | _ROUTE_KEYS
+_NUMBER = re.compile(rf"(?<=^{re.escape(ROUTES)})\.(\d+)(?=\.)")
 
 
 class ConfigError(Exception):
@@ -40,7 +40,8 @@ class ConfigError(Exception):
 class Loaded:
     """A configuration and where it came from.
 
-    `origins` maps each key path to `default`, `file` or `env NAME`, or for a secret to its file.
+    `origins` maps each key path to `default`, `file` or `env NAME`, or for a secret to its file. The paths of
+    routes are numbered from 1, as in `ingest.route.1.path`.
     """
 
     config: Config
@@ -49,8 +50,13 @@ class Loaded:
     path: Path | None
 
 
-def load(path: Path | None, env: Mapping[str, str], *, system_file: Path = SYSTEM_FILE) -> Loaded:
+def load(
+    path: Path | None, env: Mapping[str, str], *, system_file: Path = SYSTEM_FILE, ingest: bool = False
+) -> Loaded:
     """Read `path` (or `system_file` if that exists), then the environment, which wins.
+
+    With `ingest` it is for `trio-asr ingest`: its variables count, its section is checked as a whole, the
+    secrets of its routes are read, and no API key of Deepgram is needed. Without, its keys are only parsed.
 
     It blocks: files are read.
 
@@ -61,7 +67,7 @@ def load(path: Path | None, env: Mapping[str, str], *, system_file: Path = SYSTE
     try:
         if path is None and _is_there(system_file):
             path = system_file
-        loader = _Loader(path)
+        loader = _Loader(path, ingest=ingest)
         if path is not None:
             loader.take_file(path)
         loader.take_environment(env)
@@ -84,56 +90,15 @@ def _is_there(file: Path) -> bool:
         return True
 
 
-def shown(path: str, value: Any) -> str:
-    """Return the value at a key path as TOML, with secrets masked."""
-    match value:
-        case Secret():
-            text = MASK
-        case None:
-            text = "(not set)"
-        case bool():
-            text = "true" if value else "false"
-        case str():
-            text = _quoted(_harmless(path, value))
-        case list() | tuple():
-            text = f"[{', '.join(shown(path, one) for one in value)}]"
-        case dict():
-            pairs = ", ".join(f"{name} = {_shown_option(name, one)}" for name, one in value.items())
-            text = f"{{ {pairs} }}" if pairs else "{}"
-        case float():
-            text = f"{value:.12g}"
-        case _:
-            text = str(value)
-    return text
-
-
-def _shown_option(name: str, value: Any) -> str:
-    return f'"{MASK}"' if _SECRET_NAME.search(name) else shown("", value)
-
-
-def _harmless(path: str, text: str) -> str:
-    """Return a text with everything masked that could be a secret at this key."""
-    if path.endswith(".url"):
-        # Without a scheme it is not a URL, and may be a password.
-        return mask_url(text) if "://" in text else MASK
-    return mask_path(text) if path.endswith("_file") else text
-
-
-def _quoted(text: str) -> str:
-    """Return a text as a TOML string. Its escapes are those of JSON, except for unpaired surrogates."""
-    try:
-        return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
-    except ValueError:
-        return json.dumps(text)
-
-
 class _Loader:
     """One load: the values found so far, their origins, and what is wrong with them."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, ingest: bool) -> None:
         self.path = path
+        self.ingest = ingest
         self.values: dict[str, Any] = {}
-        self.origins: dict[str, str] = dict.fromkeys(_FIELDS, "default")
+        self.routes: list[str] = []  # their paths, as given
+        self.origins: dict[str, str] = dict.fromkeys(_KEYS, "default")
         self.problems: list[str] = []
         self.warnings: list[str] = []
 
@@ -153,25 +118,55 @@ class _Loader:
             if section not in SECTIONS:
                 self._unknown(section, SECTIONS)
             elif not isinstance(table, dict):
-                shown_value = MASK if isinstance(table, str | list) else _plain(table, section)
+                shown_value = MASK if isinstance(table, str | list) else plain(table, section)
                 self.problems.append(
                     f"{path}: {section} = {shown_value}: is a section; write [{section}] and its keys below"
                 )
             else:
                 for key, value in table.items():
-                    self._take(f"{section}.{key}", value)
+                    if f"{section}.{key}" == ROUTES:
+                        self._take_routes(value)
+                    else:
+                        self._take(f"{section}.", key, value)
             if len(self.problems) > MAX_PROBLEMS:
                 self.refuse_problems()
 
-    def _take(self, path: str, value: Any) -> None:
-        if path in REFUSED:
-            self.problems.append(f"{self.path}: {path} is not offered: {REFUSED[path]}")
-        elif path not in _FIELDS:
+    def _take_routes(self, tables: Any) -> None:
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            self.problems.append(
+                f"{self.path}: {ROUTES} is a list of tables: write [[{ROUTES}]] and the keys of one below"
+            )
+            return
+        for number, table in enumerate(tables, 1):
+            path = table.get("path")
+            self.routes.append(plain(path, "") if isinstance(path, str) else "without path")
+            prefix = f"{ROUTES}.{number}."
+            self.origins |= {f"{prefix}{_last(key)}": "default" for key in _ROUTE_KEYS}
+            for key, value in table.items():
+                self._take(prefix, key, value)
+            for key, field in _ROUTE_KEYS.items():
+                if field.required and _last(key) not in table:
+                    label = self._label(f"{prefix}{_last(key)}")
+                    self.problems.append(
+                        f"{self.path}: {label} is missing: allowed is {allowed_by(field.type)}"
+                    )
+
+    def _take(self, prefix: str, key: str, value: Any) -> None:
+        path = prefix + (f'"{key}"' if "." in key else key)
+        if (reason := REFUSED.get(_unnumbered(path))) is not None:
+            self.problems.append(f"{self.path}: {self._label(path)} is not offered: {reason}")
+        elif _unnumbered(path) not in _FIELDS:
             self._unknown(path, _FIELDS)
         else:
             self._set(path, value, value, source=f"{self.path}:", origin="file")
         if len(self.problems) > MAX_PROBLEMS:
             self.refuse_problems()
+
+    def _label(self, path: str) -> str:
+        """Return a key path for people: one of a route has the route's number and path in it."""
+        if (found := _NUMBER.search(path)) is None:
+            return path
+        return f"{ROUTES} {found[1]} ({self.routes[int(found[1]) - 1]}): {path[found.end() + 1 :]}"
 
     def refuse_problems(self) -> None:
         """Refuse the configuration if there are problems.
@@ -185,32 +180,32 @@ class _Loader:
             raise ConfigError(self.problems)
 
     def take_environment(self, env: Mapping[str, str]) -> None:
-        """Take the old worker's variables that still count. An empty variable counts as unset.
+        """Take the old programs' variables that still count. An empty variable counts as unset.
 
         So it did in the old worker, and unit files leave such variables behind.
         """
-        for name, override in environment.OVERRIDES.items():
+        for name, override in environment.overrides(ingest=self.ingest).items():
             if text := env.get(name, "").strip():
                 source = f"environment: {name}, for"
                 try:
                     value = override.translate(text)
                 except ValueError as exc:
-                    self.problems.append(f"{source} {override.path} = {_plain(text, override.path)}: {exc}")
+                    self.problems.append(f"{source} {override.path} = {plain(text, override.path)}: {exc}")
                 else:
                     self._set(override.path, value, text, source=source, origin=f"env {name}", strict=False)
-        self.warnings += environment.retired_in(env)
+        self.warnings += environment.retired_in(env, ingest=self.ingest)
 
     def _set(
         self, path: str, value: Any, written: Any, *, source: str, origin: str, strict: bool = True
     ) -> None:
-        annotation = _FIELDS[path].type
+        annotation = _FIELDS[_unnumbered(path)].type
         try:
             converted = msgspec.convert(value, annotation, strict=strict)
             if isinstance(converted, float) and not math.isfinite(converted):
                 raise msgspec.ValidationError  # noqa: TRY301 - TOML has inf and nan; no range rules nan out
         except msgspec.ValidationError:
             self.problems.append(
-                f"{source} {path} = {_plain(written, path)}: allowed is {allowed_by(annotation)}"
+                f"{source} {self._label(path)} = {plain(written, path)}: allowed is {allowed_by(annotation)}"
             )
         else:
             self.values[path] = converted
@@ -218,15 +213,13 @@ class _Loader:
 
     def _unknown(self, path: str, known: Mapping[str, Any]) -> None:
         """Record an unknown key, by its name alone: the value may be a secret."""
-        prefix, _, name = path.partition(".") if known is _FIELDS else ("", "", path)
-        siblings = [other.rpartition(".")[2] for other in known if other.rpartition(".")[0] == prefix]
-        if near := difflib.get_close_matches(name[:MAX_SHOWN], siblings, n=1):
-            hint = f"did you mean {path.removesuffix(name)}{near[0]}?"
-        elif elsewhere := [other for other in _FIELDS if other.rpartition(".")[2] == name]:
-            hint = f"did you mean {elsewhere[0]}?"
-        else:
-            hint = f"known are: {', '.join(siblings)}"
-        self.problems.append(f"{self.path}: {_cut(path)}: unknown key; {hint}")
+        label, prefix, name = path, "", path
+        if known is _FIELDS:
+            label, path = self._label(path), _unnumbered(path)
+            prefix = ROUTES if path.startswith(f"{ROUTES}.") else path.partition(".")[0]
+            name = path.removeprefix(f"{prefix}.")
+        hint = hint_for(name, prefix, known, _FIELDS)
+        self.problems.append(f"{self.path}: {cut(label)}: unknown key; {hint}")
 
     def finish(self, env: Mapping[str, str]) -> Loaded:
         """Build the configuration, find its secrets and check it as a whole.
@@ -236,13 +229,19 @@ class _Loader:
         """
         self._clean_url()
         config = self._build()
-        if config.asr.provider == "deepgram":
+        if self.ingest:
+            found = route_secrets.find_all(config.ingest, env, self._label)
+            config = msgspec.structs.replace(config, ingest=found.ingest)
+            self.origins |= found.origins
+            self.problems += found.problems
+        elif config.asr.provider == "deepgram":
             config = self._with_secret(config, secrets.DEEPGRAM, env)
         config = self._with_secret(config, secrets.HTTP, env)
-        for found in rules.problems(config):
-            self.problems.append(self._line(config, found))
+        apart = route_rules.problems(config.ingest) if self.ingest else rules.worker_problems(config)
+        self.problems += [self._line(config, one) for one in (*rules.problems(config), *apart)]
         self.refuse_problems()
-        self.warnings += [self._line(config, found) for found in rules.doubts(config)]
+        doubts = route_rules.doubts(config.ingest) if self.ingest else rules.doubts(config)
+        self.warnings += [self._line(config, one) for one in doubts]
         return Loaded(config, self.origins, tuple(self.warnings), self.path)
 
     def _clean_url(self) -> None:
@@ -255,14 +254,17 @@ class _Loader:
             ]
 
     def _source(self, path: str) -> str:
-        origin = self.origins[path]
+        origin = self.origins.get(path, "file")
         return origin if origin.startswith("env ") else str(self.path or "configuration")
 
     def _build(self) -> Config:
         tables: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+        routes: list[dict[str, Any]] = [{} for _ in self.routes]
         for path, value in self.values.items():
-            section, _, name = path.partition(".")
-            tables[section][name] = value
+            table, _, name = path.rpartition(".")
+            found = _NUMBER.search(path)
+            (tables[table] if found is None else routes[int(found[1]) - 1])[name] = value
+        tables["ingest"]["route"] = routes
         return msgspec.convert(tables, Config)
 
     def _with_secret(self, config: Config, spec: SecretSpec, env: Mapping[str, str]) -> Config:
@@ -279,17 +281,14 @@ class _Loader:
         return msgspec.structs.replace(config, **{section: changed})
 
     def _line(self, config: Config, found: rules.Finding) -> str:
-        value = _plain(value_at(config, found.path), found.path)
-        return f"{self._source(found.path)}: {found.path} = {value}: {found.reason}"
+        value = plain(value_at(config, found.path), found.path)
+        return f"{self._source(found.path)}: {self._label(found.path)} = {value}: {found.reason}"
 
 
-def _plain(value: Any, path: str) -> str:
-    """Return a value as it was given, cut to `MAX_SHOWN` characters, with secrets masked."""
-    if isinstance(value, dict):
-        return "a table"
-    return _cut(shown(path, value))
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
 
 
-def _cut(text: str) -> str:
-    safe = "".join(char if char.isprintable() else "?" for char in text[: MAX_SHOWN + 1])
-    return safe if len(safe) <= MAX_SHOWN else f"{safe[:MAX_SHOWN]}..."
+def _unnumbered(path: str) -> str:
+    """Return a key path as the list of keys has it, without the number of a route."""
+    return _NUMBER.sub("", path)

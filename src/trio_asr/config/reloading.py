@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trio_asr.config.sections import NOT_IN_FILE, SECTIONS, Config, keys, value_at
+from trio_asr.config.sections import SECTIONS, WORKER_SECRETS, Config, keys, value_at
 
 RELOADABLE = frozenset(
     {
@@ -45,8 +45,12 @@ class Merged(NamedTuple):
 
 
 def merge(running: Config, loaded: Config) -> Merged:
-    """Return `running` with the values of `loaded` for all keys that a running daemon can change."""
-    differing = [path for path, _ in keys() if value_at(running, path) != value_at(loaded, path)]
+    """Return `running` with the values of `loaded` for all keys that a running daemon can change.
+
+    The keys of `[ingest]` are another process's.
+    """
+    ours = [path for path, _ in keys() if not path.startswith("ingest.")]
+    differing = [path for path in ours if value_at(running, path) != value_at(loaded, path)]
     changed = tuple(path for path in differing if path in RELOADABLE)
     sections: dict[str, Any] = {}
     for section in SECTIONS:
@@ -54,5 +58,5 @@ def merge(running: Config, loaded: Config) -> Merged:
         new = {name: getattr(getattr(loaded, section), name) for name in names}
         sections[section] = msgspec.structs.replace(getattr(running, section), **new)
     waiting = [path for path in differing if path not in RELOADABLE]
-    waiting += [path for path in sorted(NOT_IN_FILE) if value_at(running, path) != value_at(loaded, path)]
+    waiting += [path for path in WORKER_SECRETS if value_at(running, path) != value_at(loaded, path)]
     return Merged(Config(**sections), changed, tuple(waiting))

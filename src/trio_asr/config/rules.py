@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from trio_asr.config import redis_url
 from trio_asr.config.addresses import deepgram_problem, host_problem
-from trio_asr.config.sections import PLACEHOLDER, Config, DeepgramConfig, RedisConfig
+from trio_asr.config.ingest import SECRETS
+from trio_asr.config.sections import PLACEHOLDER, ROUTES, Config, DeepgramConfig, RedisConfig
 
 
 class Finding(NamedTuple):
@@ -39,6 +40,11 @@ REFUSED: dict[str, str] = {
     "http.token": "the token does not belong into this file; name a file that holds it in "
     "http.token_file, or set TRIO_ASR_HTTP_TOKEN",
 }
+REFUSED |= {
+    f"{ROUTES}.{spec.name}": f"the {spec.words} does not belong into this file; name a file that holds it in "
+    f"{spec.name}_file"
+    for spec in SECRETS
+}
 
 KEYTERM_TOKENS = 500  # over all terms; a word is at least one token
 _ENGLISH_ENTITIES = ("nova", "enhanced")
@@ -51,16 +57,20 @@ def problems(config: Config) -> Iterator[Finding]:
     yield from _address_problems(config)
     yield from _redis_problems(config.redis)
     yield from _flow_problems(config)
+    yield from _query_problems(config.deepgram)
+    yield from _model_problems(config.deepgram)
+    yield from _term_problems(config.deepgram)
+    yield from _option_problems(config.deepgram)
+
+
+def worker_problems(config: Config) -> Iterator[Finding]:
+    """Yield what else makes it unusable for the worker."""
     if config.asr.provider == "deepgram" and config.deepgram.api_key is None:
         yield Finding(
             "deepgram.api_key_file",
             "there is no API key: set DEEPGRAM_API_KEY, or name a file that holds it, or give systemd the "
             'credential "deepgram_api_key", or set asr.provider to "mock"',
         )
-    yield from _query_problems(config.deepgram)
-    yield from _model_problems(config.deepgram)
-    yield from _term_problems(config.deepgram)
-    yield from _option_problems(config.deepgram)
 
 
 def doubts(config: Config) -> Iterator[Finding]:

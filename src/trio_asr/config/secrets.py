@@ -116,13 +116,13 @@ MAX_BYTES = 64 * 1024  # of a file; a secret has a few dozen
 class SecretSpec(NamedTuple):
     """Where a secret is looked for: its key path, its name for people, its variable, its systemd credential.
 
-    `shortest` is its minimum length in characters.
+    `shortest` is its minimum length in characters. Without variable and credential it is in its file only.
     """
 
     path: str
     name: str
-    variable: str
-    credential: str
+    variable: str = ""
+    credential: str = ""
     shortest: int = 1
 
 
@@ -155,6 +155,20 @@ def find(spec: SecretSpec, file: str | None, env: Mapping[str, str]) -> Found | 
     Raises:
         Unusable: The first of them that is there holds nothing usable.
     """
+    if (located := locate(spec, file, env)) is None:
+        return None
+    text, origin = located
+    if reason := _unusable(text, spec):
+        raise unusable(spec, origin, reason)
+    return Found(Secret(text), origin)
+
+
+def locate(spec: SecretSpec, file: str | None, env: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the text that `find` would check, and its origin.
+
+    Raises:
+        Unusable: It cannot be read.
+    """
     text, origin = env.get(spec.variable, "").strip(), f"env {spec.variable}"
     if not text:
         path = _file(spec, file, env)
@@ -169,9 +183,12 @@ def find(spec: SecretSpec, file: str | None, env: Mapping[str, str]) -> Found | 
             raise Unusable(f"{origin}: the {spec.name} cannot be read: {exc}") from exc
         except UnicodeDecodeError as exc:
             raise Unusable(f"{origin}: the {spec.name} cannot be read: it is no text") from exc
-    if reason := _unusable(text, spec):
-        raise Unusable(f"{origin}: holds no usable {spec.name}: {reason}")
-    return Found(Secret(text), origin)
+    return text, origin
+
+
+def unusable(spec: SecretSpec, origin: str, reason: str) -> Unusable:
+    """Return the error that what is in the place of a secret cannot be one."""
+    return Unusable(f"{origin}: holds no usable {spec.name}: {reason}")
 
 
 def _unusable(text: str, spec: SecretSpec) -> str | None:
@@ -181,7 +198,8 @@ def _unusable(text: str, spec: SecretSpec) -> str | None:
     if _SCHEME.match(text) and len(text.split()) > 1:
         return "leave out the word before it: one line with nothing but the secret is allowed"
     name = text.partition("=")[0].strip()
-    if _ASSIGNED.match(text) and (spec is not HTTP or name.endswith(HTTP.variable)):
+    named = bool(spec.variable) and name.endswith(spec.variable)
+    if _ASSIGNED.match(text) and (spec is DEEPGRAM or named):
         return "it has a name and = before it; one line with nothing but the secret is allowed"
     if text[:1] in _QUOTES or text[-1:] in _QUOTES:
         return "it stands in quotes; one line with nothing but the secret is allowed"
@@ -194,7 +212,7 @@ def _unusable(text: str, spec: SecretSpec) -> str | None:
 def _file(spec: SecretSpec, file: str | None, env: Mapping[str, str]) -> Path | None:
     if file is not None:
         return Path(file)
-    if directory := env.get("CREDENTIALS_DIRECTORY"):
+    if spec.credential and (directory := env.get("CREDENTIALS_DIRECTORY")):
         credential = Path(directory) / spec.credential
         try:
             if credential.exists():

@@ -12,18 +12,11 @@ import msgspec
 from msgspec import Meta
 
 from trio_asr.config import redis_url
-from trio_asr.config.secrets import Secret, mask_path, mask_url
+from trio_asr.config.ingest import IngestConfig, Route
+from trio_asr.config.kinds import FileName, HostName, KeyName, Section, Text, Texts
+from trio_asr.config.secrets import Secret
 
 PLACEHOLDER = "{interaction_id}"
-
-# No blanks and no braces: these names become parts of Redis keys, and braces in a key change its hash slot.
-KeyName = Annotated[
-    str,
-    Meta(pattern=r"^[^\s{}\x00-\x1f]{1,200}\Z", extra={"allowed": "1-200 characters, no blanks or braces"}),
-]
-FileName = Annotated[str, Meta(pattern=r"^[^\x00]{1,4096}\Z", extra={"allowed": "a path"})]
-Text = Annotated[str, Meta(pattern=r"^\S(.*\S)?\Z", extra={"allowed": "a text without blanks at its ends"})]
-Texts = tuple[Text, ...]
 
 _Model = Annotated[
     str,
@@ -40,24 +33,6 @@ _OptionText = Annotated[str, Meta(max_length=2_048)]
 _OptionInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _OptionScalar = _OptionText | _OptionInt | bool
 OptionValue = _OptionScalar | Annotated[tuple[_OptionScalar, ...], Meta(max_length=100)]
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of the file. `repr` masks what may be a secret, since configs end up in tracebacks."""
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={_shown(name, getattr(self, name))!r}" for name in self.__struct_fields__)
-        return f"{type(self).__name__}({shown})"
-
-
-def _shown(name: str, value: Any) -> Any:
-    if isinstance(value, dict):
-        return [*value]  # the values may be anything, secrets included
-    if not isinstance(value, str):
-        return value
-    if name.endswith("_file"):
-        return mask_path(value)
-    return mask_url(value) if "://" in value else value
 
 
 class RedisConfig(Section, frozen=True):
@@ -213,10 +188,7 @@ class InteractionConfig(Section, frozen=True):
 class HttpConfig(Section, frozen=True):
     """`[http]`: the pages."""
 
-    host: Annotated[
-        str,
-        Meta(pattern=r"^[^\s/]{1,255}\Z", extra={"allowed": "a host name or an address"}),
-    ] = "127.0.0.1"
+    host: HostName = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 3_001
     token_file: FileName | None = None
     # Never in the file: from TRIO_ASR_HTTP_TOKEN, from token_file or from systemd's credentials.
@@ -248,6 +220,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     flush: FlushConfig = msgspec.field(default_factory=FlushConfig)
     interaction: InteractionConfig = msgspec.field(default_factory=InteractionConfig)
     http: HttpConfig = msgspec.field(default_factory=HttpConfig)
+    ingest: IngestConfig = msgspec.field(default_factory=IngestConfig)
     shutdown: ShutdownConfig = msgspec.field(default_factory=ShutdownConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 
@@ -255,25 +228,39 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def secrets(self) -> list[Secret]:
         """The secrets in this configuration, which nothing may show."""
         named = [secret for secret in (self.deepgram.api_key, self.http.token) if secret is not None]
+        named += [secret for route in self.ingest.route for secret in route.secrets.values()]
         return named + redis_url.secrets(self.redis.url)
 
 
 # Part of the object, but not keys of the file.
-NOT_IN_FILE = frozenset({"deepgram.api_key", "http.token"})
+WORKER_SECRETS = ("deepgram.api_key", "http.token")
+NOT_IN_FILE = frozenset({*WORKER_SECRETS, "ingest.route.secrets"})
+ROUTES = "ingest.route"  # the one key that is an array of tables: `route_keys()` has theirs
 
 SECTIONS: dict[str, type[Section]] = {field.name: field.type for field in msgspec.structs.fields(Config)}
 
 
 def keys() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
-    """Yield every key path of the file in its order, with the field that has its type and default."""
+    """Yield every key path of the sections in the file's order, with the field of its type and default."""
     for section, kind in SECTIONS.items():
-        for field in msgspec.structs.fields(kind):
-            path = f"{section}.{field.name}"
-            if path not in NOT_IN_FILE:
-                yield path, field
+        yield from _keys(section, kind)
+
+
+def route_keys() -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
+    """Yield every key path of `[[ingest.route]]`, such as `ingest.route.path`, like `keys()`."""
+    return _keys(ROUTES, Route)
+
+
+def _keys(table: str, kind: type[Section]) -> Iterator[tuple[str, msgspec.structs.FieldInfo]]:
+    for field in msgspec.structs.fields(kind):
+        path = f"{table}.{field.name}"
+        if path not in NOT_IN_FILE and path != ROUTES:
+            yield path, field
 
 
 def value_at(config: Config, path: str) -> Any:
-    """Return the value at a key path such as `flush.initial_ms`."""
-    section, _, name = path.partition(".")
-    return getattr(getattr(config, section), name)
+    """Return the value at a key path: `flush.initial_ms`, or, counted from 1, `ingest.route.2.tenant`."""
+    value: Any = config
+    for part in path.split("."):
+        value = value[int(part) - 1] if part.isdigit() else getattr(value, part)
+    return value

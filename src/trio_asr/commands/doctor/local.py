@@ -155,9 +155,10 @@ def _cannot_bind(host: str, port: int) -> str:
 
 
 def _secret_files(config: Config, env: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    """Yield every secret file that a key names, and the credentials that systemd passes."""
+    """Yield every secret file that a key of the worker names, and the credentials that systemd passes."""
     for path, field in keys():
-        if field.name.endswith("_file") and (value := value_at(config, path)):
+        ours = not path.startswith("ingest.")
+        if ours and field.name.endswith("_file") and (value := value_at(config, path)):
             yield path, Path(value)
     if directory := env.get("CREDENTIALS_DIRECTORY"):
         for spec in (secrets.DEEPGRAM, secrets.HTTP):
