@@ -48,7 +48,11 @@ class Gateway:
         self._stop = trio.Event()
         self._stopped = trio.Event()
         self.adder = Adder(
-            store, self.problems, self.internal, max_buffered_bytes=ingest.max_buffered_total_mb * 1024 * 1024
+            store,
+            self.problems,
+            self.internal,
+            max_buffered_bytes=ingest.max_buffered_total_mb * 1024 * 1024,
+            delay=self.metrics.delay,
         )
         context = Context(self.adder, self.metrics, self.internal, _terms(ingest), ingest.start_timeout_s)
         self.server = Server(ingest, context, Doors(ingest), tls=tls, health=self._original_health)
