@@ -1,4 +1,4 @@
-"""STUB"""
+"""A stand-in until the real one comes."""
 from typing import NamedTuple
 from trio_asr.config import IngestConfig, Route
 from trio_asr.ingest.dialect import Request
