@@ -117,7 +117,7 @@ class Gateway:
                 self._notifier.ready("Taking calls")
                 self._log.info("Ready for calls", port=self.port, pages_port=self.pages_port)
                 task_status.started(self.port)
-                await self._serve(listeners)
+                await self.serve(listeners)
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
@@ -140,7 +140,7 @@ class Gateway:
                 f"ingest.host, ingest.port: cannot listen on {host}, port {port}: {error.strerror or error}"
             ) from error
 
-    async def _serve(self, listeners: list[trio.SocketListener]) -> None:
+    async def serve(self, listeners: list[trio.SocketListener]) -> None:
         """Take sockets until a stop, then drain."""
         async with trio.open_nursery() as sockets:
             async with trio.open_nursery() as accepting:
