@@ -49,7 +49,9 @@ class FlakyStore(MemoryCallStore):
 class GatewayHarness:
     """One gateway; several may share a store."""
 
-    def __init__(self, config: IngestConfig, store: MemoryStore, calls: FlakyStore, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, config: IngestConfig, store: MemoryStore, calls: FlakyStore, nursery: trio.Nursery
+    ) -> None:
         self.store, self.calls = store, calls
         self.gateway = Gateway(Config(ingest=config), calls, Notifier({}))
         self._nursery = nursery

@@ -32,7 +32,10 @@ def start(call: str = "CA1", stream: str = "MZ1", **more: Any) -> dict[str, Any]
 
 def media(n: int, byte: int = 1, track: str = "inbound", size: int = 160) -> dict[str, Any]:
     payload = base64.b64encode(bytes([byte]) * size).decode()
-    return {"event": "media", "media": {"track": track, "timestamp": str(n * 20), "chunk": str(n + 1), "payload": payload}}
+    return {
+        "event": "media",
+        "media": {"track": track, "timestamp": str(n * 20), "chunk": str(n + 1), "payload": payload},
+    }
 
 
 def stop(call: str = "CA1") -> dict[str, Any]:
@@ -87,7 +90,9 @@ async def test_2_and_not_more_than_64_kb(autojump_clock: MockClock) -> None:
         assert it.close[0] == 1008
 
 
-async def test_3_a_socket_that_dies_without_a_stop_ends_its_call_after_the_grace(autojump_clock: MockClock) -> None:
+async def test_3_a_socket_that_dies_without_a_stop_ends_its_call_after_the_grace(
+    autojump_clock: MockClock,
+) -> None:
     async with run_gateway(TWILIO) as on:
         async with peer(on, TWILIO) as it:
             await it.say(start(), media(0))
@@ -160,7 +165,13 @@ async def test_9_but_nothing_for_as_long_as_configured_is(autojump_clock: MockCl
 
 async def test_10_half_a_sample_waits_for_the_rest(autojump_clock: MockClock) -> None:
     async with run_gateway(GENERIC) as on, peer(on, GENERIC) as it:
-        begin = {"event": "start", "interaction_id": "c", "tenant_id": "t", "sample_rate": 8000, "encoding": "pcm16"}
+        begin = {
+            "event": "start",
+            "interaction_id": "c",
+            "tenant_id": "t",
+            "sample_rate": 8000,
+            "encoding": "pcm16",
+        }
         await it.say(begin, b"abc", b"", b"d", b"efg", {"event": "stop"})
         await trio.sleep(1)
         assert on.audio("c", b"\0\0") == b"abcdef"
@@ -178,7 +189,11 @@ async def test_11_what_is_no_payload_costs_itself(autojump_clock: MockClock, pay
 
 
 async def test_11_a_message_that_is_too_large_closes_its_socket_alone(autojump_clock: MockClock) -> None:
-    async with run_gateway(TWILIO, max_message_kb=64) as on, peer(on, TWILIO) as it, peer(on, TWILIO) as other:
+    async with (
+        run_gateway(TWILIO, max_message_kb=64) as on,
+        peer(on, TWILIO) as it,
+        peer(on, TWILIO) as other,
+    ):
         await other.say(start("CA2"), media(0))
         await it.say(start(), media(0), b"x" * 65_537)
         await trio.sleep(1)
@@ -192,9 +207,20 @@ async def test_11_a_message_that_is_too_large_closes_its_socket_alone(autojump_c
 
 @pytest.mark.parametrize(
     "junk",
-    [b"{}", "[]", "nonsense", '{"event":1e400}', '{"event":"media","media":NaN}', "\ufeff{}", "{" * 5000, b"\xff" * 100],
+    [
+        b"{}",
+        "[]",
+        "nonsense",
+        '{"event":1e400}',
+        '{"event":"media","media":NaN}',
+        "\ufeff{}",
+        "{" * 5000,
+        b"\xff" * 100,
+    ],
 )
-async def test_12_nonsense_is_counted_and_the_call_goes_on(autojump_clock: MockClock, junk: bytes | str) -> None:
+async def test_12_nonsense_is_counted_and_the_call_goes_on(
+    autojump_clock: MockClock, junk: bytes | str
+) -> None:
     async with run_gateway(TWILIO) as on, peer(on, TWILIO) as it:
         await it.say(start(), media(0), junk, media(1, 2), stop())
         await trio.sleep(1)

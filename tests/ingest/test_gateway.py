@@ -15,7 +15,11 @@ from trio_asr.wire.audio_format import audio_format
 MULAW, BOTH, LINEAR = audio_format(8000, "mulaw"), audio_format(8000, "mulaw", 2), audio_format(8000)
 GENERIC = Route(path="/v1/ingest", platform="generic", auth="none")
 TWILIO = Route(
-    path="/twilio", platform="twilio", auth="none", tenant="acme", roles={"inbound": "customer", "outbound": "agent"}
+    path="/twilio",
+    platform="twilio",
+    auth="none",
+    tenant="acme",
+    roles={"inbound": "customer", "outbound": "agent"},
 )
 
 
@@ -50,13 +54,18 @@ async def test_a_stream_of_twilio(autojump_clock: MockClock, fmt: object) -> Non
         assert (first["channels"], first.get("roles")) == (
             (2, ["customer", "agent"]) if played.format.channels == 2 else (1, None)
         )
-        assert [on.count(f"ingest_{name}_total", platform="twilio") for name in ("holes", "leg_misses")] == [0, 0]
+        assert [on.count(f"ingest_{name}_total", platform="twilio") for name in ("holes", "leg_misses")] == [
+            0,
+            0,
+        ]
 
 
 async def test_a_client_that_resumes_at_another_socket(autojump_clock: MockClock) -> None:
     played = recording(8, LINEAR)
     async with run_gateway(GENERIC) as on:
-        dial = Dial("generic", url(GENERIC), "c-1", played, reconnect_after_s=1, faults=Faults(drop_at_s=3.05))
+        dial = Dial(
+            "generic", url(GENERIC), "c-1", played, reconnect_after_s=1, faults=Faults(drop_at_s=3.05)
+        )
         report = await on.place(dial)
         assert [one.outcome for one in report.sockets] == [Outcome.CUT, Outcome.FINISHED]
         await trio.sleep(5)

@@ -71,7 +71,13 @@ async def test_a_request_that_is_too_large(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize(
     ("request_line", "status"),
-    [(b"GET /", 200), (b"GET /health", 200), (b"HEAD /", 200), (b"GET /twilio", 426), (b"\x16\x03\x01 x", 426)],
+    [
+        (b"GET /", 200),
+        (b"GET /health", 200),
+        (b"HEAD /", 200),
+        (b"GET /twilio", 426),
+        (b"\x16\x03\x01 x", 426),
+    ],
 )
 async def test_15_a_load_balancer_is_answered(
     autojump_clock: MockClock, request_line: bytes, status: int
@@ -160,7 +166,13 @@ async def test_a_peer_that_floods_is_slowed_and_nothing_of_it_is_lost(autojump_c
 
 async def test_a_peer_that_does_not_read_what_it_is_told(autojump_clock: MockClock) -> None:
     """Its acknowledgements wait, up to a bound; others go on."""
-    begin = {"event": "start", "interaction_id": "c", "tenant_id": "t", "sample_rate": 8000, "encoding": "mulaw"}
+    begin = {
+        "event": "start",
+        "interaction_id": "c",
+        "tenant_id": "t",
+        "sample_rate": 8000,
+        "encoding": "mulaw",
+    }
     async with run_gateway(GENERIC, ack_interval=1) as on, trio.open_nursery() as nursery:
         raw = Raw(on, nursery)
         await raw.send(UPGRADE % b"/v1/ingest" + text(begin))

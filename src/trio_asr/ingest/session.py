@@ -210,6 +210,7 @@ class Session:
             tally=context.metrics.tally(platform),
             now=now,
             legs=legs,
+            counts=platform == "generic",
             resume_from=begin.resume_from,
         )
         context.metrics.begun(platform)

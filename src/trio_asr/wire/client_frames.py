@@ -16,6 +16,7 @@ except ImportError:  # its C part could not be built here
 
 _FIN, _RESERVED, _OPCODE, _MASKED = 0x80, 0x70, 0x0F, 0x80
 _CONTINUATION, _TEXT, _BINARY, _PING, _PONG = 0, 1, 2, 9, 10
+_WHOLE = (_FIN | _TEXT, _FIN | _BINARY)  # nearly all that comes
 MAX_FRAGMENTS = 512  # frames of one message
 
 
@@ -56,12 +57,13 @@ class ClientFrames:
                 break
             if end > len(data):
                 break
-            if data[at + 1] & _MASKED and self._is_part(first):
+            whole = first in _WHOLE and not self._parts
+            if data[at + 1] & _MASKED and (whole or self._is_part(first)):
                 payload = apply_mask(data[begin:end], data[begin - 4 : begin])
-                if first & _FIN and not self._parts:
-                    messages.append(Received(payload, first & _OPCODE == _TEXT))
-                elif (whole := self._joined(first, payload)) is not None:
-                    messages.append(whole)
+                if whole:
+                    messages.append(Received(payload, first == _FIN | _TEXT))
+                elif (message := self._joined(first, payload)) is not None:
+                    messages.append(message)
             else:
                 left.append(data[at:end])
                 self.given_up = first & _OPCODE not in (_PING, _PONG)

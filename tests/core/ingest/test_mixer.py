@@ -22,8 +22,8 @@ def mixer(legs: int = 1, encoding: Encoding = "mulaw", channels: int = 0, align_
 
 
 def speak(of: Mixer, leg: int, audio: bytes, now: float, at_ms: float | None = None) -> None:
-    placed = of.legs[leg].place(audio, at_ms, now * 1000)
-    of.add(leg, placed.position, placed.audio, now)
+    position, whole = of.legs[leg].place(audio, at_ms, now * 1000)
+    of.add(leg, position, whole, now)
 
 
 def test_an_entry_is_complete_with_its_last_sample() -> None:

@@ -27,7 +27,14 @@ class On:
         self.tally = Tally()
         writer = EntryWriter("call", "tenant", fmt, (), {"queue": "gold"})
         self.series = Series(
-            ME, fmt, writer, terms=terms or Terms(), tally=self.tally, now=0.0, resume_from=resume_from
+            ME,
+            fmt,
+            writer,
+            terms=terms or Terms(),
+            tally=self.tally,
+            now=0.0,
+            counts=True,
+            resume_from=resume_from,
         )
         self.entries: list[dict[str, Any]] = []
         self.ends: list[dict[str, Any]] = []

@@ -7,8 +7,6 @@ platform's clock has gone ahead by more than the tolerance: then so much is miss
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from trio_asr.wire.audio_format import Format
 
 TOLERANCE_MS = (
@@ -30,68 +28,58 @@ class PlatformClock:
         self.latest = 0  # the position of that audio
 
 
-class Placed(NamedTuple):
-    """Audio of whole samples, where it begins, and what the platform's clock said.
-
-    `missing` is how many samples the platform has dropped before it. `restarted`: its clock went back, or ahead
-    by more than can be.
-    """
-
-    position: int
-    audio: bytes
-    missing: int = 0
-    restarted: bool = False
-
-
 class Leg:
     """The audio of one leg, in `fmt`, which is that of the leg alone."""
 
-    __slots__ = ("_clock", "_format", "_rest", "_shift", "_zero_ms", "heard", "next", "owed")
+    __slots__ = (
+        "_clock", "_format", "_per_ms", "_rest", "_tolerance", "_width", "_zero_ms",
+        "late", "missing", "next", "owed", "restarts", "shift",
+    )  # fmt: skip
 
     def __init__(self, fmt: Format, clock: PlatformClock) -> None:
         self.next = 0  # the position of the next sample
-        self.heard = False
-        # Samples of silence that went out because this leg's audio did not come in time. If it comes after all it
-        # is later by as much, at most.
+        self.shift = 0  # samples by which its audio lies later than its clock says
+        # Samples of silence that went out because this leg's audio did not come in time. If it comes after all, it
+        # lies later by as much, at most.
         self.owed = 0
-        self._format = fmt
+        # Since they were last looked at: holes, each with its samples; restarts of the clock; samples that are late.
+        self.missing: list[int] = []
+        self.restarts = self.late = 0
+        self._format, self._width = fmt, fmt.width
         self._clock = clock
+        self._per_ms = fmt.rate / 1000
+        self._tolerance = TOLERANCE_MS * self._per_ms
         self._zero_ms: float | None = None  # of this leg: it may have a clock of its own after a restart
-        self._shift = 0  # samples by which its audio lies later than its clock says
         self._rest = b""  # part of a sample
-
-    @property
-    def shift(self) -> int:
-        """By how many samples its audio lies too late at present."""
-        return self._shift
 
     @property
     def incomplete(self) -> bool:
         """Whether part of a sample waits for the rest."""
         return bool(self._rest)
 
-    def place(self, audio: bytes, at_ms: float | None, elapsed_ms: float) -> Placed:
-        """Return where the next audio lies, which begins at `at_ms` by the platform's clock, if it has one.
+    def place(self, audio: bytes, at_ms: float | None, elapsed_ms: float) -> tuple[int, bytes]:
+        """Return where the next audio lies, and its whole samples; part of a sample waits for the rest.
 
-        Part of a sample waits for the rest. `elapsed_ms` is the time since the series began.
+        It begins at `at_ms` by the platform's clock, if that has one. `elapsed_ms` is the time since the series
+        began.
         """
-        missing, restarted = 0, False
         if at_ms is not None:
-            missing, restarted = self._listen(at_ms, elapsed_ms)
-        self.heard = True
-        width = self._format.width
-        if self._rest:
+            if (
+                self._zero_ms is None
+                or abs((at_ms - self._zero_ms) * self._per_ms + self.shift - self.next) > self._tolerance
+            ):
+                self._listen(at_ms, elapsed_ms)
+            clock = self._clock
+            if at_ms >= clock.latest_ms:
+                clock.latest_ms, clock.latest = at_ms, self.next
+        if self._width > 1:
             audio = self._rest + audio
-        if left := len(audio) % width:
-            self._rest = audio[-left:]
-            audio = audio[:-left]
-        else:
-            self._rest = b""
-        if at_ms is not None and at_ms >= self._clock.latest_ms:
-            self._clock.latest_ms, self._clock.latest = at_ms, self.next
-        placed = Placed(self.next, audio, missing, restarted)
-        self.next += len(audio) // width
-        return placed
+            left = len(audio) % self._width
+            self._rest = audio[len(audio) - left :]
+            audio = audio[: len(audio) - left]
+        position = self.next
+        self.next += len(audio) // self._width
+        return position, audio
 
     def skip(self, samples: int) -> None:
         """Leave samples out, as the platform says itself."""
@@ -102,41 +90,41 @@ class Leg:
         self.owed += until - self.next
         self.next = until
 
-    def _listen(self, at_ms: float, elapsed_ms: float) -> tuple[int, bool]:
-        """Move on by what is missing before audio of this time; return it, and whether the clock restarted."""
-        clock, rate = self._clock, self._format.rate
+    def _listen(self, at_ms: float, elapsed_ms: float) -> None:
+        """Move on by what is missing before audio of this time, if it is not the clock that is wrong."""
+        clock = self._clock
         if clock.zero_ms is None:
             clock.zero_ms = clock.latest_ms = at_ms
         if self._zero_ms is None:
             self._begin(at_ms, clock.zero_ms)
         assert self._zero_ms is not None
-        true = round((at_ms - self._zero_ms) * rate / 1000)
-        ahead = true + self._shift - self.next
-        tolerance = TOLERANCE_MS * rate / 1000
-        if -tolerance <= ahead <= tolerance:
-            return 0, False
-        if ahead < 0 and -ahead <= self.owed + tolerance:
+        true = round((at_ms - self._zero_ms) * self._per_ms)
+        ahead = true + self.shift - self.next
+        if abs(ahead) <= self._tolerance:
+            return
+        if 0 < -ahead <= self.owed + self._tolerance:
             # What went out as silence comes after all.
-            self._shift += -ahead
+            self.shift -= ahead
+            self.late -= ahead
             self.owed = max(0, self.owed + ahead)
-            return 0, False
-        if ahead > 0 and self.next + ahead <= (elapsed_ms + SLACK_MS) * rate / 1000:
+        elif 0 < ahead and self.next + ahead <= (elapsed_ms + SLACK_MS) * self._per_ms:
             position = max(self.next, true)  # a pause gives back what was shifted
-            self._shift = position - true
-            missing, self.next = position - self.next, position
-            self.owed = 0
-            return missing, False
-        self._zero_ms = at_ms - (self.next - self._shift) * 1000 / rate
-        return 0, True
+            self.shift, self.owed = position - true, 0
+            if position > self.next:
+                self.missing.append(position - self.next)
+            self.next = position
+        else:
+            self._zero_ms = at_ms - (self.next - self.shift) / self._per_ms
+            self.restarts += 1
 
     def _begin(self, at_ms: float, zero_ms: float) -> None:
         """Set this leg's zero with its first audio."""
-        clock, rate = self._clock, self._format.rate
+        clock = self._clock
         if abs(at_ms - clock.latest_ms) <= FIRST_MS:
-            true = round((at_ms - zero_ms) * rate / 1000)
-            if true - self.next > TOLERANCE_MS * rate / 1000:
+            true = round((at_ms - zero_ms) * self._per_ms)
+            if true - self.next > self._tolerance:
                 self.next = true
-            self._zero_ms, self._shift = zero_ms, max(0, self.next - true)
+            self._zero_ms, self.shift = zero_ms, max(0, self.next - true)
         else:  # each leg counts from a beginning of its own
             self.next = max(self.next, clock.latest)
-            self._zero_ms = at_ms - self.next * 1000 / rate
+            self._zero_ms = at_ms - self.next / self._per_ms

@@ -56,13 +56,12 @@ class Mixer:
         """Add audio of a leg, which lies behind all that it had."""
         self._heard_at = now
         self._missed[leg] = False
-        end = position + len(audio) // self._width
-        runs = self._runs[leg]
-        if runs and runs[-1].end == position:
-            runs[-1].audio += audio
-            runs[-1].end = end
+        runs, samples = self._runs[leg], len(audio) // self._width
+        if runs and (last := runs[-1]).end == position:
+            last.audio += audio
+            last.end += samples
         elif audio:
-            runs.append(_Run(position, end, audio))
+            runs.append(_Run(position, position + samples, audio))
 
     def take(self, now: float, *, flush: bool = False) -> list[Piece]:
         """Return the entries that are due; with `flush`, all there is."""
@@ -88,6 +87,8 @@ class Mixer:
             return None
         begin = min(begins)
         ends = [runs[-1].end if runs else -1 for runs in self._runs]
+        if max(ends) < begin + self._entry and not flush and now < self.due_at():
+            return None
         until = min(begin + self._entry, self._until(begin))
         complete = until == begin + self._entry or max(ends) > until
         late = [leg for leg, end in enumerate(ends) if end < until and not self._missed[leg]]

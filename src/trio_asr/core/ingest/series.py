@@ -60,7 +60,10 @@ class Batch(NamedTuple):
 
 
 class Series:
-    """One series. `now` is in seconds of a monotonic clock, and never goes back."""
+    """One series. `now` is in seconds of a monotonic clock, and never goes back.
+
+    With `counts` the client's messages are counted, so that it can be told which are stored.
+    """
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Series:
         tally: Tally,
         now: float,
         legs: int = 1,
+        counts: bool = False,
         resume_from: int | None = None,
     ) -> None:
         self.identity = identity
@@ -92,7 +96,7 @@ class Series:
         self._batch: Batch | None = None  # that is asked for
         self._asked_at = now
         self._numbers = Numbers(resume_from or 0)
-        self._resumes = resume_from is not None
+        self._resumes, self._counts = resume_from is not None, counts
         self._early: list[bytes] = []  # what came before it is known how much of it is stored
         self._early_size = 0
 
@@ -111,26 +115,21 @@ class Series:
         self._heard_at = now
         if self.end:
             return
-        self._first_at = min(self._first_at, now)
+        if self._first_at == math.inf:
+            self._first_at = now
         if self._resumes and self._past is None:
             self._early_size += len(audio)
             if self._early_size <= EARLY_BYTES:
                 self._early.append(audio)
             return
-        self._hear(audio, now, leg, at_ms)
-
-    def _hear(self, audio: bytes, now: float, leg: int, at_ms: float | None) -> None:
-        tally, of_leg = self._tally, self._legs[leg]
-        tally.audio_bytes += len(audio)
-        shift = of_leg.shift
-        placed = of_leg.place(self._numbers.new(audio), at_ms, (now - self._began) * 1000)
-        if placed.missing:
-            tally.holes += 1
-            tally.hole_s += placed.missing / self._format.rate
-        tally.restarts += placed.restarted
-        tally.late_s += max(0, of_leg.shift - shift) / self._format.rate
-        self._mixer.add(leg, placed.position, placed.audio, now)
-        self._numbers.ends_at(of_leg.next + of_leg.incomplete)
+        self._tally.audio_bytes += len(audio)
+        if self._counts:
+            audio = self._numbers.new(audio)
+        of_leg = self._legs[leg]
+        position, audio = of_leg.place(audio, at_ms, (now - self._began) * 1000)
+        self._mixer.add(leg, position, audio, now)
+        if self._counts:
+            self._numbers.ends_at(of_leg.next + of_leg.incomplete)
 
     def lose(self, ms: float) -> None:
         """Leave out audio of all legs that the platform says is missing here."""
@@ -166,6 +165,9 @@ class Series:
             samples = len(piece.audio) // self._format.width
             self._tally.dropped_s += self.backlog.append(piece, samples, now) / self._format.rate
         self._tally.misses += self._mixer.misses - misses
+        for leg in self._legs:
+            if leg.missing or leg.restarts or leg.late:
+                self._tally.take(leg, self._format.rate)
 
     # -- time ------------------------------------------------------------------------------------------
 
@@ -212,10 +214,11 @@ class Series:
             since_ms = max(0.0, self._asked_at - self._first_at) * 1000
             self._start, self._past = origin(position, past, now_ms - since_ms, self._format)
         self._position, self.stored = position, self._numbers.reach(0)[0]
-        for audio in self._early:
-            self._hear(audio, now, 0, None)
-        self._early = []
-        self.gather(now, flush=bool(self.end))
+        early, self._early, end, self.end = self._early, [], self.end, ""
+        for audio in early:
+            self.hear(audio, now)
+        self.end = end
+        self.gather(now, flush=bool(end))
 
     def _resume(self, position: int, past: Past) -> bool:
         more = (position - past.number_end) * self._format.width

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trio_asr.core.ingest.leg import Leg
+
 
 @dataclass(slots=True)
 class Tally:
@@ -17,4 +19,11 @@ class Tally:
     late_s: float = 0.0  # audio of a leg that came after silence had gone out for it, and lies later for that
     dropped_s: float = 0.0  # audio that could not wait any longer for the store
     superseded_s: float = 0.0  # audio that another socket of the call was quicker than
-    repeats: int = 0  # messages that came twice
+
+    def take(self, leg: Leg, rate: int) -> None:
+        """Count what a leg has noted, and have it forget that. Its `rate` is in Hz."""
+        self.holes += len(leg.missing)
+        self.hole_s += sum(leg.missing) / rate
+        self.restarts += leg.restarts
+        self.late_s += leg.late / rate
+        leg.missing, leg.restarts, leg.late = [], 0, 0
