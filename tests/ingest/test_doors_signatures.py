@@ -98,7 +98,7 @@ def test_twilios_own_library_agrees(url: str) -> None:
         assert ours == validator.validate(url, {}, validator.compute_signature(given, {})) is True
 
 
-# The example of Genesys' page (developer.genesys.cloud/devapps/audiohook/session-walkthrough). It stands in the
+# The example of the page developer.genesys.cloud/devapps/audiohook/session-walkthrough. It stands in the
 # tests of their reference implementation, too (purecloudlabs/audiohook-reference-implementation@2871b01
 # app/audiohook/test/httpsignature/signature-verifier.test.ts).
 API_KEY = "SGVsbG8sIEkgYW0gdGhlIEFQSSBrZXkh"
