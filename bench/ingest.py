@@ -167,7 +167,9 @@ async def turn(name: str, calls: int, seconds: float, work: Path) -> Figures:
         command = [sys.executable, "-m", "trio_asr", "ingest", "--config", str(config)]
         gateway = Program("gateway", command, os.environ, work / f"{name}.log")
         await gateway.start()
-        ready = json.loads(await gateway.said("Ready for calls", within=START_S))
+        await gateway.said("Ready for calls", within=START_S)
+        (line,) = (one for one in gateway.output().splitlines() if "Ready for calls" in one)
+        ready = json.loads(line)
         pin(gateway.pid, {0})
         os.sched_setaffinity(0, {1})
         empty = rss_bytes(gateway.pid)

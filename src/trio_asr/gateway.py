@@ -48,7 +48,11 @@ class Gateway:
         self._stop = trio.Event()
         self._stopped = trio.Event()
         self.adder = Adder(
-            store, self.problems, self.internal, max_buffered_bytes=ingest.max_buffered_total_mb * 1024 * 1024
+            store,
+            self.problems,
+            self.internal,
+            max_buffered_bytes=ingest.max_buffered_total_mb * 1024 * 1024,
+            delay=self.metrics.delay,
         )
         context = Context(self.adder, self.metrics, self.internal, _terms(ingest), ingest.start_timeout_s)
         self.server = Server(ingest, context, Doors(ingest), tls=tls, health=self._original_health)
@@ -113,7 +117,7 @@ class Gateway:
                 self._notifier.ready("Taking calls")
                 self._log.info("Ready for calls", port=self.port, pages_port=self.pages_port)
                 task_status.started(self.port)
-                await self._serve(listeners)
+                await self.serve(listeners)
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
@@ -136,7 +140,7 @@ class Gateway:
                 f"ingest.host, ingest.port: cannot listen on {host}, port {port}: {error.strerror or error}"
             ) from error
 
-    async def _serve(self, listeners: list[trio.SocketListener]) -> None:
+    async def serve(self, listeners: list[trio.SocketListener]) -> None:
         """Take sockets until a stop, then drain."""
         async with trio.open_nursery() as sockets:
             async with trio.open_nursery() as accepting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from trio_asr.gateway import Gateway
 from trio_asr.lab.dial.caller import place
 from trio_asr.lab.dial.report import Report
 from trio_asr.lab.dial.settings import Dial
+from trio_asr.lab.dial.socket import ClientSocket, parsed
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.wire.audio_format import Format
 
@@ -105,3 +107,43 @@ def recording(seconds: float, fmt: Format) -> Recording:
     """A recording whose bytes tell where they are; none is silence."""
     size = round(seconds * fmt.rate) * fmt.width
     return Recording(bytes((n // fmt.width * 7 + n % fmt.width * 31) % 251 + 1 for n in range(size)), fmt)
+
+
+class Peer:
+    """A platform's end of one socket, by hand."""
+
+    def __init__(self, on: GatewayHarness, socket: ClientSocket) -> None:
+        self._on, self.socket = on, socket
+        self.said: list[Any] = []
+        self.closed_at: float | None = None
+
+    async def say(self, *documents: dict[str, Any] | bytes | str) -> None:
+        """Send messages at once: objects as JSON, the rest as it is; and let the gateway take them."""
+        await self.socket.send(
+            [one if isinstance(one, bytes | str) else json.dumps(one) for one in documents]
+        )
+        await trio.sleep(0.05)
+
+    async def listen(self) -> None:
+        """Take what the gateway says, until it closes."""
+        while (message := await self.socket.receive()) is not None:
+            self.said.append(json.loads(message))
+        self.closed_at = trio.current_time()
+
+    @property
+    def close(self) -> tuple[int, str]:
+        """How the gateway closed."""
+        return self.socket.code, self.socket.reason
+
+
+@asynccontextmanager
+async def peer(on: GatewayHarness, route: Route, **headers: str) -> AsyncIterator[Peer]:
+    """Open a socket to a route; it is cut at the end, without a word."""
+    url = parsed(f"ws://gateway{route.path}")
+    stream = await on.reach(url)
+    async with trio.open_nursery() as nursery:
+        one = Peer(on, await ClientSocket.open(stream, url, headers))
+        nursery.start_soon(one.listen)
+        yield one
+        nursery.cancel_scope.cancel()
+    await trio.aclose_forcefully(stream)

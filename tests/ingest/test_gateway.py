@@ -117,7 +117,7 @@ async def test_a_store_that_is_away_for_too_long(autojump_clock: MockClock) -> N
         got = on.audio("CA1")
         lost = sum(1 for ours, its in zip(got, played.audio, strict=True) if ours != its)
         assert lost == round(on.count("ingest_dropped_seconds_total", platform="twilio") * 8000)
-        assert 9.5 * 8000 < lost < 10.5 * 8000
+        assert 9.5 * 8000 < lost < 12.5 * 8000  # up to 2 s may pass until it is asked again
 
 
 async def test_what_twilio_lost_is_a_hole_of_that_length(autojump_clock: MockClock) -> None:
@@ -128,7 +128,8 @@ async def test_what_twilio_lost_is_a_hole_of_that_length(autojump_clock: MockClo
         got = on.audio("CA1", b"\xff\xff")
         assert abs(len(got) - len(played.audio)) <= 2 * 8 * 5
         assert got[:32_000] == played.audio[:32_000]
-        assert got[-40_000:] == played.audio[-40_000:]
+        for leg in (0, 1):  # each has jitter of its own
+            assert got[leg::2].rstrip(b"\xff")[-20_000:] == played.audio[leg::2][-20_000:]
         assert on.count("ingest_hole_seconds_total", platform="twilio") == pytest.approx(3.0, abs=0.02)
 
 

@@ -15,7 +15,8 @@ from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S, away
 from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.calls import Add, CallStore, Claim, Outcome, Reply
 from trio_asr.core.backoff import Backoff
-from trio_asr.core.ingest.series import Batch, Series
+from trio_asr.core.ingest.series import Series
+from trio_asr.telemetry.counters import PlainHistogram
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.codes import Problem
@@ -26,10 +27,14 @@ ROUND = 200  # steps: what one script gets of the server's time, others have to 
 
 
 class Entrant(NamedTuple):
-    """A series, and who wants to know what becomes of it: its batches, that it may not go on, that it is over."""
+    """A series, and who wants to know what becomes of it.
+
+    `on_stored` learns up to which number messages are stored, at first once the call is taken; `on_refused`
+    that the call cannot be had, or not any longer; `on_over` that nothing more will happen.
+    """
 
     series: Series
-    on_stored: Callable[[Batch], None]
+    on_stored: Callable[[int], None]
     on_refused: Callable[[Outcome], None]
     on_over: Callable[[Series], None]
 
@@ -38,11 +43,17 @@ class Adder:
     """All series of a gateway, by the tokens of their sockets."""
 
     def __init__(
-        self, store: CallStore, problems: Problems, internal: InternalErrors, *, max_buffered_bytes: int
+        self,
+        store: CallStore,
+        problems: Problems,
+        internal: InternalErrors,
+        *,
+        max_buffered_bytes: int,
+        delay: PlainHistogram,
     ) -> None:
         self.entrants: dict[str, Entrant] = {}
         self._store, self._problems, self._internal = store, problems, internal
-        self._max_bytes = max_buffered_bytes
+        self._max_bytes, self._delay = max_buffered_bytes, delay
         self._ready: dict[str, None] = {}  # in the order in which they became so
         self._wake = trio.Event()
 
@@ -148,8 +159,10 @@ class Adder:
             return
         if isinstance(step, Claim) and reply.outcome is Outcome.TAKEN:
             series.take(reply.now_ms, reply.position, reply.about, now)
+            entrant.on_stored(series.stored)
         elif isinstance(step, Add) and reply.outcome in (Outcome.ADDED, Outcome.DONE):
-            entrant.on_stored(series.added())
+            self._delay.observe(max(0.0, now - series.added().oldest_at))
+            entrant.on_stored(series.stored)
         else:
             series.give_up()
             entrant.on_refused(reply.outcome)

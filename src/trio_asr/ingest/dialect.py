@@ -34,10 +34,9 @@ class Refusal(Exception):
 class Begin(NamedTuple):
     """A call's media begins on this socket, or begins anew with other ids.
 
-    `call` is the platform's id of it. `format` is that of the stream: with `legs` of two, the platform sends
-    each leg on its own, in the same format with one channel, and they are interleaved here. `legs` are the
-    platform's words for the channels, such as ("inbound", "outbound"), or () for one channel of nobody in
-    particular. `account` is who the platform says it is; `tenant` whose call it says that this is. `meta` is
+    `call` is the platform's id of it. `format` is that of the audio as it comes. `legs` are the platform's
+    words for who is heard, such as ("inbound", "outbound"), or () for nobody in particular. Two legs come
+    each on its own, with one channel, and are interleaved here; or `interleaved`, as the channels of one. `account` is who the platform says it is; `tenant` whose call it says that this is. `meta` is
     what it says of the call, unfiltered. `resume_from` is the number of the last message of audio that the
     client knows to be stored (the generic protocol only). `probe`: there is no call, only a test of the way.
     """
@@ -45,7 +44,7 @@ class Begin(NamedTuple):
     call: str
     format: Format
     legs: tuple[str, ...] = ()
-    interleaved: bool = False  # both legs come in one, as channels
+    interleaved: bool = False
     account: str = ""
     tenant: str = ""
     meta: Mapping[str, Any] = {}

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import trio
 
-from trio_asr.wire.client_frames import ClientFrames, Received, TooLarge
+from trio_asr.wire.client_frames import ClientFrames, Received
 
 MAX_HEAD_BYTES = 16 * 1024  # of a request; those of platforms have 1 KB
 READ_BYTES = 64 * 1024
@@ -103,14 +103,13 @@ class MediaStream(trio.abc.Stream):
         return b""
 
     def _take(self, data: bytes | bytearray, listener: Listener) -> bytes:
-        try:
-            messages, left = self._frames.take(data)
-        except TooLarge as error:
-            listener.too_large(str(error))
-            self._frames.given_up = True
-            return b""
+        if self._frames.too_large:
+            return b""  # it is read, so that the peer learns of the close, and left out
+        messages, left = self._frames.take(data)
         if messages:
             listener.hear(messages)
+        if self._frames.too_large:
+            listener.too_large(self._frames.too_large)
         if self._frames.given_up:
             listener.ended()
         return left

@@ -13,7 +13,7 @@ import trio
 
 from trio_asr.bus.calls import Outcome
 from trio_asr.config import Route
-from trio_asr.core.ingest.series import Batch, Identity, Series, Terms
+from trio_asr.core.ingest.series import Identity, Series, Terms
 from trio_asr.ingest.adder import Adder, Entrant
 from trio_asr.ingest.dialect import (
     INTERNAL,
@@ -32,6 +32,7 @@ from trio_asr.ingest.dialect import (
 from trio_asr.ingest.metrics import IngestMetrics
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
+from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.call_entries import EntryWriter
 from trio_asr.wire.client_frames import Received
 from trio_asr.wire.codes import CaughtAt
@@ -196,23 +197,26 @@ class Session:
             raise Refusal("call_id", str(junk)) from junk
         self.call, self._finished, self.patience = call, False, math.inf
         platform, context = self._route.platform, self._context
-        roles = [self._route.role(leg) for leg in begin.legs] if begin.format.channels > 1 else []
-        writer = EntryWriter(call, tenant, begin.format, roles, _meta(begin.meta, self._route.meta))
+        legs, fmt = 1 if begin.interleaved else max(1, len(begin.legs)), begin.format
+        if legs > 1:
+            fmt = audio_format(fmt.rate, fmt.encoding, legs)
+        roles = [self._route.role(leg) for leg in begin.legs] if fmt.channels > 1 else []
+        writer = EntryWriter(call, tenant, fmt, roles, _meta(begin.meta, self._route.meta))
         self.series = Series(
             Identity(call, tenant, secrets.token_hex(12), ",".join(begin.legs)),
-            begin.format,
+            fmt,
             writer,
             terms=context.terms,
             tally=context.metrics.tally(platform),
             now=now,
-            legs=1 if begin.interleaved else max(1, len(begin.legs)),
+            legs=legs,
             resume_from=begin.resume_from,
         )
         context.metrics.begun(platform)
         context.adder.enter(Entrant(self.series, self._stored, self._unavailable, self._ended))
         context.log.info(
             "Call begins", call=call, tenant=tenant, platform=platform, path=self._route.path,
-            legs=list(begin.legs), **begin.format.fields,
+            legs=list(begin.legs), **fmt.fields,
         )  # fmt: skip
 
     def _admit(self, begin: Begin) -> str:
@@ -256,9 +260,8 @@ class Session:
 
     # -- from the store --------------------------------------------------------------------------------
 
-    def _stored(self, batch: Batch) -> None:
-        self._context.metrics.delay.observe(max(0.0, trio.current_time() - batch.oldest_at))
-        if not self.over.is_set() and (text := self._dialect.stored(batch.number)):
+    def _stored(self, number: int) -> None:
+        if not self.over.is_set() and (text := self._dialect.stored(number)):
             self.say(text)
 
     def _unavailable(self, outcome: Outcome) -> None:

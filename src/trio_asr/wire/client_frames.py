@@ -19,10 +19,6 @@ _CONTINUATION, _TEXT, _BINARY, _PING, _PONG = 0, 1, 2, 9, 10
 MAX_FRAGMENTS = 512  # frames of one message
 
 
-class TooLarge(Exception):
-    """A message of more bytes, or in more fragments, than is allowed."""
-
-
 class Received(NamedTuple):
     """A message of the application; a text is not yet known to be UTF-8."""
 
@@ -33,13 +29,15 @@ class Received(NamedTuple):
 class ClientFrames:
     """The reader of one client's frames.
 
-    With `given_up` the client has sent a close, or broke the protocol: the rest is the library's.
+    With `given_up` the client has sent a close, or broke the protocol: the rest is the library's. `too_large`
+    says what message was too large, once one was: nobody knows what comes after it.
     """
 
-    __slots__ = ("_max_message", "_parts", "_rest", "_size", "_text", "given_up")
+    __slots__ = ("_max_message", "_parts", "_rest", "_size", "_text", "given_up", "too_large")
 
     def __init__(self, max_message: int) -> None:
         self.given_up = False
+        self.too_large = ""
         self._max_message = max_message  # in bytes
         self._rest = b""  # the beginning of a frame
         self._parts: list[bytes] = []  # of the unfinished message
@@ -47,18 +45,15 @@ class ClientFrames:
         self._text = False
 
     def take(self, data: bytes | bytearray) -> tuple[list[Received], bytes]:
-        """Return the messages that `data` completes, and the bytes that are the library's.
-
-        Raises:
-            TooLarge: A message is too large.
-        """
+        """Return the messages that `data` completes, and the bytes that are the library's."""
         data = self._rest + data
         messages, left, at = list[Received](), list[bytes](), 0
-        while not self.given_up and (head := _payload(data, at)) is not None:
+        while not (self.given_up or self.too_large) and (head := _payload(data, at)) is not None:
             begin, end = head
             first, size = data[at], end - begin
             if size > self._max_message:
-                raise TooLarge(f"a message of {size} bytes, of which {self._max_message} are allowed")
+                self.too_large = f"a message of {size} bytes, of which {self._max_message} are allowed"
+                break
             if end > len(data):
                 break
             if data[at + 1] & _MASKED and self._is_part(first):
@@ -71,7 +66,7 @@ class ClientFrames:
                 left.append(data[at:end])
                 self.given_up = first & _OPCODE not in (_PING, _PONG)
             at = end
-        self._rest = bytes(data[at:])
+        self._rest = b"" if self.too_large else bytes(data[at:])
         if self.given_up:
             left.append(self._rest)
             self._rest = b""
@@ -91,9 +86,11 @@ class ClientFrames:
         self._parts.append(payload)
         self._size += len(payload)
         if self._size > self._max_message or len(self._parts) > MAX_FRAGMENTS:
-            raise TooLarge(
+            self.too_large = (
                 f"a message of over {self._max_message} bytes, or in over {MAX_FRAGMENTS} fragments"
             )
+            self._parts = []
+            return None
         if not first & _FIN:
             return None
         whole = Received(b"".join(self._parts), self._text)

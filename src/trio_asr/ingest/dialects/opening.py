@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from trio_asr.config import Route
 from trio_asr.ingest.dialect import Dialect, Request
-from trio_asr.ingest.dialects import twilio
+from trio_asr.ingest.dialects import exotel, twilio
 from trio_asr.ingest.dialects.generic import Generic
 
 
 def open_dialect(route: Route, request: Request, ack_interval: int) -> tuple[Dialect, str | None]:
     """Return the reader of a socket, and the subprotocol to accept, if any."""
-    if route.platform == "twilio":
-        return twilio.open_dialect(request), None
-    return Generic(ack_interval), None
+    match route.platform:
+        case "twilio":
+            return twilio.open_dialect(request), None
+        case "exotel":
+            return exotel.open_dialect(request), None
+        case _:
+            return Generic(ack_interval), None

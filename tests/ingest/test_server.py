@@ -1,0 +1,210 @@
+"""The server at the edge of a network: what peers may do to it, and that nobody else notices."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+import trio
+from tests.ingest.gateway_harness import GatewayHarness, peer, run_gateway
+from tests.ingest.test_catalogue import GENERIC, TWILIO, media, start, stop
+from trio.testing import MockClock, memory_stream_pair
+from websockets.frames import Frame, Opcode
+
+from trio_asr.ingest.media_stream import MAX_HEAD_BYTES
+from trio_asr.ingest.session import BURST_MESSAGES, MESSAGES_PER_S
+from trio_asr.lab.dial.socket import ClientSocket, Refused, parsed
+
+UPGRADE = (
+    b"GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def text(document: object) -> bytes:
+    return Frame(Opcode.TEXT, json.dumps(document).encode()).serialize(mask=True)
+
+
+class Raw:
+    """A connection that says whatever it is told to."""
+
+    def __init__(self, on: GatewayHarness, nursery: trio.Nursery) -> None:
+        self._stream, self.its = memory_stream_pair()
+        self.ended_at: float | None = None
+        self.answer = b""
+        nursery.start_soon(on.gateway.server.handle, self.its)
+        nursery.start_soon(self._read)
+
+    async def send(self, data: bytes) -> None:
+        await self._stream.send_all(data)
+
+    async def _read(self) -> None:
+        try:
+            while data := await self._stream.receive_some():
+                self.answer += data
+        except trio.BrokenResourceError:
+            pass
+        self.ended_at = trio.current_time()
+
+
+async def test_a_request_that_never_ends(autojump_clock: MockClock) -> None:
+    async with run_gateway(TWILIO) as on, trio.open_nursery() as nursery:
+        slow, silent = Raw(on, nursery), Raw(on, nursery)
+        for _ in range(8):
+            await slow.send(b"GET /")
+            await trio.sleep(1)
+        await trio.sleep(3)
+        assert (slow.ended_at, silent.ended_at) == (10, 10)
+        assert on.gateway.server.places.open == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_request_that_is_too_large(autojump_clock: MockClock) -> None:
+    async with run_gateway(TWILIO) as on, trio.open_nursery() as nursery:
+        raw = Raw(on, nursery)
+        await raw.send(b"GET / HTTP/1.1\r\nX: " + b"x" * (2 * MAX_HEAD_BYTES))
+        await trio.sleep(0.1)
+        assert raw.ended_at == 0
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [(b"GET /", 200), (b"GET /health", 200), (b"HEAD /", 200), (b"GET /twilio", 426), (b"\x16\x03\x01 x", 426)],
+)
+async def test_15_a_load_balancer_is_answered(
+    autojump_clock: MockClock, request_line: bytes, status: int
+) -> None:
+    async with run_gateway(TWILIO) as on, trio.open_nursery() as nursery:
+        raw = Raw(on, nursery)
+        await raw.send(request_line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        await trio.sleep(0.1)
+        assert raw.answer.startswith(b"HTTP/1.1 %d " % status)
+        assert (b'"service":"ingest"' in raw.answer) == (request_line in (b"GET /", b"GET /health"))
+        assert raw.ended_at == 0
+        assert on.gateway.adder.entrants == {}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_socket_on_which_nothing_begins(autojump_clock: MockClock) -> None:
+    async with run_gateway(TWILIO, start_timeout_s=5) as on, peer(on, TWILIO) as it:
+        await it.say({"event": "connected"})
+        await trio.sleep(10)
+        assert it.close == (1008, "no start within 5 s")
+        assert it.closed_at == 5
+
+
+async def test_what_comes_with_the_request_is_not_lost(autojump_clock: MockClock) -> None:
+    async with run_gateway(TWILIO) as on, trio.open_nursery() as nursery:
+        raw = Raw(on, nursery)
+        await raw.send(UPGRADE % b"/twilio" + text(start()) + text(media(0)) + text(stop()))
+        await trio.sleep(1)
+        assert raw.answer.startswith(b"HTTP/1.1 101 ")
+        assert on.audio("CA1") == b"\x01" * 160
+        assert on.ends("CA1") == ["stop"]
+        nursery.cancel_scope.cancel()
+
+
+async def refused(on: GatewayHarness, path: str) -> int:
+    """The status with which a socket is refused."""
+    url = parsed(f"ws://gateway{path}")
+    with pytest.raises(Refused) as refusal:
+        await ClientSocket.open(await on.reach(url), url, {})
+    return refusal.value.status
+
+
+async def test_an_unknown_path(autojump_clock: MockClock) -> None:
+    async with run_gateway(TWILIO) as on:
+        assert await refused(on, "/elsewhere") == 404
+        await trio.sleep(0.1)
+        assert on.gateway.server.places.open == 0
+
+
+async def test_no_more_sockets_than_places(autojump_clock: MockClock) -> None:
+    async with run_gateway(TWILIO, max_connections=2) as on:
+        async with peer(on, TWILIO), peer(on, TWILIO):
+            assert "ingest.max_connections is reached" in on.gateway.not_ready(0)
+            assert await refused(on, "/twilio") == 0
+        await trio.sleep(0.1)
+        assert on.gateway.not_ready(0) == []
+        async with peer(on, TWILIO):
+            pass
+
+
+async def test_no_more_sockets_than_a_route_has(autojump_clock: MockClock) -> None:
+    narrow = msgspec.structs.replace(TWILIO, max_connections=1)
+    async with run_gateway(narrow, GENERIC) as on, peer(on, narrow):
+        assert await refused(on, "/twilio") == 429
+        async with peer(on, GENERIC):
+            pass
+
+
+async def test_no_more_sockets_than_an_address_has(autojump_clock: MockClock) -> None:
+    async with run_gateway(TWILIO, max_connections_per_address=1) as on, peer(on, TWILIO):
+        assert await refused(on, "/twilio") == 429
+
+
+async def test_a_peer_that_floods_is_slowed_and_nothing_of_it_is_lost(autojump_clock: MockClock) -> None:
+    async with run_gateway(TWILIO) as on, peer(on, TWILIO) as it:
+        await it.say(start())
+        flood = 3 * BURST_MESSAGES
+        for n in range(0, flood, 500):
+            await it.socket.send([json.dumps(media(n + more, size=8)) for more in range(500)])
+        began = trio.current_time()
+        while on.gateway.metrics.tally("twilio").audio_bytes < 8 * flood:
+            await trio.sleep(0.1)
+        took = trio.current_time() - began
+        assert took >= (flood - BURST_MESSAGES) / MESSAGES_PER_S - 3
+
+
+async def test_a_peer_that_does_not_read_what_it_is_told(autojump_clock: MockClock) -> None:
+    """Its acknowledgements wait, up to a bound; others go on."""
+    begin = {"event": "start", "interaction_id": "c", "tenant_id": "t", "sample_rate": 8000, "encoding": "mulaw"}
+    async with run_gateway(GENERIC, ack_interval=1) as on, trio.open_nursery() as nursery:
+        raw = Raw(on, nursery)
+        await raw.send(UPGRADE % b"/v1/ingest" + text(begin))
+        await trio.sleep(1)
+        assert b"started" in raw.answer
+        raw.its.send_stream.send_all_hook = trio.sleep_forever  # the kernel takes nothing more
+        await raw.send(Frame(Opcode.BINARY, b"a" * 800).serialize(mask=True))
+        await trio.sleep(20)
+        assert raw.ended_at == pytest.approx(8.1, abs=0.2)  # 5 s for the message, 2 s for the close
+        assert on.count("ingest_refusals_total", platform="generic", reason="not_reading") == 1
+        assert on.audio("c") == b"a" * 800
+        nursery.cancel_scope.cancel()
+
+
+# -- stopping ------------------------------------------------------------------------------------------------
+
+
+async def test_17_a_stop_lets_calls_go_on_for_a_while(autojump_clock: MockClock) -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with run_gateway(TWILIO, drain_s=5) as on, peer(on, TWILIO) as it, trio.open_nursery() as nursery:
+        await it.say(start(), media(0))
+        nursery.start_soon(on.gateway.serve, listeners)
+        await trio.sleep(0)
+        on.gateway.stop()
+        begun = trio.current_time()
+        await it.say(media(1))
+        assert "it stops" in on.gateway.not_ready(0)
+        assert await refused(on, "/twilio") == 0
+        await trio.sleep(10)
+        assert it.close[0] == 1001
+        assert it.closed_at == pytest.approx(begun + 5, abs=0.2)
+        assert on.audio("CA1") == b"\x01" * 320
+        assert on.ends("CA1") == ["shutdown"]
+
+
+async def test_17_and_is_over_as_soon_as_they_are(autojump_clock: MockClock) -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with run_gateway(TWILIO, drain_s=3600) as on, trio.open_nursery() as nursery:
+        nursery.start_soon(on.gateway.serve, listeners)
+        async with peer(on, TWILIO) as it:
+            await it.say(start(), media(0))
+            on.gateway.stop()
+            await trio.sleep(100)
+            await it.say(media(1), stop())
+        await trio.sleep(1)
+        assert nursery.child_tasks == frozenset()
+        assert on.ends("CA1") == ["stop"]
