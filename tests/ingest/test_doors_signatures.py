@@ -60,6 +60,10 @@ def test_no_other_origin_fits(public_url: str, origin: str, fits: bool) -> None:
     assert isinstance(verdict, Admitted) == fits
 
 
+def test_a_signature_that_twilios_library_made() -> None:
+    assert sign(f"{PUBLIC_URL}/v1/twilio") == "BEN/hDIMhfB5KrXYM5aIc/EfOxg="
+
+
 def test_the_query_is_signed_as_it_was_sent() -> None:
     one = from_twilio(f"{PUBLIC_URL}/v1/twilio?b=%20&a=1", "/v1/twilio?b=%20&a=1")
     assert isinstance(judge(one, TWILIO), Admitted)
