@@ -18,7 +18,8 @@ from tests.ingest.dialects.speaking import (
 )
 
 from trio_asr.ingest.dialect import Audio, Begin, Effect, Finish, Odd
-from trio_asr.ingest.dialects.media_events import MOST_EARLY_BYTES, MediaEvents
+from trio_asr.ingest.dialects.media_events import MediaEvents
+from trio_asr.ingest.dialects.reading import MOST_EARLY_BYTES
 from trio_asr.ingest.dialects.twilio import open_dialect
 from trio_asr.wire.audio_format import audio_format
 

@@ -17,14 +17,12 @@ import msgspec
 
 from trio_asr.ingest.dialect import UNSUPPORTED, Audio, Begin, Effect, Finish, Odd, Refusal
 from trio_asr.ingest.dialects import reading
-from trio_asr.ingest.dialects.reading import Whole, folded
+from trio_asr.ingest.dialects.reading import MOST_EARLY_BYTES, Whole, folded
 from trio_asr.wire import numbers, salvage
 from trio_asr.wire.audio_format import MOST_CHANNELS, Format
 from trio_asr.wire.frames import MAX_POSITION, MAX_ROLE_LENGTH
 from trio_asr.wire.lenient import from_base64
 
-# Media that comes before the start is held: a second of most formats.
-MOST_EARLY_BYTES = 64 * 1024
 _TRACKS = {"both": ("inbound", "outbound")}
 # All the keys that mean something here, folded. What a start says besides is about the call.
 _OUTER = frozenset({"event", "start", "media", "stop", "closed", "sequencenumber", "protocol", "version"})
@@ -229,7 +227,7 @@ class MediaEvents:
         if self._begun is None:
             return (Odd("early"),)
         self._over, self._legs = True, {}
-        return (Finish(reading.reason_of(folded(body, _END).get("reason"), event)),)
+        return (Finish(reading.word_of(folded(body, _END).get("reason"), event)),)
 
 
 def _legs(tracks: object) -> tuple[str, ...]:
