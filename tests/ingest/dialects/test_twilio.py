@@ -344,6 +344,11 @@ def test_the_same_start_again_is_ignored() -> None:
     ]  # fmt: skip
 
 
+def test_the_same_start_again_may_leave_the_format_open() -> None:
+    dialect = opened(start(mediaFormat={"encoding": "L16", "sampleRate": 16000}))
+    assert heard(dialect, start(mediaFormat=None)) == [Odd("start_again")]
+
+
 def test_a_start_with_other_ids_begins_another_call() -> None:
     dialect = opened()
     second = start(callSid="CA10", streamSid="MZ72", tracks=["outbound"])

@@ -151,9 +151,8 @@ class MediaEvents:
             self._begin(fields),
             reading.text_of((fields.get("streamsid"), fields.get("streamid"))),
         )
-        if self._begun and (self._begun.call, self._stream) == (begin.call, stream):
-            if self._begun.format != begin.format:
-                raise Refusal("format", "the format changes within a stream")
+        declared = not reading.is_open(fields.get("encoding"))
+        if stream == self._stream and reading.is_again(self._begun, begin, declared=declared):
             return (Odd("start_again"),)
         meta = _meta(fields, body)
         if meta is not None:
@@ -165,7 +164,7 @@ class MediaEvents:
         width = begin.format.width
         self._wholes = [Whole(width) for _ in range(len(begin.legs) or 1)] if width > 1 else []
         effects: list[Effect] = [begin]
-        if reading.is_open(fields.get("encoding")):
+        if not declared:
             effects.append(Odd("format"))
         if meta is None:
             effects.append(Odd("meta"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from trio_asr.ingest.dialect import UNSUPPORTED, Refusal
+from trio_asr.ingest.dialect import UNSUPPORTED, Begin, Refusal
 from trio_asr.wire import encodings, ids, numbers, salvage
 from trio_asr.wire.audio_format import MOST_CHANNELS, Format, audio_format
 from trio_asr.wire.encodings import Said
@@ -104,6 +104,19 @@ def call_id(values: Iterable[object]) -> str:
 def account_of(values: Iterable[object]) -> str:
     """Return the first of the values that says who the platform is, cut to the length of an id."""
     return text_of(values)[:MAX_ID_LENGTH]
+
+
+def is_again(begun: Begin | None, begin: Begin, *, declared: bool = True) -> bool:
+    """Return whether the call that begins here is the one that has begun.
+
+    Raises:
+        Refusal: It is, and another format is declared.
+    """
+    if begun is None or begun.call != begin.call:
+        return False
+    if declared and begun.format != begin.format:
+        raise Refusal("format", "the format changes within a stream")
+    return True
 
 
 def word_of(value: object, default: str) -> str:
