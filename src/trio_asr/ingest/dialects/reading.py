@@ -42,7 +42,6 @@ REFUSALS = frozenset(
         "encoding",
         "format",
         "media",
-        "protocol",
         "sample_rate",
         "too_big",
         "tracks",
