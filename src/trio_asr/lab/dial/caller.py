@@ -33,10 +33,15 @@ def over_network(context: ssl.SSLContext | None = None) -> Reach:
         if not url.secure:
             return stream
         tls = trio.SSLStream(stream, context or ssl.create_default_context(), server_hostname=url.host)
+        trusted = False
         try:
             await tls.do_handshake()
+            trusted = True
         except trio.BrokenResourceError as error:
             raise OSError(f"TLS failed: {error.__cause__ or error}") from None
+        finally:
+            if not trusted:
+                await trio.aclose_forcefully(stream)
         return tls
 
     return reach

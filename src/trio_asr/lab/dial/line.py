@@ -16,6 +16,7 @@ from trio_asr.lab.dial.settings import Dial
 from trio_asr.lab.dial.socket import ABNORMAL, ClientSocket, Refused
 
 CONNECT_S = 10.0  # Exotel's page "Voicebot applet" allows that much for the handshake
+STUCK_S = 1.0  # TCP is cut so much later if the server does not read, or does not let us begin
 EARLY_MS = 100  # of audio before the start of its stream, where that is asked for
 NO_FAILURE = frozenset({1000, 1001, 1005})  # close codes (RFC 6455, 7.4.1); 1005 is a close without a code
 
@@ -59,7 +60,7 @@ class Line:
         self._disorder: Disorder[Message] = Disorder(dial.faults, platform.chance)
         self._news = trio.Event()  # set, and made anew, when the platform may have changed
         self._playing = trio.CancelScope()
-        self._all_said = self._cut = False
+        self._all_said = False
         self._on_time_s = 0.0  # from then on, a frame should go out when it is due
 
     async def run(self, url: WebSocketURI, reach: Reach, wall: float) -> None:
@@ -83,17 +84,21 @@ class Line:
                 await trio.aclose_forcefully(stream)
 
     async def _speak(self, socket: ClientSocket) -> None:
+        cut = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, socket, nursery.cancel_scope)
             nursery.start_soon(self._keep_time, socket)
+            if self._drop_at_s is not None:
+                self._playing.deadline = self._clock.when(self._drop_at_s) + STUCK_S
             with self._playing:
                 await self._play(socket)
-            if not self._cut:
+            cut = self._drop_at_s is not None and trio.current_time() >= self._clock.when(self._drop_at_s)
+            if not cut:
                 await socket.close()
             nursery.cancel_scope.cancel()
         said, platform = self._said, self._platform
         said.status, said.acked = 101, platform.acked
-        if self._cut:
+        if cut:
             said.outcome = Outcome.CUT
             return
         said.code, said.reason = socket.code, platform.complaint or socket.reason
@@ -117,15 +122,15 @@ class Line:
                 await self._tell(socket, self._platform.tick(trio.current_time()))
 
     async def _play(self, socket: ClientSocket) -> None:
-        dial, platform = self._dial, self._platform
+        platform, faults = self._platform, self._dial.faults
         queue = self._queue()
         hello = platform.hello(trio.current_time())
-        if dial.faults.media_before_start:
-            early_s = EARLY_MS / 1000 + (queue[0].first / dial.recording.format.rate if queue else 0)
-            early = [frame for frame in queue if frame.first < early_s * dial.recording.format.rate]
+        if faults.media_before_start and queue:
+            edge = queue[0].first + EARLY_MS * self._dial.recording.format.rate // 1000
+            early = [frame for frame in queue if frame.first < edge]
             await self._send(socket, hello[:-1])
             await self._send_frames(socket, early)
-            hello, queue = hello[-1:], queue[len(early) :]
+            hello, queue = hello[-1:], [frame for frame in queue if frame.first >= edge]
         await self._tell(socket, hello)
         while not platform.ready:
             await self._news.wait()
@@ -133,10 +138,9 @@ class Line:
         await self._send(socket, self._disorder.rest())
         if self._drop_at_s is not None:
             await trio.sleep_until(self._clock.when(self._drop_at_s))
-            self._cut = True
             return
         self._all_said = True
-        if not dial.faults.no_stop:
+        if not faults.no_stop:
             await self._tell(socket, platform.stop(trio.current_time()))
             await trio.sleep_forever()  # until the platform is over
 
