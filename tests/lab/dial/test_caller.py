@@ -430,6 +430,11 @@ async def test_audio_is_put_into_what_the_platform_has(autojump_clock: MockClock
     assert len(base64.b64decode(server.sockets[0].texts[2]["media"]["payload"])) == 1600
 
 
+async def test_a_secret_that_signs_nothing() -> None:
+    with pytest.raises(Unfit, match=r"^genesys' client secret is in base64$"):
+        await place(call("genesys", mulaw(1), secret=Secret("hus-h")))
+
+
 @pytest.mark.parametrize("url", ["http://a.test/", "ws:///x", "ws://u@host/secret"])
 async def test_a_url_of_something_else_is_not_quoted(url: str) -> None:
     with pytest.raises(ValueError, match=r"^not a URL of a WebSocket, such as wss://host/path$"):
@@ -439,3 +444,14 @@ async def test_a_url_of_something_else_is_not_quoted(url: str) -> None:
 def test_nothing_secret_shows() -> None:
     shown = repr(call("twilio", recording(1), secret=Secret("hush"), url=f"{URL}&token=hush"))
     assert "hush" not in shown
+
+
+async def test_a_server_that_vanishes(autojump_clock: MockClock) -> None:
+    async def vanish(heard: Heard, socket: WebSocketConnection) -> None:
+        await trio.sleep(0.11)
+        await socket._stream.aclose()
+
+    report, _ = await placed("twilio", mulaw(5), vanish)
+    assert (report.sockets[0].outcome, report.sockets[0].code) == (Outcome.LOST, 1006)
+    assert report.samples == {0: 2400, 1: 2400}
+    assert not report.as_wished

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import trio
@@ -42,8 +43,8 @@ class CallClock(NamedTuple):
 class Line:
     """A socket that says what `platform` says. What became of it is written into `said`.
 
-    Its audio is what is spoken from the line's making on. With `drop_at_s` TCP is cut at that time of the
-    call, and what is due later is not sent.
+    Its audio is what is spoken from `begins_s` of the call on. With `drop_at_s` TCP is cut at that time of
+    the call, and what is due later is not sent.
     """
 
     def __init__(
@@ -52,16 +53,17 @@ class Line:
         clock: CallClock,
         platform: Platform,
         said: SocketReport,
-        drop_at_s: float | None = None,
+        *,
+        begins_s: float,
+        drop_at_s: float | None,
     ) -> None:
         self._dial, self._clock, self._platform, self._said = dial, clock, platform, said
         self._drop_at_s = drop_at_s
-        self._begins_s = clock.now
+        self._begins_s = begins_s
         self._disorder: Disorder[Message] = Disorder(dial.faults, platform.chance)
         self._news = trio.Event()  # set, and made anew, when the platform may have changed
         self._playing = trio.CancelScope()
         self._all_said = False
-        self._on_time_s = 0.0  # from then on, a frame should go out when it is due
 
     async def run(self, url: WebSocketURI, reach: Reach, wall: float) -> None:
         """Open the socket, and speak until the end."""
@@ -154,15 +156,18 @@ class Line:
         return [frame for frame in cut if self._drop_at_s is None or frame.due <= self._drop_at_s]
 
     async def _send_frames(self, socket: ClientSocket, queue: Sequence[Frame]) -> None:
-        self._on_time_s = self._clock.now
-        for frame in queue:
-            await trio.sleep_until(self._clock.when(frame.due))
-            behind_s = (self._clock.now - max(frame.due, self._on_time_s)) / self._clock.pace
+        on_time_s = self._clock.now  # what is due later should go out when it is due
+        for due, together in groupby(queue, lambda frame: frame.due):
+            await trio.sleep_until(self._clock.when(due))
+            behind_s = (self._clock.now - max(due, on_time_s)) / self._clock.pace
             self._said.behind_s = max(self._said.behind_s, behind_s)
-            messages = self._platform.media(frame)
-            self._said.samples[frame.leg] += frame.samples if messages else 0
-            for message in messages:
-                await self._send(socket, self._disorder.deliver(message))
+            delivered: list[Message] = []
+            for frame in together:
+                messages = self._platform.media(frame)
+                self._said.samples[frame.leg] += frame.samples if messages else 0
+                for message in messages:
+                    delivered += self._disorder.deliver(message)
+            await self._send(socket, delivered)
 
     async def _tell(self, socket: ClientSocket, messages: Sequence[Message]) -> None:
         """Send what the platform says when its state may have changed, and look at that."""
