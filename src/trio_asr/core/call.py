@@ -166,7 +166,8 @@ class Call:
         if self._resuming and self._resuming.is_news(frame):
             self.timeline.read_again()
         news = self.repeats.news(frame)
-        if frame.misplaced or (frame.position is not None and not self._placement.possible(frame)):
+        placed = frame.position is not None
+        if frame.misplaced or (placed and not self._placement.possible(frame, is_news=bool(news))):
             result.misplaced += 1
             frame.position = None
         if frame.position is None:
