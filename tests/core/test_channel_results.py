@@ -149,6 +149,19 @@ def test_a_message_of_no_channel_that_there_is_changes_nothing(index: list[float
     assert (line.handler.finals, line.handler.answered) == (0, 0)
 
 
+def test_who_is_on_a_channel_may_become_known_while_it_is_connected() -> None:
+    line = Connection()
+    line.outbox.roles = ()
+    line.hear(final(0, 0, 5, "one"))
+    line.outbox.roles = ("customer", "agent")
+    line.hear(final(0, 5, 10, "two"), final(1, 0, 10, "three"))
+    assert [(one["channel"], one.get("role"), one["text"]) for one in line.committed()] == [
+        (0, None, "one"),
+        (0, "customer", "two"),
+        (1, "agent", "three"),
+    ]
+
+
 @pytest.mark.parametrize("index", [[1, 2], [1.0, 2.0], ["1", "2"], [1, 1], [1], [1, None]])
 def test_a_channel_may_be_written_as_any_number(index: list[float | str | None]) -> None:
     line = Connection()

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from trio_asr.core.announcing import announce
+from trio_asr.core.announcing import announce, hear_roles
 from trio_asr.core.bounds import Bounds
 from trio_asr.core.giving_up import abandoned, give_up, pass_void
 from trio_asr.core.order import Order
@@ -112,6 +112,7 @@ class Call:
         if self._plain and self._goes_on(frames):
             self.timeline.extend(frames)
             result.accepted = len(frames)
+            hear_roles(self.outbox, frames, self.bounds.roles)
         else:
             if self._first_entry is None:
                 self._first_entry = frames[0].entry
@@ -211,8 +212,7 @@ class Call:
         self.timeline.append(frame.entry, frame.pcm, fmt, silence=before, offset=offset, placed=placed)
         result.accepted += 1
         result.filled_s += before / fmt.bytes_per_s
-        if fmt.channels > 1 and not self.outbox.roles:
-            self.outbox.roles = frame.roles or self.bounds.roles
+        hear_roles(self.outbox, [frame], self.bounds.roles)
         if not self.announced:
             self._begin(frame, result, is_news=is_news)
         if not self.timeline.uniform:
