@@ -24,12 +24,12 @@ class Standstill:
     def __init__(self) -> None:
         self._at = -1  # the position of the last entry
         self._run = 0  # how many in a row have said it
-        self._sounds = set[bytes]()
+        self._sounds = set[int]()  # hashes: audio that is over is not kept
 
     def moved(self, frame: Frame) -> None:
         """Note a frame with another position than the one before."""
         self._at, self._run = frame.position or 0, 1
-        self._sounds = {frame.pcm}
+        self._sounds = {hash(frame.pcm)}
 
     def found(self, frame: Frame) -> bool:
         """Note a frame with audio that is no known repeat. Return whether its position stands still."""
@@ -38,5 +38,5 @@ class Standstill:
             return False
         self._run += 1
         if len(self._sounds) <= MOST_DIFFERENT:
-            self._sounds.add(frame.pcm)
+            self._sounds.add(hash(frame.pcm))
         return self._run > MOST_ALIKE or len(self._sounds) > MOST_DIFFERENT
