@@ -482,6 +482,19 @@ def test_a_header_after_an_empty_entry_is_found() -> None:
     assert stream.audio == sound(0, 100)
 
 
+@pytest.mark.parametrize("fmt", [PLAIN, LEGS])
+def test_a_restart_before_the_last_sample_of_a_frame_that_goes_on_in_mid_sample(fmt: Format) -> None:
+    for sample in range(26):
+        stream = Stream()
+        stream.say(0, 0, fmt=fmt, pcm=sound(0, 25, fmt)[:23])
+        stream.say(11, 0, fmt=fmt, pcm=sound(0, 25, fmt)[23:])
+        stream.finalize(sample)
+        stream.commit()
+        stream.restart()
+        assert stream.audio == sound(sample, 25, fmt)
+        assert stream.call.timeline.received == 25
+
+
 # -- positions that stand still --------------------------------------------------------------------------
 
 

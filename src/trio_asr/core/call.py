@@ -183,7 +183,7 @@ class Call:
     def _append(self, placed: Iterable[Placed], result: ReceiveResult) -> None:
         """Append frames whose turn it is, except for what lies behind the checkpoint."""
         for one in placed:
-            offset = self._resuming.counts_from(one.frame, one.offset)
+            offset = self._resuming.counts_from(one.frame, one.offset, one.about)
             if offset is None:
                 continue
             result.late_s += one.late / one.frame.format.bytes_per_s

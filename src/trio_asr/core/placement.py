@@ -87,10 +87,10 @@ class Placement:
             return Placed(frame)
         if position > end:
             return self._behind_hole(frame, position - end, rest)
-        there = (end - position) * fmt.width + rest
+        there = about = (end - position) * fmt.width + rest
         if size % fmt.width and size - there < fmt.width:
             there = size  # it had gone on in mid-sample, and ends where the timeline does
-        return Placed(frame, offset=there, late=self._late(frame))
+        return Placed(frame, offset=there, late=self._late(frame), about=about)
 
     def _behind_hole(self, frame: Frame, hole: int, rest: int) -> Placed:
         """Fill the hole before a frame: `hole` samples, of the first of which `rest` bytes are there."""
