@@ -34,19 +34,9 @@ ODDITIES = frozenset(
         "unbidden",  # audio while it is paused
     }
 )
-REFUSALS = frozenset(
-    {
-        "call_id",
-        "channels",
-        "early",
-        "encoding",
-        "format",
-        "media",
-        "sample_rate",
-        "too_big",
-        "tracks",
-    }
-)
+REFUSALS = frozenset({
+    "call_id", "channels", "early", "encoding", "format", "media", "sample_rate", "too_big", "tracks",
+})  # fmt: skip
 # Media that comes before the start is held: a second of most formats.
 MOST_EARLY_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
