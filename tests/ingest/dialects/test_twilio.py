@@ -158,6 +158,16 @@ def test_ids_may_be_numbers() -> None:
     assert begun(heard(open_dialect(REQUEST), start(callSid=1234, accountSid=7)))[:1] == ("1234",)
 
 
+@pytest.mark.parametrize("account", ["x" * 257, "a\nb", {}, None, ""])
+def test_an_account_that_is_none(account: Any) -> None:
+    assert heard(open_dialect(REQUEST), start(accountSid=account)) == [BEGIN._replace(account="")]
+
+
+def test_an_account_that_cannot_be_encoded() -> None:
+    first = dumped(start()).replace(b'"AC5"', b'"\\ud800"')
+    assert heard(open_dialect(REQUEST), first) == [BEGIN._replace(account="")]
+
+
 def test_of_a_start_without_call_the_stream_is_the_call() -> None:
     assert begun(heard(open_dialect(REQUEST), start(callSid=None))).call == "MZ71"
 

@@ -91,8 +91,8 @@ def call_id(values: Iterable[object]) -> str:
 
 
 def account_of(values: Iterable[object]) -> str:
-    """Return the first of the values that says who the platform is, cut to the length of an id."""
-    return text_of(values)[:MAX_ID_LENGTH]
+    """Return the first of the values that names somebody; "" if it is not a short printable text."""
+    return word_of(text_of(values), "")
 
 
 def is_again(begun: Begin | None, begin: Begin, *, declared: bool = True) -> bool:
