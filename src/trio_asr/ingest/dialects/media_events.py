@@ -140,8 +140,11 @@ class MediaEvents:
         begin = self._begin(fields)
         stream = reading.text_of((fields.get("streamsid"), fields.get("streamid")))
         declared = not reading.is_open(fields.get("encoding"))
-        if stream == self._stream and reading.is_again(self._begun, begin, declared=declared):
-            return (Odd("start_again"),)
+        if self._begun and reading.is_again(self._begun, begin, declared=declared):
+            if stream == self._stream:
+                return (Odd("start_again"),)
+            if begin[1:4] != self._begun[1:4]:
+                raise Refusal("format", "another stream of the call has another format, or other tracks")
         meta = _meta(fields, body)
         if meta is not None:
             begin = begin._replace(meta=meta)

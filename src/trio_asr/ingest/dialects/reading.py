@@ -104,7 +104,7 @@ def is_again(begun: Begin | None, begin: Begin, *, declared: bool = True) -> boo
     if begun is None or begun.call != begin.call:
         return False
     if declared and begun.format != begin.format:
-        raise Refusal("format", "the format changes within a stream")
+        raise Refusal("format", "the format changes within a call")
     return True
 
 
