@@ -143,7 +143,7 @@ class MediaEvents:
         if self._begun and reading.is_again(self._begun, begin, declared=declared):
             if stream == self._stream:
                 return (Odd("start_again"),)
-            if begin[1:4] != self._begun[1:4]:
+            if (begin.format, begin.legs) != (self._begun.format, self._begun.legs):
                 raise Refusal("format", "another stream of the call has another format, or other tracks")
         meta = _meta(fields, body)
         if meta is not None:
