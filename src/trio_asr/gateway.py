@@ -112,6 +112,7 @@ class Gateway:
                 listeners = await self._listen()
                 nursery.start_soon(self.adder.run)
                 nursery.start_soon(self.adder.keep_time)
+                nursery.start_soon(self.server.ticks.run)
                 nursery.start_soon(self._beat)
                 self.port = listeners[0].socket.getsockname()[1]
                 self._notifier.ready("Taking calls")

@@ -57,6 +57,7 @@ class GatewayHarness:
         self._nursery = nursery
         nursery.start_soon(self.gateway.adder.run)
         nursery.start_soon(self.gateway.adder.keep_time)
+        nursery.start_soon(self.gateway.server.ticks.run)
 
     async def reach(self, url: WebSocketURI) -> trio.abc.Stream:
         """Open a stream to the gateway."""

@@ -8,11 +8,13 @@ tenth of a second brings what ten would have.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
 import trio
 
+from trio_asr.ingest.ticks import Ticks
 from trio_asr.wire.client_frames import ClientFrames, Received
 
 MAX_HEAD_BYTES = 16 * 1024  # of a request; those of platforms have 1 KB
@@ -47,8 +49,9 @@ class Listener(Protocol):
 class MediaStream(trio.abc.Stream):
     """A stream for a WebSocket server."""
 
-    def __init__(self, stream: trio.abc.Stream, max_message: int) -> None:
-        self._stream = stream
+    def __init__(self, stream: trio.abc.Stream, max_message: int, ticks: Ticks) -> None:
+        self._stream, self._ticks = stream, ticks
+        self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
         self._frames = ClientFrames(max_message)
         self._head = b""  # for the library, and sent to it once
         self._rest = b""  # what came behind it
@@ -90,17 +93,33 @@ class MediaStream(trio.abc.Stream):
         listener = self._listener
         assert listener is not None
         try:
-            while data := self._rest or await self._stream.receive_some(READ_BYTES):
+            while data := self._rest or await self._receive():
                 self._rest = b""
                 if left := self._take(data, listener):
                     return left
                 if (pause_s := listener.pause_s()) > 0:
-                    await trio.sleep(pause_s)
+                    await self._ticks.until(trio.current_time() + pause_s)
+                else:
+                    await trio.lowlevel.checkpoint()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             listener.ended()
             raise
         listener.ended()
         return b""
+
+    async def _receive(self) -> bytes | bytearray:
+        """Return the next bytes, or none at the end; what is there is read without a turn of the loop."""
+        if self._socket is None:
+            return await self._stream.receive_some(READ_BYTES)
+        while True:
+            if self._socket.fileno() < 0:  # another task has closed it
+                raise trio.ClosedResourceError
+            try:
+                return os.read(self._socket.fileno(), READ_BYTES)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._socket)
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
 
     def _take(self, data: bytes | bytearray, listener: Listener) -> bytes:
         if self._deaf:

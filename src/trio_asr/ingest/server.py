@@ -22,6 +22,7 @@ from trio_asr.ingest.media_stream import HeadTooLarge, MediaStream
 from trio_asr.ingest.places import Places
 from trio_asr.ingest.request import answer_to_plain, is_upgrade, request_of
 from trio_asr.ingest.session import NOT_READING, Context, Session
+from trio_asr.ingest.ticks import Ticks
 from trio_asr.telemetry import logs
 from trio_asr.wire.codes import CaughtAt
 
@@ -51,6 +52,7 @@ class Server:
         health: Callable[[], bytes] = lambda: b"{}",
     ) -> None:
         self.sessions: set[Session] = set()
+        self.ticks = Ticks()
         self._left = trio.Event()  # set and replaced whenever a session is over
         self.places = Places(config.max_connections, config.max_connections_per_address)
         self.stopping = False
@@ -94,7 +96,7 @@ class Server:
         return secured
 
     async def _serve(self, stream: trio.abc.Stream, address: str, nursery: trio.Nursery) -> None:
-        media = MediaStream(stream, self._config.max_message_kb * 1024)
+        media = MediaStream(stream, self._config.max_message_kb * 1024, self.ticks)
         with trio.fail_after(HANDSHAKE_S):
             head = await media.read_head()
             if not is_upgrade(head):
