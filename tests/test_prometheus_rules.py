@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from trio_asr.ingest.doors import KINDS
 from trio_asr.ingest.metrics import IngestMetrics
 from trio_asr.telemetry.metrics import Metrics
 
@@ -125,3 +126,16 @@ def test_rules_use_series_that_exist(file: Path) -> None:
         asked = re.sub(r'"[^"]*"', "", rule["expr"])
         used = set(re.findall(r"\b(?:asr|deepgram|ingest|process|transcripts|audio|health)_\w+", asked))
         assert used <= recorded | known, rule
+
+
+def test_every_refusal_of_the_ingest_is_watched_by_one_alert() -> None:
+    by_alert = {
+        name: set(re.findall(r"\w+", re.sub(r'.*reason[!=]~\s*"([^"]+)".*', r"\1", alert["expr"])))
+        for name, alert in alerts(INGEST).items()
+        if "ingest_refusals_total" in alert["expr"]
+    }
+    unproved = {*KINDS, "account", "claims", "other_tenant"} - {"no_route"}
+    assert by_alert == {
+        "ingest_not_authenticated": unproved,
+        "ingest_sockets_refused": unproved | {"no_route", "superseded"},
+    }
