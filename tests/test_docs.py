@@ -171,11 +171,11 @@ async def test_the_rights_it_lists_for_the_ingest_are_enough(
         ]
         outcomes = [reply.outcome for reply in await store.take(steps)]
         assert [outcome.value for outcome in outcomes] == ["taken", "added", "added"]
-        # What takes entries back asks for the key's type by trying: the end cannot be written.
+        # Where the end cannot be written, the entries are taken back.
         admin.delete("call_end")
         admin.set("call_end", "a text")
         with pytest.raises(KeyMisused):
-            await store.take([Claim("8", "owner", "", ""), Add("8", "owner", "", "", 0, 8, b"", (b"e",), b"end")])
+            await store.take([Add("8", "owner", "acme", "", 0, 800, b"about", (b"entry",), b"end")])
         assert admin.xlen("audio_stream") == 1
     finally:
         await store.aclose()
