@@ -48,6 +48,14 @@ format:
 serve *ARGS:
     {{bin}}/trio-asr serve {{ARGS}}
 
+# Take calls from telephony platforms
+ingest *ARGS:
+    {{bin}}/trio-asr ingest {{ARGS}}
+
+# Call an ingest as a telephony platform does, e.g. `just dial twilio ws://127.0.0.1:5000/v1/twilio call.wav`
+dial PLATFORM URL *ARGS:
+    {{bin}}/trio-asr dial --as {{PLATFORM}} {{URL}} {{ARGS}}
+
 # Run the stand-in for Deepgram
 simulate *ARGS:
     {{bin}}/trio-asr simulate {{ARGS}}
@@ -79,6 +87,10 @@ load *ARGS:
 # Compare with the worker one would write today and with a lower bound (see bench/compare.py)
 bench *ARGS:
     {{bin}}/python bench/compare.py {{ARGS}}
+
+# Measure what an ingest costs, by platform (see bench/ingest.py)
+bench-ingest *ARGS:
+    {{bin}}/python bench/ingest.py {{ARGS}}
 
 # Fuzz a target (frames, ends, messages, checkpoints, handshakes, http, ...) for some seconds; needs `pip install atheris`
 fuzz TARGET="frames" SECONDS="120" *ARGS:

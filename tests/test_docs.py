@@ -13,20 +13,27 @@ import pytest
 import redis
 import yaml
 
-from trio_asr.bus.base import Tenure
+from trio_asr.bus.base import KeyMisused, Tenure
+from trio_asr.bus.calls import Add, Claim, RedisCallStore
 from trio_asr.bus.redis import RedisBus
 from trio_asr.commands.doctor.findings import Finding, Level, Report
 from trio_asr.commands.doctor.server import Server
 from trio_asr.config import Config, RedisConfig
 from trio_asr.config.sections import ROUTES, keys
+from trio_asr.ingest.metrics import IngestMetrics
 from trio_asr.lab.rig.valkey import EmbeddedValkey
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.wire.records import Commit, Outcome, Write
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-RULES = yaml.safe_load((ROOT / "ops" / "prometheus" / "rules.yml").read_text())
+RULES = [
+    rule
+    for file in ("rules.yml", "ingest_rules.yml")
+    for group in yaml.safe_load((ROOT / "ops" / "prometheus" / file).read_text())["groups"]
+    for rule in group["rules"]
+]
 KEYS = [path for path, _ in keys()]
 # The names that other programs gave to things: the old worker's, and what tools ask of Redis.
 THEIRS = {"asr_last_error", "asr_events", "asr_dead_letter", "trio_asr"}
@@ -93,8 +100,7 @@ def test_keys_they_name_exist(path: Path) -> None:
 
 
 def alerts() -> dict[str, dict[str, Any]]:
-    found = (rule for group in RULES["groups"] for rule in group["rules"])
-    return {rule["alert"]: rule for rule in found if "alert" in rule}
+    return {rule["alert"]: rule for rule in RULES if "alert" in rule}
 
 
 def sections() -> dict[str, str]:
@@ -123,11 +129,12 @@ def test_a_section_says_how_bad_it_is_what_it_means_and_what_to_do(name: str) ->
 
 
 def test_series_it_names_exist() -> None:
-    recorded = {rule["record"] for group in RULES["groups"] for rule in group["rules"] if "record" in rule}
-    exposition = Metrics().exposition().decode()
+    recorded = {rule["record"] for rule in RULES if "record" in rule}
+    exposition = (Metrics().exposition() + IngestMetrics().exposition()).decode()
     exported = {re.split(r"[{ ]", line)[0] for line in exposition.splitlines() if not line.startswith("#")}
     exported |= {line.split()[2] for line in exposition.splitlines() if line.startswith("# TYPE")}
-    for name in set(re.findall(r"\b(?:asr|deepgram|process)_[a-z0-9_]+[a-z0-9]\b(?![-.*])", OPERATIONS)):
+    named = r"\b(?:asr|deepgram|ingest|process)_[a-z0-9_]+[a-z0-9]\b(?![-.*])"
+    for name in set(re.findall(named, OPERATIONS)):
         assert name in recorded | exported | alerts().keys() | THEIRS | {"deepgram_api_key"}, name
 
 
@@ -141,14 +148,46 @@ def test_prometheus_understands_its_questions(tmp_path: Path) -> None:
     assert f"SUCCESS: {len(asked)} rules found" in done.stdout, done.stdout + done.stderr
 
 
+def rights(user: str) -> list[str]:
+    """The rules that the page lists for a user of Redis, behind its name."""
+    block = re.search(rf"^    ACL SETUSER ({user} on .+(?:\n {{8}}.+)*)", OPERATIONS, flags=re.MULTILINE)
+    assert block is not None
+    return block[1].replace("PASSWORD", "a-password").split()
+
+
+async def test_the_rights_it_lists_for_the_ingest_are_enough(
+    new_valkey: Callable[..., EmbeddedValkey],
+) -> None:
+    server, (user, *rules) = new_valkey(), rights("trio-asr-ingest")
+    admin = redis.Redis(port=server.port)
+    admin.execute_command("ACL", "SETUSER", user, *rules)  # type: ignore[no-untyped-call]
+    url = f"redis://{user}:a-password@127.0.0.1:{server.port}/0"
+    store = RedisCallStore(url, audio_stream="audio_stream", end_stream="call_end")
+    try:
+        steps: list[Claim | Add] = [
+            Claim("7", "owner", "acme", ""),
+            Add("7", "owner", "acme", "", 0, 800, b"about", (b"entry",)),
+            Add("7", "owner", "acme", "", 800, 800, b"about", (), b"end"),
+        ]
+        outcomes = [reply.outcome for reply in await store.take(steps)]
+        assert [outcome.value for outcome in outcomes] == ["taken", "added", "added"]
+        # Where the end cannot be written, the entries are taken back.
+        admin.delete("call_end")
+        admin.set("call_end", "a text")
+        with pytest.raises(KeyMisused):
+            await store.take([Add("8", "owner", "acme", "", 0, 800, b"about", (b"entry",), b"end")])
+        assert admin.xlen("audio_stream") == 1
+    finally:
+        await store.aclose()
+        admin.close()
+
+
 async def test_the_rights_it_lists_are_enough(new_valkey: Callable[..., EmbeddedValkey]) -> None:
     """All that a worker does on Redis, and the doctor's question, as the user of the page."""
     server = new_valkey()
-    block = re.search(r"^    ACL SETUSER (.+(?:\n {8}.+)*)", OPERATIONS, flags=re.MULTILINE)
-    assert block is not None
+    rules = rights("trio-asr")
     doctors = re.search(r"For `trio-asr doctor` as this user add `([^`]+)`", OPERATIONS)
     assert doctors is not None
-    rules = block[1].replace("PASSWORD", "a-password").split()
     admin = redis.Redis(port=server.port)
     admin.execute_command("ACL", "SETUSER", *rules)  # type: ignore[no-untyped-call]
     url = f"redis://{rules[0]}:a-password@127.0.0.1:{server.port}/0"

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from trio_asr.ingest.doors import KINDS
+from trio_asr.ingest.metrics import IngestMetrics
 from trio_asr.telemetry.metrics import Metrics
 
 FOLDER = Path(__file__).parents[1] / "ops" / "prometheus"
-RULES = FOLDER / "rules.yml"
-RULES_TEST = FOLDER / "rules_test.yml"
+WORKER, INGEST = FOLDER / "rules.yml", FOLDER / "ingest_rules.yml"
+FILES = pytest.mark.parametrize("file", [WORKER, INGEST], ids=["worker", "ingest"])
 
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool (Debian: prometheus)")
@@ -28,17 +30,22 @@ def promtool(*arguments: object) -> str:
     return result.stdout + result.stderr
 
 
-def rules() -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+def scenarios(file: Path) -> Path:
+    return file.with_name(f"{file.stem}_test.yml")
 
 
-def alerts() -> dict[str, dict[str, Any]]:
-    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+def rules(file: Path = WORKER) -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+
+
+def alerts(file: Path = WORKER) -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules(file) if "alert" in rule}
 
 
 @needs_promtool
-def test_promtool_accepts_them() -> None:
-    assert f"SUCCESS: {len(rules())} rules found" in promtool("check", "rules", RULES)
+@FILES
+def test_promtool_accepts_them(file: Path) -> None:
+    assert f"SUCCESS: {len(rules(file))} rules found" in promtool("check", "rules", file)
 
 
 @needs_promtool
@@ -47,14 +54,16 @@ def test_promtool_accepts_the_example_of_a_configuration() -> None:
 
 
 @needs_promtool
-def test_every_alert_fires_when_it_should_and_only_then() -> None:
+@FILES
+def test_every_alert_fires_when_it_should_and_only_then(file: Path) -> None:
     """Requirements 19 and 20. Scenarios name all that fires, so each of them keeps the others quiet."""
-    assert "SUCCESS" in promtool("test", "rules", RULES_TEST)
+    assert "SUCCESS" in promtool("test", "rules", scenarios(file))
 
 
-def test_every_alert_has_a_scenario_that_fires_it() -> None:
-    fired = set(re.findall(r'labels: .\{alertname="(\w+)"\}', RULES_TEST.read_text()))
-    assert fired == set(alerts())
+@FILES
+def test_every_alert_has_a_scenario_that_fires_it(file: Path) -> None:
+    fired = set(re.findall(r'labels: .\{alertname="(\w+)"\}', scenarios(file).read_text()))
+    assert fired == set(alerts(file))
 
 
 def test_every_name_of_the_rollout_plan_is_recorded() -> None:
@@ -90,19 +99,43 @@ def test_the_rollout_plan_is_kept(
     assert threshold in alert["expr"]
 
 
-@pytest.mark.parametrize("name", sorted(alerts()))
-def test_an_alert_says_how_bad_it_is_and_what_to_do(name: str) -> None:
-    alert = alerts()[name]
-    assert name.startswith("asr_")
+@pytest.mark.parametrize(
+    ("file", "name"), [(file, name) for file in (WORKER, INGEST) for name in sorted(alerts(file))]
+)
+def test_an_alert_says_how_bad_it_is_and_what_to_do(file: Path, name: str) -> None:
+    alert = alerts(file)[name]
+    assert name.startswith("asr_" if file == WORKER else "ingest_")
     expected = {"critical": "page_oncall", "warning": "notify_team"}
     assert alert["labels"]["action"] == expected[alert["labels"]["severity"]]
     assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
     assert alert["annotations"]["runbook_url"] == f"docs/operations.md#{name}"
 
 
-def test_rules_use_series_that_exist() -> None:
-    recorded = {rule["record"] for rule in rules() if "record" in rule}
-    exported = {line.split("{")[0].split(" ")[0] for line in Metrics().exposition().decode().splitlines()}
-    for rule in rules():
-        used = set(re.findall(r"\b(?:asr|deepgram|process|transcripts|audio|health)_\w+", rule["expr"]))
-        assert used <= recorded | exported, rule
+def exported(exposition: bytes) -> set[str]:
+    """The names of series, also of those that have no sample before their first event."""
+    lines = exposition.decode().splitlines()
+    declared = {line.split(" ")[2] for line in lines if line.startswith("# TYPE ")}
+    return declared | {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")}
+
+
+@FILES
+def test_rules_use_series_that_exist(file: Path) -> None:
+    recorded = {rule["record"] for rule in rules(file) if "record" in rule}
+    known = exported((Metrics() if file == WORKER else IngestMetrics(["twilio"])).exposition())
+    for rule in rules(file):
+        asked = re.sub(r'"[^"]*"', "", rule["expr"])
+        used = set(re.findall(r"\b(?:asr|deepgram|ingest|process|transcripts|audio|health)_\w+", asked))
+        assert used <= recorded | known, rule
+
+
+def test_every_refusal_of_the_ingest_is_watched_by_one_alert() -> None:
+    by_alert = {
+        name: set(re.findall(r"\w+", re.sub(r'.*reason[!=]~\s*"([^"]+)".*', r"\1", alert["expr"])))
+        for name, alert in alerts(INGEST).items()
+        if "ingest_refusals_total" in alert["expr"]
+    }
+    unproved = {*KINDS, "account", "claims", "other_tenant"} - {"no_route"}
+    assert by_alert == {
+        "ingest_not_authenticated": unproved,
+        "ingest_sockets_refused": unproved | {"no_route", "superseded"},
+    }

@@ -10,11 +10,16 @@ from pathlib import Path
 import pytest
 
 from trio_asr.config import Config
+from trio_asr.gateway import LAST_S
 
 ROOT = Path(__file__).parents[1]
 PLAIN = ROOT / "systemd" / "trio-asr.service"
 TEMPLATE = ROOT / "systemd" / "trio-asr@.service"
-UNITS = pytest.mark.parametrize("unit", [PLAIN, TEMPLATE], ids=["plain", "template"])
+INGEST = ROOT / "systemd" / "trio-asr-ingest.service"
+WORKERS = pytest.mark.parametrize("unit", [PLAIN, TEMPLATE], ids=["plain", "template"])
+UNITS = pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, INGEST], ids=["plain", "template", "ingest"])
+# What the unit of the ingest says in its own way: its program, its secrets, and how long it takes to stop.
+ITS_OWN = {"ExecStart", "ExecReload", "TimeoutStopSec", "LoadCredential", "EnvironmentFile"}
 PROGRAM = "/opt/trio-asr/bin/trio-asr"
 EXPOSURE = 1.1
 MB = 1_000_000
@@ -70,17 +75,30 @@ def test_the_template_is_the_plain_unit_but_for_the_names() -> None:
     assert "%i" not in rest
 
 
+def test_the_unit_of_the_ingest_is_as_hard_as_the_worker_s() -> None:
+    ours, its = service(PLAIN), service(INGEST)
+    assert {name for name in ours.keys() | its.keys() if ours.get(name) != its.get(name)} == ITS_OWN
+    assert its["ExecStart"] == f"{PROGRAM} ingest --config /etc/trio-asr/config.toml"
+    assert "ExecReload" not in its  # a SIGHUP would end it
+    assert its["LoadCredential"] == "ingest:/etc/trio-asr/ingest"
+
+
 @UNITS
-def test_it_says_what_the_daemon_relies_on(unit: Path) -> None:
+def test_it_says_what_the_program_relies_on(unit: Path) -> None:
     said = service(unit)
     assert said["Type"] == "notify"
-    assert said["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert said["WatchdogSec"]
     assert said["Restart"] == "always"
     # A refused configuration stays refused.
     assert said["RestartPreventExitStatus"] == "2"
-    assert said["LoadCredential"].startswith("deepgram_api_key:")
     assert said["DynamicUser"] == "yes"
+
+
+@WORKERS
+def test_it_says_what_the_daemon_relies_on(unit: Path) -> None:
+    said = service(unit)
+    assert said["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert said["LoadCredential"].startswith("deepgram_api_key:")
 
 
 @UNITS
@@ -92,14 +110,28 @@ def test_what_it_needs_is_not_taken_away(unit: Path) -> None:
     assert not [name for name in said if name.startswith("IPAddress")]
 
 
-@UNITS
+@WORKERS
 def test_a_stop_has_more_time_than_the_daemon_takes(unit: Path) -> None:
     # The daemon may take 2 s beyond the grace, and twice a second for the bus and the lease.
     grace_s = Config().shutdown.grace_ms / 1000
     assert int(service(unit)["TimeoutStopSec"].removesuffix("s")) > grace_s + 2 + 2
 
 
-@UNITS
+def test_a_stop_has_more_time_than_the_ingest_takes() -> None:
+    taken_s = Config().ingest.drain_s + LAST_S
+    assert int(service(INGEST)["TimeoutStopSec"].removesuffix("s")) >= taken_s + 5
+
+
+def test_memory_is_enough_for_what_the_ingest_allows() -> None:
+    """70 MB, 100 KB a socket, and all the audio that may wait."""
+    said, ingest = service(INGEST), Config().ingest
+    bound_mb = 70 + 0.1 * ingest.max_connections + ingest.max_buffered_total_mb * 2**20 / MB
+    high = int(said["MemoryHigh"].removesuffix("M")) * 2**20
+    assert bound_mb * MB < 0.8 * high
+    assert high < int(said["MemoryMax"].removesuffix("G")) * 2**30
+
+
+@WORKERS
 def test_memory_is_enough_for_what_the_configuration_allows(unit: Path) -> None:
     """50 MB, 150 KB a call, and all the audio that may wait; the alert at 80 % must stay quiet even then."""
     said, config = service(unit), Config()
@@ -109,16 +141,33 @@ def test_memory_is_enough_for_what_the_configuration_allows(unit: Path) -> None:
     assert high < int(said["MemoryMax"].removesuffix("G")) * 2**30
 
 
-def test_the_page_installs_what_is_there_and_where_the_units_expect_it() -> None:
-    page = (ROOT / "docs" / "install.md").read_text()
-    commands = page.split("\n\n")[2].splitlines()
-    assert all(line.startswith("    ") for line in commands)
-    assert len(commands) <= 10
-    text = "\n".join(commands)
-    for path in re.findall(r"(?<!/)\b(?:requirements|systemd)/[\w@.-]+", text):
+def commands(page: str) -> str:
+    """The first block of commands of a page, or of a part of one."""
+    block = next(part for part in page.split("\n\n") if part.startswith("    "))
+    lines = block.splitlines()
+    assert all(line.startswith("    ") for line in lines)
+    assert len(lines) <= 10
+    for path in re.findall(r"(?<!/)\b(?:requirements|systemd)/[\w@.-]+", block):
         assert (ROOT / path).is_file(), path
+    return block
+
+
+def test_the_page_installs_what_is_there_and_where_the_units_expect_it() -> None:
+    text = commands((ROOT / "docs" / "install.md").read_text())
     for path in ("/opt/trio-asr", "/etc/trio-asr/config.toml", "/etc/trio-asr/deepgram_api_key"):
         assert path in text
         assert path in PLAIN.read_text()
     assert "--require-hashes" in text
     assert "systemctl enable --now trio-asr" in text
+
+
+def test_the_page_installs_the_ingest_where_its_unit_expects_it() -> None:
+    part = (ROOT / "docs" / "install.md").read_text().partition("\n## The ingest\n")[2]
+    text, unit = commands(part), INGEST.read_text()
+    assert "/etc/trio-asr/ingest" in text
+    assert "/etc/trio-asr/ingest" in unit
+    # Where the credentials are, as the page and the unit say it.
+    named = f"/run/credentials/{INGEST.name}/ingest_NAME"
+    assert named in part
+    assert named in unit
+    assert "systemctl enable --now trio-asr-ingest" in text

@@ -80,6 +80,8 @@ class IngestMetrics:
         self._refused = self._family("ingest_refusals", "Sockets that were refused.", "platform", "reason")
         self._odd = self._family("ingest_odd_messages", "Messages that were odd.", "platform", "kind")
         self._internal = self._family("ingest_internal_errors", "Bugs that were caught.", "place")
+        for place in CaughtAt:  # a series from the start, or the first bug would be no increase
+            self._internal.labels(place)
         self.ready = Gauge("ingest_ready", "Whether /ready says yes.", registry=self.registry)
 
     def tally(self, platform: str) -> Tally:
