@@ -14,7 +14,7 @@ from trio_asr.bus.calls import CallStore
 from trio_asr.config import Config, HttpConfig, IngestConfig
 from trio_asr.core.ingest.series import Terms
 from trio_asr.ingest.adder import Adder
-from trio_asr.ingest.doors import Doors
+from trio_asr.ingest.doors import KINDS, Doors
 from trio_asr.ingest.metrics import IngestMetrics
 from trio_asr.ingest.server import Server
 from trio_asr.ingest.session import Context
@@ -40,7 +40,7 @@ class Gateway:
     ) -> None:
         ingest = config.ingest
         self.port = self.pages_port = 0
-        self.metrics = IngestMetrics(sorted({route.platform for route in ingest.route}))
+        self.metrics = IngestMetrics(sorted({route.platform for route in ingest.route}), KINDS)
         self.internal = InternalErrors(self.metrics)
         self.problems = Problems()
         self._ingest, self._store, self._notifier = ingest, store, notifier

@@ -62,7 +62,7 @@ async def test_1_another_start_ends_the_first_call_and_begins_the_second(autojum
         await it.say(start(), media(0), start("CA2", "MZ2"), media(0, 2), stop("CA2"))
         await trio.sleep(1)
         assert (on.audio("CA1"), on.audio("CA2")) == (b"\x01" * 160, b"\x02" * 160)
-        assert (on.ends("CA1"), on.ends("CA2")) == (["another call on its socket"], ["stop"])
+        assert (on.ends("CA1"), on.ends("CA2")) == (["replaced: another call on its socket"], ["stop"])
 
 
 async def test_2_media_before_the_start_is_held(autojump_clock: MockClock) -> None:
@@ -186,6 +186,42 @@ async def test_11_what_is_no_payload_costs_itself(autojump_clock: MockClock, pay
         got = on.audio("CA1")
         assert (got[:160], got[-160:]) == (b"\x01" * 160, b"\x02" * 160)
         assert on.ends("CA1") == ["stop"]
+
+
+async def test_a_stop_of_the_generic_protocol_acknowledges_all(autojump_clock: MockClock) -> None:
+    """And its reason is a word that a log and a metric can take."""
+    begin = {
+        "event": "start",
+        "interaction_id": "c",
+        "tenant_id": "t",
+        "sample_rate": 8000,
+        "encoding": "mulaw",
+    }
+    async with run_gateway(GENERIC) as on, peer(on, GENERIC) as it:
+        await it.say(begin, *[b"a" * 160] * 25, {"event": "stop", "reason": "x" * 1000 + "\n"})
+        await trio.sleep(1)
+        assert it.said[0] == {"event": "started", "interaction_id": "c"}
+        assert it.said[-1] == {"event": "ack", "seq": 25}
+        assert on.ends("c") == ["stop"]
+        assert on.count("ingest_calls_ended_total", platform="generic", reason="stopped") == 1
+
+
+async def test_a_bug_over_one_call_costs_that_call_alone(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_gateway(TWILIO) as on, peer(on, TWILIO) as it, peer(on, TWILIO) as other:
+        await it.say(start(), media(0))
+        await other.say(start("CA2"), media(0, 2))
+        (entrant,) = [one for one in on.gateway.adder.entrants.values() if one.series.identity.call == "CA1"]
+        monkeypatch.setattr(entrant.series, "batch", lambda: 1 // 0)
+        await it.say(*(media(n) for n in range(1, 10)))
+        await trio.sleep(1)
+        assert it.close == (1011, "an internal error")
+        assert on.count("ingest_internal_errors_total", place="call") == 1
+        await other.say(media(1, 2), stop("CA2"))
+        await trio.sleep(1)
+        assert on.audio("CA2") == b"\x02" * 320
+        assert on.ends("CA2") == ["stop"]
 
 
 async def test_11_a_message_that_is_too_large_closes_its_socket_alone(autojump_clock: MockClock) -> None:

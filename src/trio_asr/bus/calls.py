@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import redis
 import redis.exceptions
 
-from trio_asr.bus.answers import describe
+from trio_asr.bus.answers import describe, is_unwilling
 from trio_asr.bus.base import BusUnavailable, KeyMisused
 from trio_asr.bus.connection import Command, PipelinedConnection, Script
 from trio_asr.bus.redis import SOCKET_TIMEOUT_S, options
@@ -64,6 +64,7 @@ class Outcome(enum.Enum):
     LOST = "lost"  # another socket has the call now
     STALE = "stale"  # the call is elsewhere: somebody has changed its state
     MISUSED = "misused"  # the key of its state has another type
+    REFUSED = "refused"  # the server does not take it, for a reason that concerns this call alone
 
 
 class Reply(NamedTuple):
@@ -131,7 +132,9 @@ class RedisCallStore:
         if isinstance(reply, redis.ResponseError):
             if "WRONGTYPE" in str(reply):
                 raise KeyMisused(f"{self._audio} or {self._ends}") from reply
-            raise reply
+            if is_unwilling(reply):
+                raise reply
+            return Reply(Outcome.REFUSED)
         key = PREFIX + step.call
         if not isinstance(reply, list) or bytes(reply[0]).decode() != key:
             self._connection.close()

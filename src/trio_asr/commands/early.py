@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from trio_asr.telemetry import background
 
 STANDARD = (0, 1, 2)
+DAEMONS = ("serve", "ingest")
 
 
 def prepare(arguments: Sequence[str]) -> None:
     """Prepare the process for its command, which is the first of `arguments` that is not an option."""
     open_standard_files()
-    if next((one for one in arguments if not one.startswith("-")), "") == "serve":
+    if next((one for one in arguments if not one.startswith("-")), "") in DAEMONS:
         hold_reloads()
         background.begin()
 

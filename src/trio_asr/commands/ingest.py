@@ -13,6 +13,7 @@ import click
 import trio
 
 from trio_asr.bus.calls import RedisCallStore
+from trio_asr.commands import early
 from trio_asr.commands.check import Refused, config_option
 from trio_asr.commands.serve import GC_THRESHOLDS, SWITCH_S
 from trio_asr.config import Config, ConfigError, load
@@ -80,9 +81,13 @@ async def _run(config: Config, tls: ssl.SSLContext | None) -> None:
 
 
 async def _obey_signals(gateway: Gateway, scope: trio.CancelScope) -> None:
-    """Obey signals for ever: the first stops in order, the second at once."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
+    """Obey signals for ever: the first stops in order, the second at once. SIGHUP changes nothing."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        early.take_reloads()
+        async for number in signals:
+            if number == signal.SIGHUP:
+                logs.get("ingest").warning("Nothing is reloaded: a change needs a restart")
+                continue
             if gateway.stopping:
                 scope.cancel()
             gateway.stop()

@@ -6,7 +6,8 @@ step in flight; a round that gets no answer is asked again, as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, NoReturn
 
 import trio
@@ -19,7 +20,7 @@ from trio_asr.core.ingest.series import Series
 from trio_asr.telemetry.counters import PlainHistogram
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.problems import Problems
-from trio_asr.wire.codes import Problem
+from trio_asr.wire.codes import CaughtAt, Problem
 
 ROUND_S = 0.01  # between two rounds, so that each has the steps of many calls
 CLOCK_S = 0.05  # between two looks at what is due though nothing came
@@ -30,12 +31,12 @@ class Entrant(NamedTuple):
     """A series, and who wants to know what becomes of it.
 
     `on_stored` learns up to which number messages are stored, at first once the call is taken; `on_refused`
-    that the call cannot be had, or not any longer; `on_over` that nothing more will happen.
+    that the call cannot be had, or not any longer (None: for a bug); `on_over` that nothing more will happen.
     """
 
     series: Series
     on_stored: Callable[[int], None]
-    on_refused: Callable[[Outcome], None]
+    on_refused: Callable[[Outcome | None], None]
     on_over: Callable[[Series], None]
 
 
@@ -95,11 +96,23 @@ class Adder:
         while True:
             await trio.sleep(CLOCK_S)
             now = trio.current_time()
-            for series, *_ in [*self.entrants.values()]:
-                if now >= series.due_at():
-                    series.tick(now)
-                    self.note(series)
+            for entrant in [*self.entrants.values()]:
+                with self._only(entrant):
+                    if now >= entrant.series.due_at():
+                        entrant.series.tick(now)
+                        self.note(entrant.series)
             self._bound()
+
+    @contextmanager
+    def _only(self, entrant: Entrant) -> Iterator[None]:
+        """Have a bug in a series cost that series alone."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - it is counted and logged
+            self._internal.caught(CaughtAt.CALL, error, interaction_id=entrant.series.identity.call)
+            entrant.series.give_up()
+            entrant.on_refused(None)
+            self.note(entrant.series)
 
     def _bound(self) -> None:
         """Drop the oldest of whoever has most, while all together have too much."""
@@ -135,9 +148,12 @@ class Adder:
         steps: list[Claim | Add] = []
         for owner in [*self._ready][:ROUND]:
             entrant = self.entrants.get(owner)
-            step = None if entrant is None else _step(entrant.series, now)
+            step = None
+            if entrant is not None:
+                with self._only(entrant):
+                    step = _step(entrant.series, now)
             if entrant is None or step is None:
-                del self._ready[owner]
+                self._ready.pop(owner, None)
             else:
                 asked.append(entrant)
                 steps.append(step)
@@ -148,8 +164,9 @@ class Adder:
         now = trio.current_time()
         for entrant, step, reply in zip(asked, steps, replies, strict=True):
             self._ready.pop(entrant.series.identity.owner, None)
-            self._answered(entrant, step, reply, now)
-            self.note(entrant.series)
+            with self._only(entrant):
+                self._answered(entrant, step, reply, now)
+                self.note(entrant.series)
         self._rest()
 
     def _rest(self) -> None:

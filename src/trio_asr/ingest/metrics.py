@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector
@@ -47,9 +48,9 @@ class _Tallies(Collector):
 
 
 class IngestMetrics:
-    """The metrics of one gateway."""
+    """The metrics of one gateway with routes for these platforms; `refusals` are the reasons to expect."""
 
-    def __init__(self, platforms: Iterable[str] = ()) -> None:
+    def __init__(self, platforms: Sequence[str] = (), refusals: Sequence[str] = ()) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         Process(registry=self.registry)
@@ -74,14 +75,17 @@ class IngestMetrics:
             "ingest_http_turned_away", "Connections to the pages that were turned away.", self.registry
         )
         self._begun = self._family(
-            "ingest_calls_begun", "Calls that began, on their first socket.", "platform"
+            "ingest_calls_begun", "Calls that began on a socket, again with each socket.", "platform"
         )
         self._ended = self._family("ingest_calls_ended", "Ends of calls.", "platform", "reason")
         self._refused = self._family("ingest_refusals", "Sockets that were refused.", "platform", "reason")
         self._odd = self._family("ingest_odd_messages", "Messages that were odd.", "platform", "kind")
         self._internal = self._family("ingest_internal_errors", "Bugs that were caught.", "place")
-        for place in CaughtAt:  # a series from the start, or the first bug would be no increase
+        # A series from the start, or the first of its kind would be no increase.
+        for place in CaughtAt:
             self._internal.labels(place)
+        for platform, kind in product(("", *platforms), refusals):
+            self._refused.labels(platform, kind)
         self.ready = Gauge("ingest_ready", "Whether /ready says yes.", registry=self.registry)
 
     def tally(self, platform: str) -> Tally:

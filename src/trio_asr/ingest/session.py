@@ -50,7 +50,10 @@ _UNAVAILABLE = {
     Outcome.LOST: ("superseded", "another socket has taken this call"),
     Outcome.STALE: ("stale", "the call's state was changed by somebody else"),
     Outcome.MISUSED: ("stale", "the key of the call's state has another type"),
+    Outcome.REFUSED: ("stale", "the call's audio cannot be stored"),
 }
+# The ends of calls that are not in the platform's words, as counted.
+ENDS = ("disconnected", "idle", "shutdown", "replaced", "refused")
 
 
 class Context:
@@ -101,7 +104,7 @@ class Session:
         except Refusal as refusal:
             self.refuse(refusal.kind, refusal.reason, refusal.code)
         except Exception as error:  # noqa: BLE001 - a bug costs this socket, and is counted
-            self._context.internal.caught(CaughtAt.MESSAGE, error, call=self.call)
+            self._context.internal.caught(CaughtAt.MESSAGE, error, interaction_id=self.call)
             self.refuse("internal", "an internal error", INTERNAL)
 
     def too_large(self, reason: str) -> None:
@@ -185,7 +188,7 @@ class Session:
             if call == self.call:
                 self._context.metrics.odd(self._route.platform, "start_again")
                 return
-            self._finish("another call on its socket", now)
+            self._finish("replaced: another call on its socket", now)
         tenant, context, platform = tenant_of(begin, self._admitted), self._context, self._route.platform
         self.series = new_series(
             begin,
@@ -200,7 +203,7 @@ class Session:
         context.metrics.begun(platform)
         context.adder.enter(Entrant(self.series, self._stored, self._unavailable, self._ended))
         context.log.info(
-            "Call begins", call=call, tenant=tenant, platform=platform, path=self._route.path,
+            "Call begins", interaction_id=call, tenant=tenant, platform=platform, path=self._route.path,
             legs=list(begin.legs), **begin.format.fields,
         )  # fmt: skip
 
@@ -217,7 +220,7 @@ class Session:
             return
         self._context.metrics.refused(self._route.platform, kind)
         self._context.log.warning(
-            "Socket refused", platform=self._route.platform, path=self._route.path, call=self.call,
+            "Socket refused", platform=self._route.platform, path=self._route.path, interaction_id=self.call,
             kind=kind, reason=reason,
         )  # fmt: skip
         self.close = code, reason
@@ -232,14 +235,18 @@ class Session:
         if not self.over.is_set() and (text := self._dialect.stored(number)):
             self.say(text)
 
-    def _unavailable(self, outcome: Outcome) -> None:
-        kind, reason = _UNAVAILABLE[outcome]
+    def _unavailable(self, outcome: Outcome | None) -> None:
         self._finished = True
-        self.refuse(kind, reason)
+        if outcome is None:
+            self.refuse("internal", "an internal error", INTERNAL)
+        else:
+            self.refuse(*_UNAVAILABLE[outcome])
 
     def _ended(self, series: Series) -> None:
-        self._context.metrics.ended(self._route.platform, series.end)
-        self._context.log.info("Call ends", call=series.identity.call, reason=series.end)
+        if series.ended:
+            word = series.end.partition(":")[0]
+            self._context.metrics.ended(self._route.platform, word if word in ENDS else "stopped")
+            self._context.log.info("Call ends", interaction_id=series.identity.call, reason=series.end)
         if series is self.series and not self._finished:
             self._stop()  # for want of audio: the platform does not know yet
 

@@ -82,6 +82,7 @@ class Series:
         self.identity = identity
         self.over = False  # nothing more is to be asked of the store
         self.end = ""  # the reason, once the call is to end
+        self.ended = False  # that is stored
         self.stored = 0  # the number of the client's last message that is stored
         self._format, self._writer, self._terms, self._tally = fmt, writer, terms, tally
         clock, of_leg = PlatformClock(), audio_format(fmt.rate, fmt.encoding, fmt.channels // legs)
@@ -264,7 +265,7 @@ class Series:
         self.backlog.stored()
         self._batch = None
         self._position, self.stored = batch.after, batch.number
-        self.over = bool(batch.end)
+        self.over = self.ended = bool(batch.end)
         return batch
 
     def give_up(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from trio_asr.ingest.dialect import INTERNAL, UNSUPPORTED, Audio, Begin, Effect, Finish, Odd, Refusal, Say
+from trio_asr.ingest.dialects.reading import word_of
 from trio_asr.wire import encodings
 from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.frames import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Junk, check_roles
@@ -64,7 +65,8 @@ class Generic:
         if event.event == "start":
             return self._start(event)
         if event.event == "stop":
-            return (Finish(event.reason if isinstance(event.reason, str) else "stop"),)
+            self._interval = 1  # nothing comes after it: all that is stored is acknowledged
+            return (Finish(word_of(event.reason, "stop")),)
         return (Odd("unknown_event"),)
 
     def stored(self, number: int) -> str | None:
