@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from trio_asr.client.http import NoAnswer, ask, get
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
+from trio_asr.lab.rig.gateways import Gateway
 from trio_asr.lab.rig.programs import POLL_S, Program, RigError
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
 from trio_asr.lab.rig.versions import OURS, Version
@@ -123,6 +124,7 @@ class Rig:
         self.simulator = simulator
         self.settings = settings
         self.workers: list[Worker] = []
+        self.gateways: list[Gateway] = []
         self._environment = {**environment, API_KEY: "rig"}
 
     def worker(self, settings: Settings | None = None, version: Version = OURS) -> Worker:
@@ -142,9 +144,24 @@ class Rig:
         self.workers.append(worker)
         return worker
 
+    def gateway(self, routes: Sequence[Mapping[str, Any]], **ingest: Any) -> Gateway:
+        """Return another gateway, not started yet, with these routes and keys of `[ingest]`."""
+        port, pages_port = free_port(), free_port()
+        name = f"gateway-{len(self.gateways) + 1}"
+        config = self.work / f"{name}.toml"
+        own = {"port": port, "pages_port": pages_port}
+        text = toml({"redis": {"url": self.valkey.url}, "ingest": own | ingest})
+        for route in routes:
+            plain = {key: value for key, value in route.items() if key != "roles"}
+            text += toml({"[ingest.route]": plain, "ingest.route.roles": route.get("roles", {})})
+        config.write_text(text)
+        gateway = Gateway(name, config, self._environment, port=port, pages_port=pages_port)
+        self.gateways.append(gateway)
+        return gateway
+
     async def aclose(self) -> None:
-        for worker in self.workers:
-            await worker.aclose()
+        for program in (*self.workers, *self.gateways):
+            await program.aclose()
 
 
 @asynccontextmanager
