@@ -204,18 +204,19 @@ def config_target(data: bytes) -> None:
     file = _FOLDER / "config.toml"
     file.write_bytes(place.encode() + text)
     before, after, key = ([one.decode("utf-8", "surrogateescape") for one in more] + ["", "", ""])[:3]
-    env = {"DEEPGRAM_API_KEY": f"{key}{PLANTED}", "TRIO_ASR_HTTP_TOKEN": PLANTED}
+    env = {"DEEPGRAM_API_KEY": f"{key}{PLANTED}", "TRIO_ASR_HTTP_TOKEN": PLANTED, "JWT_PUBLIC_KEY": PLANTED}
     if more:
         env["REDIS_URL"] = f"redis://{before}{PLANTED}{after}@host:6379"
-    try:
-        loaded = load(file, env)
-    except ConfigError as error:
-        shown = str(error) or PLANTED  # a refusal never lacks a message
-    else:
-        shown = "\n".join([*report(loaded), *loaded.warnings, repr(loaded)])
-        assert deepgram_url(loaded.config.deepgram.url)
-        assert redis_url(loaded.config.redis.url)
-    assert PLANTED not in shown
+    for ingest in (False, True):
+        try:
+            loaded = load(file, env, ingest=ingest)
+        except ConfigError as error:
+            shown = str(error) or PLANTED  # a refusal never lacks a message
+        else:
+            shown = "\n".join([*report(loaded), *loaded.warnings, repr(loaded)])
+            assert deepgram_url(loaded.config.deepgram.url)
+            assert redis_url(loaded.config.redis.url)
+        assert PLANTED not in shown
 
 
 def deepgram_url(url: str) -> bool:

@@ -156,16 +156,21 @@ def test_a_directory_of_credentials_that_cannot_be_looked_at() -> None:
 
 
 def everything_shown(tmp_path: Path, text: str, env: dict[str, str]) -> str:
-    """What `check`, the log and a traceback would show."""
+    """What `check`, the log and a traceback would show, for the worker and for the ingest."""
     file = tmp_path / "trio.toml"
     file.write_text(text)
-    try:
-        loaded: Loaded = load(file, env)
-    except ConfigError as error:
-        return str(error) + repr(error)
-    return "\n".join([*check.report(loaded), *loaded.warnings, repr(loaded), repr(loaded.origins)])
+    shown: list[str] = []
+    for ingest in (False, True):
+        try:
+            loaded: Loaded = load(file, env, ingest=ingest)
+        except ConfigError as error:
+            shown += [str(error), repr(error)]
+        else:
+            shown += [*check.report(loaded), *loaded.warnings, repr(loaded), repr(loaded.origins)]
+    return "\n".join(shown)
 
 
+ROUTE = "[[ingest.route]]\npath = '/x'\nplatform = 'generic'\n"
 SECRET = "0123456789abcdef0123456789abcdef01234567"  # as Deepgram's are
 
 
@@ -188,6 +193,11 @@ SECRET = "0123456789abcdef0123456789abcdef01234567"  # as Deepgram's are
         "[redis]\nurl = 'rediss://h?ssl_password={}'", "[redis]\nurl = 'redis://:{}@[::1'",
         "[deepgram]\nurl = 'wss://x/v1?token={}'", "[deepgram]\nurl = 'wss://{}@x/v1'",
         "[deepgram]\nurl = '{}'",
+        ROUTE + "token = '{}'", ROUTE + "password = ['{}']", ROUTE + "secrets = {{token = '{}'}}",
+        ROUTE + "token_file = '{}'", ROUTE + "auth = 'bearer'\ntoken_file = '/{}'", ROUTE + "pasword = '{}'",
+        "[[ingest.route]]\ntoken = '{}'", "[ingest]\nroute = '{}'", "[ingest.route]\ntoken = '{}'",
+        "[ingest]\npublic_url = '{}'", "[ingest]\npublic_url = 'wss://u:{}@x'",
+        "[ingest]\ntls_key_file = '{}'",
         "[deepgram]\noptions = {{token = '{}'}}", "[deepgram]\noptions = {{x = {{y = '{}'}}}}",
         "[deepgram]\noptions = {{callback = 'https://x?key={}'}}", "x = '{}", "x = {}", "[{}",
         "'{}' = 1\n'{}' = 1",
@@ -201,12 +211,12 @@ def test_a_secret_does_not_show_wherever_it_was_put(tmp_path: Path, text: str) -
             assert SECRET not in everything_shown(tmp_path, filled, env)
 
 
-@pytest.mark.parametrize("name", ["REDIS_URL", "DEEPGRAM_API_KEY", "TRIO_ASR_HTTP_TOKEN"])
+@pytest.mark.parametrize("name", ["REDIS_URL", "DEEPGRAM_API_KEY", "TRIO_ASR_HTTP_TOKEN", "JWT_PUBLIC_KEY"])
 @pytest.mark.parametrize(
     "form", ["{}", "'{}'", "Token {}", "a\n{}", "redis://:{}@h:x", "DEEPGRAM_API_KEY={}"]
 )
 def test_nor_that_of_the_environment(tmp_path: Path, name: str, form: str) -> None:
-    assert SECRET not in everything_shown(tmp_path, "", KEY | {name: form.format(SECRET)})
+    assert SECRET not in everything_shown(tmp_path, ROUTE, KEY | {name: form.format(SECRET)})
 
 
 def test_a_file_that_is_there_is_shown(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from tests.ingest.dialects.speaking import (
 )
 
 from trio_asr.ingest.dialect import Audio, Begin, Effect, Finish, Odd
-from trio_asr.ingest.dialects.media_events import MOST_EARLY_BYTES, MediaEvents
+from trio_asr.ingest.dialects.media_events import MediaEvents
+from trio_asr.ingest.dialects.reading import MOST_EARLY_BYTES
 from trio_asr.ingest.dialects.twilio import open_dialect
 from trio_asr.wire.audio_format import audio_format
 
@@ -139,9 +140,11 @@ def test_the_encoding_may_name_the_rate() -> None:
     assert begun(heard(open_dialect(REQUEST), first)).format == audio_format(24_000)
 
 
-def test_cloudonix_names_a_session() -> None:
-    begin = begun(heard(open_dialect(REQUEST), start(accountSid=None, session="se-1")))
-    assert (begin.account, begin.meta) == ("se-1", {"queue": "gold"})
+def test_cloudonix_names_a_session_and_no_account() -> None:
+    first = start(accountSid=None, session="se-1")
+    assert heard(open_dialect(REQUEST), first) == [BEGIN._replace(account="")]
+    first = start(accountSid=None, session="se-1", callSid=None)
+    assert heard(open_dialect(REQUEST), first) == [BEGIN._replace(account="", call="se-1")]
 
 
 def test_a_copy_with_other_names_of_ids() -> None:
@@ -258,6 +261,22 @@ def test_times_that_no_json_has(time: bytes) -> None:
     assert heard(opened(), message) == [Audio(FRAME, 0, None)]
 
 
+def test_the_clock_begins_anywhere_and_jitters() -> None:
+    dialect = opened()
+    for at_ms in (102, 121, 143, 160, 5000, 20):
+        assert heard(dialect, media(timestamp=str(at_ms))) == [Audio(FRAME, 0, at_ms)]
+
+
+@pytest.mark.parametrize("size", [1, 20, 80, 159, 161, 640, 750_000])
+def test_pieces_of_any_length(size: int) -> None:
+    assert heard(opened(), media(base64_of(bytes(size)))) == [Audio(bytes(size), 0, 28)]
+
+
+def test_what_is_long_and_odd_is_not_read() -> None:
+    message = dumped(media("AQID" * 40_000)).replace(b'"28"', b"NaN")
+    assert heard(opened(), message) == [Odd("json")]
+
+
 @pytest.mark.parametrize("chunk", ["2", 2, None, "x", 2.5, [], 10**40])
 def test_counters_mean_nothing(chunk: Any) -> None:
     assert heard(opened(), media(chunk=chunk)) == [Audio(FRAME, 0, 28)]
@@ -341,6 +360,11 @@ def test_the_same_start_again_is_ignored() -> None:
     assert heard(dialect, START, again, media(track="outbound")) == [
         Odd("start_again"), Odd("start_again"), Audio(FRAME, 1, 28),
     ]  # fmt: skip
+
+
+def test_the_same_start_again_may_leave_the_format_open() -> None:
+    dialect = opened(start(mediaFormat={"encoding": "L16", "sampleRate": 16000}))
+    assert heard(dialect, start(mediaFormat=None)) == [Odd("start_again")]
 
 
 def test_a_start_with_other_ids_begins_another_call() -> None:

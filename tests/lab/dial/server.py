@@ -57,32 +57,36 @@ class Server:
     async def reach(self, url: WebSocketURI) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
         ours, theirs = memory_stream_pair()
-        self._nursery.start_soon(self._serve, theirs)
+        self._nursery.start_soon(self.serve, theirs)
         return ours
 
-    async def _serve(self, stream: trio.abc.Stream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection."""
         self.requests += 1
         async with trio.open_nursery() as nursery:
-            request: WebSocketRequest = await wrap_server_stream(nursery, stream)
+            request = await wrap_server_stream(nursery, stream)
             if self._refuse:
                 await request.reject(self._refuse.pop(0), body=b"not you")
                 await stream.aclose()
-                return
-            heard = Heard(
-                request.path,
-                {name.decode().lower(): value.decode() for name, value in request.headers},
-                request.proposed_subprotocols,
-            )
-            self.sockets.append(heard)
-            socket = await request.accept(subprotocol=self._subprotocol)
-            try:
-                if self._script is not None:
-                    await self._script(heard, socket)
-                while True:
-                    await self.listen(heard, socket)
-            except ConnectionClosed as closed:
-                heard.code = closed.reason.code if closed.reason else None
+            else:
+                await self._hear(request)
             nursery.cancel_scope.cancel()
+
+    async def _hear(self, request: WebSocketRequest) -> None:
+        heard = Heard(
+            request.path,
+            {name.decode().lower(): value.decode() for name, value in request.headers},
+            request.proposed_subprotocols,
+        )
+        self.sockets.append(heard)
+        socket = await request.accept(subprotocol=self._subprotocol)
+        try:
+            if self._script is not None:
+                await self._script(heard, socket)
+            while True:
+                await self.listen(heard, socket)
+        except ConnectionClosed as closed:
+            heard.code = closed.reason.code if closed.reason else None
 
     async def listen(self, heard: Heard, socket: WebSocketConnection) -> str | bytes:
         """Note the next message, and return it."""

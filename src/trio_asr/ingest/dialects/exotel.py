@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from trio_asr.ingest.dialect import Audio, Begin, Effect, Odd, Request
 from trio_asr.ingest.dialects.media_events import QUIET, MediaEvents, Platform
+from trio_asr.ingest.dialects.reading import folded
 from trio_asr.wire.audio_format import Format, audio_format
 
-# What may stand in the query of the address (page "Stream applet"); only Exotel's own code has the second.
-_RATE_KEYS = ("sample-rate", "sample_rate")
+# What `sample-rate` may be in the query of the address (page "Stream applet").
 _RATES = {"8000": 8000, "16000": 16_000, "24000": 24_000}
 # The pace is judged over a second of the platform's clock without a jump. Audio of another encoding or rate
 # has half the bytes or twice as many; what is nearer to that than to the right number is not right.
@@ -29,8 +29,8 @@ def open_dialect(request: Request) -> Exotel:
     Of the request the query is read: `sample-rate` (Hz: 8000, 16000 or 24000) applies where a start names
     none. Without either it is 8000.
     """
-    said = next((request.query[key] for key in _RATE_KEYS if key in request.query), "")
-    return Exotel(_RATES.get(said, 8000))
+    query = folded(dict(request.query), frozenset({"samplerate"}))
+    return Exotel(_RATES.get(query.get("samplerate", ""), 8000))
 
 
 class Exotel(MediaEvents):

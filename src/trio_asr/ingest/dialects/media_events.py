@@ -17,14 +17,12 @@ import msgspec
 
 from trio_asr.ingest.dialect import UNSUPPORTED, Audio, Begin, Effect, Finish, Odd, Refusal
 from trio_asr.ingest.dialects import reading
-from trio_asr.ingest.dialects.reading import Whole, folded
+from trio_asr.ingest.dialects.reading import MOST_EARLY_BYTES, Whole, folded
 from trio_asr.wire import numbers, salvage
 from trio_asr.wire.audio_format import MOST_CHANNELS, Format
 from trio_asr.wire.frames import MAX_POSITION, MAX_ROLE_LENGTH
 from trio_asr.wire.lenient import from_base64
 
-# Media that comes before the start is held: a second of most formats.
-MOST_EARLY_BYTES = 64 * 1024
 _TRACKS = {"both": ("inbound", "outbound")}
 # All the keys that mean something here, folded. What a start says besides is about the call.
 _OUTER = frozenset({"event", "start", "media", "stop", "closed", "sequencenumber", "protocol", "version"})
@@ -153,9 +151,8 @@ class MediaEvents:
             self._begin(fields),
             reading.text_of((fields.get("streamsid"), fields.get("streamid"))),
         )
-        if self._begun and (self._begun.call, self._stream) == (begin.call, stream):
-            if self._begun.format != begin.format:
-                raise Refusal("format", "the format changes within a stream")
+        declared = not reading.is_open(fields.get("encoding"))
+        if stream == self._stream and reading.is_again(self._begun, begin, declared=declared):
             return (Odd("start_again"),)
         meta = _meta(fields, body)
         if meta is not None:
@@ -167,7 +164,7 @@ class MediaEvents:
         width = begin.format.width
         self._wholes = [Whole(width) for _ in range(len(begin.legs) or 1)] if width > 1 else []
         effects: list[Effect] = [begin]
-        if reading.is_open(fields.get("encoding")):
+        if not declared:
             effects.append(Odd("format"))
         if meta is None:
             effects.append(Odd("meta"))
@@ -229,7 +226,7 @@ class MediaEvents:
         if self._begun is None:
             return (Odd("early"),)
         self._over, self._legs = True, {}
-        return (Finish(reading.reason_of(folded(body, _END).get("reason"), event)),)
+        return (Finish(reading.word_of(folded(body, _END).get("reason"), event)),)
 
 
 def _legs(tracks: object) -> tuple[str, ...]:

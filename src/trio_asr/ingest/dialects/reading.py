@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from trio_asr.ingest.dialect import UNSUPPORTED, Refusal
+from trio_asr.ingest.dialect import UNSUPPORTED, Begin, Refusal
 from trio_asr.wire import encodings, ids, numbers, salvage
 from trio_asr.wire.audio_format import MOST_CHANNELS, Format, audio_format
 from trio_asr.wire.encodings import Said
@@ -42,12 +42,13 @@ REFUSALS = frozenset(
         "encoding",
         "format",
         "media",
-        "protocol",
         "sample_rate",
         "too_big",
         "tracks",
     }
 )
+# Media that comes before the start is held: a second of most formats.
+MOST_EARLY_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -60,8 +61,8 @@ def read_object(message: bytes) -> dict[str, Any] | None:
 
 
 def fold(key: str) -> str:
-    """Return a key without case and underscores: "callSid", "call_sid" and "CallSid" are one."""
-    return key.lower().replace("_", "")
+    """Return a key without case and joints: "callSid", "call_sid" and "Call-Sid" are one."""
+    return key.lower().replace("_", "").replace("-", "")
 
 
 def folded(value: object, names: frozenset[str]) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def folded(value: object, names: frozenset[str]) -> dict[str, Any]:
 def text_of(values: Iterable[object]) -> str:
     """Return the first value that is a text or a number, as a text; "" if none is."""
     for value in values:
-        if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        if value != "" and isinstance(value, str | int) and not isinstance(value, bool):
             return str(value)
     return ""
 
@@ -104,8 +105,21 @@ def account_of(values: Iterable[object]) -> str:
     return text_of(values)[:MAX_ID_LENGTH]
 
 
-def reason_of(value: object, default: str) -> str:
-    """Return a reason in the platform's words, if it is a short printable text; else `default`."""
+def is_again(begun: Begin | None, begin: Begin, *, declared: bool = True) -> bool:
+    """Return whether the call that begins here is the one that has begun.
+
+    Raises:
+        Refusal: It is, and another format is declared.
+    """
+    if begun is None or begun.call != begin.call:
+        return False
+    if declared and begun.format != begin.format:
+        raise Refusal("format", "the format changes within a stream")
+    return True
+
+
+def word_of(value: object, default: str) -> str:
+    """Return what the platform says, if it is a short printable text; else `default`."""
     fit = isinstance(value, str) and 1 <= len(value) <= MAX_ID_LENGTH and value.isprintable()
     return str(value) if fit else default
 

@@ -33,10 +33,15 @@ def over_network(context: ssl.SSLContext | None = None) -> Reach:
         if not url.secure:
             return stream
         tls = trio.SSLStream(stream, context or ssl.create_default_context(), server_hostname=url.host)
+        trusted = False
         try:
             await tls.do_handshake()
+            trusted = True
         except trio.BrokenResourceError as error:
             raise OSError(f"TLS failed: {error.__cause__ or error}") from None
+        finally:
+            if not trusted:
+                await trio.aclose_forcefully(stream)
         return tls
 
     return reach
@@ -73,15 +78,15 @@ class _Caller:
         """Place the call, until the last of its sockets is over."""
         faults = self._dial.faults
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_open, faults.drop_at_s)
+            nursery.start_soon(self._keep_open, 0.0, faults.drop_at_s)
             if faults.second_socket_s is not None:
                 await trio.sleep_until(self._clock.when(faults.second_socket_s))
-                nursery.start_soon(self._keep_open, None)
+                nursery.start_soon(self._keep_open, faults.second_socket_s, None)
 
-    async def _keep_open(self, drop_at_s: float | None) -> None:
-        """Open a socket, and another one after it where the platform or the settings say so."""
+    async def _keep_open(self, begins_s: float, drop_at_s: float | None) -> None:
+        """Open a socket, and others after it where the platform or the settings say so."""
         retries = self._kind.TRAITS.retries
-        said, platform = await self._open(None, drop_at_s)
+        said, platform = await self._open(None, begins_s, drop_at_s)
         while True:
             if said.outcome is Outcome.REFUSED and retries:
                 retries -= 1
@@ -91,14 +96,16 @@ class _Caller:
                     return
             else:
                 return
-            said, platform = await self._open(platform, None)
+            said, platform = await self._open(platform, self._clock.now, None)
 
-    async def _open(self, before: Platform | None, drop_at_s: float | None) -> tuple[SocketReport, Platform]:
+    async def _open(
+        self, before: Platform | None, begins_s: float, drop_at_s: float | None
+    ) -> tuple[SocketReport, Platform]:
         said = SocketReport(len(self.report.sockets) + 1)
         self.report.sockets.append(said)
         platform = self._kind(self._dial, said.number, before)
-        line = Line(self._dial, self._clock, platform, said, drop_at_s)
-        await trio.sleep(self._burst_s / self._dial.pace)
+        line = Line(self._dial, self._clock, platform, said, begins_s=begins_s, drop_at_s=drop_at_s)
+        await trio.sleep_until(self._clock.when(begins_s + self._burst_s))
         await line.run(self._url, self._reach, self._wall())
         return said, platform
 

@@ -15,6 +15,7 @@ import trio
 from trio_asr.client.audio import DEFAULT_RATE, AudioError, Recording, load
 from trio_asr.config import Secret
 from trio_asr.lab.dial.caller import over_network, place
+from trio_asr.lab.dial.line import Reach
 from trio_asr.lab.dial.platform import Unfit
 from trio_asr.lab.dial.platforms import PLATFORMS, fitted
 from trio_asr.lab.dial.report import Report
@@ -107,60 +108,48 @@ def dial(
     """
     if (stamps is None) == (not files):
         raise click.UsageError("either files or --stamps")
-    usual = PLATFORMS[platform].TRAITS.encodings[0]
     faults = {name: settings.pop(name) for name in list(settings) if name in Faults.__dataclass_fields__}
+    usual = PLATFORMS[platform].TRAITS.encodings[0]
     name = call or f"{platform}-{secrets.token_hex(3)}"
     try:
-        recordings = (
-            _loaded(files, rate, encoding, calls)
-            if stamps is None
-            else _stamped(stamps, audio_format(rate, encoding or usual, channels), calls)
+        if stamps is None:
+            recordings = [load(file, rate, encoding) for file in files]
+        else:
+            recordings = _stamped(stamps, audio_format(rate, encoding or usual, channels), calls or 1)
+        first = Dial(
+            platform=platform,
+            call=name,
+            recording=recordings[0],
+            reconnect_after_s=reconnect_after,
+            faults=Faults(drop_at_s=drop_at, second_socket_s=second_socket, **faults),  # type: ignore[arg-type]
+            **settings,  # type: ignore[arg-type]
         )
+        secure = parsed(first.url).secure
+        fitting = [fitted(replace(first, recording=recording)) for recording in recordings]
     except AudioError as error:
         raise click.ClickException(str(error)) from error
-    first = Dial(
-        platform=platform,
-        call=name,
-        recording=recordings[0],
-        reconnect_after_s=reconnect_after,
-        faults=Faults(drop_at_s=drop_at, second_socket_s=second_socket, **faults),  # type: ignore[arg-type]
-        **settings,  # type: ignore[arg-type]
-    )
-    ids = [name] if len(recordings) == 1 else [f"{name}-{i + 1}" for i in range(len(recordings))]
-    placed = [
-        replace(first, call=one, recording=recording) for one, recording in zip(ids, recordings, strict=True)
-    ]
-    try:
-        parsed(first.url)
-        for one in placed:
-            fitted(one)
     except (Unfit, ValueError) as error:
         raise click.UsageError(str(error)) from None
-    context = ssl.create_default_context(cafile=ca) if ca else None
-    if not trio.run(_place_all, placed, context):
+    count = calls or len(fitting)
+    ids = [name] if count == 1 else [f"{name}-{number + 1}" for number in range(count)]
+    placed = [replace(fitting[number % len(fitting)], call=one) for number, one in enumerate(ids)]
+    context = ssl.create_default_context(cafile=ca) if secure else None
+    if not trio.run(_place_all, placed, over_network(context)):
         sys.exit(1)
 
 
-def _loaded(
-    files: Sequence[Path], rate: int, encoding: Encoding | None, calls: int | None
-) -> list[Recording]:
-    """Return the recording of each call; the files are dealt out in turn."""
-    loaded = [load(file, rate, encoding) for file in files]
-    return [loaded[number % len(files)] for number in range(calls or len(files))]
-
-
-def _stamped(seconds: float, form: Format, calls: int | None) -> list[Recording]:
+def _stamped(seconds: float, form: Format, calls: int) -> list[Recording]:
     """Return audio for each call, with the call's number, from 1, in its stamps."""
     count = round(seconds * form.rate)
-    return [Recording(stamped(form, number + 1, 0, count), form) for number in range(calls or 1)]
+    return [Recording(stamped(form, number + 1, 0, count), form) for number in range(calls)]
 
 
-async def _place_all(placed: Sequence[Dial], context: ssl.SSLContext | None) -> bool:
+async def _place_all(placed: Sequence[Dial], reach: Reach) -> bool:
     """Place all calls at once, and return whether all went as wished."""
     reports: list[Report] = []
 
     async def one(wanted: Dial) -> None:
-        report = await place(wanted, over_network(context))
+        report = await place(wanted, reach)
         reports.append(report)
         for line in report.lines():
             click.echo(line)

@@ -10,13 +10,15 @@ reference implementation's client.
 
 from __future__ import annotations
 
+import base64
 import math
 import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
+from trio_asr.config import Secret
 from trio_asr.lab.dial.frames import Frame
-from trio_asr.lab.dial.platform import Message, Platform, Traits, decoded, encoded
+from trio_asr.lab.dial.platform import Message, Platform, Traits, Unfit, decoded, encoded
 from trio_asr.lab.dial.settings import Dial
 from trio_asr.lab.dial.signing import genesys_signature
 from trio_asr.lab.rig.legs import separated
@@ -35,6 +37,8 @@ class Genesys(Platform):
 
     def __init__(self, dial: Dial, number: int = 1, previous: Platform | None = None) -> None:
         super().__init__(dial, number, previous)
+        if dial.secret is not None and not _is_base64(dial.secret):
+            raise Unfit("genesys' client secret is in base64")
         self._session = str(uuid.UUID(hex=self._stream))
         self._seq = self._heard = self._ping = 0
         self._began: int | None = None  # the call's sample that is the session's first
@@ -54,7 +58,7 @@ class Genesys(Platform):
         }
         if dial.secret is None:
             return named
-        port = "" if url.port in (None, DEFAULT_PORTS[url.scheme]) else f":{url.port}"
+        port = "" if url.port in (None, DEFAULT_PORTS.get(url.scheme)) else f":{url.port}"
         components = {
             "@request-target": (url.path or "/") + (f"?{url.query}" if url.query else ""),
             "@authority": f"{url.hostname}{port}",
@@ -170,3 +174,11 @@ class Genesys(Platform):
 
     def _duration(self, samples: int) -> str:
         return f"PT{samples / self._form.rate:.6f}".rstrip("0").rstrip(".") + "S"
+
+
+def _is_base64(secret: Secret) -> bool:
+    try:
+        base64.b64decode(secret.reveal(), validate=True)
+    except ValueError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import trio
@@ -16,6 +17,7 @@ from trio_asr.lab.dial.settings import Dial
 from trio_asr.lab.dial.socket import ABNORMAL, ClientSocket, Refused
 
 CONNECT_S = 10.0  # Exotel's page "Voicebot applet" allows that much for the handshake
+STUCK_S = 1.0  # TCP is cut so much later if the server does not read, or does not let us begin
 EARLY_MS = 100  # of audio before the start of its stream, where that is asked for
 NO_FAILURE = frozenset({1000, 1001, 1005})  # close codes (RFC 6455, 7.4.1); 1005 is a close without a code
 
@@ -41,8 +43,8 @@ class CallClock(NamedTuple):
 class Line:
     """A socket that says what `platform` says. What became of it is written into `said`.
 
-    Its audio is what is spoken from the line's making on. With `drop_at_s` TCP is cut at that time of the
-    call, and what is due later is not sent.
+    Its audio is what is spoken from `begins_s` of the call on. With `drop_at_s` TCP is cut at that time of
+    the call, and what is due later is not sent.
     """
 
     def __init__(
@@ -51,16 +53,17 @@ class Line:
         clock: CallClock,
         platform: Platform,
         said: SocketReport,
-        drop_at_s: float | None = None,
+        *,
+        begins_s: float,
+        drop_at_s: float | None,
     ) -> None:
         self._dial, self._clock, self._platform, self._said = dial, clock, platform, said
         self._drop_at_s = drop_at_s
-        self._begins_s = clock.now
+        self._begins_s = begins_s
         self._disorder: Disorder[Message] = Disorder(dial.faults, platform.chance)
         self._news = trio.Event()  # set, and made anew, when the platform may have changed
         self._playing = trio.CancelScope()
-        self._all_said = self._cut = False
-        self._on_time_s = 0.0  # from then on, a frame should go out when it is due
+        self._all_said = False
 
     async def run(self, url: WebSocketURI, reach: Reach, wall: float) -> None:
         """Open the socket, and speak until the end."""
@@ -83,17 +86,21 @@ class Line:
                 await trio.aclose_forcefully(stream)
 
     async def _speak(self, socket: ClientSocket) -> None:
+        cut = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, socket, nursery.cancel_scope)
             nursery.start_soon(self._keep_time, socket)
+            if self._drop_at_s is not None:
+                self._playing.deadline = self._clock.when(self._drop_at_s) + STUCK_S
             with self._playing:
                 await self._play(socket)
-            if not self._cut:
+            cut = self._drop_at_s is not None and trio.current_time() >= self._clock.when(self._drop_at_s)
+            if not cut:
                 await socket.close()
             nursery.cancel_scope.cancel()
         said, platform = self._said, self._platform
         said.status, said.acked = 101, platform.acked
-        if self._cut:
+        if cut:
             said.outcome = Outcome.CUT
             return
         said.code, said.reason = socket.code, platform.complaint or socket.reason
@@ -117,15 +124,15 @@ class Line:
                 await self._tell(socket, self._platform.tick(trio.current_time()))
 
     async def _play(self, socket: ClientSocket) -> None:
-        dial, platform = self._dial, self._platform
+        platform, faults = self._platform, self._dial.faults
         queue = self._queue()
         hello = platform.hello(trio.current_time())
-        if dial.faults.media_before_start:
-            early_s = EARLY_MS / 1000 + (queue[0].first / dial.recording.format.rate if queue else 0)
-            early = [frame for frame in queue if frame.first < early_s * dial.recording.format.rate]
+        if faults.media_before_start and queue:
+            edge = queue[0].first + EARLY_MS * self._dial.recording.format.rate // 1000
+            early = [frame for frame in queue if frame.first < edge]
             await self._send(socket, hello[:-1])
             await self._send_frames(socket, early)
-            hello, queue = hello[-1:], queue[len(early) :]
+            hello, queue = hello[-1:], [frame for frame in queue if frame.first >= edge]
         await self._tell(socket, hello)
         while not platform.ready:
             await self._news.wait()
@@ -133,10 +140,9 @@ class Line:
         await self._send(socket, self._disorder.rest())
         if self._drop_at_s is not None:
             await trio.sleep_until(self._clock.when(self._drop_at_s))
-            self._cut = True
             return
         self._all_said = True
-        if not dial.faults.no_stop:
+        if not faults.no_stop:
             await self._tell(socket, platform.stop(trio.current_time()))
             await trio.sleep_forever()  # until the platform is over
 
@@ -150,15 +156,18 @@ class Line:
         return [frame for frame in cut if self._drop_at_s is None or frame.due <= self._drop_at_s]
 
     async def _send_frames(self, socket: ClientSocket, queue: Sequence[Frame]) -> None:
-        self._on_time_s = self._clock.now
-        for frame in queue:
-            await trio.sleep_until(self._clock.when(frame.due))
-            behind_s = (self._clock.now - max(frame.due, self._on_time_s)) / self._clock.pace
+        on_time_s = self._clock.now  # what is due later should go out when it is due
+        for due, together in groupby(queue, lambda frame: frame.due):
+            await trio.sleep_until(self._clock.when(due))
+            behind_s = (self._clock.now - max(due, on_time_s)) / self._clock.pace
             self._said.behind_s = max(self._said.behind_s, behind_s)
-            messages = self._platform.media(frame)
-            self._said.samples[frame.leg] += frame.samples if messages else 0
-            for message in messages:
-                await self._send(socket, self._disorder.deliver(message))
+            delivered: list[Message] = []
+            for frame in together:
+                messages = self._platform.media(frame)
+                self._said.samples[frame.leg] += frame.samples if messages else 0
+                for message in messages:
+                    delivered += self._disorder.deliver(message)
+            await self._send(socket, delivered)
 
     async def _tell(self, socket: ClientSocket, messages: Sequence[Message]) -> None:
         """Send what the platform says when its state may have changed, and look at that."""

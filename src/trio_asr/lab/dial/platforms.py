@@ -27,9 +27,11 @@ def fitted(dial: Dial) -> Dial:
     """Return the call with its recording as the platform has audio.
 
     Raises:
-        Unfit: The platform has no such rate, fewer channels, or no message that the fault could be done to.
+        Unfit: The platform has no such rate, fewer channels, no message that the fault could be done to, or
+            no use for the secret.
     """
     name, traits, faults = dial.platform, PLATFORMS[dial.platform].TRAITS, dial.faults
+    PLATFORMS[name](dial)
     form = dial.recording.format
     if form.rate not in traits.rates:
         raise Unfit(f"{name} has no audio of {form.rate} Hz")

@@ -68,7 +68,8 @@ def _told(one: SocketReport) -> str:
     samples = "+".join(str(one.samples[leg]) for leg in sorted(one.samples)) or "0"
     number = one.code or (one.status if one.outcome is Outcome.REFUSED else 0)
     code = f" {number}" if number else ""
-    reason = f" ({one.reason})" if one.reason else ""
+    printable = "".join(sign if sign.isprintable() else "?" for sign in one.reason)
+    reason = f" ({printable})" if printable else ""
     acked = f", {one.acked} acked" if one.acked else ""
     behind = f", up to {one.behind_s * 1000:.0f} ms late" if one.behind_s >= 0.02 else ""
     return f"{one.outcome}{code}{reason}: {samples} samples in {one.messages} messages{acked}{behind}"

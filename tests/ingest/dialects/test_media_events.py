@@ -1,0 +1,78 @@
+"""The family: a platform of it is one description. Telnyx' shape, with messages in any order, is tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.ingest.dialects.speaking import base64_of, heard
+
+from trio_asr.ingest.dialect import Audio, Begin, Finish, Odd
+from trio_asr.ingest.dialects.media_events import MediaEvents, Platform
+from trio_asr.wire.audio_format import audio_format
+
+# Telnyx' page "Media Streaming over WebSockets": keys in snake case, and no order is promised.
+TELNYX = Platform(
+    call=("callcontrolid",), account=("userid",), default=audio_format(8000, "mulaw"), numbered=True
+)
+BODY = {
+    "user_id": "u", "call_control_id": "v3:x", "from": "+1", "client_state": "aGk=", "tags": [],
+    "media_format": {"encoding": "PCMA", "sample_rate": 8000, "channels": 1},
+}  # fmt: skip
+START = {"event": "start", "sequence_number": "1", "stream_id": "S", "start": BODY}
+
+
+def media(chunk: Any, track: str = "inbound", payload: str = "AQID", **more: Any) -> dict[str, Any]:
+    inner = {"track": track, "chunk": chunk, "timestamp": "60", "payload": payload} | more
+    return {"event": "media", "sequence_number": "5", "stream_id": "S", "media": inner}
+
+
+def opened(tracks: list[str]) -> MediaEvents:
+    dialect = MediaEvents(TELNYX)
+    heard(dialect, START | {"start": BODY | {"tracks": tracks}})
+    return dialect
+
+
+def test_a_start() -> None:
+    meta = {"from": "+1", "client_state": "aGk=", "tags": []}
+    assert heard(MediaEvents(TELNYX), START) == [
+        Begin("v3:x", audio_format(8000, "alaw"), account="u", meta=meta)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "number"), [("3", 3), (3, 3), (3.0, 3), ("03", 3), (None, None), ("x", None), (10**30, None)]
+)
+def test_messages_of_a_leg_are_numbered(chunk: Any, number: int | None) -> None:
+    dialect = opened(["inbound", "outbound"])
+    assert heard(dialect, media(chunk), media(chunk, "outbound")) == [
+        Audio(b"\1\2\3", 0, 60, number), Audio(b"\1\2\3", 1, 60, number),
+    ]  # fmt: skip
+
+
+def test_order_is_not_made_here() -> None:
+    dialect = opened(["inbound"])
+    numbers = [3, 1, 2, 2]
+    assert heard(dialect, *(media(str(number)) for number in numbers)) == [
+        Audio(b"\1\2\3", 0, 60, number) for number in numbers
+    ]
+
+
+def test_the_odd_way_has_the_same_numbers() -> None:
+    dialect = opened(["inbound"])
+    assert heard(dialect, media("7", "INBOUND"), media("8", payload="AQID\n")) == [
+        Audio(b"\1\2\3", 0, 60, 7), Audio(b"\1\2\3", 0, 60, 8),
+    ]  # fmt: skip
+
+
+def test_an_epoch_for_a_clock() -> None:
+    # As Plivo and Vobiz have it.
+    message = media(1, timestamp="1795000000123", payload=base64_of(b"\5"))
+    assert heard(opened(["inbound"]), message) == [Audio(b"\5", 0, 1795000000123, 1)]
+
+
+def test_an_end_and_an_error() -> None:
+    dialect = opened(["inbound"])
+    error = {"event": "error", "payload": {"code": 100003, "title": "malformed", "detail": ""}}
+    stop = {"event": "stop", "stop": {"user_id": "u", "call_control_id": "v3:x"}}
+    assert heard(dialect, error, stop) == [Odd("event"), Finish("stop")]
