@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trio_asr.config import Route
 from trio_asr.ingest.dialect import Dialect, Request
-from trio_asr.ingest.dialects import exotel, twilio
+from trio_asr.ingest.dialects import exotel, genesys, jambonz, twilio
 from trio_asr.ingest.dialects.generic import Generic
 
 
@@ -15,5 +15,10 @@ def open_dialect(route: Route, request: Request, ack_interval: int) -> tuple[Dia
             return twilio.open_dialect(request), None
         case "exotel":
             return exotel.open_dialect(request), None
-        case _:
+        case "genesys":
+            return genesys.open_dialect(request), None
+        case "jambonz":
+            offered = (one for one in request.subprotocols if one in jambonz.SUBPROTOCOLS)
+            return jambonz.open_dialect(request), next(offered, None)
+        case "generic":
             return Generic(ack_interval), None
