@@ -229,14 +229,14 @@ class Session:
         route = self._route
         if route.accounts and begin.account not in route.accounts:
             raise Refusal("account", f"the account {begin.account[:64]!r} may not use {route.path}")
+        if route.tenant is not None and begin.tenant not in ("", route.tenant):
+            raise Refusal("tenant", f"tenant_id {begin.tenant[:64]!r} may not use {route.path}")
         for name, claimed, said in (
             ("tenant_id", self._claimed_tenant, begin.tenant),
             ("interaction_id", self._claimed_call, begin.call),
         ):
             if claimed and said and claimed != said:
                 raise Refusal("claims", f"{name} is not the one that the token is for")
-        if route.tenant is not None and begin.tenant not in ("", route.tenant):
-            raise Refusal("tenant", f"tenant_id {begin.tenant[:64]!r} may not use {route.path}")
         return route.tenant or self._claimed_tenant or begin.tenant
 
     def _finish(self, reason: str, now: float) -> None:
