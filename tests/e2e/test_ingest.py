@@ -1,7 +1,7 @@
-"""The main job from its first hop: callers, gateways, Valkey, a worker, the simulator; every sample accounted for.
+"""The main job from its first hop: callers, gateways, Valkey, a worker, the simulator; every sample counts.
 
-Callers, gateways and the worker are those of production. The gateways stand behind a balancer that speaks TLS,
-whose URL the platforms sign. No verdict hangs on the machine's speed.
+Callers, gateways and the worker are real. The gateways stand behind a balancer that speaks TLS, whose URL the
+platforms sign. No verdict hangs on the machine's speed.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def on_stream(run: Run, one: DialledCall) -> list[list[Span]]:
 
 
 def keeps_what_came(account: Account, calls: Sequence[DialledCall]) -> None:
-    """Check that what is on the stream is in one final each, of one connection, whatever is missing before."""
+    """Check that what is on the stream is in one final each, whatever is missing."""
     for one in calls:
         found = account.calls[one.id]
         assert (found.total("lost"), found.total("doubled"), found.strangers) == (0, 0, 0), found

@@ -149,12 +149,8 @@ class Rig:
         port, pages_port = free_port(), free_port()
         name = f"gateway-{len(self.gateways) + 1}"
         config = self.work / f"{name}.toml"
-        own = {"port": port, "pages_port": pages_port}
-        text = toml({"redis": {"url": self.valkey.url}, "ingest": own | ingest})
-        for route in routes:
-            plain = {key: value for key, value in route.items() if key != "roles"}
-            text += toml({"[ingest.route]": plain, "ingest.route.roles": route.get("roles", {})})
-        config.write_text(text)
+        own = {"port": port, "pages_port": pages_port, "route": routes}
+        config.write_text(toml({"redis": {"url": self.valkey.url}, "ingest": own | ingest}))
         gateway = Gateway(name, config, self._environment, port=port, pages_port=pages_port)
         self.gateways.append(gateway)
         return gateway
@@ -209,7 +205,7 @@ def merged(*layers: Settings) -> dict[str, dict[str, Any]]:
 
 
 def toml(settings: Settings) -> str:
-    """Return sections of plain values and lists as TOML."""
+    """Return sections as TOML. Lists and mappings in them are written on one line."""
     lines = []
     for section, keys in settings.items():
         lines.append(f"[{section}]")
@@ -218,6 +214,10 @@ def toml(settings: Settings) -> str:
 
 
 def _value(value: Any) -> str:
-    if not isinstance(value, bool | int | float | str | list):
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_value(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if not isinstance(value, bool | int | float | str):
         raise RigError(f"cannot write {value!r} as TOML")
     return json.dumps(value)  # JSON literals of these types are valid TOML
