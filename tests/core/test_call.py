@@ -343,3 +343,22 @@ def test_who_is_on_each_channel_is_what_the_first_entry_says_that_says_it() -> N
     again = restarted(call)
     again.receive([quiet, leg_arrival(2, RATE)])
     assert again.outbox.roles == ("a", "b")
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_who_is_on_each_channel_may_be_said_later_than_at_first(together: bool) -> None:
+    """Also by entries that just continue the call, which are looked at all at once."""
+    frames = [leg_arrival(n, (n - 1) * RATE) for n in range(1, 7)]
+    for frame in frames[:4]:
+        frame.roles = None
+    frames[5].roles = ("agent", "customer")
+    call = begun()
+    call.receive(frames[:1])
+    call.receive(frames[1:3])
+    assert not call.outbox.roles
+    for batch in (frames[3:],) if together else ([frame] for frame in frames[3:]):
+        call.receive(batch)
+    assert call.outbox.roles == ("customer", "agent")
+    call.give_up_until(RATE, GapReason.MEMORY, 1)
+    assert committed(call)[1][-1]["role"] == "agent"
+    assert restarted(call).outbox.roles == ("customer", "agent")

@@ -1,6 +1,7 @@
 """The results of two channels on one connection: each moves its own cursor, and no other."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -134,8 +135,10 @@ def test_a_replay_is_cut_off_by_the_cursor_of_each_channel() -> None:
     ]
 
 
-@pytest.mark.parametrize("index", [[], [2, 2], [-1, 2], [2**40, 2]])
-def test_a_message_of_no_channel_that_there_is_changes_nothing(index: list[int]) -> None:
+@pytest.mark.parametrize(
+    "index", [[], [2, 2], [-1, 2], [2**40, 2], [None, 1], ["", 1], [0.5, 1], [math.nan, 1], [-0.5, 1]]
+)
+def test_a_message_of_no_channel_that_there_is_changes_nothing(index: list[float | str | None]) -> None:
     line = Connection()
     message = final(0, 0, 5, "one")
     message.channel_index = index
@@ -144,6 +147,28 @@ def test_a_message_of_no_channel_that_there_is_changes_nothing(index: list[int])
     assert line.cursors_s == [0, 0]
     assert line.outbox.idle
     assert (line.handler.finals, line.handler.answered) == (0, 0)
+
+
+def test_who_is_on_a_channel_may_become_known_while_it_is_connected() -> None:
+    line = Connection()
+    line.outbox.roles = ()
+    line.hear(final(0, 0, 5, "one"))
+    line.outbox.roles = ("customer", "agent")
+    line.hear(final(0, 5, 10, "two"), final(1, 0, 10, "three"))
+    assert [(one["channel"], one.get("role"), one["text"]) for one in line.committed()] == [
+        (0, None, "one"),
+        (0, "customer", "two"),
+        (1, "agent", "three"),
+    ]
+
+
+@pytest.mark.parametrize("index", [[1, 2], [1.0, 2.0], ["1", "2"], [1, 1], [1], [1, None]])
+def test_a_channel_may_be_written_as_any_number(index: list[float | str | None]) -> None:
+    line = Connection()
+    message = final(0, 0, 5, "one")
+    message.channel_index = index
+    assert line.hear(message) is MessageKind.FINAL
+    assert line.cursors_s == [0, 5]
 
 
 @pytest.mark.parametrize("channel", [None, 0, 1, 7])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -73,7 +74,7 @@ class Stream:
         """Let the call receive these entries one by one, or all that there are."""
         total = ReceiveResult()
         for frame in list(frames) or self.entries:
-            _sum(total, self.call.receive([frame], now))
+            _sum(total, self.call.receive([copy(frame)], now))  # each is decoded anew
         _sum(self.total, total)
         return total
 
@@ -479,6 +480,93 @@ def test_a_header_after_an_empty_entry_is_found() -> None:
     stream.say(None, 0, seq=1, pcm=b"")
     stream.say(None, 0, seq=2, pcm=header + sound(0, 100))
     assert stream.audio == sound(0, 100)
+
+
+@pytest.mark.parametrize("fmt", [PLAIN, LEGS])
+def test_a_restart_before_the_last_sample_of_a_frame_that_goes_on_in_mid_sample(fmt: Format) -> None:
+    for sample in range(26):
+        stream = Stream()
+        stream.say(0, 0, fmt=fmt, pcm=sound(0, 25, fmt)[:23])
+        stream.say(11, 0, fmt=fmt, pcm=sound(0, 25, fmt)[23:])
+        stream.finalize(sample)
+        stream.commit()
+        stream.restart()
+        assert stream.audio == sound(sample, 25, fmt)
+        assert stream.call.timeline.received == 25
+
+
+# -- positions that stand still --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fmt", [PLAIN, LEGS])
+@pytest.mark.parametrize("at", [0, 50])
+def test_a_position_that_stands_still_is_not_believed(at: int, fmt: Format) -> None:
+    """A field that a producer never fills says 0 in each entry: by that all but the first are repeats."""
+    stream = Stream()
+    for n in range(10):
+        stream.say(at, 0, fmt=fmt, pcm=sound(N * n, N * (n + 1), fmt))
+    heard = fmt.silence * at + sound(0, N, fmt) + sound(3 * N, 10 * N, fmt)
+    assert stream.audio == heard
+    assert stream.call.timeline.received == at + 8 * N
+    assert (stream.total.misplaced, stream.total.repeats) == (7, 2)
+    stream.say(at + 8 * N, 0, fmt=fmt, pcm=sound(10 * N, 11 * N, fmt))  # it moves: believed again
+    stream.say(at, 0, fmt=fmt, pcm=sound(0, N, fmt))
+    assert stream.audio == heard + sound(10 * N, 11 * N, fmt)
+    assert (stream.total.misplaced, stream.total.repeats) == (7, 3)
+
+
+@pytest.mark.parametrize("entries", [1, 8, 9, 30])
+def test_silence_at_one_position_is_repeats_up_to_a_number(entries: int) -> None:
+    stream = Stream()
+    for _ in range(entries):
+        stream.say(0, 0, pcm=bytes(2 * N))
+    assert stream.call.timeline.received == N * max(1, entries - 7)
+
+
+@pytest.mark.parametrize("recorders", [2, 3])
+def test_several_recordings_of_a_call_are_no_standstill(recorders: int) -> None:
+    stream = Stream()
+    for n in range(20):
+        for one in range(recorders):
+            stream.say(N * n, 0, pcm=sound(N * n + one, N * (n + 1) + one))
+    assert stream.audio == sound(0, 20 * N)
+    assert (stream.total.misplaced, stream.total.repeats) == (0, 20 * (recorders - 1))
+
+
+def test_repeats_by_number_are_no_standstill() -> None:
+    stream = Stream()
+    for n in range(3):
+        stream.say(N * n, N * (n + 1), seq=n)
+    for _ in range(10):
+        stream.say(0, N, seq=0)
+    assert stream.audio == sound(0, 3 * N)
+    assert stream.total.misplaced == 0
+
+
+def test_an_entry_without_audio_does_not_move_anything() -> None:
+    stream = Stream()
+    for n in range(10):
+        stream.say(0, 0, pcm=sound(N * n, N * (n + 1)))
+        stream.say(7 * n, 0, pcm=b"")
+    assert stream.audio == sound(0, N) + sound(3 * N, 10 * N)
+
+
+@pytest.mark.parametrize("fmt", [PLAIN, LEGS])
+@pytest.mark.parametrize("quiet", [0, 12])
+def test_a_restart_where_positions_stand_still(quiet: int, fmt: Format) -> None:
+    frames = [sound(N * n, N * (n + 1), fmt) for n in range(9)]
+    frames += [fmt.silence * N] * quiet + [sound(N * n, N * (n + 1), fmt) for n in range(9, 12)]
+    heard = b"".join(frames[:1] + frames[3:])
+    for sample in range(0, N * (len(frames) - 2), 7):
+        stream = Stream()
+        for n, pcm in enumerate(frames):
+            stream.say(0, 0, N * n, fmt=fmt, pcm=pcm)
+        stream.finalize(sample)
+        stream.commit()
+        stream.restart()
+        assert stream.audio == heard[fmt.width * sample :]
+        stream.say(0, 0, N * len(frames), fmt=fmt, pcm=sound(900, 920, fmt))
+        assert stream.audio == (heard + sound(900, 920, fmt))[fmt.width * sample :]
 
 
 # -- voids -----------------------------------------------------------------------------------------------

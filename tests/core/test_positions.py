@@ -14,7 +14,7 @@ from copy import copy
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from trio_asr.core.bounds import Bounds
@@ -492,6 +492,7 @@ MISTAKES = st.sampled_from([None, -1, 10**9])
 
 
 @given(MIXED, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 2500)), max_size=9), MISTAKES, STEPS)
+@example([("lost", 1), ("frame", 16, False), ("frame", 0, False), ("frame", 1, True)], [], None, [])
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_those_without_one_go_on_where_the_one_before_them_ended(
     pieces: list[tuple[Any, ...]], again: list[tuple[int, int]], mistake: int | None, steps: list[Step]

@@ -68,7 +68,7 @@ def test_time_is_the_sum_over_formats() -> None:
 def test_a_void_has_time_and_samples_and_no_bytes() -> None:
     found = segments(Stretch(TWO, 8000), Stretch(TWO, 8000, void=80_000))
     assert len(found) == 2
-    assert found.last == Segment(88_000, 32_000, TWO, 11_000_000, 80_000)
+    assert found.last == Segment(88_000, 32_000, TWO, 11_000_000, 80_000, 10_000_000)
     assert [found.position(sample) for sample in (7999, 8000, 50_000, 88_000, 88_001)] == [
         31_996, 32_000, 32_000, 32_000, 32_004,
     ]  # fmt: skip
@@ -152,3 +152,31 @@ def test_against_a_list_of_all_samples(stretches: list[Stretch]) -> None:
     for start, end in zip([0, *ends], ends, strict=False):
         formats = {found.at(sample).format for sample in range(start, end)}
         assert len(formats) <= 1 or {fmt.channels for fmt in formats} == {1}
+
+
+stretches = st.lists(
+    st.builds(Stretch, st.sampled_from([PLAIN, FAST, TWO, LAW]), st.integers(1, 9), st.integers(0, 9)),
+    min_size=1,
+)
+
+
+@given(stretches, st.integers(0, 200), st.integers(0, 200))
+@settings(deadline=None)
+def test_what_a_stretch_lacks_is_what_it_has_of_each_void(made: list[Stretch], start: int, end: int) -> None:
+    # Times of 125 and 62.5 us a sample: none is rounded as long as voids are of an even number.
+    made = [one._replace(void=2 * one.void, samples=2 * one.samples) for one in made]
+    found, start, end, at, lacking = segments(*made), 2 * start, 2 * end, 0, 0.0
+    for one in made:
+        lacking += found.seconds(max(start, at), min(end, at + one.void))
+        at += one.void + one.samples
+    assert found.void_s(start, end) == pytest.approx(lacking, abs=1e-9)
+
+
+def test_thousands_of_voids_are_looked_at_as_fast_as_one() -> None:
+    """Of positions in microseconds each entry is behind a void: this would take an hour."""
+    found, look = Segments(nothing_yet()), 20_000
+    for n in range(look):
+        found.begin(PLAIN, 8160 * n, 320 * n, 8000 if n else 0)
+        assert found.void_s(0, 8160 * n + 160) == n
+        assert found.after(8160 * n + 1) is None
+    assert found.void_s(8160 * 7, 8160 * 9 - 4000) == 1.5

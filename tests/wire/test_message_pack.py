@@ -66,6 +66,43 @@ def test_audio_is_bytes_or_base64_under_any_of_its_names(name: str) -> None:
     assert _packed({"interaction_id": "call", name: b""}).pcm == b""
 
 
+UNDEFINED = msgspec.msgpack.Ext(0, b"\0")  # as msgpackr and msgpack5 write it
+
+
+@pytest.mark.parametrize("name", [*HEALTHY, "audio_data"])
+def test_undefined_is_absent(name: str) -> None:
+    document = HEALTHY | {"audio": PCM, name: UNDEFINED}
+    if name == "interaction_id":
+        with pytest.raises(Junk) as junk:
+            _packed(document)
+        assert str(junk.value) == "interaction_id None is not a string"
+        return
+    if name == "channels":
+        document["roles"] = UNDEFINED
+    frame, without = _packed(document), _packed(document | {name: None})
+    without.odd = frame.odd
+    assert read_meta(frame.meta) == read_meta(without.meta) == ({} if name == "meta" else HEALTHY["meta"])
+    frame.meta = without.meta = NO_META
+    assert msgspec.structs.astuple(frame) == msgspec.structs.astuple(without)
+    assert not frame.misplaced
+
+
+def test_undefined_in_meta_is_null() -> None:
+    frame = _packed(HEALTHY | {"audio": PCM, "meta": {"queue": UNDEFINED, "n": 1}})
+    assert read_meta(frame.meta) == {"queue": None, "n": 1}
+
+
+def test_an_end_for_a_reason_that_is_undefined() -> None:
+    assert decode_end([b"m", pack({"interaction_id": "call", "reason": UNDEFINED})]) == CallEnd("call")
+
+
+@pytest.mark.parametrize("other", [(0, b""), (0, b"\1"), (0, b"\0\0"), (1, b"\0")])
+def test_other_extensions_are_what_they_are(other: tuple[int, bytes]) -> None:
+    with pytest.raises(Junk) as junk:
+        _packed(HEALTHY | {"audio": PCM, "encoding": msgspec.msgpack.Ext(*other)})
+    assert junk.value.kind == "encoding"
+
+
 @pytest.mark.parametrize(
     ("audio", "reason"),
     [

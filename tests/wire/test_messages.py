@@ -184,6 +184,33 @@ def test_no_side_field_costs_a_message(place: str, name: str, odd: str) -> None:
     json.loads(written)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("[1,2]", [1, 2]),
+        ("[1.0,2.0]", [1.0, 2.0]),
+        ('["1","2"]', ["1", "2"]),
+        ("[null,1]", [None, 1]),
+        ("[0.5,1]", [0.5, 1]),
+        ("[true,1]", []),
+        ("[[0],1]", []),
+        ("[{},1]", []),
+        ("1", []),
+        ("null", []),
+        ("[" + "0," * 100 + "0]", []),
+    ],
+)
+def test_of_a_channel_and_a_number_of_channels_both_count_or_none(written: str, read: list[Any]) -> None:
+    """Were an element that does not fit left out, the number of channels would be taken for the channel."""
+    message = decode(with_odd("message", "channel_index", written))
+    assert isinstance(message, Results)
+    assert message.channel_index == read
+    for kind in ("UtteranceEnd", "SpeechStarted"):
+        message = decode(f'{{"type":"{kind}","channel":{written}}}')
+        assert isinstance(message, UtteranceEnd | SpeechStarted)
+        assert message.channel == read
+
+
 def test_what_fits_beside_what_does_not_is_kept() -> None:
     message = decode(with_odd("word", "speaker", "0.0"))
     assert isinstance(message, Results)

@@ -1,6 +1,8 @@
-"""The first word of a call: who and what it is, with its first checkpoint."""
+"""The first word of a call: who and what it is, with its first checkpoint. And who is on its channels."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from trio_asr.core.outbox import Outbox
 from trio_asr.wire.codes import EventName
@@ -33,3 +35,12 @@ def announce(outbox: Outbox, frame: Frame, point: ResumePoint) -> str:
         bad = str(error)
     outbox.put(Item(resume_point=point, event=event))
     return bad
+
+
+def hear_roles(outbox: Outbox, frames: Sequence[Frame], configured: tuple[str, ...]) -> None:
+    """Note who is on each of several channels, once it is known, by frames of one format.
+
+    Without `configured` ones, the first entry that says so counts, and that need not be the call's first.
+    """
+    if frames[0].format.channels > 1 and not outbox.roles:
+        outbox.roles = next((frame.roles for frame in frames if frame.roles), configured)

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from trio_asr.core.announcing import announce
+from trio_asr.core.announcing import announce, hear_roles
 from trio_asr.core.bounds import Bounds
 from trio_asr.core.giving_up import abandoned, give_up, pass_void
 from trio_asr.core.order import Order
@@ -112,6 +112,7 @@ class Call:
         if self._plain and self._goes_on(frames):
             self.timeline.extend(frames)
             result.accepted = len(frames)
+            hear_roles(self.outbox, frames, self.bounds.roles)
         else:
             if self._first_entry is None:
                 self._first_entry = frames[0].entry
@@ -166,7 +167,8 @@ class Call:
         if self._resuming and self._resuming.is_news(frame):
             self.timeline.read_again()
         news = self.repeats.news(frame)
-        if frame.misplaced or (frame.position is not None and not self._placement.possible(frame)):
+        placed = frame.position is not None
+        if frame.misplaced or (placed and not self._placement.possible(frame, is_news=bool(news))):
             result.misplaced += 1
             frame.position = None
         if frame.position is None:
@@ -181,7 +183,7 @@ class Call:
     def _append(self, placed: Iterable[Placed], result: ReceiveResult) -> None:
         """Append frames whose turn it is, except for what lies behind the checkpoint."""
         for one in placed:
-            offset = self._resuming.counts_from(one.frame, one.offset)
+            offset = self._resuming.counts_from(one.frame, one.offset, one.about)
             if offset is None:
                 continue
             result.late_s += one.late / one.frame.format.bytes_per_s
@@ -210,8 +212,7 @@ class Call:
         self.timeline.append(frame.entry, frame.pcm, fmt, silence=before, offset=offset, placed=placed)
         result.accepted += 1
         result.filled_s += before / fmt.bytes_per_s
-        if fmt.channels > 1 and not self.outbox.roles:
-            self.outbox.roles = frame.roles or self.bounds.roles
+        hear_roles(self.outbox, [frame], self.bounds.roles)
         if not self.announced:
             self._begin(frame, result, is_news=is_news)
         if not self.timeline.uniform:

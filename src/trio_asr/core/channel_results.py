@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -84,11 +84,16 @@ class ChannelResults:
         self.speech_reported = speech_reported  # the last start of speech, on this connection or before
         self._shared, self._channel = shared, channel
         self._timeline, self._outbox, self._clock, self._publishing, _ = shared
-        self._leg = self._outbox.leg(channel, len(self._timeline.cursors))
+        self._channels = len(self._timeline.cursors)
         self._tolerance = round(TOLERANCE_S * self._clock.rate)
         self._describer = Describer(self._timeline, self._clock)
         self._utterance_open = False  # there were finals with words since the last end of an utterance
         self._closed_until = 0  # where the last utterance ended
+
+    @property
+    def _leg(self) -> dict[str, Any]:
+        """The fields that name the channel, and who is on it: entries may say that later on."""
+        return self._outbox.leg(self._channel, self._channels)
 
     @property
     def cursor(self) -> int:

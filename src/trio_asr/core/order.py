@@ -27,7 +27,7 @@ MOST_WAITING = 256  # frames; only a producer that catches up sends more in so s
 class _Waiting(NamedTuple):
     frame: Frame
     since: float  # on the caller's clock, in seconds
-    added_ms: int  # on the stream's
+    added_ms: float  # on the stream's
 
 
 class Order:
@@ -91,13 +91,16 @@ class Order:
         if self._waiting and (void or rule is not self._rule or not rule.belongs(frame, before)):
             yield from self.close()
             at = 0
+        # Before a frame without audio nothing is missing by its position. But numbers go on from one that was
+        # placed, so it stays behind those that wait, and is waited for by nobody.
+        follows = at > 0 and rule is self._placement and not frame.pcm
         waits = rule.ahead(frame) > 0 if self._waiting else not void and rule.opens_hole(frame)
-        if not waits:
+        if not waits and not follows:
             yield self._place(frame, rule)
             yield from self._drain()
             return
         self._rule = rule
-        self._waiting.insert(at, _Waiting(frame, now, added_ms))
+        self._waiting.insert(at, _Waiting(frame, *((math.inf, math.inf) if follows else (now, added_ms))))
         while self._waiting and (len(self._waiting) > MOST_WAITING or self._missing() > LATE_WINDOW):
             yield from self._close_first()
 

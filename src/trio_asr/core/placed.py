@@ -11,7 +11,8 @@ class Placed(NamedTuple):
     """A frame whose turn it is, and where it goes.
 
     Before it go `silence` bytes, or a void of so many samples. Its first `offset` bytes are on the timeline
-    already. `late` bytes of it came after the silence, or the void, that stands for them.
+    already; by its position alone, which is true to a sample, they were `about` so many. `late` bytes of it
+    came after the silence, or the void, that stands for them.
     """
 
     frame: Frame
@@ -19,6 +20,7 @@ class Placed(NamedTuple):
     late: int = 0
     offset: int = 0
     void: int = 0
+    about: int = 0
 
     @property
     def is_repeat(self) -> bool:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from trio_asr.core.placed import Placed
+from trio_asr.core.standstill import Standstill
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.frames import Frame
 
@@ -26,17 +27,20 @@ FILLED = 16  # holes that were filled last, to tell a late frame from a repeat
 class Placement:
     """The judge of where frames with a position belong on a call's timeline."""
 
-    __slots__ = ("_filled", "_max_fill_ms", "_timeline", "patient")
+    __slots__ = ("_filled", "_max_fill_ms", "_standstill", "_timeline", "patient")
 
     def __init__(self, timeline: Timeline, max_fill_ms: int) -> None:
         self.patient = False  # holes are waited for before they are filled
         self._timeline = timeline
         self._max_fill_ms = max_fill_ms
         self._filled: deque[tuple[int, int]] = deque(maxlen=FILLED)  # with silence or with a void
+        self._standstill = Standstill()
 
-    def possible(self, frame: Frame) -> bool:
-        """Return whether the position of a frame can be meant."""
-        return (frame.position or 0) <= self._timeline.received + MOST_AHEAD_S * frame.format.rate
+    def possible(self, frame: Frame, *, is_news: bool) -> bool:
+        """Return whether the position of a frame can be meant. By its number it is news, or known already."""
+        if (frame.position or 0) > self._timeline.received + MOST_AHEAD_S * frame.format.rate:
+            return False
+        return not (is_news and frame.pcm and self._standstill.found(frame))
 
     def goes_on(self, frames: Sequence[Frame]) -> bool:
         """Return whether these frames continue the timeline: in order, of its format, in whole samples."""
@@ -49,7 +53,10 @@ class Placement:
             if position is None or position * width != end or frame.format is not fmt or not size:
                 return False
             end += size
-        return end % width == 0
+        if end % width:
+            return False
+        self._standstill.moved(frames[-1])
+        return True
 
     def opens_hole(self, frame: Frame) -> bool:
         """Return whether audio is missing before this frame that is worth waiting for."""
@@ -80,10 +87,10 @@ class Placement:
             return Placed(frame)
         if position > end:
             return self._behind_hole(frame, position - end, rest)
-        there = (end - position) * fmt.width + rest
+        there = about = (end - position) * fmt.width + rest
         if size % fmt.width and size - there < fmt.width:
             there = size  # it had gone on in mid-sample, and ends where the timeline does
-        return Placed(frame, offset=there, late=self._late(frame))
+        return Placed(frame, offset=there, late=self._late(frame), about=about)
 
     def _behind_hole(self, frame: Frame, hole: int, rest: int) -> Placed:
         """Fill the hole before a frame: `hole` samples, of the first of which `rest` bytes are there."""

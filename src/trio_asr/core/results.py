@@ -14,6 +14,7 @@ from trio_asr.core.clock import ClockMap
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.messages import Message, Metadata, Results, SpeechStarted, UtteranceEnd
+from trio_asr.wire.numbers import whole
 
 MAX_UNCOVERED = 1000  # chunks: minutes of audio
 # A channel that is silent, and that another channel's finals have passed by so much, has no result to wait
@@ -87,11 +88,12 @@ class ResultHandler:
             for channel in self.channels:
                 channel.finish(end)
 
-    def _of(self, index: list[int]) -> ChannelResults | None:
+    def _of(self, index: Sequence[object]) -> ChannelResults | None:
         """Return the channel that a message is of."""
         if len(self.channels) == 1:
             return self.channels[0]
-        return self.channels[index[0]] if index and 0 <= index[0] < len(self.channels) else None
+        number = whole(index[0]) if index else None
+        return self.channels[number] if number is not None and 0 <= number < len(self.channels) else None
 
     def _result(self, message: Results) -> MessageKind:
         channel = self._of(message.channel_index)

@@ -31,11 +31,11 @@ class Resuming:
         """Return whether entries behind the checkpoint may still come."""
         return self._on
 
-    def counts_from(self, frame: Frame, there: int = 0) -> int | None:
+    def counts_from(self, frame: Frame, there: int = 0, about: int = 0) -> int | None:
         """Return the byte from which a frame counts, or None if it lies behind the checkpoint.
 
-        `there` bytes of it are on the timeline by its position. That is true to a sample, a checkpoint to the
-        byte: a frame may begin in mid-sample.
+        `there` bytes of it are on the timeline, `about` by its position alone. That is true to a sample, a
+        checkpoint to the byte: a frame may begin in mid-sample.
         """
         if not self._on:
             return there
@@ -43,7 +43,7 @@ class Resuming:
             return None
         if frame.entry != self._next:
             return there
-        near = abs(there - self._offset) < frame.format.width
+        near = abs(about - self._offset) < frame.format.width
         return self._offset if near else max(there, self._offset)
 
     def those_that_count(self, frames: list[Frame]) -> list[Frame]:

@@ -17,7 +17,7 @@ from trio_asr.wire.audio_format import NO_FORMAT, Format
 class Segment(NamedTuple):
     """A stretch of one format, from sample `start` at byte `at` and time `start_us` to the next segment.
 
-    The `void` samples before it never came.
+    The `void` samples before it never came; `voids_us` is the time of all voids before it.
     """
 
     start: int
@@ -25,6 +25,7 @@ class Segment(NamedTuple):
     format: Format
     start_us: int
     void: int = 0
+    voids_us: int = 0
 
     def us(self, sample: int) -> int:
         """Return the time of `sample`, in microseconds since the call began."""
@@ -60,13 +61,19 @@ class Segments:
         """Return the segment in force at `sample`; a sample on a border belongs to the later one."""
         if len(self._all) == 1:
             return self.last
-        return self._all[max(0, bisect_right(self._all, sample, key=lambda one: one.start) - 1)]
+        return self._all[max(0, self._following(sample) - 1)]
 
     def after(self, sample: int) -> Segment | None:
         """Return the segment that follows the one at `sample`, if there is one."""
         if len(self._all) == 1:
             return None
-        return next((one for one in self._all if one.start > sample), None)
+        following = self._following(sample)
+        return self._all[following] if following < len(self._all) else None
+
+    def _following(self, sample: int) -> int:
+        """Return the index of the segment that follows the one at `sample`."""
+        # Of a producer that gets its positions wrong there may be thousands, and each entry asks for this.
+        return bisect_right(self._all, sample, key=_start)
 
     def stops(self, start: int, end: int) -> list[int]:
         """Return where a stretch has to be cut so that nothing spans two formats, one of several channels.
@@ -102,11 +109,14 @@ class Segments:
 
     def void_s(self, start: int, end: int) -> float:
         """Return how much of a stretch never came, in seconds."""
-        return sum(
-            self.seconds(max(start, one.start - one.void), min(end, one.start))
-            for one in self._all
-            if one.void
-        )
+        return max(0, self._voids_us(end) - self._voids_us(start)) / 1_000_000
+
+    def _voids_us(self, sample: int) -> int:
+        """Return the time of all voids before `sample`, in microseconds."""
+        us, following = self.at(sample).voids_us, self.after(sample)
+        if following is not None and (begin := following.start - following.void) < sample:
+            us += self.us(sample) - self.us(begin)
+        return us
 
     def void_end(self, sample: int) -> int:
         """Return where the void ends in which `sample` lies (0: in none)."""
@@ -125,7 +135,8 @@ class Segments:
     def begin(self, fmt: Format, sample: int, position: int, void: int = 0) -> None:
         """Begin another segment at `sample`, whose first byte will be at `position`."""
         last, us = self.last, self.last.us(sample)
-        self.last = Segment(sample, position, fmt, us, void)
+        voids_us = last.voids_us + us - last.us(sample - void)
+        self.last = Segment(sample, position, fmt, us, void, voids_us)
         if last.start == sample:
             self.last = self.last._replace(start_us=last.start_us, void=last.void)
             self._all[-1] = self.last
@@ -144,3 +155,7 @@ class Segments:
 def nothing_yet() -> Segment:
     """Return the segment of a call that has had no audio."""
     return Segment(0, 0, NO_FORMAT, 0)
+
+
+def _start(one: Segment) -> int:
+    return one.start

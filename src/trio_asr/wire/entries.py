@@ -16,6 +16,7 @@ from trio_asr.wire import ids, lenient
 from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.codes import DeadLetterKind
 from trio_asr.wire.encodings import ENCODINGS, MONO
+from trio_asr.wire.extensions import extension
 from trio_asr.wire.frames import (
     MAX_ENTRY_BYTES,
     MAX_REASON_LENGTH,
@@ -39,7 +40,8 @@ class _Named(msgspec.Struct, gc=False):
 
 def _decoders(kind: type[T]) -> dict[bytes, Callable[[bytes], T]]:
     """Return a decoder for each form of envelope, by the field that it is in. Of both, the first counts."""
-    return {b"m": msgspec.msgpack.Decoder(kind).decode, b"data": msgspec.json.Decoder(kind).decode}
+    packed = msgspec.msgpack.Decoder(kind, ext_hook=extension)
+    return {b"m": packed.decode, b"data": msgspec.json.Decoder(kind).decode}
 
 
 _frames, _ends = _decoders(Frame), _decoders(CallEnd)

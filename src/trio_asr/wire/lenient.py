@@ -154,7 +154,14 @@ def _encoding(value: Any) -> Said:
 
 
 def _channels(value: Any, said: Said) -> Literal[1, 2]:
-    """Return 1 or 2; refuse any other number: read as fewer channels, it is noise at a wrong speed."""
+    """Return 1 or 2; refuse any other number: read as fewer channels, it is noise at a wrong speed.
+
+    Genesys' AudioHook has a list of names there; others have one word for two.
+    """
+    if isinstance(value, list):
+        value = len(value) or None
+    elif isinstance(value, str) and value.strip().lower() == "stereo":
+        value = 2
     channels = decimal(value)
     if channels is None:
         channels = 1 if said.channels is None else said.channels

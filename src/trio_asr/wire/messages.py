@@ -9,7 +9,7 @@ does not fit is left out (`salvage`), except those without which there is no tra
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -31,6 +31,9 @@ _Speaker = Annotated[int, Meta(ge=0, le=9999)]
 _Label = Annotated[str, Meta(max_length=100)]
 _Said = Annotated[str, Meta(max_length=1000)]
 _Index = Annotated[int, Meta(ge=0, le=100_000)]
+# Which channel, and of how many. It is kept or left out as one: were an element dropped, the next would
+# be taken for the channel.
+_Which = Annotated[Sequence[int | float | str | None], Meta(max_length=100)]
 
 
 class Word(msgspec.Struct, gc=False):
@@ -118,7 +121,7 @@ class Results(msgspec.Struct, tag="Results", gc=False):
     from_finalize: bool = False
     channel: Channel = msgspec.field(default_factory=Channel)
     entities: list[Entity] = []
-    channel_index: list[int] = []
+    channel_index: _Which = []
 
     @property
     def best(self) -> Alternative:
@@ -133,14 +136,14 @@ class UtteranceEnd(msgspec.Struct, tag="UtteranceEnd", gc=False):
     """
 
     last_word_end: float = -1.0
-    channel: list[int] = []  # which of how many
+    channel: _Which = []  # which of how many
 
 
 class SpeechStarted(msgspec.Struct, tag="SpeechStarted", gc=False):
     """The start of speech, in seconds on the connection's clock."""
 
     timestamp: float | None = None
-    channel: list[int] = []  # which of how many
+    channel: _Which = []  # which of how many
 
 
 class Metadata(msgspec.Struct, tag="Metadata", gc=False):

@@ -11,12 +11,14 @@ from typing import Any
 
 import msgspec
 
+from trio_asr.wire.extensions import extension
+
 MAX_META_BYTES = 4096  # as it stands in the entry
 MAX_META_DEPTH = 16  # objects and lists in one another, itself included
 NO_META = msgspec.Raw()
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 _from_json = msgspec.json.Decoder().decode
-_from_message_pack = msgspec.msgpack.Decoder().decode
+_from_message_pack = msgspec.msgpack.Decoder(ext_hook=extension).decode
 
 
 class BadMeta(Exception):

@@ -56,6 +56,7 @@ def check_effects(effects: Sequence[Effect], widths: set[int]) -> None:
             assert effect.kind in ODDITIES
         elif isinstance(effect, Begin):
             assert effect.call
+            assert f"{effect.call}{effect.account}{effect.tenant}{''.join(effect.legs)}".isprintable()
             assert len(effect.legs) in (0, effect.format.channels, 2)
             json.dumps(effect.meta, allow_nan=False).encode()
             widths.add(effect.format.width)

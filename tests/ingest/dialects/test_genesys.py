@@ -157,6 +157,11 @@ def test_what_is_said_of_the_call() -> None:
     assert heard(open_dialect(REQUEST), first) == [OPENED, BEGIN._replace(meta={}), Odd("meta")]
 
 
+def test_a_session_that_goes_on_from_another_is_a_session() -> None:
+    earlier = [{"id": SESSION, "serverseq": 5, "clientseq": 7}]
+    assert heard(open_dialect(REQUEST), offered(STEREO, continuedSessions=earlier)) == [OPENED, BEGIN]
+
+
 def test_a_second_open_is_ignored() -> None:
     assert heard(opened(), message("open", 2, **PARAMETERS)) == [Odd("start_again")]
 

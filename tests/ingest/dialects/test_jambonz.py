@@ -190,7 +190,7 @@ def test_a_hello_of_another_call_begins_that() -> None:
 def test_another_format_within_a_call_is_refused() -> None:
     assert refused(opened(), hello(sampleRate=16000)) == (
         "format",
-        "the format changes within a stream",
+        "the format changes within a call",
         1008,
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.ingest.dialects.speaking import base64_of, heard
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.ingest.dialects.speaking import base64_of, dumped, heard
 
 from trio_asr.ingest.dialect import Audio, Begin, Finish, Odd
 from trio_asr.ingest.dialects.media_events import MediaEvents, Platform
@@ -22,7 +24,7 @@ BODY = {
 START = {"event": "start", "sequence_number": "1", "stream_id": "S", "start": BODY}
 
 
-def media(chunk: Any, track: str = "inbound", payload: str = "AQID", **more: Any) -> dict[str, Any]:
+def media(chunk: Any, track: str | None = "inbound", payload: str = "AQID", **more: Any) -> dict[str, Any]:
     inner = {"track": track, "chunk": chunk, "timestamp": "60", "payload": payload} | more
     return {"event": "media", "sequence_number": "5", "stream_id": "S", "media": inner}
 
@@ -76,3 +78,27 @@ def test_an_end_and_an_error() -> None:
     error = {"event": "error", "payload": {"code": 100003, "title": "malformed", "detail": ""}}
     stop = {"event": "stop", "stop": {"user_id": "u", "call_control_id": "v3:x"}}
     assert heard(dialect, error, stop) == [Odd("event"), Finish("stop")]
+
+
+_pieces = st.lists(
+    st.tuples(
+        st.binary(max_size=7),
+        st.sampled_from(["inbound", "outbound", "inbound_track", "whisper", None]),
+        st.integers(-(2**53), 2**53),
+        st.booleans(),
+    ),
+    max_size=8,
+)
+
+
+@given(_pieces, st.sampled_from(["PCMA", "L16"]), st.sampled_from([["inbound"], ["inbound", "outbound"], []]))
+def test_both_ways_mean_the_same(
+    pieces: list[tuple[bytes, str | None, int, bool]], encoding: str, tracks: list[str]
+) -> None:
+    body = BODY | {"media_format": {"encoding": encoding}, "tracks": tracks}
+    fast, odd = MediaEvents(TELNYX), MediaEvents(TELNYX)
+    assert heard(fast, START | {"start": body}) == heard(odd, START | {"start": body})
+    for audio, track, number, quoted in pieces:
+        counter = str(number) if quoted else number
+        message = dumped(media(counter, track, base64_of(audio), timestamp=counter))
+        assert fast.hear(message, text=True) == odd.hear(b"\xef\xbb\xbf" + message, text=True)

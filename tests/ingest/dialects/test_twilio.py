@@ -158,6 +158,16 @@ def test_ids_may_be_numbers() -> None:
     assert begun(heard(open_dialect(REQUEST), start(callSid=1234, accountSid=7)))[:1] == ("1234",)
 
 
+@pytest.mark.parametrize("account", ["x" * 257, "a\nb", {}, None, ""])
+def test_an_account_that_is_none(account: Any) -> None:
+    assert heard(open_dialect(REQUEST), start(accountSid=account)) == [BEGIN._replace(account="")]
+
+
+def test_an_account_that_cannot_be_encoded() -> None:
+    first = dumped(start()).replace(b'"AC5"', b'"\\ud800"')
+    assert heard(open_dialect(REQUEST), first) == [BEGIN._replace(account="")]
+
+
 def test_of_a_start_without_call_the_stream_is_the_call() -> None:
     assert begun(heard(open_dialect(REQUEST), start(callSid=None))).call == "MZ71"
 
@@ -379,9 +389,19 @@ def test_another_stream_of_the_same_call_begins_anew() -> None:
     assert heard(opened(), start(streamSid="MZ72")) == [BEGIN]
 
 
-def test_another_format_within_a_stream_is_refused() -> None:
-    changed = start(mediaFormat=FORMAT | {"encoding": "PCMA"})
-    assert refused(opened(), changed) == ("format", "the format changes within a stream", 1008)
+@pytest.mark.parametrize("changes", [{"tracks": ["inbound"]}, {"mediaFormat": None}])
+def test_another_stream_of_the_same_call_is_like_the_first(changes: dict[str, Any]) -> None:
+    dialect = opened(start(mediaFormat={"encoding": "L16"}))
+    second = start(streamSid="MZ72", **({"mediaFormat": {"encoding": "L16"}} | changes))
+    assert refused(dialect, second) == (
+        "format", "another stream of the call has another format, or other tracks", 1008,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", ["MZ71", "MZ72"])
+def test_another_format_within_a_call_is_refused(stream: str) -> None:
+    changed = start(mediaFormat=FORMAT | {"encoding": "PCMA"}, streamSid=stream)
+    assert refused(opened(), changed) == ("format", "the format changes within a call", 1008)
 
 
 def test_media_before_the_start_is_held() -> None:

@@ -15,6 +15,7 @@ from trio_asr.ingest.dialects.media_events import QUIET, MediaEvents, Platform
 from trio_asr.ingest.dialects.reading import folded
 from trio_asr.wire.audio_format import Format, audio_format
 
+SUBPROTOCOLS: tuple[str, ...] = ()
 # What `sample-rate` may be in the query of the address (page "Stream applet").
 _RATES = {"8000": 8000, "16000": 16_000, "24000": 24_000}
 # The pace is judged over a second of the platform's clock without a jump. Audio of another encoding or rate

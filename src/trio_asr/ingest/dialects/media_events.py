@@ -26,20 +26,10 @@ from trio_asr.wire.lenient import from_base64
 _TRACKS = {"both": ("inbound", "outbound")}
 # All the keys that mean something here, folded. What a start says besides is about the call.
 _OUTER = frozenset({"event", "start", "media", "stop", "closed", "sequencenumber", "protocol", "version"})
-_IDS = frozenset(
-    {
-        "streamsid",
-        "streamid",
-        "callsid",
-        "callid",
-        "legsid",
-        "callcontrolid",
-        "accountsid",
-        "session",
-        "accountid",
-        "userid",
-    }
-)
+_IDS = frozenset({
+    "streamsid", "streamid", "callsid", "callid", "legsid", "callcontrolid", "session",
+    "accountsid", "accountid", "userid",
+})  # fmt: skip
 _FORMAT = frozenset({"mediaformat", "encoding", "samplerate", "channels", "bitrate"})
 _BODY = frozenset({"tracks", "track", "customparameters"})
 _START = _OUTER | _IDS | _FORMAT | _BODY
@@ -147,13 +137,14 @@ class MediaEvents:
         body = body if isinstance(body, dict) else document
         fields |= folded(body, _START)
         fields |= folded(fields.get("mediaformat"), _FORMAT)
-        begin, stream = (
-            self._begin(fields),
-            reading.text_of((fields.get("streamsid"), fields.get("streamid"))),
-        )
+        begin = self._begin(fields)
+        stream = reading.text_of((fields.get("streamsid"), fields.get("streamid")))
         declared = not reading.is_open(fields.get("encoding"))
-        if stream == self._stream and reading.is_again(self._begun, begin, declared=declared):
-            return (Odd("start_again"),)
+        if self._begun and reading.is_again(self._begun, begin, declared=declared):
+            if stream == self._stream:
+                return (Odd("start_again"),)
+            if (begin.format, begin.legs) != (self._begun.format, self._begun.legs):
+                raise Refusal("format", "another stream of the call has another format, or other tracks")
         meta = _meta(fields, body)
         if meta is not None:
             begin = begin._replace(meta=meta)

@@ -34,19 +34,9 @@ ODDITIES = frozenset(
         "unbidden",  # audio while it is paused
     }
 )
-REFUSALS = frozenset(
-    {
-        "call_id",
-        "channels",
-        "early",
-        "encoding",
-        "format",
-        "media",
-        "sample_rate",
-        "too_big",
-        "tracks",
-    }
-)
+REFUSALS = frozenset({
+    "call_id", "channels", "early", "encoding", "format", "media", "sample_rate", "too_big", "tracks",
+})  # fmt: skip
 # Media that comes before the start is held: a second of most formats.
 MOST_EARLY_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
@@ -101,8 +91,8 @@ def call_id(values: Iterable[object]) -> str:
 
 
 def account_of(values: Iterable[object]) -> str:
-    """Return the first of the values that says who the platform is, cut to the length of an id."""
-    return text_of(values)[:MAX_ID_LENGTH]
+    """Return the first of the values that names somebody; "" if it is not a short printable text."""
+    return word_of(text_of(values), "")
 
 
 def is_again(begun: Begin | None, begin: Begin, *, declared: bool = True) -> bool:
@@ -114,7 +104,7 @@ def is_again(begun: Begin | None, begin: Begin, *, declared: bool = True) -> boo
     if begun is None or begun.call != begin.call:
         return False
     if declared and begun.format != begin.format:
-        raise Refusal("format", "the format changes within a stream")
+        raise Refusal("format", "the format changes within a call")
     return True
 
 

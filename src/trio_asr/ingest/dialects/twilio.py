@@ -12,6 +12,7 @@ from trio_asr.ingest.dialect import Request
 from trio_asr.ingest.dialects.media_events import MediaEvents, Platform
 from trio_asr.wire.audio_format import audio_format
 
+SUBPROTOCOLS: tuple[str, ...] = ()
 # "audio/x-mulaw" at 8000 Hz is all that Twilio's page knows.
 TWILIO = Platform(
     call=("callsid", "callid", "session", "streamsid", "streamid"),
