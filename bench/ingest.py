@@ -202,10 +202,8 @@ def main(calls: int, seconds: float, only: str) -> None:
     with tempfile.TemporaryDirectory(prefix="trio-asr-bench-") as work:
         for name in only.split(","):
             found = trio.run(turn, name, calls, seconds, Path(work))
-            table.add_row(
-                name, f"{found.ms:.2f}", f"{1000 / found.ms:.0f}", f"{found.kb:.0f}", f"{found.p99_s * 1000:.0f}",
-                str(found.calls),
-            )  # fmt: skip
+            figures = (found.ms, 1000 / found.ms, found.kb, found.p99_s * 1000, found.calls)
+            table.add_row(name, *(f"{one:.{2 if one < 10 else 0}f}" for one in figures))
     Console().print(table)
 
 

@@ -152,14 +152,12 @@ class Gateway:
             self._notifier.stopping()
             self._log.info("Stopping", sockets=len(self.server.sessions), drain_s=self._ingest.drain_s)
             with trio.move_on_after(self._ingest.drain_s):
-                while self.server.sessions:
-                    await trio.sleep(0.05)
+                await self.server.empty()
             for session in [*self.server.sessions]:
                 session.leave()
             with trio.move_on_after(LAST_S):
                 await self.adder.over()
-                while self.server.sessions:
-                    await trio.sleep(0.05)
+                await self.server.empty()
             sockets.cancel_scope.cancel()
 
 

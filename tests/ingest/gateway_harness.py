@@ -1,4 +1,4 @@
-"""A gateway without network and processes: its server on streams in memory, its store in memory, on any clock."""
+"""A gateway without network and processes: its sockets and its store are in memory."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class GatewayHarness:
         return [entry for entry in found if entry["interaction_id"] == call]
 
     def audio(self, call: str, silence: bytes = b"\xff") -> bytes:
-        """The audio of a call as a worker would have it: holes are silence (of one sample of all channels)."""
+        """The audio of a call as a worker would have it; holes are `silence`, one sample of all channels."""
         audio = b""
         for entry in self.entries(call):
             at = entry["position"] * len(silence)

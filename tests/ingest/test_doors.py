@@ -55,8 +55,13 @@ def test_what_no_scheme_fits_is_for_the_route_that_reads_none() -> None:
         assert judge(request(**authorization), JWT, OPEN) == Admitted(OPEN, "192.0.2.7", "t", "")
     verdict = judge(request(), JWT, EXOTEL)
     assert verdict == Turned(
-        401, "no_credentials", "/v1/ingest from 192.0.2.7: Authorization: Bearer is needed", "generic"
+        401,
+        "no_credentials",
+        "/v1/ingest from 192.0.2.7: Authorization: Bearer is needed",
+        "generic",
+        "bearer",
     )
+    assert verdict.headers == [(b"WWW-Authenticate", b'Bearer realm="ingest"')]
 
 
 def test_a_path_without_token_goes_before_one_with_it() -> None:

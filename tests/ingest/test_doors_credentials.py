@@ -47,7 +47,7 @@ def test_a_routes_tenant_is_compared_with_that_of_the_claim() -> None:
     assert judge(signed(CLAIMS), ours) == Admitted(ours, "192.0.2.7", "t1", "c-9")
     assert judge(signed({"exp": NOW + 1}), ours) == Admitted(ours, "192.0.2.7", "t1", "")
     assert judge(signed({**CLAIMS, "tenant_id": "t2"}), ours) == Turned(
-        403, "tenant", "/v1/ingest from 192.0.2.7: the JWT is for another tenant", "generic"
+        403, "tenant", "/v1/ingest from 192.0.2.7: the JWT is for another tenant", "generic", "bearer"
     )
 
 
@@ -61,7 +61,7 @@ def test_a_routes_tenant_is_compared_with_that_of_the_claim() -> None:
 )
 def test_a_jwt_of_another_time(claims: dict[str, float], reason: str) -> None:
     verdict = judge(signed(claims), RS256)
-    assert verdict == Turned(401, "expired", f"/v1/ingest from 192.0.2.7: {reason}", "generic")
+    assert verdict == Turned(401, "expired", f"/v1/ingest from 192.0.2.7: {reason}", "generic", "bearer")
     assert isinstance(judge(signed(claims), RS256, now=max(claims.values()) - 0.5), Admitted)
 
 
@@ -133,7 +133,7 @@ def test_basic() -> None:
         b"exo:sesame:sesame:u",
     ):
         assert judge(basic(text), EXOTEL) == Turned(
-            401, "credentials", "/v1/ingest from 192.0.2.7: wrong user or password", "exotel"
+            401, "credentials", "/v1/ingest from 192.0.2.7: wrong user or password", "exotel", "basic"
         )
     for header in ("Basic", "Basic !", "Basic Zm9", "Basic \xff"):
         assert turned(judge(request(authorization=header), EXOTEL)) == (401, "credentials")

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from trio_asr.config import Route
 from trio_asr.lab.dial.report import Outcome
 from trio_asr.lab.dial.settings import Dial, Faults
-from trio_asr.wire.audio_format import audio_format
+from trio_asr.wire.audio_format import Format, audio_format
 
 MULAW, BOTH, LINEAR = audio_format(8000, "mulaw"), audio_format(8000, "mulaw", 2), audio_format(8000)
 GENERIC = Route(path="/v1/ingest", platform="generic", auth="none")
@@ -42,7 +42,7 @@ async def test_a_generic_client(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize("fmt", [MULAW, BOTH])
-async def test_a_stream_of_twilio(autojump_clock: MockClock, fmt: object) -> None:
+async def test_a_stream_of_twilio(autojump_clock: MockClock, fmt: Format) -> None:
     played = recording(5, fmt)
     async with run_gateway(TWILIO) as on:
         report = await on.place(Dial("twilio", url(TWILIO), "CA1", played))

@@ -1,7 +1,7 @@
 """The store of an ingest: what is known of each call, and the streams that its audio and its end go to.
 
-A call belongs to the socket that took it last. Every write checks that, and where the call was, so that nothing
-is added twice, whoever asks again, and any gateway can take a call's next socket.
+A call belongs to the socket that took it last. Every write checks that, and where the call was, so that
+nothing is added twice, whoever asks again, and any gateway can take a call's next socket.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Claim(NamedTuple):
 class Add(NamedTuple):
     """Entries of a call, and its end where `end` is not empty. `before` and `after` are positions.
 
-    `about` is what the next socket of the call has to know. `end` is a JSON document, an entry is MessagePack.
+    `about` is what the next socket of the call has to know. `end` is a JSON document, an entry is
+    MessagePack.
     """
 
     call: str
@@ -78,7 +79,8 @@ class CallStore(Protocol):
     """Access to the store.
 
     Raises:
-        BusUnavailable: By each method but `aclose`, when the store does not answer; what was asked for may have
+        BusUnavailable: By each method but `aclose`, when the store does not answer; what was asked for may
+        have
             been done. `KeyMisused` when a key has another type.
     """
 
@@ -109,7 +111,8 @@ class RedisCallStore:
         commands = [self._command(step) for step in steps]
         replies = self._connection.ask(*commands, raise_on_error=False)
         if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
-            # The cache was flushed, or the server is another one: none of those ran, and all may be asked again.
+            # The cache was flushed, or the server is another one: none of those ran, and all may be asked
+            # again.
             self._connection.ask(("SCRIPT", "LOAD", _CLAIM.text), ("SCRIPT", "LOAD", _ADD.text))
             replies = self._connection.ask(*commands, raise_on_error=False)
         return [self._judged(step, reply) for step, reply in zip(steps, replies, strict=True)]

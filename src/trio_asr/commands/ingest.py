@@ -28,12 +28,12 @@ from trio_asr.web.server import CannotListenError
 def ingest(path: Path | None) -> None:
     """Take live media from telephony platforms until stopped.
 
-    Each call that comes by WebSocket goes to the audio stream on Redis, from which `trio-asr serve` transcribes
-    it. Which platforms may connect, where, and by what they prove who they are, is in [[ingest.route]] of the
-    configuration. Any number of these may run behind a load balancer.
+    Each call that comes by WebSocket goes to the audio stream on Redis, from which `trio-asr serve`
+    transcribes it. Which platforms may connect, where, and by what they prove who they are, is in
+    [[ingest.route]] of the configuration. Any number of these may run behind a load balancer.
 
-    SIGTERM or Ctrl-C stops in order (exit code 0): no new calls, those in progress go on for ingest.drain_s; a
-    second one at once. Exit code 2: the configuration is not usable; 1: anything else.
+    SIGTERM or Ctrl-C stops in order (exit code 0): no new calls, those in progress go on for ingest.drain_s;
+    a second one at once. Exit code 2: the configuration is not usable; 1: anything else.
     """
     try:
         loaded = load(path, os.environ, ingest=True)
@@ -63,9 +63,8 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(ingest.tls_certificate_file, ingest.tls_key_file)
     except OSError as error:
-        raise Refused(
-            f"ingest.tls_certificate_file, ingest.tls_key_file: cannot be used: {error.strerror or 'no such pair'}"
-        ) from error
+        keys, why = "ingest.tls_certificate_file, ingest.tls_key_file", error.strerror or "no such pair"
+        raise Refused(f"{keys}: cannot be used: {why}") from error
     return context
 
 

@@ -56,6 +56,7 @@ class Adder:
         self._max_bytes, self._delay = max_buffered_bytes, delay
         self._ready: dict[str, None] = {}  # in the order in which they became so
         self._wake = trio.Event()
+        self._left = trio.Event()  # set and replaced whenever a series is over
 
     def enter(self, entrant: Entrant) -> None:
         """Take a series on, until it is over."""
@@ -68,6 +69,8 @@ class Adder:
         if series.over:
             if (entrant := self.entrants.pop(owner, None)) is not None:
                 entrant.on_over(series)
+                self._left.set()
+                self._left = trio.Event()
         elif owner in self.entrants and (series.wants_call or series.has_batch):
             self._ready[owner] = None
             self._wake.set()
@@ -85,7 +88,7 @@ class Adder:
     async def over(self) -> None:
         """Wait until there is no series left."""
         while self.entrants:
-            await trio.sleep(CLOCK_S)
+            await self._left.wait()
 
     async def keep_time(self) -> NoReturn:
         """Let every series do what is due, for ever."""

@@ -36,9 +36,11 @@ class Begin(NamedTuple):
 
     `call` is the platform's id of it. `format` is that of the audio as it comes. `legs` are the platform's
     words for who is heard, such as ("inbound", "outbound"), or () for nobody in particular. Two legs come
-    each on its own, with one channel, and are interleaved here; or `interleaved`, as the channels of one. `account` is who the platform says it is; `tenant` whose call it says that this is. `meta` is
-    what it says of the call, unfiltered. `resume_from` is the number of the last message of audio that the
-    client knows to be stored (the generic protocol only). `probe`: there is no call, only a test of the way.
+    each on its own, with one channel, and are interleaved here; or `interleaved`, as the channels of one.
+    `account` is who the platform says it is; `tenant` whose call it says that this is. `meta` is what it says
+    of the call, unfiltered. With `counts` its messages of audio are counted, and `Dialect.stored` is told
+    which are stored; `resume_from` is the last of them that the client knows to be. `probe`: there is no
+    call, only a test of the way.
     """
 
     call: str
@@ -48,6 +50,7 @@ class Begin(NamedTuple):
     account: str = ""
     tenant: str = ""
     meta: Mapping[str, Any] = {}
+    counts: bool = False
     resume_from: int | None = None
     probe: bool = False
 
@@ -118,7 +121,7 @@ class Dialect(Protocol):
         ...
 
     def stored(self, number: int) -> str | None:
-        """Return what to say once the audio messages up to `number` (from 1) are on the stream, if anything."""
+        """Return what to say, if anything, once the audio messages up to `number` (from 1) are stored."""
         ...
 
     def leave(self, reason: str) -> str | None:

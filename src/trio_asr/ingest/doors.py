@@ -38,14 +38,22 @@ class Admitted(NamedTuple):
 class Turned(NamedTuple):
     """A request that is turned away with an HTTP `status`.
 
-    `kind` is for the metrics, one of `KINDS`; `reason`, without secrets, is for the log. `platform` is the
-    route's, "" if there is no route.
+    `kind` is for the metrics, one of `KINDS`; `reason`, without secrets, is for the log. `platform` and
+    `scheme` are the route's, "" if there is none.
     """
 
     status: int
     kind: str
     reason: str
     platform: str = ""
+    scheme: str = ""
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of the answer: a 401 names the scheme that is wanted (RFC 9110, 11.6.1)."""
+        if self.status != 401 or not self.scheme:
+            return []
+        return [(b"WWW-Authenticate", f'{self.scheme.capitalize()} realm="ingest"'.encode())]
 
 
 class _Door(NamedTuple):
@@ -81,9 +89,8 @@ class Doors:
         try:
             claims = _checked(door, peer, request, now)
         except Denied as denied:
-            return Turned(
-                denied.status, denied.kind, f"{route.path} from {address}: {denied.reason}", route.platform
-            )
+            reason = f"{route.path} from {address}: {denied.reason}"
+            return Turned(denied.status, denied.kind, reason, route.platform, route.scheme)
         return Admitted(route, address, route.tenant or claims.tenant, claims.call)
 
     def _door_of(self, request: Request) -> _Door | None:

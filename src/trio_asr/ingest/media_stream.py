@@ -103,16 +103,20 @@ class MediaStream(trio.abc.Stream):
         return b""
 
     def _take(self, data: bytes | bytearray, listener: Listener) -> bytes:
-        if self._frames.too_large:
+        if self._deaf:
             return b""  # it is read, so that the peer learns of the close, and left out
         messages, left = self._frames.take(data)
         if messages:
             listener.hear(messages)
-        if self._frames.too_large:
-            listener.too_large(self._frames.too_large)
+        if reason := self._frames.too_large:
+            listener.too_large(reason)
         if self._frames.given_up:
             listener.ended()
         return left
+
+    @property
+    def _deaf(self) -> bool:
+        return bool(self._frames.too_large)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`."""

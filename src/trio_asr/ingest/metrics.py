@@ -1,4 +1,4 @@
-"""What an ingest exports: sockets, calls, audio and what is missing of it, by platform; refusals by reason."""
+"""What an ingest exports: sockets, calls, audio and what is missing of it, refusals by reason."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 from wsproto.utilities import LocalProtocolError
 
 from trio_asr.config import IngestConfig
@@ -21,20 +21,20 @@ from trio_asr.ingest.doors import Admitted, Doors, Turned
 from trio_asr.ingest.media_stream import HeadTooLarge, MediaStream
 from trio_asr.ingest.places import Places
 from trio_asr.ingest.request import answer_to_plain, is_upgrade, request_of
-from trio_asr.ingest.session import Context, Session
+from trio_asr.ingest.session import NOT_READING, Context, Session
 from trio_asr.telemetry import logs
 from trio_asr.wire.codes import CaughtAt
 
 HANDSHAKE_S = 10.0  # for TLS, the request and its answer
 SEND_S = 5.0  # for one message to a peer
 CLOSE_S = 2.0  # for the peer's part of the closing
-# A peer whose machine is gone says nothing. The kernel asks it after so many seconds, so often, and then takes the
-# connection for broken. Pings would do the same, but there are platforms that hang up at them.
+# A peer whose machine is gone says nothing. The kernel asks it after so many seconds, so often, and then
+# takes the connection for broken. Pings would do the same, but there are platforms that hang up at them.
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 MAX_REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
 BROKEN = (
-    ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, LocalProtocolError,
-    HeadTooLarge, ssl.SSLError,
+    ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError,
+    LocalProtocolError, HeadTooLarge, ssl.SSLError,
 )  # fmt: skip
 
 
@@ -51,11 +51,17 @@ class Server:
         health: Callable[[], bytes] = lambda: b"{}",
     ) -> None:
         self.sessions: set[Session] = set()
+        self._left = trio.Event()  # set and replaced whenever a session is over
         self.places = Places(config.max_connections, config.max_connections_per_address)
         self.stopping = False
         self._config, self._context, self._doors = config, context, doors
         self._tls, self._health = tls, health
         self._log, self._rate = logs.get("ingest"), logs.Rate(10.0)
+
+    async def empty(self) -> None:
+        """Wait until there is no session left."""
+        while self.sessions:
+            await self._left.wait()
 
     async def handle(self, stream: trio.abc.Stream) -> None:
         """Serve one connection, from its first byte to its end. Only cancellation gets out."""
@@ -102,17 +108,15 @@ class Server:
         if isinstance(admitted, Turned):
             self._turned(admitted.platform, admitted.kind, admitted.reason)
             with trio.fail_after(SEND_S):
-                await asked.reject(admitted.status)
+                await asked.reject(admitted.status, extra_headers=admitted.headers)
             return
-        place = admitted.address, admitted.route.path
+        place = admitted.address, id(admitted.route)
         self.places.enter(*place)
         try:
             dialect, subprotocol = open_dialect(admitted.route, request, self._config.ack_interval)
             with trio.fail_after(SEND_S):
                 websocket = await asked.accept(subprotocol=subprotocol)
-            session = Session(
-                self._context, admitted.route, dialect, tenant=admitted.tenant, call=admitted.call
-            )
+            session = Session(self._context, admitted, dialect)
             self.sessions.add(session)
             try:
                 media.listen(session)
@@ -120,6 +124,8 @@ class Server:
             finally:
                 session.ended()
                 self.sessions.discard(session)
+                self._left.set()
+                self._left = trio.Event()
         finally:
             self.places.leave(*place)
 
@@ -128,7 +134,7 @@ class Server:
         route, address = admitted.route, admitted.address
         if self.places.address_full(address):
             return Turned(429, "address_connections", f"too many sockets of {address}", route.platform)
-        if self.places.route_full(route.path, route.max_connections):
+        if self.places.route_full(id(route), route.max_connections):
             return Turned(429, "route_connections", f"too many sockets on {route.path}", route.platform)
         return admitted
 
@@ -168,7 +174,7 @@ async def _say(websocket: WebSocketConnection, session: Session) -> None:
         with trio.move_on_after(SEND_S) as scope:
             await websocket.send_message(session.sayings.popleft())
         if scope.cancelled_caught:
-            session.refuse("not_reading", "what is said to this peer is not read")
+            session.refuse(NOT_READING, "what is said to this peer is not read")
             session.sayings.clear()
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import msgspec
 import trio
 
 from trio_asr.bus.calls import Outcome
-from trio_asr.config import Route
-from trio_asr.core.ingest.series import Identity, Series, Terms
+from trio_asr.core.ingest.series import Series, Terms
 from trio_asr.ingest.adder import Adder, Entrant
+from trio_asr.ingest.beginning import call_of, new_series, tenant_of
 from trio_asr.ingest.dialect import (
     INTERNAL,
     POLICY,
@@ -29,21 +26,21 @@ from trio_asr.ingest.dialect import (
     Refusal,
     Say,
 )
+from trio_asr.ingest.doors import Admitted
 from trio_asr.ingest.metrics import IngestMetrics
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
-from trio_asr.wire.audio_format import audio_format
-from trio_asr.wire.call_entries import EntryWriter
 from trio_asr.wire.client_frames import Received
 from trio_asr.wire.codes import CaughtAt
-from trio_asr.wire.frames import Junk, check_id
 
 GONE = 1001  # this side goes away (RFC 6455, 7.4.1)
 LINGER_S = 10.0  # for a platform to close its socket, once the call is over
-EARLY_S = 1.0  # for a start that something came before
-MAX_META_BYTES = 4096
+# Some platforms send audio before they say what it is. The dialect keeps it, and says so, but not for long.
+EARLY, EARLY_S = "early", 1.0
 SAYINGS = 64  # messages for a peer that does not read
-# A peer may be as much ahead of real time: bursts, and what a client had while it was away. Beyond it is slowed.
+NOT_READING = "not_reading"
+# A peer may be as much ahead of real time: bursts, and what a client had while it was away. Beyond it is
+# slowed.
 BURST_MESSAGES, MESSAGES_PER_S = 5000, 400
 LEAST_PAUSE_S = 0.01
 # What becomes of a socket whose call cannot be taken, by the store's answer: a kind, and words for the peer.
@@ -65,19 +62,16 @@ class Context:
         self.adder, self.metrics, self.internal = adder, metrics, internal
         self.terms, self.start_s = terms, start_s
         self.log = logs.get("ingest")
-        self.odd_rate = logs.Rate(10.0)
 
 
 class Session:
     """One socket's session, from the accepted handshake on. It does not touch the socket itself.
 
-    What is to be said waits in `sayings`; once `over` is set nothing more will be, and `close` is the code and
-    the reason to close with, or None if the peer has closed.
+    What is to be said waits in `sayings`; once `over` is set nothing more will be, and `close` is the code
+    and the reason to close with, or None if the peer has closed.
     """
 
-    def __init__(
-        self, context: Context, route: Route, dialect: Dialect, *, tenant: str = "", call: str = ""
-    ) -> None:
+    def __init__(self, context: Context, admitted: Admitted, dialect: Dialect) -> None:
         self.over = trio.Event()
         self.patience = trio.current_time() + context.start_s  # when `late` is to be called
         self.close: tuple[int, str] | None = 1000, ""
@@ -85,9 +79,10 @@ class Session:
         self.woken = trio.Event()
         self.series: Series | None = None
         self.call = ""
-        self._context, self._route, self._dialect = context, route, dialect
-        self._claimed_tenant, self._claimed_call = tenant, call
-        self._finished = False  # the platform said that the call is over
+        self._context, self._admitted, self._dialect = context, admitted, dialect
+        self._route = admitted.route
+        self._finished = False  # nothing more is taken for the present call
+        self._probed = False
         self._allowance, self._allowed_at = float(BURST_MESSAGES), trio.current_time()
 
     # -- from the socket -------------------------------------------------------------------------------
@@ -137,7 +132,7 @@ class Session:
 
     def late(self) -> None:
         """Close the socket: nothing has begun on it, or it was left open though its call is over."""
-        if self.series is None:
+        if self.series is None and not self._probed:
             self.refuse("no_start", f"no start within {self._context.start_s:g} s")
         self._stop()
 
@@ -145,11 +140,12 @@ class Session:
         """End the call, because this process stops."""
         if self.over.is_set():
             return
-        if text := self._dialect.leave("shutdown"):
-            self.say(text)
-        self._finish("shutdown", trio.current_time())
         self.close = GONE, "the server stops"
-        self._stop()
+        self._finish("shutdown", trio.current_time())
+        if text := self._dialect.leave("shutdown"):
+            self.say(text)  # and the platform closes
+        else:
+            self._stop()
 
     # -- inside ----------------------------------------------------------------------------------------
 
@@ -168,8 +164,7 @@ class Session:
             self.say(effect.text)
         elif isinstance(effect, Odd):
             self._context.metrics.odd(self._route.platform, effect.kind)
-            if self.series is None:
-                # Some platforms send audio before they say what it is. The dialect keeps it, but not for long.
+            if effect.kind == EARLY and self.series is None:
                 self.patience = min(self.patience, now + EARLY_S)
                 self.woken.set()
 
@@ -183,61 +178,31 @@ class Session:
     def _begin(self, begin: Begin, now: float) -> None:
         if begin.probe:
             self._context.metrics.odd(self._route.platform, "probe")
+            self._probed = True
             return
-        call = self._route.id_prefix + begin.call
+        call = call_of(begin, self._route)
         if self.series is not None:
             if call == self.call:
                 self._context.metrics.odd(self._route.platform, "start_again")
                 return
             self._finish("another call on its socket", now)
-        tenant = self._admit(begin)
-        try:
-            check_id(call)
-        except Junk as junk:
-            raise Refusal("call_id", str(junk)) from junk
-        self.call, self._finished, self.patience = call, False, math.inf
-        platform, context = self._route.platform, self._context
-        legs, fmt = 1 if begin.interleaved else max(1, len(begin.legs)), begin.format
-        if legs > 1:
-            fmt = audio_format(fmt.rate, fmt.encoding, legs)
-        roles = [self._route.role(leg) for leg in begin.legs] if fmt.channels > 1 else []
-        writer = EntryWriter(call, tenant, fmt, roles, _meta(begin.meta, self._route.meta))
-        self.series = Series(
-            Identity(call, tenant, secrets.token_hex(12), ",".join(begin.legs)),
-            fmt,
-            writer,
+        tenant, context, platform = tenant_of(begin, self._admitted), self._context, self._route.platform
+        self.series = new_series(
+            begin,
+            self._route,
+            call,
+            tenant,
             terms=context.terms,
             tally=context.metrics.tally(platform),
             now=now,
-            legs=legs,
-            counts=platform == "generic",
-            resume_from=begin.resume_from,
         )
+        self.call, self._finished, self.patience = call, False, math.inf
         context.metrics.begun(platform)
         context.adder.enter(Entrant(self.series, self._stored, self._unavailable, self._ended))
         context.log.info(
             "Call begins", call=call, tenant=tenant, platform=platform, path=self._route.path,
-            legs=list(begin.legs), **fmt.fields,
+            legs=list(begin.legs), **begin.format.fields,
         )  # fmt: skip
-
-    def _admit(self, begin: Begin) -> str:
-        """Return whose call it is.
-
-        Raises:
-            Refusal: Somebody else's than the one who may connect here.
-        """
-        route = self._route
-        if route.accounts and begin.account not in route.accounts:
-            raise Refusal("account", f"the account {begin.account[:64]!r} may not use {route.path}")
-        if route.tenant is not None and begin.tenant not in ("", route.tenant):
-            raise Refusal("tenant", f"tenant_id {begin.tenant[:64]!r} may not use {route.path}")
-        for name, claimed, said in (
-            ("tenant_id", self._claimed_tenant, begin.tenant),
-            ("interaction_id", self._claimed_call, begin.call),
-        ):
-            if claimed and said and claimed != said:
-                raise Refusal("claims", f"{name} is not the one that the token is for")
-        return route.tenant or self._claimed_tenant or begin.tenant
 
     def _finish(self, reason: str, now: float) -> None:
         self._finished, self.patience = True, now + LINGER_S
@@ -255,8 +220,10 @@ class Session:
             "Socket refused", platform=self._route.platform, path=self._route.path, call=self.call,
             kind=kind, reason=reason,
         )  # fmt: skip
-        self._finish(f"refused: {kind}", trio.current_time())
         self.close = code, reason
+        self._finish(f"refused: {kind}", trio.current_time())
+        if (text := self._dialect.leave("refused")) and kind != NOT_READING:
+            self.sayings.append(text)
         self._stop()
 
     # -- from the store --------------------------------------------------------------------------------
@@ -281,7 +248,7 @@ class Session:
     def say(self, text: str) -> None:
         """Say something to the peer, when its socket takes it."""
         if len(self.sayings) >= SAYINGS:
-            self.refuse("not_reading", "what is said to this peer is not read")
+            self.refuse(NOT_READING, "what is said to this peer is not read")
             return
         self.sayings.append(text)
         self.woken.set()
@@ -289,12 +256,3 @@ class Session:
     def _stop(self) -> None:
         self.over.set()
         self.woken.set()
-
-
-def _meta(said: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
-    """Return what may be passed on of what a platform says of a call: as many keys as fit."""
-    meta: dict[str, Any] = {}
-    for name in allowed:
-        if name in said and len(msgspec.json.encode({**meta, name: said[name]})) <= MAX_META_BYTES:
-            meta[name] = said[name]
-    return meta

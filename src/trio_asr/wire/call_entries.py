@@ -1,4 +1,5 @@
-"""What an ingest writes: entries of the audio stream, ends of calls, and what the next socket of a call must know.
+"""What an ingest writes: entries of the audio stream, ends of calls, and what the next socket of a call must
+know.
 
 The forms are those of `docs/entries.md`; `entries` reads them.
 """

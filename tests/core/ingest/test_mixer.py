@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trio_asr.core.ingest.leg import Leg, PlatformClock
 from trio_asr.core.ingest.mixer import Mixer, Piece
-from trio_asr.wire.audio_format import Encoding, Format, audio_format
+from trio_asr.wire.audio_format import Encoding, audio_format
 
 ENTRY = 800  # samples of 100 ms
 

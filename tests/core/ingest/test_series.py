@@ -74,8 +74,9 @@ def test_a_call_from_its_first_audio_to_its_end() -> None:
     on.store(1.15)
     assert on.entries == [
         {
-            "interaction_id": "call", "tenant_id": "tenant", "encoding": "mulaw", "sample_rate": 8000, "channels": 1,
-            "meta": {"queue": "gold"}, "position": 0, "seq": 1, "timestamp_ms": NOW_MS + 1000, "audio": b"a" * 800,
+            "interaction_id": "call", "tenant_id": "tenant",
+            "encoding": "mulaw", "sample_rate": 8000, "channels": 1, "meta": {"queue": "gold"},
+            "position": 0, "seq": 1, "timestamp_ms": NOW_MS + 1000, "audio": b"a" * 800,
         }
     ]  # fmt: skip
     assert on.store(1.15) is None

@@ -20,7 +20,7 @@ class Waiting(NamedTuple):
 
 
 class Backlog:
-    """The entries of one series that are not stored; at most `most` samples, but for those that are asked for."""
+    """The entries of one series that are not stored: at most `most` samples, and those that are asked for."""
 
     __slots__ = ("_asked", "_most", "_waiting", "samples", "size")
 

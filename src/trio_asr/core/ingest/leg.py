@@ -1,8 +1,8 @@
 """Where the audio of one leg lies: its samples are counted, and its platform's clock says what is missing.
 
-No platform's numbers can be used as they are: counters count messages or chunks, from 0 or 1, for a leg or for
-all; times begin anywhere, and jitter by some milliseconds. So a leg's audio goes on where it was, unless the
-platform's clock has gone ahead by more than the tolerance: then so much is missing.
+No platform's numbers can be used as they are: counters count messages or chunks, from 0 or 1, for a leg or
+for all; times begin anywhere, and jitter by some milliseconds. So a leg's audio goes on where it was, unless
+the platform's clock has gone ahead by more than the tolerance: then so much is missing.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ class Leg:
     def __init__(self, fmt: Format, clock: PlatformClock) -> None:
         self.next = 0  # the position of the next sample
         self.shift = 0  # samples by which its audio lies later than its clock says
-        # Samples of silence that went out because this leg's audio did not come in time. If it comes after all, it
-        # lies later by as much, at most.
+        # Samples of silence that went out because this leg's audio did not come in time. If it comes after
+        # all, it lies later by as much, at most.
         self.owed = 0
-        # Since they were last looked at: holes, each with its samples; restarts of the clock; samples that are late.
+        # Since they were last looked at: holes, each with its samples; restarts of the clock; samples that
+        # are late.
         self.missing: list[int] = []
         self.restarts = self.late = 0
         self._format, self._width = fmt, fmt.width
@@ -60,8 +61,8 @@ class Leg:
     def place(self, audio: bytes, at_ms: float | None, elapsed_ms: float) -> tuple[int, bytes]:
         """Return where the next audio lies, and its whole samples; part of a sample waits for the rest.
 
-        It begins at `at_ms` by the platform's clock, if that has one. `elapsed_ms` is the time since the series
-        began.
+        It begins at `at_ms` by the platform's clock, if that has one. `elapsed_ms` is the time since the
+        series began.
         """
         if at_ms is not None:
             if (
@@ -107,7 +108,7 @@ class Leg:
             self.shift -= ahead
             self.late -= ahead
             self.owed = max(0, self.owed + ahead)
-        elif 0 < ahead and self.next + ahead <= (elapsed_ms + SLACK_MS) * self._per_ms:
+        elif ahead > 0 and self.next + ahead <= (elapsed_ms + SLACK_MS) * self._per_ms:
             position = max(self.next, true)  # a pause gives back what was shifted
             self.shift, self.owed = position - true, 0
             if position > self.next:

@@ -1,7 +1,7 @@
 """The pairing of legs: out of the audio of one or two legs come entries of the call, in its format.
 
-An entry has `entry_ms` of audio. Less goes out only at a pause, before a hole, and at the end. Where there are
-two legs, it waits for the other one for a while, since platforms deliver in bursts; then it goes out with
+An entry has `entry_ms` of audio. Less goes out only at a pause, before a hole, and at the end. Where there
+are two legs, it waits for the other one for a while, since platforms deliver in bursts; then it goes out with
 silence in its place. A leg that was missed so is not waited for again until it is heard again.
 """
 
@@ -36,8 +36,10 @@ class _Run:
 class Mixer:
     """The legs of one series, and what they have that is in no entry yet. Times are in seconds."""
 
-    __slots__ = ("_entry", "_full_since", "_heard_at", "_missed", "_patience_s", "_pause_s", "_runs", "_silence",
-                 "_width", "legs", "misses")  # fmt: skip
+    __slots__ = (
+        "_entry", "_full_since", "_heard_at", "_missed", "_patience_s", "_pause_s", "_runs", "_silence",
+        "_width", "legs", "misses",
+    )  # fmt: skip
 
     def __init__(self, fmt: Format, legs: Sequence[Leg], *, entry_ms: int, align_ms: int) -> None:
         self.legs = legs

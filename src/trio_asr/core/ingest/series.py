@@ -1,8 +1,9 @@
-"""The media that one socket brings of a call, as entries on the stream: what is to be asked of the store, when.
+"""The media that one socket brings of a call, as entries on the stream: what is to be asked of the store,
+when.
 
-A series takes its call with its first audio, which tells it where the call was. Then it adds entries, a batch at
-a time, each by compare-and-set. A batch without an answer is asked for again as it is. How much may wait is
-bounded: beyond it the oldest entries are dropped, which leaves a hole between two positions.
+A series takes its call with its first audio, which tells it where the call was. Then it adds entries, a batch
+at a time, each by compare-and-set. A batch without an answer is asked for again as it is. How much may wait
+is bounded: beyond it the oldest entries are dropped, which leaves a hole between two positions.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Terms(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Whose series it is: the call's id on the stream, its tenant, the socket's token, the legs as one text."""
+    """Whose series it is: the call's id on the stream, its tenant, the socket's token; the legs' names."""
 
     call: str
     tenant: str
@@ -46,8 +47,8 @@ class Identity(NamedTuple):
 class Batch(NamedTuple):
     """A step that adds entries and maybe the end.
 
-    `before` and `after` are positions of the call, `about` is what its next socket has to know. `number` is that
-    of the client's last message that is then stored; the oldest entry was complete at `oldest_at`.
+    `before` and `after` are positions of the call, `about` is what its next socket has to know. `number` is
+    that of the client's last message that is then stored; the oldest entry was complete at `oldest_at`.
     """
 
     before: int
@@ -110,7 +111,8 @@ class Series:
     def hear(self, audio: bytes, now: float, leg: int = 0, at_ms: float | None = None) -> None:
         """Take a message of audio of a leg, which begins at `at_ms` by the platform's clock.
 
-        What is complete with it is ready for the store after `gather`, which is called once for many messages.
+        What is complete with it is ready for the store after `gather`, which is called once for many
+        messages.
         """
         self._heard_at = now
         if self.end:
@@ -201,7 +203,7 @@ class Series:
         self._asked_at = now
 
     def take(self, now_ms: int, position: int, about: bytes, now: float) -> None:
-        """Take the call. `now_ms` is the store's time, `position` where the call is, `about` what is known of it."""
+        """Take the call, which is at `position`; `now_ms` is the store's time, `about` what it knows."""
         past = decode_past(about)
         if (
             self._resumes

@@ -1,8 +1,9 @@
-"""The generic protocol, `/v1/ingest`, of the ingest that this one replaces (its page is docs/telephony/generic.md).
+"""The generic protocol, `/v1/ingest`, of the ingest that this one replaces (its page is
+docs/telephony/generic.md).
 
-The client says `start`, and is answered `started`. Then it sends audio in binary messages of any size, and is told
-by `ack` what is on the stream. Beyond the original it may say `stop`, and `resume_from` in its start: the number of
-the last message that it knows to be stored. The answer then says from where it should go on.
+The client says `start`, and is answered `started`. Then it sends audio in binary messages of any size, and is
+told by `ack` what is on the stream. Beyond the original it may say `stop`, and `resume_from` in its start:
+the number of the last message that it knows to be stored. The answer then says from where it should go on.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ class Generic:
             interleaved=True,
             tenant=tenant,
             meta=meta,
+            counts=True,
             resume_from=resume_from,
         )
         if self._resuming:
