@@ -160,7 +160,8 @@ async def test_every_platform(tmp_path: Path) -> None:
         for one in calls:
             life = [event["event"] for event in run.evidence.events[one.id]]
             assert (life[0], life.count("started"), life.count("ended")) == ("started", 1, 1)
-            assert run.evidence.events[one.id][0]["tenant_id"] == "acme"
+            started = run.evidence.events[one.id][0]
+            assert (started["tenant_id"], started["meta"]["platform"]) == ("acme", one.dial.platform)
             roles = {each.get("role") for each in run.evidence.transcripts[one.id]}
             named = one.dial.platform != "generic" and one.dial.recording.format.channels == 2
             assert roles == ({"customer", "agent"} if named else {None})
