@@ -243,27 +243,40 @@ async def test_sigterm_lets_calls_end_that_do_so_in_time(tmp_path: Path) -> None
 
 
 async def test_sigterm_ends_the_calls_that_last(tmp_path: Path) -> None:
-    async with deployment(tmp_path, {"drain_s": 0.2}) as (r, (gateway,)):
-        calls = [
-            call(1, "generic", LINEAR, 60.0),
-            call(2, "twilio", BOTH, 60.0),
-            call(3, "exotel", MULAW, 60.0),
-        ]
+    """A client that comes again, to another gateway, has its call go on, and loses nothing."""
+    async with deployment(tmp_path, {"drain_s": 0.2}, {}) as (r, gateways):
+        again = call(1, "generic", LINEAR, 5.0, reconnect_after_s=0.5)
+        cut = [call(2, "twilio", BOTH, 60.0), call(3, "exotel", MULAW, 60.0)]
 
         async def stop(began: float) -> None:
             del began
-            await stored(r, calls, CUT)
-            assert await gateway.stop(60) == 0
+            await stored(r, [again, *cut], CUT)
+            assert await gateways[0].stop(60) == 0
 
-        callers = Callers(calls, balanced([gateway]))
+        callers = Callers([again, *cut], balanced(gateways))
         run = Run(r, callers)
         account = await run.run(stop)
         for report in callers.reports.values():
-            (socket,) = report.sockets
+            socket = report.sockets[0]
             assert (socket.outcome, socket.code, socket.reason) == (Outcome.CLOSED, 1001, "the server stops")
-        keeps_what_came(account, calls)
-        for one in calls:
+        keeps_what_came(account, [again, *cut])
+        assert on_stream(run, again) == [[(0, again.samples)]]
+        for one in cut:
             for leg, ((first, last),) in enumerate(on_stream(run, one)):
                 assert first == 0
                 assert CUT <= last <= callers.reports[one.id].samples[leg]
-        assert ends(r) == {one.id: ["shutdown"] for one in calls}
+        assert ends(r) == {again.id: ["shutdown", "disconnected"]} | {one.id: ["shutdown"] for one in cut}
+
+
+async def test_a_restart_of_redis_changes_nothing(tmp_path: Path) -> None:
+    async with deployment(tmp_path, {}) as (r, (gateway,)):
+        calls = [call(1, "generic", LINEAR), call(2, "twilio", BOTH), call(3, "jambonz", WIDE)]
+
+        async def restart(began: float) -> None:
+            del began
+            await stored(r, calls, CUT)
+            await trio.to_thread.run_sync(r.valkey.restart)
+
+        account = await Run(r, Callers(calls, balanced([gateway]))).run(restart)
+        keeps_promises(account, samples=(1 + 2 + 2) * 4 * 8000, connections=1)
+        assert ends(r) == {"generic-1": ["disconnected"], "twilio-2": ["stop"], "jambonz-3": ["disconnected"]}
