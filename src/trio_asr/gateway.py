@@ -156,6 +156,7 @@ class Gateway:
                 await self.server.empty()
             for session in [*self.server.sessions]:
                 session.leave()
+            self.adder.hasten(trio.current_time() + LAST_S / 2)
             with trio.move_on_after(LAST_S):
                 await self.adder.over()
                 await self.server.empty()

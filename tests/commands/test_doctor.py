@@ -41,7 +41,7 @@ async def diagnose(
     environment = {API_KEY: KEY} if env is None else env
     findings: list[Finding] = []
     loaded, problems = read_config(path, environment)
-    passed = await run_checks(checks_of(path, environment, loaded, problems), findings.append)
+    passed = await run_checks(checks_of(environment, loaded, problems), findings.append)
     assert passed == all(finding.level is not Level.FAIL for finding in findings)
     return findings
 

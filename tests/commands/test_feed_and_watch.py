@@ -146,7 +146,11 @@ def test_watch_follows_and_ctrl_c_is_a_good_end(
         assert process.stdout is not None
         assert process.stderr is not None
         assert "Following" in process.stdout.readline()
-        client.xadd("asr_events", {"data": json.dumps({"event": "started", "interaction_id": "c1"})})
+        meta = {"platform": "twilio", "from": "+49\x1b301"}
+        started = {"event": "started", "interaction_id": "c1", "meta": meta}
+        client.xadd("asr_events", {"data": json.dumps(started)})
+        if not arguments:
+            assert process.stdout.readline() == "c1: twilio, from +49 301\n"
         say("partial", "hel")
         say("final", "hello")
         assert process.stdout.readline().split() == ["1.2s", "c1", "interim", "hel"]

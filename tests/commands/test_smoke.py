@@ -15,6 +15,8 @@ from tests.client.answer_server import serve_answer
 
 from trio_asr.client.consumer import Event, Message
 from trio_asr.commands.smoke import judge
+from trio_asr.commands.smoke.ingest import read_ingest
+from trio_asr.config.ingest import Platform
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.processes import Rig, Worker, rig
 from trio_asr.lab.rig.valkey import free_port
@@ -22,9 +24,11 @@ from trio_asr.lab.rig.valkey import free_port
 SCRIPT = Path(__file__).parents[2] / "scripts/smoke.sh"
 
 
-async def smoke(r: Rig, port: int, *more: str, seconds: float = 4) -> tuple[int, dict[str, Any]]:
+async def smoke(
+    r: Rig, port: int, *more: str, seconds: float = 4, **environment: str
+) -> tuple[int, dict[str, Any]]:
     """Run it as operators do; the exit code and what it found."""
-    environment = clean_environment(set()) | {
+    environment |= clean_environment(set()) | {
         "ASR_WORKER_URL": f"http://127.0.0.1:{port}",
         "REDIS_URL": r.valkey.url,
         "TRIO_ASR_VENV": str(Path(sys.executable).parents[1]),
@@ -102,6 +106,47 @@ async def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         assert failed(found)["transcripts"] == "no transcript came"
 
 
+SECRET = "secret-that-nobody-may-see"
+
+
+@pytest.mark.integration
+async def test_a_call_that_begins_at_an_ingest(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    held = {"tenant": "acme", "id_prefix": "eu-"}
+    generic = {
+        "path": "/v1/ingest",
+        "platform": "generic",
+        "auth": "bearer",
+        "token_file": f"{tmp_path}/secret",
+    }
+    exotel = {"path": "/exotel", "platform": "exotel", "user": "acme", "password_file": f"{tmp_path}/secret"}
+    async with rig(tmp_path) as r:
+        gateway = r.gateway([generic | held, exotel | held])
+        await gateway.start_and_wait()
+        port = (await started(r)).http_port
+        place, more = f"127.0.0.1:{gateway.port}", ("--tenant", "acme", "--id-prefix", "eu-")
+
+        code, found = await smoke(r, port, *more, INGEST_URL=f"http://{place}", INGEST_TOKEN=SECRET)
+        assert (code, failed(found)) == (0, {}), found
+        steps = ["health", "metrics", "ingest", "call", "transcripts", "connection"]
+        assert [step["check"] for step in found["steps"]] == steps
+        assert found["interaction_id"].startswith("eu-smoke-")
+
+        url = f"ws://acme:{SECRET}@{place}/exotel"
+        code, found = await smoke(r, port, *more, "--as", "exotel", INGEST_URL=url)
+        assert (code, failed(found)) == (0, {}), found
+
+        url = url.replace(SECRET, SECRET[::-1])
+        code, found = await smoke(r, port, *more, "--as", "exotel", INGEST_URL=url)
+        assert (code, set(failed(found))) == (1, {"call"})
+        assert "refused 401" in failed(found)["call"]
+        assert SECRET[::-1] not in str(found)
+
+        url = f"ws://127.0.0.1:{free_port()}/v1/ingest"
+        code, found = await smoke(r, port, INGEST_URL=url)
+        assert (code, set(failed(found))) == (1, {"ingest"})
+
+
 HEALTH = b'{"status":"degraded","provider":"deepgram","role":"active","problems":{"redis":40.0}}'
 
 
@@ -110,6 +155,34 @@ async def strike(r: Rig) -> None:
         await trio.sleep(0.1)
     await trio.sleep(2)
     await r.simulator.strike(abort_after_s=0)
+
+
+# ---- an ingest's URL
+
+
+@pytest.mark.parametrize(
+    ("url", "platform", "means"),
+    [
+        ("ws://asr.test/v1/ingest", "generic", ("ws://asr.test/v1/ingest", "", "token", "http://asr.test/health")),
+        ("https://asr.test/", "generic", ("wss://asr.test/v1/ingest", "", "token", "https://asr.test/health")),
+        (
+            "wss://a%40b:p%2Fw@asr.test:8443/x?y=1", "exotel",
+            ("wss://asr.test:8443/x?y=1", "a@b", "p/w", "https://asr.test:8443/health"),
+        ),
+        ("wss://asr.test", "twilio", ("wss://asr.test", "", "token", "https://asr.test/health")),
+    ],
+)  # fmt: skip
+def test_what_an_ingest_url_means(url: str, platform: Platform, means: tuple[str, ...]) -> None:
+    found = read_ingest(url, platform=platform, tenant="t", id_prefix="", token="token", key="")
+    assert found.secret is not None
+    assert (found.url, found.user, found.secret.reveal(), found.health_url) == means
+    assert "token" not in repr(found)
+
+
+@pytest.mark.parametrize("url", ["redis://asr.test", "wss:///x", "asr.test", "ws://[asr.test/"])
+def test_what_is_no_url_of_an_ingest(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be like wss://host/path$"):
+        read_ingest(url, platform="generic", tenant="t", id_prefix="", token="", key="")
 
 
 # ---- the judgements

@@ -152,3 +152,28 @@ async def test_the_newer_of_two_sockets_has_the_call(autojump_clock: MockClock) 
         assert on.count("ingest_refusals_total", platform="twilio", reason="superseded") == 1
         positions = [entry["position"] for entry in on.entries("CA1")]
         assert positions == sorted(positions)
+
+
+async def test_a_client_of_another_tenant_than_the_routes(autojump_clock: MockClock) -> None:
+    route = Route(path="/v1/ingest", platform="generic", auth="none", tenant="acme")
+    async with run_gateway(route) as on:
+        report = await on.place(Dial("generic", url(route), "c-1", recording(1, LINEAR), account="other"))
+        (socket,) = report.sockets
+        assert (socket.code, socket.reason) == (1008, "tenant_id 'other' may not use /v1/ingest")
+        assert on.count("ingest_refusals_total", platform="generic", reason="tenant") == 1
+
+
+async def test_what_is_said_of_a_call(autojump_clock: MockClock) -> None:
+    """Its platform, and what the route lets through; no platform says itself who it is."""
+    parameters = {"queue": "sales", "platform": "mine", "card": "secret"}
+    route = Route(
+        path="/twilio", platform="twilio", auth="none", tenant="acme", meta=("queue", "from", "platform")
+    )
+    async with run_gateway(route) as on:
+        await on.place(
+            Dial("twilio", url(route), "CA1", recording(1, MULAW), caller="+49301", parameters=parameters)
+        )
+        await trio.sleep(1)
+        first, *others = on.entries("CA1")
+        assert first["meta"] == {"platform": "twilio", "queue": "sales", "from": "+49301"}
+        assert not any("meta" in entry for entry in others)

@@ -209,6 +209,22 @@ async def test_17_a_stop_lets_calls_go_on_for_a_while(autojump_clock: MockClock)
         assert on.ends("CA1") == ["shutdown"]
 
 
+async def test_17_and_calls_without_socket_end_before_it_does(autojump_clock: MockClock) -> None:
+    """However long another gateway might be waited for."""
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with run_gateway(TWILIO, reconnect_grace_s=60) as on, trio.open_nursery() as nursery:
+        nursery.start_soon(on.gateway.serve, listeners)
+        async with peer(on, TWILIO) as it:
+            await it.say(start(), media(0))
+        await trio.sleep(1)
+        on.gateway.stop()
+        await trio.sleep(4)
+        assert on.ends("CA1") == []
+        await trio.sleep(2)
+        assert on.ends("CA1") == ["disconnected"]
+        assert nursery.child_tasks == frozenset()
+
+
 async def test_17_and_is_over_as_soon_as_they_are(autojump_clock: MockClock) -> None:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with run_gateway(TWILIO, drain_s=3600) as on, trio.open_nursery() as nursery:

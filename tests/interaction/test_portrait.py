@@ -59,6 +59,18 @@ async def test_the_states_of_a_call(autojump_clock: MockClock) -> None:
         assert look() == "closing"
 
 
+async def test_where_a_call_comes_from(autojump_clock: MockClock) -> None:
+    async with run_worker() as here:
+        call = here.producer()
+        first = msgspec.json.decode(call.envelope(0.5))
+        first["meta"] = {"platform": "exotel", "from": "+49301"}
+        here.store.add(AUDIO, msgspec.json.encode(first))
+        await trio.sleep(1)
+        interaction = here.calls.interactions[call.id]
+        assert portray_closely(interaction).origin == "exotel, from +49301"
+        assert portray(interaction).origin is msgspec.UNSET
+
+
 async def test_a_call_waits_for_a_place(autojump_clock: MockClock) -> None:
     config = Config(deepgram=DeepgramConfig(max_connections=1))
     async with run_worker(config) as here:

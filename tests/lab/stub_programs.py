@@ -1,4 +1,4 @@
-"""Stand-ins for the demo's two programs, for what goes wrong with them: `stub_programs.py ROLE MODE ...`.
+"""Stand-ins for the demo's programs, for what goes wrong with them: `stub_programs.py ROLE MODE ...`.
 
 The daemon answers /ready and, per call, opens a connection, publishes an interim and a final, and ends it.
 Of a call of two people it publishes these for each, the second one's first.
@@ -87,6 +87,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if role == "simulate":
         simulator(mode)
+    elif role == "ingest":
+        sys.exit("no route leads here")
     else:
         daemon(mode, rest[-1])
     while True:

@@ -16,11 +16,12 @@ from rich.console import Console
 
 from trio_asr.client import audio
 from trio_asr.client.audio import AudioError
-from trio_asr.client.producer import Call, Entries, IdRefused
+from trio_asr.client.producer import IdRefused
 from trio_asr.lab.demo import command as command_module
 from trio_asr.lab.demo import run as demo_module
+from trio_asr.lab.demo.calls import Played, choose
 from trio_asr.lab.demo.command import demo
-from trio_asr.lab.demo.run import Demo, Recording, choose
+from trio_asr.lab.demo.run import Demo
 from trio_asr.lab.demo.two_people import channels, two_people
 from trio_asr.lab.rig.programs import Program, RigError
 from trio_asr.samples import shipped_samples
@@ -31,25 +32,24 @@ if TYPE_CHECKING:
 
 STUBS = Path(__file__).with_name("stub_programs.py")
 CALLS = [
-    Recording(Call("one", audio.Recording(bytes(8000))), ("good morning",)),
-    Recording(Call("two", audio.Recording(bytes(4800)))),
-    Recording(
-        Call(
-            "both", audio.Recording(bytes(8000), audio_format(8000, "mulaw", 2)),
-            roles=("customer", "agent"), entries=Entries.MSGPACK,
-        ),
+    Played("one", "generic", audio.Recording(bytes(8000)), ("good morning",)),
+    Played("two", "exotel", audio.Recording(bytes(4800))),
+    Played(
+        "both", "twilio", audio.Recording(bytes(8000), audio_format(8000, "mulaw", 2)),
         ("good evening", "good morning"),
     ),
 ]  # fmt: skip
 
 
 class StubbedDemo(Demo):
-    """The demo with stand-ins for its programs; each mode says what one of them does wrong."""
+    """The demo with the real ingest, and stand-ins for the rest; modes say what one of them does wrong."""
 
     modes: dict[str, str]
 
     def _program(self, name: str, *arguments: str) -> Program:
         mode = self.modes.get(arguments[0], "works")
+        if (arguments[0], mode) == ("ingest", "works"):
+            return super()._program(name, *arguments)
         command = [sys.executable, str(STUBS), arguments[0], mode, *arguments[1:]]
         return Program(name, command, dict(os.environ), self._work / f"{name}.log")
 
@@ -75,11 +75,12 @@ async def test_it_shows_what_comes_out_and_counts_it(tmp_path: Path, terminal: b
     assert report.page.value("deepgram_audio_chunks_sent_total") == 7
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
-    for step in ("Starting a Valkey server", "Loading the speech model", "Starting the daemon"):
+    for step in ("Starting a Valkey server", "Loading the speech model", "Starting the daemon", "the ingest"):
         assert step in shown
     assert len(re.findall(r"one .*Good morning\.", shown)) >= 1
     assert "good mor\n" in shown or terminal
-    assert "In both, each person has a channel." in shown
+    for how in ("one comes by the ingest's own protocol.", "both comes as Twilio streams both tracks of it"):
+        assert how in shown
     assert len(re.findall(r"both .*(?:agent|customer) +Good morning\.", shown)) >= 2
 
 
@@ -89,6 +90,7 @@ async def test_it_shows_what_comes_out_and_counts_it(tmp_path: Path, terminal: b
         ({"simulate": "dies"}, r"simulator ended .*exit code 1.*\n.*no such model"),
         ({"serve": "dies"}, r"daemon ended .*exit code 1.*\n.*lost its mind"),
         ({"serve": "twice"}, r"daemon did not do its job: one: 2 connections instead of one"),
+        ({"ingest": "dies"}, r"ingest ended .*exit code 1.*\n.*no route leads here"),
     ],
 )
 async def test_a_part_that_fails_is_named_with_its_last_words(
@@ -114,7 +116,7 @@ def test_recordings_of_one_name_are_different_calls(tmp_path: Path) -> None:
             out.setsampwidth(2)
             out.setframerate(8000)
             out.writeframes(bytes(320))
-    assert [one.call.interaction_id for one in choose(paths)] == ["call", "call-2"]
+    assert [(one.name, one.platform) for one in choose(paths)] == [("call", "generic"), ("call-2", "exotel")]
 
 
 def test_a_recording_is_taken_apart_into_two_people() -> None:
@@ -131,14 +133,14 @@ def test_a_recording_is_taken_apart_into_two_people() -> None:
     assert customer == quiet(1.5) + turns[1] + quiet(0.5) + quiet(0.4) + turns[3] + quiet(0.5)
 
 
-def test_the_call_of_two_people_is_in_all_that_is_new() -> None:
-    call, said = two_people(shipped_samples())
+def test_the_call_of_two_people_comes_on_two_tracks() -> None:
+    *others, call = choose([])
+    assert [one.platform for one in others] == ["generic", "exotel"]
+    assert (call.name, call.platform) == ("stereo", "twilio")
     assert call.recording.format == audio_format(8000, "mulaw", 2)
-    assert (call.interaction_id, call.roles, call.positions) == ("stereo", ("customer", "agent"), True)
-    assert call.frame(0, 20, 0).field == "m"
     assert 17 < call.recording.seconds < 19.16
-    assert said[0].startswith("Good morning. My package was supposed")
-    assert said[1].startswith("Hello, you are speaking with the delivery team. The driver")
+    assert call.said[0].startswith("Good morning. My package was supposed")
+    assert call.said[1].startswith("Hello, you are speaking with the delivery team. The driver")
     only = shipped_samples()[:1]
     assert two_people(only)[1][1].startswith("Good morning, thank you for calling.")
 

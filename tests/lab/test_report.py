@@ -94,4 +94,4 @@ def test_table_and_footer() -> None:
     assert isinstance(console.file, io.StringIO)
     row = next(line for line in console.file.getvalue().splitlines() if line.startswith(" a "))
     assert row.split() == ["a", "4.0", "s", "1", "2", "2", "4", "25%", "0.40", "s", "0.70", "s"]
-    assert "200 frames from Redis and sent 4.0 s of audio in 18 chunks" in report.footer()
+    assert "in 200 entries; the daemon sent them to Deepgram, 4.0 s of audio in 18 chunks" in report.footer()

@@ -68,6 +68,7 @@ def test_no_bytes_raise_anything(pieces: list[bytes]) -> None:
         b"\xc1\x80abcd",  # compressed, which was not agreed on
         b"\x83\x80abcd",  # an unknown opcode
     ],
+    ids=["close", "unmasked", "continuation", "compressed", "opcode"],
 )
 def test_a_close_and_what_breaks_the_protocol_is_left_to_the_library(odd: bytes) -> None:
     """And all that follows it."""

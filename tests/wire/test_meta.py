@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trio_asr.wire.entries import decode_frame
-from trio_asr.wire.meta import MAX_META_BYTES, MAX_META_DEPTH, BadMeta, read_meta
+from trio_asr.wire.meta import MAX_META_BYTES, MAX_META_DEPTH, BadMeta, origin, read_meta
 
 pack = msgspec.msgpack.encode
 META = {
@@ -188,3 +188,17 @@ def test_any_value_is_an_object_that_json_holds_or_bad(value: Any) -> None:
 def test_no_bytes_raise_anything_but_bad_meta(data: bytes) -> None:
     with suppress(BadMeta):
         msgspec.json.encode(read_meta(msgspec.Raw(data)))
+
+
+@pytest.mark.parametrize(
+    ("meta", "says"),
+    [
+        ({}, ""),
+        ({"platform": "twilio"}, "twilio"),
+        ({"platform": "exotel", "from": "+49301", "to": "+49402"}, "exotel, from +49301 to +49402"),
+        ({"ani": "tel:+49301", "dnis": "", "queue": "sales"}, "from tel:+49301"),
+        ({"platform": ["x"], "from": 49301, "to": "9" * 100}, "to " + "9" * 64),
+    ],
+)
+def test_where_a_call_comes_from(meta: dict[str, Any], says: str) -> None:
+    assert origin(meta) == says

@@ -65,6 +65,7 @@ class Event(msgspec.Struct, frozen=True):
     reason: str | None = None
     connections: int | None = None
     duration_ms: int | None = None
+    meta: dict[str, Any] = {}
 
 
 _message = msgspec.json.Decoder(Message)

@@ -16,8 +16,9 @@ from trio_asr.client.consumer import (
     TranscriptReader,
 )
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure, connect, redis_failure
-from trio_asr.client.view import TranscriptView
+from trio_asr.client.view import TranscriptView, printable
 from trio_asr.config import mask_url
+from trio_asr.wire.meta import origin
 
 
 @click.command()
@@ -89,3 +90,5 @@ def _follow(
                         view.show(item)
                 elif item.event == "ended":
                     view.forget(item.interaction_id)
+                elif came := origin(item.meta):
+                    view.note(printable(f"{item.interaction_id}: {came}"))

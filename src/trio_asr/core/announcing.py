@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from trio_asr.core.outbox import Outbox
 from trio_asr.wire.codes import EventName
 from trio_asr.wire.frames import Frame
-from trio_asr.wire.meta import BadMeta, read_meta
+from trio_asr.wire.meta import BadMeta, origin, read_meta
 from trio_asr.wire.resume_point import ResumePoint
 from trio_asr.wire.transcripts import Item
 
@@ -31,6 +31,7 @@ def announce(outbox: Outbox, frame: Frame, point: ResumePoint) -> str:
     try:
         if meta := read_meta(frame.meta):
             event["meta"] = meta
+            outbox.origin = origin(meta)
     except BadMeta as error:
         bad = str(error)
     outbox.put(Item(resume_point=point, event=event))

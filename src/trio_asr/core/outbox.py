@@ -65,6 +65,7 @@ class Outbox:
         self.tenant_id = self.confirmed.tenant_id
         self.trace_id = self.confirmed.trace_id
         self.roles: tuple[str, ...] = self.confirmed.roles or ()  # who is on each of several channels
+        self.origin = ""  # where the call comes from, for the pages; not kept over a restart
         self.recent: Recent | None = None  # for the pages, where they may show it
 
     # -- what comes in ---------------------------------------------------------------------------------

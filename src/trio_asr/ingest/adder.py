@@ -86,6 +86,11 @@ class Adder:
         """The longest that any series has waiting, in seconds of audio."""
         return max((one.series.waiting_s for one in self.entrants.values()), default=0.0)
 
+    def hasten(self, until: float) -> None:
+        """Have calls whose sockets are gone end by then, though their grace may be longer."""
+        for series, *_ in self.entrants.values():
+            series.hasten(until)
+
     async def over(self) -> None:
         """Wait until there is no series left."""
         while self.entrants:

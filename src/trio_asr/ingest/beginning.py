@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from trio_asr.ingest.doors import Admitted
 from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.call_entries import EntryWriter
 from trio_asr.wire.frames import Junk, check_id
-from trio_asr.wire.meta import MAX_META_BYTES
+from trio_asr.wire.meta import MAX_META_BYTES, PLATFORM
 
 OWNER_BYTES = 12  # of a socket's token
 MAX_SHOWN = 64  # characters of what a peer said of itself
@@ -61,7 +61,7 @@ def new_series(
     return Series(
         Identity(call, tenant, secrets.token_hex(OWNER_BYTES), ",".join(begin.legs)),
         fmt,
-        EntryWriter(call, tenant, fmt, roles, _meta(begin.meta, route.meta)),
+        EntryWriter(call, tenant, fmt, roles, _meta(begin.meta, route)),
         terms=terms,
         tally=tally,
         now=now,
@@ -79,10 +79,14 @@ def _legs(begin: Begin) -> tuple[int, Format]:
     return legs, audio_format(fmt.rate, fmt.encoding, legs)
 
 
-def _meta(said: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
-    """Return what may be passed on of what a platform says of a call: as many keys as fit."""
-    meta: dict[str, Any] = {}
-    for name in allowed:
-        if name in said and len(msgspec.json.encode({**meta, name: said[name]})) <= MAX_META_BYTES:
+def _meta(said: Mapping[str, Any], route: Route) -> dict[str, Any]:
+    """Return the platform, and what may be passed on of what it says of a call: as many keys as fit."""
+    meta: dict[str, Any] = {PLATFORM: route.platform}
+    for name in route.meta:
+        if (
+            name in said
+            and name != PLATFORM
+            and len(msgspec.json.encode({**meta, name: said[name]})) <= MAX_META_BYTES
+        ):
             meta[name] = said[name]
     return meta

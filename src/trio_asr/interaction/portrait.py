@@ -50,7 +50,9 @@ class Portrait(msgspec.Struct, gc=False, kw_only=True):
     encoding: Encoding | UnsetType = UNSET
     channels: int | UnsetType = UNSET
     legs: tuple[Leg, ...] | UnsetType = UNSET
-    # With a call's details only. The newest line is the last; of several channels each may have an interim.
+    # With a call's details only. `origin` is where it comes from, as far as is known.
+    # The newest line is the last; of several channels each may have an interim.
+    origin: str | UnsetType = UNSET
     lines: tuple[Caption, ...] | UnsetType = UNSET
     interim: Caption | UnsetType | None = UNSET
     interims: tuple[Caption, ...] | UnsetType = UNSET
@@ -86,6 +88,7 @@ def portray(call: Interaction) -> Portrait:
 def portray_closely(call: Interaction) -> Portrait:
     """Return the portrait of a call with its transcript, as far as that was kept."""
     portrait, recent = portray(call), call.call.outbox.recent
+    portrait.origin = call.call.outbox.origin or UNSET
     portrait.lines = () if recent is None else tuple(recent.captions)
     portrait.interim = None if recent is None else recent.interim
     if portrait.legs is not UNSET:

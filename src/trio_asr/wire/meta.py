@@ -7,6 +7,7 @@ kind, NaN. Bad `meta` costs no audio.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +17,10 @@ from trio_asr.wire.extensions import extension
 MAX_META_BYTES = 4096  # as it stands in the entry
 MAX_META_DEPTH = 16  # objects and lists in one another, itself included
 NO_META = msgspec.Raw()
+PLATFORM = "platform"  # our ingest says under this key who brought the call
+# What people are shown of a call's origin: a word before it, and the keys that may have it.
+_ORIGIN = (("", (PLATFORM,)), ("from ", ("from", "ani")), ("to ", ("to", "dnis")))
+MAX_SHOWN = 64  # characters of each
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 _from_json = msgspec.json.Decoder().decode
 _from_message_pack = msgspec.msgpack.Decoder(ext_hook=extension).decode
@@ -57,6 +62,22 @@ def read_meta(meta: msgspec.Raw) -> dict[str, Any]:
         raise BadMeta("meta is not an object")
     _check(value, MAX_META_DEPTH)
     return value
+
+
+def origin(meta: Mapping[str, Any]) -> str:
+    """Return where a call comes from, as far as its meta says, such as "twilio, from +49301 to +49402"."""
+    platform, *numbers = (
+        next(
+            (
+                f"{word}{meta[key][:MAX_SHOWN]}"
+                for key in keys
+                if isinstance(meta.get(key), str) and meta[key]
+            ),
+            "",
+        )
+        for word, keys in _ORIGIN
+    )
+    return ", ".join(filter(None, (platform, " ".join(filter(None, numbers)))))
 
 
 def _check(value: object, levels: int) -> None:

@@ -127,3 +127,24 @@ def test_a_file_that_is_no_recording(placed: list[Dial], tmp_path: Path) -> None
     code, said = run("--as", "generic", "ws://a.test", tmp_path / "empty.wav")
     assert (code, placed) == (1, [])
     assert "no audio in it" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "url", "secret"),
+    [
+        ("ws://a.test/in", "ws://a.test/in", "s/1"),
+        ("ws://a.test/in/{token}", "ws://a.test/in/s%2F1", None),
+        ("ws://a.test/in --user me@x", "ws://me%40x:s%2F1@a.test/in", None),
+    ],
+)
+def test_a_secret_goes_where_it_belongs(
+    placed: list[Dial], file: Path, words: str, url: str, secret: str | None
+) -> None:
+    options = ("--as", "generic", *words.split(), file, "--call", "c", "--seconds", 0.2)
+    assert run(*options, env={"TRIO_ASR_DIAL_SECRET": "s/1"})[0] == 0
+    (one,) = placed
+    assert (one.url, one.secret and one.secret.reveal(), one.recording.seconds) == (url, secret, 0.2)
+
+
+def test_a_user_needs_a_password(file: Path) -> None:
+    assert "--user needs its password" in run("--as", "generic", "ws://a.test/in", file, "--user", "me")[1]

@@ -14,6 +14,8 @@ import trio
 from trio_asr.commands.check import config_option
 from trio_asr.commands.doctor.deepgram import Deepgram
 from trio_asr.commands.doctor.findings import Check, Finding, Level, run_checks, threaded
+from trio_asr.commands.doctor.ingest import Ingest
+from trio_asr.commands.doctor.ingest import commands as ingest_commands
 from trio_asr.commands.doctor.local import Local, read_config
 from trio_asr.commands.doctor.server import Server
 from trio_asr.commands.doctor.state import State
@@ -25,19 +27,22 @@ COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
 @click.command()
 @config_option
+@click.option("--ingest", is_flag=True, help="Check an ingest instead of a worker.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
-def doctor(path: Path | None, *, as_json: bool) -> int:
+def doctor(path: Path | None, *, ingest: bool, as_json: bool) -> int:
     """Check a deployment: configuration, files, Redis, Deepgram, and how the workers are doing.
 
     One line for each thing that was looked at: ok, warn or FAIL, and what to do about it. Nothing is written
     anywhere; Deepgram gets a handshake with the configured options and key, and no audio.
 
+    With --ingest it looks at what `trio-asr ingest` needs: routes, certificate, ports, and rights on Redis.
+
     Exit code 0: nothing failed (there may be warnings). 1: something did.
     """
     logging.disable(logging.CRITICAL)  # the findings quote what libraries would log
     findings: list[Finding] = []
-    loaded, problems = read_config(path, os.environ)
-    checks = checks_of(path, os.environ, loaded, problems)
+    loaded, problems = read_config(path, os.environ, ingest=ingest)
+    checks = (ingest_checks_of if ingest else checks_of)(os.environ, loaded, problems)
     show = findings.append if as_json else print_finding
     passed = trio.run(run_checks, checks, show, loaded.config.secrets if loaded is not None else [])
     if as_json:
@@ -48,31 +53,20 @@ def doctor(path: Path | None, *, as_json: bool) -> int:
     return 0 if passed else 1
 
 
-def checks_of(
-    path: Path | None, env: Mapping[str, str], loaded: Loaded | None, problems: list[str]
-) -> list[Check]:
+def checks_of(env: Mapping[str, str], loaded: Loaded | None, problems: list[str]) -> list[Check]:
     """Return the checks to run, in order. Without a usable configuration, only this machine is checked."""
-    local = Local(path, env, loaded, problems)
-    checks = [
-        Check("config", local.config),
-        Check("files", local.files),
-        Check("open files", local.limits),
-        Check("service manager", local.notify),
-        Check("http", local.port),
-    ]
+    local = Local(env, loaded, problems)
+    checks = [*_checks_of(local), Check("http", local.port)]
     if loaded is None:
         return checks
     config = loaded.config
     if config.bus.adapter == "redis":
         server = Server(config.redis)
         state = State(config.redis, server)
+        checks += _redis_checks_of(server)
         checks += [
             Check(name, threaded(job), REDIS_S)
             for name, job in (
-                ("redis", server.reach),
-                ("redis settings", server.settings),
-                ("clock", server.clock),
-                ("permissions", server.permissions),
                 ("ownership", state.ownership),
                 ("progress", state.progress),
                 ("consumers", state.consumers),
@@ -80,6 +74,35 @@ def checks_of(
         ]
     deepgram = Deepgram(config, key_missing=bool(problems))
     return [*checks, Check("deepgram", deepgram.reach, deepgram.within_s)]
+
+
+def ingest_checks_of(env: Mapping[str, str], loaded: Loaded | None, problems: list[str]) -> list[Check]:
+    """Return the checks of an ingest, like `checks_of`."""
+    checks = _checks_of(Local(env, loaded, problems, ingest=True))
+    if loaded is None:
+        return checks
+    ingest = Ingest(loaded.config.ingest)
+    checks += [Check("routes", ingest.routes), Check("tls", ingest.certificate), Check("ports", ingest.ports)]
+    return checks + _redis_checks_of(Server(loaded.config.redis, ingest_commands))
+
+
+def _checks_of(local: Local) -> list[Check]:
+    return [
+        Check("config", local.config),
+        Check("files", local.files),
+        Check("open files", local.limits),
+        Check("service manager", local.notify),
+    ]
+
+
+def _redis_checks_of(server: Server) -> list[Check]:
+    jobs = (
+        ("redis", server.reach),
+        ("redis settings", server.settings),
+        ("clock", server.clock),
+        ("permissions", server.permissions),
+    )
+    return [Check(name, threaded(job), REDIS_S) for name, job in jobs]
 
 
 def print_finding(finding: Finding) -> None:

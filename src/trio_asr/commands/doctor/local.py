@@ -15,21 +15,25 @@ import trio
 from trio_asr.client.http import get
 from trio_asr.commands.doctor.findings import Report, threaded
 from trio_asr.config import Config, ConfigError, Loaded, load, secrets
+from trio_asr.config.ingest import SECRETS
 from trio_asr.config.secrets import mask_path
-from trio_asr.config.sections import keys, value_at
+from trio_asr.config.sections import ROUTES, keys, value_at
 from trio_asr.telemetry.systemd import Notifier
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 (nothing listens on them here)
 DESCRIPTORS_A_CALL, DESCRIPTORS_BESIDE = 2, 64
 
 
-def read_config(path: Path | None, env: Mapping[str, str]) -> tuple[Loaded | None, list[str]]:
+def read_config(
+    path: Path | None, env: Mapping[str, str], *, ingest: bool = False
+) -> tuple[Loaded | None, list[str]]:
     """Return the configuration and its problems, or None for it if it is unusable.
 
-    Where only the API key is missing, it is loaded as for the mock: the rest can still be checked.
+    Where only the API key is missing, or with `ingest` only something of the ingest's is wrong, it is loaded
+    as for a worker with the mock: the rest can still be checked.
     """
     try:
-        return load(path, env), []
+        return load(path, env, ingest=ingest), []
     except ConfigError as error:
         problems = error.problems
     try:
@@ -42,17 +46,18 @@ class Local:
     """The checks of this machine."""
 
     def __init__(
-        self, path: Path | None, env: Mapping[str, str], loaded: Loaded | None, problems: list[str]
+        self, env: Mapping[str, str], loaded: Loaded | None, problems: list[str], *, ingest: bool = False
     ) -> None:
-        self._path, self._env, self._loaded, self._problems = path, env, loaded, problems
+        self._env, self._loaded, self._problems, self._ingest = env, loaded, problems, ingest
         self.config = threaded(self._config)
         self.files = threaded(self._files)
         self.limits = threaded(self._limits)
         self.notify = threaded(self._notify)
 
     def _config(self, report: Report) -> None:
+        check = "trio-asr check --ingest" if self._ingest else "trio-asr check"
         for problem in self._problems:
-            report.fail("config", problem, "the daemon ends with exit code 2; see `trio-asr check`")
+            report.fail("config", problem, f"the process ends with exit code 2; see `{check}`")
         if self._loaded is None or self._problems:
             return
         origins = list(self._loaded.origins.values())
@@ -60,7 +65,7 @@ class Local:
         report.ok(
             "config",
             f"usable: file {self._loaded.path or 'none'}, {origins.count('file')} keys from it, {by_env} "
-            "from the environment (`trio-asr check` shows all)",
+            f"from the environment (`{check}` shows all)",
         )
         for warning in self._loaded.warnings:
             report.warn("config", warning)
@@ -73,16 +78,20 @@ class Local:
                 self._loaded.origins["redis.url"] == "file"
             )
             _look_at(self._loaded.path, report, secret=holds_password, what="a password")
-        for name, file in _secret_files(self._loaded.config, self._env):
+        files = _route_files if self._ingest else _secret_files
+        for name, file in files(self._loaded.config, self._env):
             _look_at(file, report, secret=True, what=f"the secret of {name}")
 
     def _limits(self, report: Report) -> None:
         if self._loaded is None:
             return
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = self._loaded.config.deepgram.max_connections
-        needed = most * DESCRIPTORS_A_CALL + DESCRIPTORS_BESIDE
-        says = f"{soft} open files allowed here, {needed} wanted for deepgram.max_connections = {most}"
+        config = self._loaded.config
+        name, most, each = "deepgram.max_connections", config.deepgram.max_connections, DESCRIPTORS_A_CALL
+        if self._ingest:
+            name, most, each = "ingest.max_connections", config.ingest.max_connections, 1
+        needed = most * each + DESCRIPTORS_BESIDE
+        says = f"{soft} open files allowed here, {needed} wanted for {name} = {most}"
         if soft == resource.RLIM_INFINITY or soft >= needed:
             report.ok("open files", says)
         else:
@@ -113,12 +122,11 @@ class Local:
         if http.port == 0:
             report.ok("http", "http.port = 0: any free port")
             return
-        host = "127.0.0.1" if http.host in EVERYWHERE else http.host
-        status, body = await get(http.port, "/health", host)
+        status, body = await get(http.port, "/health", reachable(http.host))
         if status:
             _judge_page(report, http.port, status, body)
             return
-        reason = await trio.to_thread.run_sync(_cannot_bind, http.host, http.port)
+        reason = await trio.to_thread.run_sync(cannot_bind, http.host, http.port)
         if reason:
             report.fail("http", f"cannot listen on {http.host}, port {http.port}: {reason}")
         else:
@@ -141,8 +149,13 @@ def _judge_page(report: Report, port: int, status: int, body: str) -> None:
         report.ok("http", says)
 
 
-def _cannot_bind(host: str, port: int) -> str:
-    """Return why the daemon could not listen there, or "" if it could. Blocks for the name's lookup."""
+def reachable(host: str) -> str:
+    """Return where to reach what listens on `host`."""
+    return "127.0.0.1" if host in EVERYWHERE else host
+
+
+def cannot_bind(host: str, port: int) -> str:
+    """Return why nothing could listen there, or "" if it could. Blocks for the name's lookup."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in found:
@@ -165,6 +178,18 @@ def _secret_files(config: Config, env: Mapping[str, str]) -> Iterator[tuple[str,
             credential = Path(directory) / spec.credential
             if credential.exists():
                 yield spec.path, credential
+
+
+def _route_files(config: Config, env: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    """Yield every secret file that the ingest reads; `env` names none."""
+    del env
+    if config.ingest.tls_key_file is not None:
+        yield "ingest.tls_key_file", Path(config.ingest.tls_key_file)
+    for number, route in enumerate(config.ingest.route, 1):
+        for spec in SECRETS:
+            file = getattr(route, f"{spec.name}_file")
+            if file is not None and spec.name != "public_key":
+                yield f"{ROUTES}.{number}.{spec.name}", Path(file)
 
 
 def _look_at(file: Path, report: Report, *, secret: bool, what: str) -> None:

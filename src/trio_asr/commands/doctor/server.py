@@ -19,11 +19,20 @@ CLOCK_S = 1.0
 LONG_MS = 60_000
 
 
-class Server:
-    """The checks of the server. `client` is None until it has answered; without it they report nothing."""
+Commands = Iterator[tuple[str | int, ...]]
 
-    def __init__(self, config: RedisConfig) -> None:
+
+class Server:
+    """The checks of the server. `client` is None until it has answered; without it they report nothing.
+
+    `commands` are those of the process whose rights are checked; without any they are the daemon's.
+    """
+
+    def __init__(
+        self, config: RedisConfig, commands: Callable[[RedisConfig], Commands] | None = None
+    ) -> None:
         self._config = config
+        self._commands = commands or _daemons
         self.client: redis.Redis | None = None
 
     def reach(self, report: Report) -> None:
@@ -82,14 +91,14 @@ class Server:
             report.ok("clock", says)
 
     def permissions(self, report: Report) -> None:
-        """Check that the user may run the daemon's commands. ACL DRYRUN executes nothing."""
+        """Check that the user may run all commands. ACL DRYRUN executes nothing."""
         if self.client is None:
             return
         try:
             user = self.client.execute_command("ACL", "WHOAMI")  # type: ignore[no-untyped-call]
             denied = [
                 " ".join(str(word) for word in command[:2])
-                for command in _commands(self._config)
+                for command in self._commands(self._config)
                 if self.client.execute_command("ACL", "DRYRUN", user, *command) != b"OK"  # type: ignore[no-untyped-call]
             ]
         except redis.ResponseError as error:
@@ -100,7 +109,7 @@ class Server:
             advice = "ACL SETUSER, for the streams, trio_asr:* and the transcripts' keys"
             report.fail("permissions", f"user {name} may not: {', '.join(dict.fromkeys(denied))}", advice)
         else:
-            report.ok("permissions", f"user {name} may do all that the daemon does")
+            report.ok("permissions", f"user {name} may do all that is needed")
 
     def _setting(self, name: str) -> str:
         """Return a setting, or "" where CONFIG is not allowed, as on many hosted servers."""
@@ -173,7 +182,7 @@ def _memory(report: Report, info: Mapping[str, Any]) -> None:
         judge("eviction", f"maxmemory-policy {policy}: a full Redis drops {what}", advice)
 
 
-def _commands(config: RedisConfig) -> Iterator[tuple[str | int, ...]]:
+def _daemons(config: RedisConfig) -> Commands:
     """Yield the commands of the daemon, each with keys of the kinds that it uses."""
     prefix = f"trio_asr:{{{config.consumer_group}}}:"
     call, audio, ends = f"{prefix}call:doctor", config.audio_stream, config.call_end_stream

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -16,8 +17,10 @@ from trio_asr.client.producer import Call, Source
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure
 from trio_asr.commands.doctor.command import print_finding
 from trio_asr.commands.doctor.findings import Finding, Report
+from trio_asr.commands.smoke.ingest import Ingest, read_ingest
 from trio_asr.commands.smoke.run import Smoke, Target, cleanup
 from trio_asr.config import RedisConfig
+from trio_asr.config.ingest import Platform
 from trio_asr.config.redis_url import secrets as redis_url_secrets
 from trio_asr.samples import shipped_samples
 
@@ -36,6 +39,19 @@ _STREAMS = RedisConfig()
 @click.option(
     "--redis-url", envvar="REDIS_URL", default=DEFAULT_REDIS_URL, show_default=True, help="Or REDIS_URL."
 )
+@click.option("--ingest-url", envvar="INGEST_URL", help="Begin at this ingest. Also taken from INGEST_URL.")
+@click.option(
+    "--as",
+    "platform",
+    type=click.Choice(get_args(Platform)),
+    default="generic",
+    show_default=True,
+    help="The protocol of the route at --ingest-url.",
+)
+@click.option(
+    "--tenant", envvar="INGEST_TENANT", default="smoke", show_default=True, help="Or INGEST_TENANT."
+)
+@click.option("--id-prefix", default="", help="The route's id_prefix.")
 @click.option("--audio", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A recording.")
 @click.option(
     "--seconds",
@@ -56,6 +72,10 @@ def smoke(
     *,
     url: str,
     redis_url: str,
+    ingest_url: str | None,
+    platform: Platform,
+    tenant: str,
+    id_prefix: str,
     audio: Path | None,
     seconds: float,
     log: Path | None,
@@ -72,24 +92,32 @@ def smoke(
     Looks at the pages, plays a few seconds of a recording onto Redis as a call of the id smoke-..., and wants
     transcripts back: seq rising, times of the call, over exactly one connection; and the right phrases in the
     log, if it is shown one. The transcripts stay in Redis, as every call's do: readers of the old worker spin
-    when such a stream disappears. INGEST_URL is not used yet: the call begins on Redis.
+    when such a stream disappears.
+
+    With INGEST_URL the call does not begin on Redis: it is streamed to that ingest, whose health is looked
+    at, too. INGEST_TOKEN is the secret of its route: a token (also for {token} in the URL), Twilio's auth
+    token, or Genesys' client secret (with its API key in INGEST_KEY). A user and a password stand in the URL.
 
     Exit code 0: all is well. 1: a step failed; its line says which and why.
     """
     if PLACEHOLDER not in transcript_stream:
         raise click.BadParameter(f"must contain {PLACEHOLDER}", param_hint="--transcript-stream")
+    ingest = _ingest(ingest_url, platform, tenant, id_prefix)
     source = Source(redis_url, audio_stream, call_end_stream)
-    target = Target(url, source, transcript_stream, events_stream, log, journal)
+    target = Target(url, source, transcript_stream, events_stream, log, journal, ingest)
+    file = audio or shipped_samples()[0].audio
     try:
-        recording = load(audio or shipped_samples()[0].audio).first(seconds)
+        recording = load(file).first(seconds)
     except AudioError as error:
         raise click.ClickException(str(error)) from error
-    call = Call(f"smoke-{secrets.token_hex(6)}", recording, "smoke")
+    call = Call(f"{id_prefix if ingest else ''}smoke-{secrets.token_hex(6)}", recording, tenant)
     findings: list[Finding] = []
-    report = Report(findings.append if as_json else print_finding, redis_url_secrets(redis_url))
-    if os.environ.get("INGEST_URL") and not as_json:
-        click.echo("INGEST_URL is not used: the call begins on Redis.")
-    trio.run(_run, target, call, report, clean)
+    hidden = [*redis_url_secrets(redis_url), *(ingest.secrets if ingest else ())]
+    report = Report(findings.append if as_json else print_finding, hidden)
+    audio_ms = int(recording.seconds * 1000)
+    trio.run(_run, Smoke(target, call, file, audio_ms, report), audio_ms / 1000 + BESIDE_S, report)
+    if clean:
+        _clean(target, call.interaction_id, report)
     if as_json:
         steps = [finding._asdict() for finding in findings]
         document = {"ok": not report.failed, "interaction_id": call.interaction_id, "steps": steps}
@@ -99,16 +127,27 @@ def smoke(
     return 1 if report.failed else 0
 
 
-async def _run(target: Target, call: Call, report: Report, clean: bool) -> None:
-    audio_ms = int(call.recording.seconds * 1000)
-    with trio.move_on_after(audio_ms / 1000 + BESIDE_S) as limit:
-        await Smoke(target, call, audio_ms, report).run()
+async def _run(smoke: Smoke, within_s: float, report: Report) -> None:
+    with trio.move_on_after(within_s) as limit:
+        await smoke.run()
     if limit.cancelled_caught:
-        report.fail("time", f"not done within {audio_ms / 1000 + BESIDE_S:.0f} s")
-    if clean:
-        try:
-            await trio.to_thread.run_sync(cleanup, target, call.interaction_id)
-        except RedisFailure as error:
-            report.fail("cleanup", str(error))
-        else:
-            report.ok("cleanup", f"{target.transcript_key(call.interaction_id)} deleted")
+        report.fail("time", f"not done within {within_s:.0f} s")
+
+
+def _ingest(url: str | None, platform: Platform, tenant: str, id_prefix: str) -> Ingest | None:
+    if not url:
+        return None
+    token, key = os.environ.get("INGEST_TOKEN", ""), os.environ.get("INGEST_KEY", "")
+    try:
+        return read_ingest(url, platform=platform, tenant=tenant, id_prefix=id_prefix, token=token, key=key)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--ingest-url") from None
+
+
+def _clean(target: Target, interaction_id: str, report: Report) -> None:
+    try:
+        cleanup(target, interaction_id)
+    except RedisFailure as error:
+        report.fail("cleanup", str(error))
+    else:
+        report.ok("cleanup", f"{target.transcript_key(interaction_id)} deleted")

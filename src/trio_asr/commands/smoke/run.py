@@ -19,6 +19,7 @@ from trio_asr.client.producer import Call, Source, play
 from trio_asr.client.redis import RedisFailure, connect, data, redis_failure
 from trio_asr.commands.doctor.findings import Report
 from trio_asr.commands.smoke import judge
+from trio_asr.commands.smoke.ingest import Ingest
 
 HTTP_S = 5.0
 POLL_S = 0.25
@@ -28,7 +29,7 @@ LOG_S = 2.0
 
 @dataclass(frozen=True)
 class Target:
-    """The deployment under test: its pages, its streams and its log."""
+    """The deployment under test: its pages, its streams, its log, and the ingest if the call begins there."""
 
     url: str
     source: Source
@@ -36,6 +37,7 @@ class Target:
     events_stream: str
     log: Path | None = None
     journal: str | None = None
+    ingest: Ingest | None = None
 
     def transcript_key(self, interaction_id: str) -> str:
         """Return the name of a call's transcript stream."""
@@ -43,12 +45,13 @@ class Target:
 
 
 class Smoke:
-    """One run, with one call."""
+    """One run, with one call, whose audio is the first `audio_ms` of the file `audio`."""
 
-    def __init__(self, target: Target, call: Call, audio_ms: int, report: Report) -> None:
+    def __init__(self, target: Target, call: Call, audio: Path, audio_ms: int, report: Report) -> None:
         self.messages: list[Message] = []
         self.events: list[Event] = []
-        self._target, self._call, self._audio_ms, self._report = target, call, audio_ms, report
+        self._target, self._call, self._report = target, call, report
+        self._audio, self._audio_ms = audio, audio_ms
         self._since = time.time()
         self._log_from = 0
         self._provider = ""
@@ -60,7 +63,10 @@ class Smoke:
         if not await self._health():
             return
         await self._metrics()
-        if not await self._play():
+        ingest = self._target.ingest
+        if ingest is not None and not await self._ingest_health(ingest):
+            return
+        if not await (self._play() if ingest is None else self._place(ingest)):
             return
         await self._hear()
         self._judge("transcripts", judge.transcripts(self.messages, self._audio_ms), self._heard())
@@ -75,7 +81,7 @@ class Smoke:
             self._report.ok(step, otherwise)
 
     async def _health(self) -> bool:
-        status, body = await self._get("/health")
+        status, body = await self._page("/health")
         if not status:
             self._report.fail("health", f"nobody answers: {body}", "is the daemon running?")
             return False
@@ -96,22 +102,40 @@ class Smoke:
         return False
 
     async def _metrics(self) -> None:
-        status, body = await self._get("/metrics")
+        status, body = await self._page("/metrics")
         wrong = judge.page(body) if status == 200 else [f"/metrics: HTTP {status}"]
         lines = sum(judge.SERIES.match(line) is not None for line in body.splitlines())
         self._judge("metrics", wrong, f"{lines} lines of asr_ and deepgram_")
 
-    async def _get(self, path: str) -> tuple[int, str]:
-        """Return the status and body of a page, or 0 and the reason if there is no answer."""
-        url = self._target.url.rstrip("/") + path
+    async def _ingest_health(self, ingest: Ingest) -> bool:
+        status, body = await _get(ingest.health_url)
+        if not status:
+            self._report.fail("ingest", f"nobody answers: {body}", "is the ingest running?")
+            return False
         try:
-            with trio.fail_after(HTTP_S):
-                status, body = await ask(url)
-        except NoAnswer as error:
-            return 0, f"{url}: {error}"
-        except trio.TooSlowError:
-            return 0, f"{url}: no answer within {HTTP_S:g} s"
-        return status, body.decode(errors="replace")
+            page = json.loads(body)
+            says = f"HTTP {status}, status {page['status']}, {page['service']}"
+        except (ValueError, KeyError, TypeError):
+            self._report.warn("ingest", f"HTTP {status}, and no health page: a proxy may keep it back")
+            return True
+        if status != 200 or page["status"] != "healthy":
+            self._report.fail("ingest", f"{says}: {page.get('problems')}", "see its /ready, and its log")
+            return False
+        self._report.ok("ingest", says)
+        return True
+
+    async def _place(self, ingest: Ingest) -> bool:
+        # The route puts its prefix before what the platform calls the call.
+        name = self._call.interaction_id.removeprefix(ingest.id_prefix)
+        taken, says = await ingest.place(name, self._audio, self._audio_ms / 1000)
+        if not taken:
+            self._report.fail("call", says, "see the ingest's log, and its route")
+        else:
+            self._report.ok("call", f"{says}, as {ingest.platform}")
+        return taken
+
+    async def _page(self, path: str) -> tuple[int, str]:
+        return await _get(self._target.url.rstrip("/") + path)
 
     async def _play(self) -> bool:
         frames = self._call.frame_count(self._target.source.frame_ms)
@@ -183,6 +207,18 @@ class Smoke:
         command = [program, "-u", str(self._target.journal), "--since", since, "-o", "cat", "--no-pager"]
         done = await trio.run_process(command, capture_stdout=True, check=False)
         return done.stdout.decode(errors="replace").splitlines()
+
+
+async def _get(url: str) -> tuple[int, str]:
+    """Return the status and body of a page, or 0 and the reason if there is no answer."""
+    try:
+        with trio.fail_after(HTTP_S):
+            status, body = await ask(url)
+    except NoAnswer as error:
+        return 0, f"{url}: {error}"
+    except trio.TooSlowError:
+        return 0, f"{url}: no answer within {HTTP_S:g} s"
+    return status, body.decode(errors="replace")
 
 
 def cleanup(target: Target, interaction_id: str) -> None:

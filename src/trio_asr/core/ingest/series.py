@@ -161,6 +161,11 @@ class Series:
         if self._first_at == math.inf and self._past is None:
             self.over = True
 
+    def hasten(self, until: float) -> None:
+        """Wait for another socket until then at the longest, if this one is gone."""
+        if self._leaves_at < math.inf:
+            self._leaves_at = min(self._leaves_at, until)
+
     def gather(self, now: float, *, flush: bool = False) -> None:
         """Make entries of what is complete; with `flush`, of all there is."""
         misses = self._mixer.misses

@@ -15,7 +15,8 @@ from rich.console import Console
 from trio_asr.client.audio import INSTALL_DEMO, AudioError
 from trio_asr.client.producer import IdRefused
 from trio_asr.client.redis import RedisFailure
-from trio_asr.lab.demo.run import Demo, choose
+from trio_asr.lab.demo.calls import choose
+from trio_asr.lab.demo.run import Demo
 from trio_asr.lab.rig.programs import RigError
 from trio_asr.lab.rig.valkey import EmbeddedServerError
 from trio_asr.samples import ALL, shipped_samples
@@ -39,9 +40,9 @@ FEWER = "The wheel has one recording. For three run scripts/demo.sh in a checkou
 def demo(*, audio: tuple[Path, ...], keep_logs: Path | None) -> None:
     """Watch the whole service at work on recorded calls, on this machine alone.
 
-    Starts a Valkey server, a stand-in for Deepgram with real speech recognition, and the daemon as it runs in
-    production. Then it plays the calls at once, in real time, and shows the transcripts as they come out of
-    Redis.
+    Starts a Valkey server, a stand-in for Deepgram with real speech recognition, and the daemon and the
+    ingest as they run in production. Then callers stream the calls to the ingest, at once and in real time,
+    as telephony platforms do, and the transcripts are shown as they come out of Redis.
 
     AUDIO are your own recordings (any WAV; other formats too). Without any, it plays the short calls that
     come with the package (three in a checkout, one in the wheel) and compares the transcripts with what was
@@ -71,8 +72,8 @@ def demo(*, audio: tuple[Path, ...], keep_logs: Path | None) -> None:
 
 
 def _run(audio: Sequence[Path], console: Console, keep_logs: Path | None) -> Report:
-    recordings = choose(audio)
+    calls = choose(audio)
     with tempfile.TemporaryDirectory(prefix="trio-asr-demo-") as temporary:
         work = keep_logs or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        return trio.run(Demo(recordings, console, work).run)
+        return trio.run(Demo(calls, console, work).run)

@@ -154,8 +154,9 @@ class Report:
         frames = self.page.value("asr_audio_chunks_processed_total")
         sent = self.page.value("deepgram_audio_sent_seconds_total")
         return (
-            f"The daemon took {frames:.0f} frames from Redis and sent {sent:.1f} s of audio in {chunks:.0f} "
-            "chunks. Delays are medians, from the moment the last sample of a result was spoken."
+            f"The ingest put the calls on Redis in {frames:.0f} entries; the daemon sent them to Deepgram, "
+            f"{sent:.1f} s of audio in {chunks:.0f} chunks. Delays are medians, from the moment the last "
+            "sample of a result was spoken."
         )
 
 

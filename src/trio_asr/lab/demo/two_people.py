@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trio_asr.client.audio import Recording, in_encoding, load
-from trio_asr.client.producer import Call, Entries
 from trio_asr.lab.rig.legs import ROLES
 from trio_asr.simulator.audio import interleave
 from trio_asr.wire.audio_format import audio_format
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
     from trio_asr.samples import Sample
 
-NAME = "stereo"
 SAMPLE = "delivery"
 """The recording whose words a small model recognises in mu-law, too."""
 FIRST = ROLES.index("agent")
@@ -29,18 +27,17 @@ EARLIER_S = 1.1
 _STEP_S = 0.02
 
 
-def two_people(samples: Sequence[Sample]) -> tuple[Call, tuple[str, ...]]:
-    """Return a call, and what is said on each of its channels.
+def two_people(samples: Sequence[Sample]) -> tuple[Recording, tuple[str, ...]]:
+    """Return a recording of two channels in mu-law, and what is said on each of them.
 
-    It is mu-law on two channels, in MessagePack, with positions and roles. Where the wheel has not installed
-    its sample, the first one will do.
+    Where the wheel has not installed its sample, the first one will do.
     """
     sample = next((one for one in samples if one.name == SAMPLE), samples[0])
     recording, lines = load(sample.audio), sample.text.splitlines()
     rate, legs = recording.format.rate, channels(recording)
     stereo = Recording(interleave(legs, 2), audio_format(rate, "linear16", len(legs)))
-    call = Call(NAME, in_encoding(stereo, "mulaw"), roles=ROLES, entries=Entries.MSGPACK, positions=True)
-    return call, tuple(" ".join(lines[(channel - FIRST) % 2 :: 2]) for channel in range(2))
+    said = tuple(" ".join(lines[(channel - FIRST) % 2 :: 2]) for channel in range(2))
+    return in_encoding(stereo, "mulaw"), said
 
 
 def channels(recording: Recording) -> list[bytes]:

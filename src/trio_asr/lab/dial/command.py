@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 import trio
 
 from trio_asr.client.audio import DEFAULT_RATE, AudioError, Recording, load
 from trio_asr.config import Secret
+from trio_asr.config.ingest import TOKEN
 from trio_asr.lab.dial.caller import over_network, place
 from trio_asr.lab.dial.line import Reach
 from trio_asr.lab.dial.platform import Unfit
@@ -50,6 +52,7 @@ _SECONDS = click.FloatRange(0)
 @click.argument("url")
 @click.argument("files", type=click.Path(path_type=Path, dir_okay=False, exists=True), nargs=-1)
 @click.option("--stamps", type=_SECONDS, metavar="S", help="Play so many seconds of position-stamped audio.")
+@click.option("--seconds", type=_SECONDS, metavar="S", help="So much of each recording.  [default: all]")
 @click.option("--rate", type=int, default=DEFAULT_RATE, show_default=True, help="Sample rate.")
 @click.option("--encoding", type=click.Choice(list(SILENCE)), help="Encoding.  [default: the platform's]")
 @click.option("--channels", type=click.IntRange(1, 2), default=1, help="Channels of stamped audio.")
@@ -59,13 +62,17 @@ _SECONDS = click.FloatRange(0)
 @click.option("--from", "caller", default="", metavar="NUMBER", help="Who calls.")
 @click.option("--to", "called", default="", metavar="NUMBER", help="Who is called.")
 @click.option("--parameter", "parameters", multiple=True, callback=_parameters, metavar="KEY=VALUE")
-@click.option("--key", default="", help="Genesys' API key.")
+@click.option(
+    "--key", envvar="TRIO_ASR_DIAL_KEY", default="", help="Genesys' API key; also from TRIO_ASR_DIAL_KEY."
+)
 @click.option(
     "--secret",
     envvar="TRIO_ASR_DIAL_SECRET",
     type=Secret,
-    help="Bearer token, Twilio's auth token, or Genesys' client secret; also from TRIO_ASR_DIAL_SECRET.",
+    help="Bearer token, Twilio's auth token, or Genesys' client secret; with --user its password; where URL "
+    "has {token}, that token. Also from TRIO_ASR_DIAL_SECRET.",
 )
+@click.option("--user", metavar="NAME", help="Send this user, and the secret as its password, as Basic.")
 @click.option("--public-url", default="", help="The URL to sign, if a proxy makes another one of it.")
 @click.option("--ca", type=click.Path(path_type=Path, exists=True), help="Certificates to trust.")
 @click.option("--pace", type=click.FloatRange(0, 1000, min_open=True), default=1.0, help="Times real time.")
@@ -89,11 +96,15 @@ def dial(
     platform: str,
     files: Sequence[Path],
     stamps: float | None,
+    seconds: float | None,
     rate: int,
     encoding: Encoding | None,
     channels: int,
     calls: int | None,
     call: str | None,
+    url: str,
+    user: str | None,
+    secret: Secret | None,
     ca: Path | None,
     drop_at: float | None,
     second_socket: float | None,
@@ -113,11 +124,15 @@ def dial(
     name = call or f"{platform}-{secrets.token_hex(3)}"
     try:
         if stamps is None:
-            recordings = [load(file, rate, encoding) for file in files]
+            whole = [load(file, rate, encoding) for file in files]
+            recordings = whole if seconds is None else [one.first(seconds) for one in whole]
         else:
             recordings = _stamped(stamps, audio_format(rate, encoding or usual, channels), calls or 1)
+        url, secret = _presented(url, user, secret)
         first = Dial(
             platform=platform,
+            url=url,
+            secret=secret,
             call=name,
             recording=recordings[0],
             reconnect_after_s=reconnect_after,
@@ -136,6 +151,22 @@ def dial(
     context = ssl.create_default_context(cafile=ca) if secure else None
     if not trio.run(_place_all, placed, over_network(context)):
         sys.exit(1)
+
+
+def _presented(url: str, user: str | None, secret: Secret | None) -> tuple[str, Secret | None]:
+    """Return the URL, with the secret in it where that is its place, and else the secret.
+
+    Raises:
+        ValueError: There is a user, and no password.
+    """
+    if secret is not None and TOKEN in url:
+        return url.replace(TOKEN, quote(secret.reveal(), safe="")), None
+    if user is None:
+        return url, secret
+    if secret is None:
+        raise ValueError("--user needs its password as --secret")
+    scheme, slashes, rest = url.partition("://")
+    return f"{scheme}{slashes}{quote(user, safe='')}:{quote(secret.reveal(), safe='')}@{rest}", None
 
 
 def _stamped(seconds: float, form: Format, calls: int) -> list[Recording]:

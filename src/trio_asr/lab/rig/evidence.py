@@ -20,7 +20,11 @@ REPEAT_WINDOW = 256  # an entry identical to one of the last 256 is a producer's
 
 Document = dict[str, Any]
 Fields = dict[bytes, bytes]
-ENCODINGS: dict[str, Encoding] = {name: encoding for encoding, name in ENCODING_NAMES.items()}
+# Our producers write pcm16, our ingest linear16.
+ENCODINGS: dict[str, Encoding] = {
+    "linear16": "linear16",
+    **{name: encoding for encoding, name in ENCODING_NAMES.items()},
+}
 
 
 class _Frame(msgspec.Struct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from trio_asr.client.http import NoAnswer, ask, get
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
+from trio_asr.lab.rig.gateways import Gateway
 from trio_asr.lab.rig.programs import POLL_S, Program, RigError
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
 from trio_asr.lab.rig.versions import OURS, Version
@@ -123,6 +124,7 @@ class Rig:
         self.simulator = simulator
         self.settings = settings
         self.workers: list[Worker] = []
+        self.gateways: list[Gateway] = []
         self._environment = {**environment, API_KEY: "rig"}
 
     def worker(self, settings: Settings | None = None, version: Version = OURS) -> Worker:
@@ -142,9 +144,20 @@ class Rig:
         self.workers.append(worker)
         return worker
 
+    def gateway(self, routes: Sequence[Mapping[str, Any]], **ingest: Any) -> Gateway:
+        """Return another gateway, not started yet, with these routes and keys of `[ingest]`."""
+        port, pages_port = free_port(), free_port()
+        name = f"gateway-{len(self.gateways) + 1}"
+        config = self.work / f"{name}.toml"
+        own = {"port": port, "pages_port": pages_port, "route": routes}
+        config.write_text(toml({"redis": {"url": self.valkey.url}, "ingest": own | ingest}))
+        gateway = Gateway(name, config, self._environment, port=port, pages_port=pages_port)
+        self.gateways.append(gateway)
+        return gateway
+
     async def aclose(self) -> None:
-        for worker in self.workers:
-            await worker.aclose()
+        for program in (*self.workers, *self.gateways):
+            await program.aclose()
 
 
 @asynccontextmanager
@@ -192,7 +205,7 @@ def merged(*layers: Settings) -> dict[str, dict[str, Any]]:
 
 
 def toml(settings: Settings) -> str:
-    """Return sections of plain values and lists as TOML."""
+    """Return sections as TOML. Lists and mappings in them are written on one line."""
     lines = []
     for section, keys in settings.items():
         lines.append(f"[{section}]")
@@ -201,6 +214,10 @@ def toml(settings: Settings) -> str:
 
 
 def _value(value: Any) -> str:
-    if not isinstance(value, bool | int | float | str | list):
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_value(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if not isinstance(value, bool | int | float | str):
         raise RigError(f"cannot write {value!r} as TOML")
     return json.dumps(value)  # JSON literals of these types are valid TOML

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import trio
 
 from trio_asr.client.redis import connect
 from trio_asr.lab.rig.account import Account, account
 from trio_asr.lab.rig.evidence import Evidence, collect, events
-from trio_asr.lab.rig.feeder import Feeder
+from trio_asr.lab.rig.present import Present
 from trio_asr.lab.rig.processes import Rig
 
 POLL_S = 0.25
@@ -18,6 +19,28 @@ SETTLE_S = 3.0
 
 #: What is done to the rig while calls are fed; its argument is the time of their first sample.
 Deed = Callable[[float], Awaitable[None]]
+
+
+class Produced(Protocol):
+    """A call that is produced. `present` are all its samples."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def rate(self) -> int: ...
+
+    @property
+    def present(self) -> Present: ...
+
+
+class Producer(Protocol):
+    """A producer of calls: a feeder, or callers of an ingest."""
+
+    @property
+    def calls(self) -> Sequence[Produced]: ...
+
+    async def run(self, *, task_status: trio.TaskStatus[float] = trio.TASK_STATUS_IGNORED) -> None: ...
 
 
 async def nothing(began: float) -> None:
@@ -34,7 +57,7 @@ class Run:
     """
 
     def __init__(
-        self, rig: Rig, feeder: Feeder, *, by_order: bool = False, trust_feeder: bool = False
+        self, rig: Rig, feeder: Producer, *, by_order: bool = False, trust_feeder: bool = False
     ) -> None:
         self.rig = rig
         self.feeder = feeder

@@ -192,7 +192,7 @@ export class CallPanel {
   drawFacts(call) {
     const began = call.since === null ? "" : new Date(call.since).toLocaleTimeString();
     const facts = [
-      ["Tenant", call.tenant], ["Since", began], ["Connection", call.connection ? String(call.connection) : "none yet"],
+      ["Tenant", call.tenant], ["Origin", call.origin], ["Since", began], ["Connection", call.connection ? String(call.connection) : "none yet"],
       ["Chunks", String(call.chunks)], ["Audio", formatOf(call)],
       ["Request id", call.request_id], ["Trace id", call.trace_id ?? ""], ["Last error", call.last_error],
     ].filter(([, value]) => value);
