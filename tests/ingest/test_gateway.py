@@ -113,6 +113,27 @@ async def test_a_store_that_is_away_for_twenty_seconds(autojump_clock: MockClock
         assert on.ends("CA1") == ["stop"]
 
 
+async def test_a_socket_that_comes_while_the_store_is_away_takes_nothing_from_the_one_before(
+    autojump_clock: MockClock,
+) -> None:
+    played = recording(40, MULAW)
+    async with run_gateway(TWILIO) as on, trio.open_nursery() as nursery:
+        faults = Faults(drop_at_s=22)
+        nursery.start_soon(
+            on.place, Dial("twilio", url(TWILIO), "CA1", played, reconnect_after_s=1, faults=faults)
+        )
+        await trio.sleep(5)
+        on.calls.away = True
+        await trio.sleep(22)
+        on.calls.away = False
+        await trio.sleep(20)
+        got = on.audio("CA1")
+        assert got[: 22 * 8000 - 320] == played.audio[: 22 * 8000 - 320]
+        assert got[-16 * 8000 :] == played.audio[-16 * 8000 :]
+        assert on.ends("CA1") == ["stop"]
+        assert on.count("ingest_superseded_seconds_total", platform="twilio") == 0
+
+
 async def test_a_store_that_is_away_for_too_long(autojump_clock: MockClock) -> None:
     """The oldest audio is a hole; the rest is where it belongs."""
     played = recording(30, MULAW)

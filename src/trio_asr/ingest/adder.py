@@ -55,13 +55,16 @@ class Adder:
         self.entrants: dict[str, Entrant] = {}
         self._store, self._problems, self._internal = store, problems, internal
         self._max_bytes, self._delay = max_buffered_bytes, delay
+        self._of_call: dict[str, list[str]] = {}  # the tokens of a call's sockets, in the order of their coming
         self._ready: dict[str, None] = {}  # in the order in which they became so
         self._wake = trio.Event()
         self._left = trio.Event()  # set and replaced whenever a series is over
 
     def enter(self, entrant: Entrant) -> None:
         """Take a series on, until it is over."""
-        self.entrants[entrant.series.identity.owner] = entrant
+        owner, call = entrant.series.identity.owner, entrant.series.identity.call
+        self.entrants[owner] = entrant
+        self._of_call.setdefault(call, []).append(owner)
         self.note(entrant.series)
 
     def note(self, series: Series) -> None:
@@ -69,6 +72,10 @@ class Adder:
         owner = series.identity.owner
         if series.over:
             if (entrant := self.entrants.pop(owner, None)) is not None:
+                owners = self._of_call[series.identity.call]
+                owners.remove(owner)
+                if not owners:
+                    del self._of_call[series.identity.call]
                 entrant.on_over(series)
                 self._left.set()
                 self._left = trio.Event()
@@ -155,6 +162,8 @@ class Adder:
             entrant = self.entrants.get(owner)
             step = None
             if entrant is not None:
+                if entrant.series.wants_call and self._is_behind(entrant.series):
+                    continue
                 with self._only(entrant):
                     step = _step(entrant.series, now)
             if entrant is None or step is None:
@@ -177,6 +186,17 @@ class Adder:
     def _rest(self) -> None:
         if not self._ready:
             self._wake = trio.Event()
+
+    def _is_behind(self, series: Series) -> bool:
+        """Return whether an earlier socket of the call has audio, which would be lost if this one took the call.
+
+        Those that are gone do not end it any more.
+        """
+        owners = self._of_call[series.identity.call]
+        earlier = [self.entrants[owner].series for owner in owners[: owners.index(series.identity.owner)]]
+        for one in earlier:
+            one.be_followed()
+        return any(one.has_audio for one in earlier)
 
     def _answered(self, entrant: Entrant, step: Claim | Add, reply: Reply, now: float) -> None:
         series = entrant.series

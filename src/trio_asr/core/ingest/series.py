@@ -22,6 +22,7 @@ from trio_asr.core.ingest.tally import Tally
 from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.call_entries import EntryWriter, Past, decode_past, end_entry
 
+DISCONNECTED = "disconnected"  # the end of a call whose socket is gone
 EARLY_BYTES = 256 * 1024  # of a client that resumes and does not wait for the answer
 
 
@@ -91,6 +92,7 @@ class Series:
         self._began = self._heard_at = now
         self._first_at = math.inf  # when the first audio came
         self._leaves_at = math.inf  # when the call ends because its socket is gone
+        self._followed = False  # another socket of the call has audio
         self.backlog = Backlog(round(terms.max_buffered_s * fmt.rate))
         self._past: Past | None = None  # None: the call is not taken yet
         self._position = 0  # of the call: what is stored
@@ -161,6 +163,12 @@ class Series:
         if self._first_at == math.inf and self._past is None:
             self.over = True
 
+    def be_followed(self) -> None:
+        """Learn that another socket of the call has audio: the call does not end because this one is gone."""
+        self._followed = True
+        if self.end == DISCONNECTED:
+            self.end = ""
+
     def hasten(self, until: float) -> None:
         """Wait for another socket until then at the longest, if this one is gone."""
         if self._leaves_at < math.inf:
@@ -188,8 +196,10 @@ class Series:
     def tick(self, now: float) -> None:
         """Do what is due."""
         self.gather(now)
-        if now >= self._leaves_at:
-            self.finish("disconnected", now)
+        if now >= self._leaves_at and self._followed:
+            self.over = self.over or not self.has_audio
+        elif now >= self._leaves_at:
+            self.finish(DISCONNECTED, now)
         elif now >= self._heard_at + self._terms.idle_s:
             self.finish("idle", now)
 
@@ -236,6 +246,11 @@ class Series:
     def has_batch(self) -> bool:
         """Whether there is something to add."""
         return self._past is not None and bool(self._batch or self.backlog or self.end)
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether there are entries that are not stored."""
+        return bool(self.backlog or (self._batch is not None and self._batch.entries))
 
     @property
     def waiting_s(self) -> float:
