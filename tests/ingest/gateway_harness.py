@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -50,10 +51,15 @@ class GatewayHarness:
     """One gateway; several may share a store."""
 
     def __init__(
-        self, config: IngestConfig, store: MemoryStore, calls: FlakyStore, nursery: trio.Nursery
+        self,
+        config: IngestConfig,
+        store: MemoryStore,
+        calls: FlakyStore,
+        nursery: trio.Nursery,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.store, self.calls = store, calls
-        self.gateway = Gateway(Config(ingest=config), calls, Notifier({}))
+        self.gateway = Gateway(Config(ingest=config), calls, Notifier({}), tls=tls)
         self._nursery = nursery
         nursery.start_soon(self.gateway.adder.run)
         nursery.start_soon(self.gateway.adder.keep_time)
@@ -97,12 +103,14 @@ class GatewayHarness:
 
 
 @asynccontextmanager
-async def run_gateway(*routes: Route, **settings: Any) -> AsyncIterator[GatewayHarness]:
+async def run_gateway(
+    *routes: Route, tls: ssl.SSLContext | None = None, **settings: Any
+) -> AsyncIterator[GatewayHarness]:
     """Run a gateway with these routes and settings of `[ingest]`."""
     store = MemoryStore()
     calls = FlakyStore(store, audio_stream=AUDIO, end_stream=ENDS)
     async with trio.open_nursery() as nursery:
-        yield GatewayHarness(IngestConfig(route=routes, **settings), store, calls, nursery)
+        yield GatewayHarness(IngestConfig(route=routes, **settings), store, calls, nursery, tls)
         nursery.cancel_scope.cancel()
 
 

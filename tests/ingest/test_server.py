@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import ssl
 
 import msgspec
 import pytest
 import trio
-from tests.ingest.gateway_harness import GatewayHarness, peer, run_gateway
+import trustme
+from tests.ingest.gateway_harness import GatewayHarness, peer, recording, run_gateway
 from tests.ingest.test_catalogue import GENERIC, TWILIO, media, start, stop
 from trio.testing import MockClock, memory_stream_pair
 from websockets.frames import Frame, Opcode
+from websockets.uri import WebSocketURI
 
 from trio_asr.ingest.media_stream import MAX_HEAD_BYTES
 from trio_asr.ingest.session import BURST_MESSAGES, MESSAGES_PER_S
+from trio_asr.lab.dial.caller import place
+from trio_asr.lab.dial.settings import Dial
 from trio_asr.lab.dial.socket import ClientSocket, Refused, parsed
+from trio_asr.wire.audio_format import audio_format
 
 UPGRADE = (
     b"GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -185,6 +191,49 @@ async def test_a_peer_that_does_not_read_what_it_is_told(autojump_clock: MockClo
         assert raw.ended_at == pytest.approx(8.1, abs=0.2)  # 5 s for the message, 2 s for the close
         assert on.count("ingest_refusals_total", platform="generic", reason="not_reading") == 1
         assert on.audio("c") == b"a" * 800
+        nursery.cancel_scope.cancel()
+
+
+# -- TLS -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+async def test_a_call_over_tls(autojump_clock: MockClock, authority: trustme.CA) -> None:
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("gateway").configure_cert(server)
+    authority.configure_trust(client)
+    played = recording(3, audio_format(8000, "mulaw", 2))
+    async with run_gateway(TWILIO, tls=server) as on:
+
+        async def reach(url: WebSocketURI) -> trio.abc.Stream:
+            stream = trio.SSLStream(await on.reach(url), client, server_hostname="gateway")
+            await stream.do_handshake()
+            return stream
+
+        report = await place(Dial("twilio", "wss://gateway/twilio", "CA1", played), reach, lambda: 0.0)
+        assert report.as_wished
+        await trio.sleep(1)
+        assert on.audio("CA1", b"\xff\xff") == played.audio
+
+
+async def test_a_peer_that_does_not_speak_tls_or_says_nothing(
+    autojump_clock: MockClock, authority: trustme.CA
+) -> None:
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("gateway").configure_cert(server)
+    async with run_gateway(TWILIO, tls=server) as on, trio.open_nursery() as nursery:
+        plain, silent = Raw(on, nursery), Raw(on, nursery)
+        await plain.send(UPGRADE % b"/twilio")
+        await trio.sleep(1)
+        assert plain.ended_at == 0
+        await trio.sleep(10)
+        assert silent.ended_at == 10
+        assert on.gateway.server.places.open == 0
+        assert on.count("ingest_internal_errors_total", place="call") == 0
         nursery.cancel_scope.cancel()
 
 
