@@ -12,7 +12,7 @@ from tests.bus.bus_harness import AUDIO, ENDS
 from trio.abc import Clock
 
 from trio_asr.bus import calls
-from trio_asr.bus.base import BusUnavailable, KeyMisused
+from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
 from trio_asr.bus.calls import PREFIX, Add, CallStore, Claim, Outcome, RedisCallStore, Reply
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.bus.memory_calls import MemoryCallStore
@@ -202,6 +202,26 @@ async def test_a_server_that_is_not_there() -> None:
     store = RedisCallStore("redis://127.0.0.1:1/0", audio_stream=AUDIO, end_stream=ENDS)
     with pytest.raises(BusUnavailable), trio.fail_after(10):
         await store.take([CLAIM])
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "reply", [[b"trio_asr:ingest:other", b"added"], [PREFIX.encode() + b"call", b"?"], 5, []]
+)
+async def test_an_answer_that_makes_no_sense(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, reply: object
+) -> None:
+    """It is a fault, and the connection is not used again."""
+    store = RedisCallStore(redis_url, audio_stream=AUDIO, end_stream=ENDS)
+    assert await outcomes(store, CLAIM) == [Outcome.TAKEN]
+    closed = list[bool]()
+    with monkeypatch.context() as patched:
+        patched.setattr(store._connection, "ask", lambda *_, **__: [reply])
+        patched.setattr(store._connection, "close", lambda: closed.append(True))
+        with pytest.raises(BusFault):
+            await store.take([add(0, 800, b"e1")])
+    assert closed == [True]
+    assert await outcomes(store, add(0, 800, b"e1")) == [Outcome.ADDED]
     await store.aclose()
 
 

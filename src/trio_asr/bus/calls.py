@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import redis
 import redis.exceptions
 
 from trio_asr.bus.answers import describe, is_unwilling
-from trio_asr.bus.base import BusUnavailable, KeyMisused
+from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
 from trio_asr.bus.connection import Command, PipelinedConnection, Script
 from trio_asr.bus.redis import SOCKET_TIMEOUT_S, options
 from trio_asr.bus.thread import WorkerThread
@@ -107,6 +107,12 @@ class RedisCallStore:
             return await self._thread.run(lambda: self._take(steps))
         except (redis.RedisError, OSError) as error:
             raise BusUnavailable(describe(error)) from error
+        except BusUnavailable:
+            raise
+        except Exception as error:
+            # Replies that are still on their way belong to other steps.
+            await self._thread.run(self._connection.close)
+            raise BusFault(f"an answer that makes no sense ({describe(error)[:200]})") from error
 
     def _take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
         commands = [self._command(step) for step in steps]
@@ -128,7 +134,7 @@ class RedisCallStore:
             *step.entries,
         )  # fmt: skip
 
-    def _judged(self, step: Claim | Add, reply: object) -> Reply:
+    def _judged(self, step: Claim | Add, reply: Any) -> Reply:
         if isinstance(reply, redis.ResponseError):
             if "WRONGTYPE" in str(reply):
                 raise KeyMisused(f"{self._audio} or {self._ends}") from reply
@@ -136,9 +142,8 @@ class RedisCallStore:
                 raise reply
             return Reply(Outcome.REFUSED)
         key = PREFIX + step.call
-        if not isinstance(reply, list) or bytes(reply[0]).decode() != key:
-            self._connection.close()
-            raise BusUnavailable("an answer to another question")
+        if bytes(reply[0]).decode() != key:
+            raise ValueError("an answer to another step")
         outcome = Outcome(bytes(reply[1]).decode())
         if outcome is not Outcome.TAKEN:
             return Reply(outcome)

@@ -55,7 +55,9 @@ class Adder:
         self.entrants: dict[str, Entrant] = {}
         self._store, self._problems, self._internal = store, problems, internal
         self._max_bytes, self._delay = max_buffered_bytes, delay
-        self._of_call: dict[str, list[str]] = {}  # the tokens of a call's sockets, in the order of their coming
+        self._of_call: dict[
+            str, list[str]
+        ] = {}  # the tokens of a call's sockets, in the order of their coming
         self._ready: dict[str, None] = {}  # in the order in which they became so
         self._wake = trio.Event()
         self._left = trio.Event()  # set and replaced whenever a series is over
