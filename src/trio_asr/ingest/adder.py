@@ -190,7 +190,7 @@ class Adder:
             self._wake = trio.Event()
 
     def _is_behind(self, series: Series) -> bool:
-        """Return whether an earlier socket of the call has audio, which would be lost if this one took the call.
+        """Return whether an earlier socket of the call has audio, which would be lost if this one took it.
 
         Those that are gone do not end it any more.
         """
