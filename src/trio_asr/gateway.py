@@ -25,6 +25,7 @@ from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.ingest_app import create_ingest_app
 from trio_asr.web.server import CannotListenError, raise_file_limit
 from trio_asr.web.server import serve as serve_pages
+from trio_asr.wire.codes import Problem
 
 SERVICE = "ingest"  # the name that the original's monitoring expects
 LAST_S = 10.0  # for what is left to add, once the last socket is closed
@@ -76,7 +77,7 @@ class Gateway:
         return {
             "status": "degraded" if problems else "healthy",
             "service": SERVICE,
-            "pubsub": "redis" not in problems,
+            "pubsub": Problem.REDIS not in problems,
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "sockets": len(self.server.sessions),
             "calls": len(self.adder.entrants),

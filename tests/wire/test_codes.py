@@ -134,9 +134,11 @@ def _copies(tree: ast.AST) -> Iterator[ast.Constant]:
             yield from (part for part in parts if isinstance(part, ast.Constant))
 
 
-# Words that mean something else there: the names of a provider and of a format, in settings.
+# Words that mean something else there: the names of a provider and of a format, in settings, and an answer of
+# a protocol to its client.
 ELSEWHERE = {
     ("config/loading.py", "deepgram"), ("config/rules.py", "deepgram"), ("telemetry/logs.py", "json"),
+    ("ingest/dialects/generic.py", "started"),
 }  # fmt: skip
 
 

@@ -204,7 +204,7 @@ class Session:
         context.adder.enter(Entrant(self.series, self._stored, self._unavailable, self._ended))
         context.log.info(
             "Call begins", interaction_id=call, tenant=tenant, platform=platform, path=self._route.path,
-            legs=list(begin.legs), **begin.format.fields,
+            legs=list(begin.legs), **self.series.format.fields,
         )  # fmt: skip
 
     def _finish(self, reason: str, now: float) -> None:

@@ -31,9 +31,7 @@ def test_start_has_the_four_fields_and_what_else_is_known() -> None:
         "sample_rate": 8000,
         "encoding": "mulaw",
         "channels": 2,
-        "from": "+1",
-        "to": "+2",
-        "parameters": {"k": "v"},
+        "meta": {"from": "+1", "to": "+2", "k": "v"},
     }
 
 

@@ -85,7 +85,7 @@ class Series:
         self.end = ""  # the reason, once the call is to end
         self.ended = False  # that is stored
         self.stored = 0  # the number of the client's last message that is stored
-        self._format, self._writer, self._terms, self._tally = fmt, writer, terms, tally
+        self.format, self._writer, self._terms, self._tally = fmt, writer, terms, tally
         clock, of_leg = PlatformClock(), audio_format(fmt.rate, fmt.encoding, fmt.channels // legs)
         self._legs = [Leg(of_leg, clock) for _ in range(legs)]
         self._mixer = Mixer(fmt, self._legs, entry_ms=terms.entry_ms, align_ms=terms.align_ms)
@@ -138,9 +138,9 @@ class Series:
 
     def lose(self, ms: float) -> None:
         """Leave out audio of all legs that the platform says is missing here."""
-        samples = round(max(0.0, ms) * self._format.rate / 1000)
+        samples = round(max(0.0, ms) * self.format.rate / 1000)
         self._tally.holes += 1
-        self._tally.hole_s += samples / self._format.rate
+        self._tally.hole_s += samples / self.format.rate
         for leg in self._legs:
             leg.skip(samples)
 
@@ -178,12 +178,12 @@ class Series:
         """Make entries of what is complete; with `flush`, of all there is."""
         misses = self._mixer.misses
         for piece in self._mixer.take(now, flush=flush):
-            samples = len(piece.audio) // self._format.width
-            self._tally.dropped_s += self.backlog.append(piece, samples, now) / self._format.rate
+            samples = len(piece.audio) // self.format.width
+            self._tally.dropped_s += self.backlog.append(piece, samples, now) / self.format.rate
         self._tally.misses += self._mixer.misses - misses
         for leg in self._legs:
             if leg.missing or leg.restarts or leg.late:
-                self._tally.take(leg, self._format.rate)
+                self._tally.take(leg, self.format.rate)
 
     # -- time ------------------------------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class Series:
 
     def lacking_s(self) -> float:
         """Return how much more audio completes the next entry, in seconds."""
-        return self._mixer.lacking_s(self._format.rate)
+        return self._mixer.lacking_s(self.format.rate)
 
     # -- to the store ----------------------------------------------------------------------------------
 
@@ -221,16 +221,11 @@ class Series:
     def take(self, now_ms: int, position: int, about: bytes, now: float) -> None:
         """Take the call, which is at `position`; `now_ms` is the store's time, `about` what it knows."""
         past = decode_past(about)
-        if (
-            self._resumes
-            and past is not None
-            and past.format == self._format
-            and self._resume(position, past)
-        ):
+        if self._resumes and past is not None and past.format == self.format and self._resume(position, past):
             self._start, self._past = position, past
         else:
             since_ms = max(0.0, self._asked_at - self._first_at) * 1000
-            self._start, self._past = origin(position, past, now_ms - since_ms, self._format)
+            self._start, self._past = origin(position, past, now_ms - since_ms, self.format)
         self._position, self.stored = position, self._numbers.reach(0)[0]
         early, self._early, end, self.end = self._early, [], self.end, ""
         for audio in early:
@@ -239,7 +234,7 @@ class Series:
         self.gather(now, flush=bool(end))
 
     def _resume(self, position: int, past: Past) -> bool:
-        more = (position - past.number_end) * self._format.width
+        more = (position - past.number_end) * self.format.width
         return self._numbers.resume(past.number, past.number_end - position, more)
 
     @property
@@ -255,7 +250,7 @@ class Series:
     @property
     def waiting_s(self) -> float:
         """How much audio waits for the store, in seconds."""
-        return self.backlog.samples / self._format.rate
+        return self.backlog.samples / self.format.rate
 
     def batch(self) -> Batch | None:
         """Return what is to be added, if anything; the same again until it is `added`."""
@@ -290,9 +285,9 @@ class Series:
 
     def give_up(self) -> None:
         """Give the call up: another socket has it, or it may not be had."""
-        self._tally.superseded_s += self.backlog.samples / self._format.rate
+        self._tally.superseded_s += self.backlog.samples / self.format.rate
         self.over = True
 
     def drop_oldest(self) -> None:
         """Drop the oldest entry that waits: all calls together have too much."""
-        self._tally.dropped_s += self.backlog.drop() / self._format.rate
+        self._tally.dropped_s += self.backlog.drop() / self.format.rate

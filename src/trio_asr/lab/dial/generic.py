@@ -45,6 +45,8 @@ class Generic(Platform):
         """Return `start`."""
         self.alarm = now + STARTED_S
         dial, form = self._dial, self._form
+        numbers = {"from": dial.caller, "to": dial.called}
+        meta = {name: number for name, number in numbers.items() if number} | dict(dial.parameters)
         return [
             encoded(
                 {
@@ -55,9 +57,7 @@ class Generic(Platform):
                     "encoding": ENCODINGS[form.encoding],
                 }
                 | ({"channels": form.channels} if form.channels > 1 else {})
-                | ({"from": dial.caller} if dial.caller else {})
-                | ({"to": dial.called} if dial.called else {})
-                | ({"parameters": dict(dial.parameters)} if dial.parameters else {})
+                | ({"meta": meta} if meta else {})
                 | ({"resume_from": self.acked} if self._resumes else {})
             )
         ]
