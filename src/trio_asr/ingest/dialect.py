@@ -125,5 +125,8 @@ class Dialect(Protocol):
         ...
 
     def leave(self, reason: str) -> str | None:
-        """Return what to say before this side closes, if anything: the platform may want to be asked."""
+        """Return what to say before this side closes, if anything: the platform may want to be asked.
+
+        The reason is "error" after a refusal.
+        """
         ...

@@ -225,7 +225,7 @@ class Session:
         )  # fmt: skip
         self.close = code, reason
         self._finish(f"refused: {kind}", trio.current_time())
-        if (text := self._dialect.leave("refused")) and kind != NOT_READING:
+        if (text := self._dialect.leave("error")) and kind != NOT_READING:
             self.sayings.append(text)
         self._stop()
 
