@@ -71,6 +71,12 @@ def test_a_hole_is_no_longer_than_the_time_that_has_passed_and_some_seconds() ->
     assert place(of, FRAME, 605_000, 1040) == Placed(480 + 39_680, FRAME, missing=39_680)
 
 
+def test_nor_longer_than_what_workers_believe() -> None:
+    of = leg()
+    place(of, FRAME, 0, 0)
+    assert place(of, FRAME, 3_600_000, 3_600_000) == Placed(160, FRAME, restarted=True)
+
+
 def test_a_clock_that_goes_back_begins_anew() -> None:
     of = leg()
     positions(of, [0, 20, 40])

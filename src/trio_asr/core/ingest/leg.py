@@ -7,6 +7,7 @@ the platform's clock has gone ahead by more than the tolerance: then so much is 
 
 from __future__ import annotations
 
+from trio_asr.core.ingest.origin import MOST_GAP_S
 from trio_asr.wire.audio_format import Format
 
 TOLERANCE_MS = (
@@ -122,7 +123,10 @@ class Leg:
             self.shift -= ahead
             self.late -= ahead
             self.owed = max(0, self.owed + ahead)
-        elif ahead > 0 and self.next + ahead <= (elapsed_ms + SLACK_MS) * self._per_ms:
+        elif (
+            0 < ahead <= MOST_GAP_S * 1000 * self._per_ms
+            and self.next + ahead <= (elapsed_ms + SLACK_MS) * self._per_ms
+        ):
             position = max(self.next, true)  # a pause gives back what was shifted
             self.owed = min(self.owed + ahead, self._most_owed)  # if it was jitter, it is taken back
             self.shift = position - true
