@@ -13,6 +13,7 @@ from trio_asr.config import IngestConfig
 from trio_asr.ingest.addresses import Networks, address_of, peer_of
 from trio_asr.ingest.dialect import Request
 from trio_asr.ingest.doors import KINDS, Admitted, Doors, Turned
+from trio_asr.ingest.request import request_of
 from trio_asr.ingest.signatures import COMPONENTS
 
 BASIC = "Basic " + b64encode(b"exo:sesame-sesame-sesame").decode()
@@ -33,6 +34,8 @@ def test_a_path_that_no_route_has() -> None:
         ("/v1/twillio/a", "/v1/twillio/a"),
         ("/\x1b[31m", "/?[31m"),
         ("/" + "a/" * 400, "/" + "a/" * 49 + "a"),
+        ("/" + "a/" * 47 + TOKEN, "/" + "a/" * 47 + "***"),
+        (f"ws://asr.example.com/v1/{TOKEN}", "/v1/***"),
     ],
 )
 def test_what_may_be_a_token_in_a_path_is_not_shown(target: str, shown: str) -> None:
@@ -117,6 +120,17 @@ def test_sources_are_looked_at_behind_our_proxies(address: str, forwarded: str, 
 )
 def test_the_peer_is_the_last_that_is_no_proxy_of_ours(address: str, forwarded: str, peer: str) -> None:
     assert str(peer_of(address, forwarded, Networks(("10.0.0.0/8", "fd00::/8")))) == peer
+
+
+def test_a_proxy_may_add_a_line_of_its_own() -> None:
+    raw = [(b"X-Forwarded-For", b"198.51.100.1, 203.0.113.9"), (b"x-forwarded-for", b"10.0.0.3")]
+    verdict = judge(request_of("/v1/ingest", raw, (), "10.0.0.1"), OPEN, trusted_proxies=("10.0.0.0/8",))
+    assert verdict == Admitted(OPEN, "203.0.113.9", "t")
+
+
+@pytest.mark.parametrize("target", ["ws://asr.example.com/v1/ingest", "HTTP://[::1]:80/v1/ingest?a=//b"])
+def test_a_target_may_be_a_whole_url(target: str) -> None:
+    assert judge(request(target), OPEN) == Admitted(OPEN, "192.0.2.7", "t")
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.2.3", "1.2.3.4.5", "[", "[]:1", ":", "٣.1.1.1", "1.2.3.4/8"])

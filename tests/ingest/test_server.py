@@ -99,6 +99,21 @@ async def test_15_a_load_balancer_is_answered(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_header_that_the_library_cannot_decode_is_no_bug_of_ours(autojump_clock: MockClock) -> None:
+    head = (
+        b"GET /twilio HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Protocol: \xe9\r\n\r\n"
+    )
+    async with run_gateway(TWILIO) as on, trio.open_nursery() as nursery:
+        raw = Raw(on, nursery)
+        await raw.send(head)
+        await trio.sleep(0.1)
+        assert (raw.answer, raw.ended_at) == (b"", 0)
+        assert on.count("ingest_internal_errors_total", place="call") == 0
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_socket_on_which_nothing_begins(autojump_clock: MockClock) -> None:
     async with run_gateway(TWILIO, start_timeout_s=5) as on, peer(on, TWILIO) as it:
         await it.say({"event": "connected"})

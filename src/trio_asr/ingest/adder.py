@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from heapq import heapify, heapreplace
 from typing import NamedTuple, NoReturn
 
 import trio
@@ -130,11 +131,18 @@ class Adder:
 
     def _bound(self) -> None:
         """Drop the oldest of whoever has most, while all together have too much."""
-        while self.buffered_bytes > self._max_bytes:
-            most = max(self.entrants.values(), key=lambda one: one.series.backlog.samples).series
-            if not most.backlog.samples:
-                return
-            most.drop_oldest()
+        excess = self.buffered_bytes - self._max_bytes
+        if excess <= 0:
+            return
+        # Thousands of calls may have to drop something at each look: none is looked at again for another.
+        most = [(-one.series.backlog.samples, n, one.series) for n, one in enumerate(self.entrants.values())]
+        heapify(most)
+        while excess > 0 and most[0][0]:
+            _, n, series = most[0]
+            size = series.backlog.size
+            series.drop_oldest()
+            excess -= size - series.backlog.size
+            heapreplace(most, (-series.backlog.samples, n, series))
 
     async def run(self) -> NoReturn:
         """Take whatever is ready to the store, for ever."""

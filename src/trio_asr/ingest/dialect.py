@@ -96,7 +96,7 @@ Effect = Begin | Audio | Lost | Finish | Say | Odd
 
 
 class Request(NamedTuple):
-    """The request that opened a socket. Header names are in lower case; of repeated ones the last counts.
+    """The request that opened a socket. Header names are in lower case; repeated ones are joined by commas.
 
     `target` is path and query as sent, `path` and `query` its parts; values of the query are unescaped.
     """
@@ -125,5 +125,8 @@ class Dialect(Protocol):
         ...
 
     def leave(self, reason: str) -> str | None:
-        """Return what to say before this side closes, if anything: the platform may want to be asked."""
+        """Return what to say before this side closes, if anything: the platform may want to be asked.
+
+        The reason is "error" after a refusal.
+        """
         ...

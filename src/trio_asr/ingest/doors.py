@@ -154,5 +154,5 @@ def _is_at(path: str, routed: str) -> bool:
 
 def _shown(path: str) -> str:
     """Return a path for the log: its long parts are masked, since one may be a token in the wrong place."""
-    parts = ("***" if len(part) >= SECRET_LENGTH else part for part in path[:MAX_SHOWN].split("/"))
-    return "".join(char if char.isprintable() else "?" for char in "/".join(parts))
+    shown = "/".join("***" if len(part) >= SECRET_LENGTH else part for part in path.split("/"))
+    return "".join(char if char.isprintable() else "?" for char in shown[:MAX_SHOWN])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl, unquote
 
 from trio_asr.ingest.dialect import Request
 
 _UPGRADE = b"\r\nupgrade:"
+_ORIGIN = re.compile(r"^(?:wss?|https?)://[^/?]*", re.IGNORECASE)
 
 
 def is_upgrade(head: bytes) -> bool:
@@ -31,13 +33,22 @@ def answer_to_plain(head: bytes, health: bytes) -> bytes:
 def request_of(
     target: str, headers: Iterable[tuple[bytes, bytes]], subprotocols: Sequence[str], address: str
 ) -> Request:
-    """Return a request. Whatever its bytes are, no exception is raised: they are the peer's."""
+    """Return a request. Whatever its bytes are, no exception is raised: they are the peer's.
+
+    The target may be a whole URL (RFC 9112, 3.2.2). A header that comes several times is a list in parts (RFC
+    9110, 5.3): proxies add their lines of X-Forwarded-For so.
+    """
+    target = _ORIGIN.sub("", target) or "/"
     path, _, query = target.partition("?")
+    joined = dict[str, str]()
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        joined[key] = f"{joined[key]}, {text}" if key in joined else text
     return Request(
         target,
         unquote(path, errors="replace"),
         dict(parse_qsl(query, keep_blank_values=True, errors="replace", max_num_fields=None)),
-        {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers},
+        joined,
         tuple(subprotocols),
         address,
     )

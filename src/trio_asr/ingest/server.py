@@ -33,9 +33,10 @@ CLOSE_S = 2.0  # for the peer's part of the closing
 # takes the connection for broken. Pings would do the same, but there are platforms that hang up at them.
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 MAX_REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
+# The library decodes some headers of a request as ASCII; what it does not decode, nobody does here.
 BROKEN = (
     ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError,
-    LocalProtocolError, HeadTooLarge, ssl.SSLError,
+    LocalProtocolError, HeadTooLarge, ssl.SSLError, UnicodeDecodeError,
 )  # fmt: skip
 
 

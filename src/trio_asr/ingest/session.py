@@ -174,6 +174,8 @@ class Session:
     def _settle(self, now: float) -> None:
         """Hand on what a read has completed."""
         if self.series is not None and not self._finished:
+            if self.series.too_early:  # it has all that it was not told to be stored, and may come again
+                raise Refusal(EARLY, "too much audio before the answer to resume_from")
             self.series.alive(now)
             self.series.gather(now)
             self._context.adder.note(self.series)
@@ -225,7 +227,7 @@ class Session:
         )  # fmt: skip
         self.close = code, reason
         self._finish(f"refused: {kind}", trio.current_time())
-        if (text := self._dialect.leave("refused")) and kind != NOT_READING:
+        if (text := self._dialect.leave("error")) and kind != NOT_READING:
             self.sayings.append(text)
         self._stop()
 

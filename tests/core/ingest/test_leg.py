@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -70,6 +71,12 @@ def test_a_hole_is_no_longer_than_the_time_that_has_passed_and_some_seconds() ->
     assert place(of, FRAME, 605_000, 1040) == Placed(480 + 39_680, FRAME, missing=39_680)
 
 
+def test_nor_longer_than_what_workers_believe() -> None:
+    of = leg()
+    place(of, FRAME, 0, 0)
+    assert place(of, FRAME, 3_600_000, 3_600_000) == Placed(160, FRAME, restarted=True)
+
+
 def test_a_clock_that_goes_back_begins_anew() -> None:
     of = leg()
     positions(of, [0, 20, 40])
@@ -94,6 +101,34 @@ def test_a_leg_without_a_clock_goes_on_where_it_was() -> None:
     assert place(of, FRAME, None, 60_000).position == 1280
 
 
+def test_what_was_missing_only_by_jitter_is_taken_back() -> None:
+    """Times may be those of sending: one that is late does not move all that follows, again and again."""
+    of = leg()
+    assert place(of, FRAME, 0, 0) == Placed(0, FRAME)
+    assert place(of, FRAME, 50, 50) == Placed(400, FRAME, missing=240)
+    assert place(of, FRAME, 40, 50) == Placed(560, FRAME)
+    assert (of.shift, of.late) == (240, 240)
+    assert place(of, FRAME, 90, 90) == Placed(720, FRAME)  # once is enough
+    assert place(of, FRAME, 80, 90) == Placed(880, FRAME)
+    assert place(of, FRAME, 150, 150) == Placed(1200, FRAME, missing=160)  # what is later still adds that
+    assert place(of, FRAME, 120, 150) == Placed(1360, FRAME)
+
+
+@pytest.mark.parametrize("jitter_ms", [10, 20, 40, 200])
+def test_jitter_adds_no_more_than_itself(jitter_ms: int) -> None:
+    of, late = leg(), Random(1)
+    for n in range(30_000):
+        of.place(FRAME, 20 * n + late.randrange(jitter_ms), 20 * n)
+    assert 0 <= of.next - 30_000 * 160 <= 2 * jitter_ms * 8
+
+
+def test_the_first_messages_may_have_no_time() -> None:
+    of = leg()
+    assert place(of, FRAME, None, 0) == Placed(0, FRAME)
+    assert place(of, FRAME, 1020, 20) == Placed(160, FRAME)
+    assert place(of, FRAME, 1060, 60) == Placed(480, FRAME, missing=160)
+
+
 # -- two legs of one clock -----------------------------------------------------------------------------------
 
 
@@ -115,8 +150,31 @@ def test_less_than_the_jitter_between_the_first_frames_is_none() -> None:
 def test_a_second_leg_that_counts_from_its_own_beginning_goes_where_the_first_is() -> None:
     clock = PlatformClock()
     one, two = Leg(MULAW, clock), Leg(MULAW, clock)
-    positions(one, [20.0 * n for n in range(250)])
-    assert positions(two, [0, 20, 40]) == [249 * 160, 250 * 160, 251 * 160]
+    for n in range(250):
+        place(one, FRAME, 20 * n, 20 * n)
+    assert positions(two, [0, 20, 40], 4980) == [249 * 160, 250 * 160, 251 * 160]
+
+
+def test_and_where_the_first_would_be_if_that_is_silent() -> None:
+    clock = PlatformClock()
+    one, two = Leg(MULAW, clock), Leg(MULAW, clock)
+    positions(one, [100, 120])
+    assert positions(two, [0, 20], 20_000) == [160_160, 160_320]
+
+
+def test_a_second_leg_is_of_the_same_clock_however_long_the_first_has_been_silent() -> None:
+    clock = PlatformClock()
+    one, two = Leg(MULAW, clock), Leg(MULAW, clock)
+    positions(one, [100, 120])
+    assert place(two, FRAME, 20_100, 20_020) == Placed(160_000, FRAME)
+    assert place(one, FRAME, 20_120, 20_040) == Placed(160_160, FRAME, missing=159_840)
+
+
+def test_a_second_leg_is_of_the_same_clock_if_they_come_in_turns_of_seconds() -> None:
+    clock = PlatformClock()
+    one, two = Leg(MULAW, clock), Leg(MULAW, clock)
+    positions(one, [100 + 20 * n for n in range(100)], 2000)
+    assert positions(two, [110 + 20 * n for n in range(100)], 2050) == [160 * n for n in range(100)]
 
 
 def test_audio_that_comes_after_silence_went_out_is_later_and_a_pause_gives_that_back() -> None:

@@ -167,6 +167,15 @@ def test_without_audio_there_is_no_call(how: str) -> None:
     assert not on.series.wants_call
 
 
+@pytest.mark.parametrize("audio", [b"", b"a"])
+def test_without_a_whole_sample_there_is_none(audio: bytes) -> None:
+    on = On(LINEAR)
+    on.speak(audio, 1)
+    assert not on.series.wants_call
+    on.series.leave(2)
+    assert on.series.over
+
+
 def test_audio_behind_the_end_is_not_taken() -> None:
     on = On()
     on.speak(b"a" * 800, 0)
@@ -188,6 +197,17 @@ def test_what_the_platform_says_is_missing() -> None:
     on.store(0.1)
     assert on.placed == [(0, b"a" * 160), (12_160, b"b" * 160)]
     assert (on.tally.holes, on.tally.hole_s) == (1, 1.5)
+
+
+def test_what_is_missing_is_no_more_than_workers_believe() -> None:
+    on = On()
+    on.speak(b"a" * 160, 0)
+    on.series.lose(7200_000)
+    on.speak(b"b" * 160, 7200)
+    on.take(7200)
+    on.series.finish("stop", 7200)
+    on.store(7200)
+    assert on.placed == [(0, b"a" * 160), (160 + 3500 * 8000, b"b" * 160)]
 
 
 def test_a_call_that_another_socket_has_is_given_up() -> None:

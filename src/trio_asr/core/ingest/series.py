@@ -17,7 +17,7 @@ from trio_asr.core.ingest.backlog import Backlog
 from trio_asr.core.ingest.leg import Leg, PlatformClock
 from trio_asr.core.ingest.mixer import Mixer
 from trio_asr.core.ingest.numbers import Numbers
-from trio_asr.core.ingest.origin import origin
+from trio_asr.core.ingest.origin import MOST_GAP_S, origin
 from trio_asr.core.ingest.tally import Tally
 from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.call_entries import EntryWriter, Past, decode_past, end_entry
@@ -105,9 +105,9 @@ class Series:
         self._early_size = 0
 
     @property
-    def taken(self) -> bool:
-        """Whether this series has taken its call."""
-        return self._past is not None
+    def too_early(self) -> bool:
+        """Whether a client that resumes has sent more, without an answer, than is kept for it."""
+        return self._early_size > EARLY_BYTES
 
     # -- from the socket -------------------------------------------------------------------------------
 
@@ -120,25 +120,25 @@ class Series:
         self._heard_at = now
         if self.end:
             return
-        if self._first_at == math.inf:
-            self._first_at = now
         if self._resumes and self._past is None:
+            self._first_at = min(self._first_at, now)
             self._early_size += len(audio)
-            if self._early_size <= EARLY_BYTES:
-                self._early.append(audio)
+            self._early.append(audio)
             return
         self._tally.audio_bytes += len(audio)
         if self._counts:
             audio = self._numbers.new(audio)
         of_leg = self._legs[leg]
         position, audio = of_leg.place(audio, at_ms, (now - self._began) * 1000)
+        if audio:  # an empty message is no audio, and half a sample is none yet
+            self._first_at = min(self._first_at, now)
         self._mixer.add(leg, position, audio, now)
         if self._counts:
             self._numbers.ends_at(of_leg.next + of_leg.incomplete)
 
     def lose(self, ms: float) -> None:
-        """Leave out audio of all legs that the platform says is missing here."""
-        samples = round(max(0.0, ms) * self.format.rate / 1000)
+        """Leave out audio of all legs that the platform says is missing here, of `MOST_GAP_S` at most."""
+        samples = round(min(max(0.0, ms / 1000), MOST_GAP_S) * self.format.rate)
         self._tally.holes += 1
         self._tally.hole_s += samples / self.format.rate
         for leg in self._legs:
@@ -227,7 +227,8 @@ class Series:
             since_ms = max(0.0, self._asked_at - self._first_at) * 1000
             self._start, self._past = origin(position, past, now_ms - since_ms, self.format)
         self._position, self.stored = position, self._numbers.reach(0)[0]
-        early, self._early, end, self.end = self._early, [], self.end, ""
+        early, self._early, self._early_size = self._early, [], 0
+        end, self.end = self.end, ""
         for audio in early:
             self.hear(audio, now)
         self.end = end

@@ -75,7 +75,7 @@ class AudioHook:
         self._begun: Begin | None = None
         self._whole = Whole(1)
         self._position_ms = 0.0
-        self._paused = self._over = self._left = self._failed = False
+        self._paused = self._over = self._left = False
 
     def hear(self, message: bytes, *, text: bool) -> Sequence[Effect]:
         """Return what a message means, in order. A text is in UTF-8, not yet checked.
@@ -85,12 +85,8 @@ class AudioHook:
         """
         if self._over:
             return (Odd("late"),)
-        try:
-            document = self._read(message, text)
-            return self._hear_object(document) if document is not None or text else self._hear_audio(message)
-        except Refusal:
-            self._failed = True
-            raise
+        document = self._read(message, text)
+        return self._hear_object(document) if document is not None or text else self._hear_audio(message)
 
     def stored(self, number: int) -> str | None:  # noqa: ARG002
         """Return None: nobody waits for it."""
@@ -99,17 +95,15 @@ class AudioHook:
     def leave(self, reason: str) -> str | None:
         """Return what asks the platform to close the session, once; it does so by the transaction "close".
 
-        A `reason` of "completed", "unauthorized" or "error" is the platform's word. Any other goes with one:
-        "error" after a refusal, else "completed".
+        A `reason` of "completed", "unauthorized" or "error" is the platform's word. Any other goes with
+        "completed".
         """
         if self._left or self._over:
             return None
         self._left = True
         if reason in _DISCONNECTS:
             return self._message("disconnect", {"reason": reason})
-        return self._message(
-            "disconnect", {"reason": "error" if self._failed else "completed", "info": reason}
-        )
+        return self._message("disconnect", {"reason": "completed", "info": reason})
 
     def _message(self, kind: str, parameters: dict[str, Any]) -> str:
         self._said += 1
