@@ -108,6 +108,8 @@ def judge_hop(finding: Finding, stream: Added) -> list[str]:
         name, ends = call.id, stream.ends[call.id]
         if len(ends) != 1:
             broken.append(f"{name} has {len(ends)} ends: {ends}")
+        if (shift_ms := account.calls[name].shift_ms) > MAX_SHIFT_MS:
+            broken.append(f"{name} is shifted by {shift_ms:.0f} ms")
         if again := stream.again(name):
             broken.append(f"{name} is on the stream twice from position {again[0][0]} on")
         sent, stored = call.sent(callers.reports[name]), _stored(finding, call)
@@ -119,8 +121,6 @@ def judge_hop(finding: Finding, stream: Added) -> list[str]:
                 if spans:
                     channel.gaps[reason] = size(spans)
                     channel.lost -= size(spans)
-    if account.shift_ms > MAX_SHIFT_MS:
-        broken.append(f"shifted by {account.shift_ms:.0f} ms")
     return broken + [f"{one.name} has ended" for one in finding.run.front if not one.running]
 
 
