@@ -118,6 +118,18 @@ async def test_4_the_next_socket_goes_on_at_the_clock(autojump_clock: MockClock)
         assert on.ends("CA1") == ["stop"]
 
 
+async def test_4_and_its_first_audio_is_heard_when_it_comes(autojump_clock: MockClock) -> None:
+    async with run_gateway(TWILIO) as on:
+        async with peer(on, TWILIO) as it:
+            await it.say(start(), media(0))
+        await trio.sleep(2)
+        async with peer(on, TWILIO) as it:
+            await it.say(start(stream="MZ2"))
+            await it.say(media(0, 2), stop())
+        await trio.sleep(1)
+        assert spoken(on) == [(0, b"\x01"), (16_800, b"\x02")]  # 2.1 s later, which is 2 s and two pauses
+
+
 async def test_5_a_jump_forward_is_a_hole_of_that_length(autojump_clock: MockClock) -> None:
     async with run_gateway(TWILIO) as on, peer(on, TWILIO) as it:
         await it.say(start(), media(0), media(50, 2), stop())

@@ -204,7 +204,9 @@ class Series:
             self.finish("idle", now)
 
     def lacking_s(self) -> float:
-        """Return how much more audio completes the next entry, in seconds."""
+        """Return how much more audio completes the next entry, in seconds; 0 if there was none yet."""
+        if self._first_at == math.inf:
+            return 0.0  # when the first comes says where in the call the series lies
         return self._mixer.lacking_s(self.format.rate)
 
     # -- to the store ----------------------------------------------------------------------------------

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import trio
 
+from trio_asr.lab.chaos.bad_peers import hold, persist
 from trio_asr.lab.chaos.hostile_rows import alive, finals_late, first_late
 from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Finding, Row, default_calls
 from trio_asr.lab.rig.feeder import FedCall
@@ -42,7 +41,6 @@ FLOOD = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9) + (b"\0\0\x08\x06" + bytes(13)) * 1000,
     b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nConnection: Upgrade\r\n\r\n",
 )
-FLOODER = "127.0.0.2"
 NEW = FedCall("new", 78, 8.0, begin_s=8.0)
 
 
@@ -51,23 +49,13 @@ async def _flood_pages(run: ChaosRun) -> None:
     await run.at(3)
     async with trio.open_nursery() as nursery:
         for i in range(CONNECTIONS):
-            nursery.start_soon(_hold, run.worker.http_port, FLOOD[i % len(FLOOD)])
+            nursery.start_soon(persist, run.worker.http_port, hold(FLOOD[i % len(FLOOD)]))
         await run.at(10)
         if not await run.worker.health():
             run.broken.append("no page is answered")
         await run.at(18)
         nursery.cancel_scope.cancel()
     run.over()
-
-
-async def _hold(port: int, data: bytes) -> None:
-    while True:
-        with suppress(OSError, trio.BrokenResourceError):
-            async with await trio.open_tcp_stream("127.0.0.1", port, local_address=FLOODER) as stream:
-                await stream.send_all(data)
-                while await stream.receive_some():
-                    pass
-        await trio.sleep(0.1)
 
 
 def _with_new() -> list[FedCall]:

@@ -18,13 +18,15 @@ def _alive(finding: Finding) -> list[str]:
     return [] if finding.run.worker.running else ["the daemon has ended"]
 
 
-async def _restart(run: ChaosRun) -> None:
+async def restart(run: ChaosRun) -> None:
+    """Kill Redis and start it again on its append-only file."""
     await run.at(START_S)
     await run.valkey(lambda: run.rig.valkey.restart(kill=True))
     run.over()
 
 
-async def _freeze(run: ChaosRun) -> None:
+async def freeze(run: ChaosRun) -> None:
+    """Freeze Redis for 8 s."""
     await run.at(START_S)
     run.rig.valkey.pause()
     await trio.sleep(8)
@@ -39,10 +41,11 @@ async def _pause(run: ChaosRun) -> None:
     run.over()
 
 
-async def _away(run: ChaosRun) -> None:
+async def away(run: ChaosRun, seconds: float = 30.0) -> None:
+    """Kill Redis, and start it again some seconds later."""
     await run.at(START_S)
     await run.valkey(run.rig.valkey.kill)
-    await trio.sleep(30)
+    await trio.sleep(seconds)
     await run.valkey(run.rig.valkey.start)
     run.over()
 
@@ -121,10 +124,10 @@ async def _wrong_type(run: ChaosRun) -> None:
 
 
 ROWS = (
-    Row("redis-restart", "Redis killed and restarted (append-only file)", _restart, check=_alive, quick=True),
-    Row("redis-frozen", "Redis frozen for 8 s", _freeze, check=_alive),
+    Row("redis-restart", "Redis killed and restarted (append-only file)", restart, check=_alive, quick=True),
+    Row("redis-frozen", "Redis frozen for 8 s", freeze, check=_alive),
     Row("redis-paused", "Redis paused for 10 s", _pause, check=_alive),
-    Row("redis-away", "Redis away for 30 s", _away, check=_alive, connections=2, within=60),
+    Row("redis-away", "Redis away for 30 s", away, check=_alive, connections=2, within=60),
     Row("redis-resets", "connections to Redis reset for 5 s", _reset, check=_alive),
     Row("redis-buffers", "clients dropped for a full output buffer, for 6 s", _full_buffers, check=_alive),
     Row("redis-scripts", "script cache flushed again and again", _flush_scripts, check=_alive),

@@ -32,7 +32,9 @@ LEGEND = (
     "was from where its samples belong. Sockets: the most that one call had, one after another. Silence: the "
     "longest that an open connection heard nothing of the daemon. Recovery: from the end of the fault (of a "
     "killed, stopped or frozen daemon: from its beginning) until the last of the calls had published a final "
-    "again."
+    "again. Of calls through the ingest samples in are all that were spoken, whether Redis has them or not; "
+    "not sent are those spoken while the platform had no socket for the call, not stored those that a "
+    "gateway had not put on Redis when it was killed, or when another socket took the call."
 )
 
 

@@ -11,10 +11,13 @@ import trio
 
 from trio_asr.client.redis import connect
 from trio_asr.lab.rig.account import Account
+from trio_asr.lab.rig.callers import Callers
 from trio_asr.lab.rig.evidence import Evidence
-from trio_asr.lab.rig.feeder import FedCall, Mode, calls
+from trio_asr.lab.rig.feeder import FedCall, Feeder, Mode, calls
+from trio_asr.lab.rig.gateways import Gateway
 from trio_asr.lab.rig.processes import Rig, Settings, Simulator, Worker
 from trio_asr.lab.rig.programs import RigError
+from trio_asr.lab.rig.run import Producer
 from trio_asr.lab.rig.shape import PLAIN, Shape
 
 CALLS, SECONDS = 6, 16.0
@@ -30,6 +33,8 @@ class ChaosRun:
         self.over_ms: float | None = None  # end of the fault, in epoch ms
         self.broken: list[str] = []
         self.notes: list[str] = []
+        self.front: list[Gateway] = []  # in the order in which the balancer tries them
+        self.callers: Callers | None = None  # where calls come through an ingest
 
     @property
     def simulator(self) -> Simulator:
@@ -114,6 +119,11 @@ def fits(shape: Shape) -> str:
     return ""
 
 
+def fed(row: Row, run: ChaosRun, calls: Sequence[FedCall]) -> Producer:
+    """Return a producer that puts the calls on the stream itself."""
+    return Feeder(run.rig.valkey.url, calls, maxlen=row.maxlen)
+
+
 def default_calls() -> list[FedCall]:
     return calls(CALLS, SECONDS)
 
@@ -142,6 +152,7 @@ class Row:
     title: str
     deed: Callable[[ChaosRun], Awaitable[None]]
     calls: Callable[[], list[FedCall]] = default_calls
+    produce: Callable[[Row, ChaosRun, Sequence[FedCall]], Producer] = fed
     workers: int = 1
     beside: frozenset[int] = frozenset()
     quick: bool = False

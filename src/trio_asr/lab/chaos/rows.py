@@ -6,6 +6,7 @@ from trio_asr.lab.chaos import (
     daemon_rows,
     deepgram_rows,
     hostile_rows,
+    ingest_rows,
     input_rows,
     leg_rows,
     peer_rows,
@@ -28,5 +29,6 @@ ROWS: tuple[Row, ...] = (
     *hostile_rows.ROWS,
     *peer_rows.ROWS,
     *leg_rows.ROWS,
+    *ingest_rows.ROWS,
     *version_rows.ROWS,
 )

@@ -13,7 +13,7 @@ import trio
 from trio_asr.client.producer import Entries
 from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.account import Account, recovery_s
-from trio_asr.lab.rig.feeder import FedCall, Feeder
+from trio_asr.lab.rig.feeder import FedCall
 from trio_asr.lab.rig.processes import Settings, merged, rig
 from trio_asr.lab.rig.programs import RigError
 from trio_asr.lab.rig.run import Run
@@ -138,8 +138,8 @@ async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
             await worker.start_and_wait("standby" if number else "active")
         if row.before is not None:
             await row.before(run)
-        feeder = Feeder(r.valkey.url, fed, maxlen=row.maxlen)
-        feeding = Run(r, feeder, by_order=row.by_order, trust_feeder=row.trust_feeder)
+        producer = row.produce(row, run, fed)
+        feeding = Run(r, producer, by_order=row.by_order, trust_feeder=row.trust_feeder)
 
         async def deed(began: float) -> None:
             run.began = began

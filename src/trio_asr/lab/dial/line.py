@@ -164,7 +164,8 @@ class Line:
             delivered: list[Message] = []
             for frame in together:
                 messages = self._platform.media(frame)
-                self._said.samples[frame.leg] += frame.samples if messages else 0
+                if messages:
+                    self._said.send(frame.leg, frame.first, frame.first + frame.samples)
                 for message in messages:
                     delivered += self._disorder.deliver(message)
             await self._send(socket, delivered)

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from trio_asr.lab.rig.spans import Span, size, union
+
 
 class Outcome(StrEnum):
     """How a socket ended."""
@@ -20,18 +22,32 @@ class Outcome(StrEnum):
 
 @dataclass
 class SocketReport:
-    """One socket. `samples` are those sent, by leg; `behind_s` is the most that a frame was late."""
+    """One socket. `sent` has the stretches of samples sent, by leg; `behind_s` is the most that a frame was
+    late.
+    """
 
     number: int
     outcome: Outcome = Outcome.LOST
     status: int = 0  # of HTTP; 0 is no answer
     code: int = 0
     reason: str = ""
-    samples: Counter[int] = field(default_factory=Counter)
+    sent: dict[int, list[Span]] = field(default_factory=dict)
     messages: int = 0
     heard: int = 0
     acked: int = 0
     behind_s: float = 0.0
+
+    @property
+    def samples(self) -> Counter[int]:
+        """The number of samples sent, by leg."""
+        return Counter({leg: size(spans) for leg, spans in self.sent.items()})
+
+    def send(self, leg: int, first: int, last: int) -> None:
+        """Note that samples of a leg were sent; `last` is exclusive."""
+        spans = self.sent.setdefault(leg, [])
+        if spans and spans[-1][1] == first:
+            first = spans.pop()[0]
+        spans.append((first, last))
 
     def fail(self, outcome: Outcome, reason: str, status: int = 0) -> None:
         """Note that there was no socket."""
@@ -58,6 +74,10 @@ class Report:
     def samples(self) -> Counter[int]:
         """The samples sent, by leg, over all sockets."""
         return sum((one.samples for one in self.sockets), Counter())
+
+    def sent(self, leg: int) -> list[Span]:
+        """Return the samples of a leg that any of the sockets sent."""
+        return union(span for one in self.sockets for span in one.sent.get(leg, ()))
 
     def lines(self) -> list[str]:
         """Return what to print: a line for each socket."""

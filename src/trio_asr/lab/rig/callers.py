@@ -11,19 +11,25 @@ import trio
 from trio_asr.client.audio import Recording
 from trio_asr.lab.dial.caller import place
 from trio_asr.lab.dial.line import Reach
+from trio_asr.lab.dial.platforms import PLATFORMS
 from trio_asr.lab.dial.report import Report
 from trio_asr.lab.dial.settings import Dial
-from trio_asr.lab.rig.legs import stamped
+from trio_asr.lab.rig.legs import ROLES, stamped
 from trio_asr.lab.rig.present import Present, fed
+from trio_asr.lab.rig.spans import Span
 from trio_asr.wire.audio_format import Format
 
 
 @dataclass(frozen=True)
 class DialledCall:
-    """A call, and the number in the stamps of its first channel (see `legs`)."""
+    """A call, and the number in the stamps of its first channel (see `legs`).
+
+    It is placed `begin_s` after the callers began.
+    """
 
     dial: Dial
     number: int
+    begin_s: float = 0.0
 
     @property
     def id(self) -> str:
@@ -42,14 +48,20 @@ class DialledCall:
 
     @property
     def present(self) -> Present:
-        """All its samples."""
-        return fed(self.number, self.samples, self.dial.recording.format)
+        """All its samples. Clients of the generic protocol do not say who is on which channel."""
+        roles = () if self.dial.platform == "generic" else ROLES
+        return fed(self.number, self.samples, self.dial.recording.format, roles)
+
+    def sent(self, report: Report) -> list[list[Span]]:
+        """Return the stretches of samples that its sockets sent, by channel."""
+        legs = PLATFORMS[self.dial.platform].TRAITS.legs
+        return [report.sent(channel if legs else 0) for channel in range(self.dial.recording.format.channels)]
 
 
-def dialled(number: int, form: Format, seconds: float, **dial: Any) -> DialledCall:
+def dialled(number: int, form: Format, seconds: float, *, begin_s: float = 0.0, **dial: Any) -> DialledCall:
     """Return a call of `seconds` in a format that its platform has; `dial` are the other fields of `Dial`."""
     recording = Recording(stamped(form, number, 0, round(seconds * form.rate)), form)
-    return DialledCall(Dial(recording=recording, **dial), number)
+    return DialledCall(Dial(recording=recording, **dial), number, begin_s)
 
 
 class Callers:
@@ -61,11 +73,12 @@ class Callers:
         self._reach = reach
 
     async def run(self, *, task_status: trio.TaskStatus[float] = trio.TASK_STATUS_IGNORED) -> None:
-        """Place the calls now; `nursery.start` returns the time of their first sample."""
+        """Place the calls from now on; `nursery.start` returns the time of the first sample."""
         async with trio.open_nursery() as nursery:
             for call in self.calls:
                 nursery.start_soon(self._place, call)
             task_status.started(trio.current_time())
 
     async def _place(self, call: DialledCall) -> None:
+        await trio.sleep(call.begin_s)
         self.reports[call.id] = await place(call.dial, self._reach)

@@ -77,10 +77,10 @@ def present(pieces: Sequence[Piece], rate: int, *, by_order: bool = False) -> Pr
     return Present(found, rate, max((piece.format.channels for piece in pieces), default=1))
 
 
-def fed(number: int, samples: int, form: Format) -> Present:
-    """Return all samples of a call with one series, number `number`, and the usual roles."""
+def fed(number: int, samples: int, form: Format, roles: Sequence[str] = ROLES) -> Present:
+    """Return all samples of a call with one series, number `number`, and these roles."""
     found = (
-        (channel, number_of(number, channel), Place(0, samples, 0.0, said_of(form, ROLES, channel)))
+        (channel, number_of(number, channel), Place(0, samples, 0.0, said_of(form, roles, channel)))
         for channel in range(form.channels)
     )
     return Present(found, form.rate, form.channels)
