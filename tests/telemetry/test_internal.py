@@ -56,7 +56,7 @@ def test_there_is_one_for_the_process() -> None:
     """With one per holder, each would have its own limit of lines, and its own memory of the last bug."""
     source = Path(trio_asr.__file__).parent
     makers = [path.name for path in source.rglob("*.py") if " = InternalErrors(" in path.read_text()]
-    assert makers == ["daemon.py"]
+    assert sorted(makers) == ["daemon.py", "gateway.py"]  # two processes
 
 
 def test_where_looks_into_groups() -> None:
