@@ -64,6 +64,18 @@ async def test_a_track_that_is_first_heard_when_the_other_is_silent(autojump_clo
         assert on.audio("CA1", b"\xff\xff") == heard
 
 
+async def test_what_is_of_a_stream_that_was_replaced_is_not_the_next_ones(autojump_clock: MockClock) -> None:
+    async with run_gateway(TWILIO) as on, peer(on, TWILIO) as it:
+        await it.say(start("CA1", "MZ1"), media(0, 1) | {"streamSid": "MZ1"})
+        await it.say(start("CA2", "MZ2"), media(0, 2) | {"streamSid": "MZ2"})
+        await it.say(media(1, 1) | {"streamSid": "MZ1"}, stop() | {"stream_sid": "MZ1"})
+        await it.say(media(1, 2) | {"streamSid": "MZ2"}, media(2, 2), stop("CA2") | {"streamSid": "MZ2"})
+        await trio.sleep(1)
+        assert (on.audio("CA1"), on.audio("CA2")) == (b"\x01" * 160, b"\x02" * 480)
+        assert on.ends("CA2") == ["stop"]
+        assert on.count("ingest_odd_messages_total", platform="twilio", kind="late") == 2
+
+
 async def test_genesys_is_told_that_a_refusal_is_one(autojump_clock: MockClock) -> None:
     offer = {"type": "audio", "format": "PCMU", "channels": ["external", "internal"], "rate": 8000}
     parameters = {"organizationId": "o-2", "conversationId": "v-1", "media": [offer]}

@@ -16,6 +16,17 @@ def test_a_message_is_reached_with_its_last_sample() -> None:
     assert of.reach(1000) == (3, 400)
 
 
+def test_messages_that_are_dropped_are_not_kept_in_mind() -> None:
+    of = Numbers()
+    for end in range(100, 100_000, 100):
+        of.new(b"x")
+        of.ends_at(end)
+        of.pass_over(end - 250)
+    assert len(of._ends) == 4
+    assert of.reach(99) == (0, 0)
+    assert of.reach(99_650) == (996, 99_600)
+
+
 def test_what_is_stored_is_left_out_of_what_a_client_sends_again() -> None:
     of = Numbers(5)
     assert of.resume(7, -30, 4)

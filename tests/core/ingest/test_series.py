@@ -115,6 +115,7 @@ def test_beyond_its_bound_the_oldest_audio_is_a_hole() -> None:
     on.store(2)
     on.store(2)
     assert on.placed == [(0, b"a" * 800)] + [(800 * (n + 1), bytes([n]) * 800) for n in range(10, 20)]
+    assert on.series.stored == 21
 
 
 def test_the_next_socket_goes_on_at_the_clock() -> None:

@@ -380,9 +380,17 @@ def test_the_same_start_again_may_leave_the_format_open() -> None:
 def test_a_start_with_other_ids_begins_another_call() -> None:
     dialect = opened()
     second = start(callSid="CA10", streamSid="MZ72", tracks=["outbound"])
-    assert heard(dialect, second, media(track="outbound"), media()) == [
-        BEGIN._replace(call="CA10", legs=("outbound",)), Audio(FRAME, 0, 28), Odd("track"),
+    its = [media(track=track) | {"streamSid": "MZ72"} for track in ("outbound", "inbound")]
+    assert heard(dialect, second, *its, media(track="outbound")) == [
+        BEGIN._replace(call="CA10", legs=("outbound",)), Audio(FRAME, 0, 28), Odd("track"), Odd("late"),
     ]  # fmt: skip
+
+
+def test_a_start_that_names_no_stream_leaves_the_one_before_as_it_is() -> None:
+    dialect = opened()
+    unnamed = start(streamSid=None)
+    unnamed.pop("streamSid", None)
+    assert heard(dialect, unnamed, media()) == [BEGIN, Audio(FRAME, 0, 28)]
 
 
 def test_another_stream_of_the_same_call_begins_anew() -> None:

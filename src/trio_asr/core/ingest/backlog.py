@@ -34,6 +34,11 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def begin(self) -> int:
+        """The position of the oldest entry that waits; there must be one."""
+        return self._waiting[0].piece.position
+
     def append(self, piece: Piece, samples: int, now: float) -> int:
         """Append an entry; return how many samples had to be dropped for it."""
         self._waiting.append(Waiting(piece, samples, now))

@@ -50,6 +50,11 @@ class Numbers:
         if self._next - 1 > self._repeated:
             self._ends.append((self._next - 1, position))
 
+    def pass_over(self, position: int) -> None:
+        """Learn that nothing before a position will be stored: what ends before it is reached at once."""
+        while len(self._ends) > 1 and self._ends[1][1] <= position:
+            self._ends.popleft()
+
     def reach(self, position: int) -> tuple[int, int]:
         """Return the last message that ends at or before a position, and where it ends."""
         while self._ends and self._ends[0][1] <= position:

@@ -178,8 +178,7 @@ class Series:
         """Make entries of what is complete; with `flush`, of all there is."""
         misses = self._mixer.misses
         for piece in self._mixer.take(now, flush=flush):
-            samples = len(piece.audio) // self.format.width
-            self._tally.dropped_s += self.backlog.append(piece, samples, now) / self.format.rate
+            self._dropped(self.backlog.append(piece, len(piece.audio) // self.format.width, now))
         self._tally.misses += self._mixer.misses - misses
         for leg in self._legs:
             if leg.missing or leg.restarts or leg.late:
@@ -293,4 +292,9 @@ class Series:
 
     def drop_oldest(self) -> None:
         """Drop the oldest entry that waits: all calls together have too much."""
-        self._tally.dropped_s += self.backlog.drop() / self.format.rate
+        self._dropped(self.backlog.drop())
+
+    def _dropped(self, samples: int) -> None:
+        if samples and self.backlog:
+            self._numbers.pass_over(self.backlog.begin)
+        self._tally.dropped_s += samples / self.format.rate

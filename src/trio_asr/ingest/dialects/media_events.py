@@ -25,7 +25,10 @@ from trio_asr.wire.lenient import from_base64
 
 _TRACKS = {"both": ("inbound", "outbound")}
 # All the keys that mean something here, folded. What a start says besides is about the call.
-_OUTER = frozenset({"event", "start", "media", "stop", "closed", "sequencenumber", "protocol", "version"})
+_OUTER = frozenset({
+    "event", "start", "media", "stop", "closed", "sequencenumber", "protocol", "version",
+    "streamsid", "streamid",
+})  # fmt: skip
 _IDS = frozenset({
     "streamsid", "streamid", "callsid", "callid", "legsid", "callcontrolid", "session",
     "accountsid", "accountid", "userid",
@@ -47,9 +50,10 @@ class _Media(msgspec.Struct, gc=False):
     chunk: _Number | None = None
 
 
-class _Message(msgspec.Struct, gc=False):
+class _Message(msgspec.Struct, gc=False, rename={"stream": "streamSid"}):
     event: Literal["media"]
     media: _Media
+    stream: str | None = None
 
 
 # Not strict: numbers are texts at some platforms, and numbers at others.
@@ -81,6 +85,7 @@ class MediaEvents:
         self.platform = platform
         self._begun: Begin | None = None
         self._stream = ""
+        self._replaced: set[str] = set()  # streams that another one on this socket has taken the place of
         # By the word for a track. Empty before the start and after the end: all then goes the odd way.
         self._legs: dict[str | None, int] = {}
         self._wholes: list[Whole] = []  # one for each leg whose samples have several bytes
@@ -95,10 +100,13 @@ class MediaEvents:
             Refusal: It cannot be used.
         """
         try:
-            media = _decode(message).media
+            known = _decode(message)
+            media = known.media
             leg = self._legs[media.track]
         except (KeyError, *salvage.UNREADABLE):
             return self._hear_odd(message, text)
+        if known.stream in self._replaced:
+            return (Odd("late"),)
         if self._wholes or not media.payload:
             return self._samples(media.payload, leg, media.timestamp, media.chunk)
         return (Audio(media.payload, leg, media.timestamp, media.chunk if self.platform.numbered else None),)
@@ -112,11 +120,11 @@ class MediaEvents:
         return None
 
     def _hear_odd(self, message: bytes, text: bool) -> Sequence[Effect]:
-        if self._over:
-            return (Odd("late"),)
         document = reading.read_object(message)
         fields = folded(document, _OUTER)
         event = fields.get("event")
+        if self._over or (event != "start" and _stream_of(fields) in self._replaced):
+            return (Odd("late"),)
         if event is None and not text and self.platform.binary_audio:
             document, event = {"media": {"payload": message}}, "media"
         if document is None:
@@ -138,7 +146,7 @@ class MediaEvents:
         fields |= folded(body, _START)
         fields |= folded(fields.get("mediaformat"), _FORMAT)
         begin = self._begin(fields)
-        stream = reading.text_of((fields.get("streamsid"), fields.get("streamid")))
+        stream = _stream_of(fields)
         declared = not reading.is_open(fields.get("encoding"))
         if self._begun and reading.is_again(self._begun, begin, declared=declared):
             if stream == self._stream:
@@ -148,10 +156,11 @@ class MediaEvents:
         meta = _meta(fields, body)
         if meta is not None:
             begin = begin._replace(meta=meta)
+        if stream:
+            self._replaced = (self._replaced | {self._stream}) - {stream, ""}
         self._begun, self._stream = begin, stream
-        self._legs = {name: at for at, leg in enumerate(begin.legs) for name in (leg, f"{leg}_track")}
-        if len(begin.legs) == 1:
-            self._legs[None] = 0
+        two = enumerate(begin.legs if len(begin.legs) > 1 else ())
+        self._legs = {name: at for at, leg in two for name in (leg, f"{leg}_track")}
         width = begin.format.width
         self._wholes = [Whole(width) for _ in range(len(begin.legs) or 1)] if width > 1 else []
         effects: list[Effect] = [begin]
@@ -196,7 +205,7 @@ class MediaEvents:
         return self._samples(audio, leg, at_ms, number)
 
     def _leg(self, track: object) -> int | None:
-        """Return the leg that a track is. Where none was announced, the first that has audio is the one."""
+        """Return the leg that a track is. Unless two were announced, the first that has audio is the one."""
         name = track.strip().lower() if isinstance(track, str) else None
         if not self._legs:
             self._legs = {name: 0, None: 0}
@@ -218,6 +227,10 @@ class MediaEvents:
             return (Odd("early"),)
         self._over, self._legs = True, {}
         return (Finish(reading.word_of(folded(body, _END).get("reason"), event)),)
+
+
+def _stream_of(fields: dict[str, Any]) -> str:
+    return reading.text_of((fields.get("streamsid"), fields.get("streamid")))
 
 
 def _legs(tracks: object) -> tuple[str, ...]:
