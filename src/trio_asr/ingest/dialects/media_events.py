@@ -159,8 +159,9 @@ class MediaEvents:
         if stream:
             self._replaced = (self._replaced | {self._stream}) - {stream, ""}
         self._begun, self._stream = begin, stream
-        two = enumerate(begin.legs if len(begin.legs) > 1 else ())
-        self._legs = {name: at for at, leg in two for name in (leg, f"{leg}_track")}
+        self._legs = {name: at for at, leg in enumerate(begin.legs) for name in (leg, f"{leg}_track")}
+        if len(begin.legs) == 1:
+            self._legs[None] = 0
         width = begin.format.width
         self._wholes = [Whole(width) for _ in range(len(begin.legs) or 1)] if width > 1 else []
         effects: list[Effect] = [begin]
@@ -205,7 +206,7 @@ class MediaEvents:
         return self._samples(audio, leg, at_ms, number)
 
     def _leg(self, track: object) -> int | None:
-        """Return the leg that a track is. Unless two were announced, the first that has audio is the one."""
+        """Return the leg that a track is. Where none was announced, the first that has audio is the one."""
         name = track.strip().lower() if isinstance(track, str) else None
         if not self._legs:
             self._legs = {name: 0, None: 0}
