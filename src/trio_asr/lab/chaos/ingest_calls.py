@@ -99,7 +99,8 @@ def judge_hop(finding: Finding, stream: Added) -> list[str]:
     """Check that no sample is on the stream twice, that each call has one end, and that nothing is shifted.
 
     What no socket sent, and what no gateway had stored, is not lost but given up, with these reasons: a row
-    says whether that may be.
+    says whether that may be. An ingest can only tell when audio comes: how much longer a caller itself had
+    kept the first of one socket than that of another is no shift.
     """
     callers, account = finding.run.callers, finding.account
     assert callers is not None
@@ -108,12 +109,16 @@ def judge_hop(finding: Finding, stream: Added) -> list[str]:
         name, ends = call.id, stream.ends[call.id]
         if len(ends) != 1:
             broken.append(f"{name} has {len(ends)} ends: {ends}")
-        if (shift_ms := account.calls[name].shift_ms) > MAX_SHIFT_MS:
-            broken.append(f"{name} is shifted by {shift_ms:.0f} ms")
+        found, report = account.calls[name], callers.reports[name]
+        if call.dial.platform != "generic":  # which resumes, at the sample
+            ages = [one.age_s for one in report.sockets if one.sent]
+            found.shift_ms = max(0.0, found.shift_ms - 1000 * (max(ages) - min(ages)))
+        if found.shift_ms > MAX_SHIFT_MS:
+            broken.append(f"{name} is shifted by {found.shift_ms:.0f} ms")
         if again := stream.again(name):
             broken.append(f"{name} is on the stream twice from position {again[0][0]} on")
-        sent, stored = call.sent(callers.reports[name]), _stored(finding, call)
-        for channel, was_sent, was_stored in zip(account.calls[name].channels, sent, stored, strict=True):
+        sent, stored = call.sent(report), _stored(finding, call)
+        for channel, was_sent, was_stored in zip(found.channels, sent, stored, strict=True):
             for reason, spans in (
                 (NOT_SENT, minus([(0, call.samples)], was_sent)),
                 (NOT_STORED, minus(was_sent, was_stored)),
