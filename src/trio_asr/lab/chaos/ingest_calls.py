@@ -8,11 +8,11 @@ from typing import Any
 
 import trio
 
-from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
+from trio_asr.lab.chaos.row import ChaosRun, Check, Finding, Row
 from trio_asr.lab.dial.settings import Faults
 from trio_asr.lab.rig.added import Added, added
 from trio_asr.lab.rig.callers import Callers, DialledCall, dialled
-from trio_asr.lab.rig.feeder import FedCall
+from trio_asr.lab.rig.feeder import RATE, FedCall
 from trio_asr.lab.rig.gateways import balanced
 from trio_asr.lab.rig.legs import ROLES, number_of
 from trio_asr.lab.rig.present import present
@@ -127,6 +127,37 @@ def judge_hop(finding: Finding, stream: Added) -> list[str]:
                     channel.gaps[reason] = size(spans)
                     channel.lost -= size(spans)
     return broken + [f"{one.name} has ended" for one in finding.run.front if not one.running]
+
+
+def one_hole(most_unsaved_s: float) -> Check:
+    """Return a check that what is missing lies between a call's two sockets, and is as long as that.
+
+    Of what the first had sent, so many seconds may be missing besides.
+    """
+
+    def check(finding: Finding) -> list[str]:
+        broken = first_hop(finding)
+        callers = finding.run.callers
+        assert callers is not None
+        for call in callers.calls:
+            first, second = callers.reports[call.id].sockets
+            if call.dial.platform == "generic":
+                continue  # resumes
+            for channel, found in enumerate(finding.account.calls[call.id].channels):
+                leg = channel if channel in first.sent else 0
+                between = first.sent[leg][-1][1], second.sent[leg][0][0]
+                if not _fits(found.missing, between, most_unsaved_s):
+                    broken.append(f"{call.id}: missing {found.missing}, no socket had {between}")
+        return broken
+
+    return check
+
+
+def _fits(missing: list[Span], between: Span, most_unsaved_s: float) -> bool:
+    if not missing:
+        return between[0] >= between[1]
+    begin, end = missing[0][0], missing[-1][1]
+    return len(missing) == 1 and end == between[1] and 0 <= between[0] - begin <= most_unsaved_s * RATE
 
 
 def _stored(finding: Finding, call: DialledCall) -> list[Sequence[Span]]:
