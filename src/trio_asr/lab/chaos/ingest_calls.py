@@ -110,7 +110,7 @@ def judge_hop(finding: Finding, stream: Added) -> list[str]:
         if len(ends) != 1:
             broken.append(f"{name} has {len(ends)} ends: {ends}")
         found, report = account.calls[name], callers.reports[name]
-        if call.dial.platform != "generic":  # which resumes, at the sample
+        if not _resumes(call):
             ages = [one.age_s for one in report.sockets if one.sent]
             found.shift_ms = max(0.0, found.shift_ms - 1000 * (max(ages) - min(ages)))
         if found.shift_ms > MAX_SHIFT_MS:
@@ -141,8 +141,8 @@ def one_hole(most_unsaved_s: float) -> Check:
         assert callers is not None
         for call in callers.calls:
             first, second = callers.reports[call.id].sockets
-            if call.dial.platform == "generic":
-                continue  # resumes
+            if _resumes(call):
+                continue
             for channel, found in enumerate(finding.account.calls[call.id].channels):
                 leg = channel if channel in first.sent else 0
                 between = first.sent[leg][-1][1], second.sent[leg][0][0]
@@ -158,6 +158,11 @@ def _fits(missing: list[Span], between: Span, most_unsaved_s: float) -> bool:
         return between[0] >= between[1]
     begin, end = missing[0][0], missing[-1][1]
     return len(missing) == 1 and end == between[1] and 0 <= between[0] - begin <= most_unsaved_s * RATE
+
+
+def _resumes(call: DialledCall) -> bool:
+    """Return whether a call's second socket goes on with what is not stored, wherever the call is."""
+    return call.dial.platform == "generic" and call.dial.reconnect_after_s is not None
 
 
 def _stored(finding: Finding, call: DialledCall) -> list[Sequence[Span]]:
