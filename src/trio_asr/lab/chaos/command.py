@@ -38,7 +38,7 @@ NOT_TAKEN = {
 @click.command()
 @click.argument("names", nargs=-1, metavar="[ROW]...")
 @click.option("--list", "list_rows", is_flag=True, help="List the rows and exit.")
-@click.option("--quick", is_flag=True, help="Only the rows of the quick subset: about 90 seconds.")
+@click.option("--quick", is_flag=True, help="Only the rows of the quick subset: about two minutes.")
 @click.option("--jobs", type=click.IntRange(1, 16), default=3, show_default=True, help="Rows to run at once.")
 @click.option(
     "--calls",

@@ -8,11 +8,11 @@ from typing import Any
 
 import trio
 
-from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
+from trio_asr.lab.chaos.row import ChaosRun, Check, Finding, Row
 from trio_asr.lab.dial.settings import Faults
 from trio_asr.lab.rig.added import Added, added
 from trio_asr.lab.rig.callers import Callers, DialledCall, dialled
-from trio_asr.lab.rig.feeder import FedCall
+from trio_asr.lab.rig.feeder import RATE, FedCall
 from trio_asr.lab.rig.gateways import balanced
 from trio_asr.lab.rig.legs import ROLES, number_of
 from trio_asr.lab.rig.present import present
@@ -99,7 +99,8 @@ def judge_hop(finding: Finding, stream: Added) -> list[str]:
     """Check that no sample is on the stream twice, that each call has one end, and that nothing is shifted.
 
     What no socket sent, and what no gateway had stored, is not lost but given up, with these reasons: a row
-    says whether that may be.
+    says whether that may be. An ingest can only tell when audio comes: how much longer a caller itself had
+    kept the first of one socket than that of another is no shift.
     """
     callers, account = finding.run.callers, finding.account
     assert callers is not None
@@ -108,12 +109,16 @@ def judge_hop(finding: Finding, stream: Added) -> list[str]:
         name, ends = call.id, stream.ends[call.id]
         if len(ends) != 1:
             broken.append(f"{name} has {len(ends)} ends: {ends}")
-        if (shift_ms := account.calls[name].shift_ms) > MAX_SHIFT_MS:
-            broken.append(f"{name} is shifted by {shift_ms:.0f} ms")
+        found, report = account.calls[name], callers.reports[name]
+        if not _resumes(call):
+            ages = [one.age_s for one in report.sockets if one.sent]
+            found.shift_ms = max(0.0, found.shift_ms - 1000 * (max(ages) - min(ages)))
+        if found.shift_ms > MAX_SHIFT_MS:
+            broken.append(f"{name} is shifted by {found.shift_ms:.0f} ms")
         if again := stream.again(name):
             broken.append(f"{name} is on the stream twice from position {again[0][0]} on")
-        sent, stored = call.sent(callers.reports[name]), _stored(finding, call)
-        for channel, was_sent, was_stored in zip(account.calls[name].channels, sent, stored, strict=True):
+        sent, stored = call.sent(report), _stored(finding, call)
+        for channel, was_sent, was_stored in zip(found.channels, sent, stored, strict=True):
             for reason, spans in (
                 (NOT_SENT, minus([(0, call.samples)], was_sent)),
                 (NOT_STORED, minus(was_sent, was_stored)),
@@ -122,6 +127,42 @@ def judge_hop(finding: Finding, stream: Added) -> list[str]:
                     channel.gaps[reason] = size(spans)
                     channel.lost -= size(spans)
     return broken + [f"{one.name} has ended" for one in finding.run.front if not one.running]
+
+
+def one_hole(most_unsaved_s: float) -> Check:
+    """Return a check that what is missing lies between a call's two sockets, and is as long as that.
+
+    Of what the first had sent, so many seconds may be missing besides.
+    """
+
+    def check(finding: Finding) -> list[str]:
+        broken = first_hop(finding)
+        callers = finding.run.callers
+        assert callers is not None
+        for call in callers.calls:
+            first, second = callers.reports[call.id].sockets
+            if _resumes(call):
+                continue
+            for channel, found in enumerate(finding.account.calls[call.id].channels):
+                leg = channel if channel in first.sent else 0
+                between = first.sent[leg][-1][1], second.sent[leg][0][0]
+                if not _fits(found.missing, between, most_unsaved_s):
+                    broken.append(f"{call.id}: missing {found.missing}, no socket had {between}")
+        return broken
+
+    return check
+
+
+def _fits(missing: list[Span], between: Span, most_unsaved_s: float) -> bool:
+    if not missing:
+        return between[0] >= between[1]
+    begin, end = missing[0][0], missing[-1][1]
+    return len(missing) == 1 and end == between[1] and 0 <= between[0] - begin <= most_unsaved_s * RATE
+
+
+def _resumes(call: DialledCall) -> bool:
+    """Return whether a call's second socket goes on with what is not stored, wherever the call is."""
+    return call.dial.platform == "generic" and call.dial.reconnect_after_s is not None
 
 
 def _stored(finding: Finding, call: DialledCall) -> list[Sequence[Span]]:

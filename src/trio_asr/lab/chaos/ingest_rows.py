@@ -16,19 +16,22 @@ from trio_asr.lab.chaos.ingest_calls import (
     IngestCall,
     first_hop,
     gateways,
+    one_hole,
     placed,
 )
 from trio_asr.lab.chaos.ingest_peers import FLOOD, SLOW
 from trio_asr.lab.chaos.redis_rows import away, freeze, restart
-from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Check, Finding, Row
+from trio_asr.lab.chaos.row import SECONDS, ChaosRun, Finding, Row
 from trio_asr.lab.dial.report import Outcome
 from trio_asr.lab.dial.settings import Faults
 from trio_asr.lab.rig.feeder import RATE, FedCall
 from trio_asr.lab.rig.shape import PLAIN, TWO_LEGS, Shape
-from trio_asr.lab.rig.spans import Span
 
 START_S = 5.0
-AGAIN_S = 1.0  # from a break until the platform dials again
+# From a break until the platform dials again. The simulator ends its segments at whole seconds; a joint close
+# to one would leave too few samples to tell which they are.
+AGAIN_S = 1.37
+SECOND_S = 5.56
 AWAY_S = 20.0
 MULAW, ALAW, LINEAR_BOTH = Shape(1, "mulaw"), Shape(1, "alaw"), Shape(2)
 # By kind: a platform, and a form in which it sends. Those with whom a break costs nothing come last.
@@ -95,37 +98,6 @@ async def _switch(run: ChaosRun) -> None:
     await run.at(START_S - 1)
     run.front.reverse()
     await _watch(run)
-
-
-def _one_hole(most_unsaved_s: float) -> Check:
-    """Return a check that what is missing lies between a call's two sockets, and is as long as that.
-
-    Of what the first had sent, so many seconds may be missing besides.
-    """
-
-    def check(finding: Finding) -> list[str]:
-        broken = first_hop(finding)
-        callers = finding.run.callers
-        assert callers is not None
-        for call in callers.calls:
-            first, second = callers.reports[call.id].sockets
-            if call.dial.platform == "generic":
-                continue  # resumes
-            for channel, found in enumerate(finding.account.calls[call.id].channels):
-                leg = channel if channel in first.sent else 0
-                between = first.sent[leg][-1][1], second.sent[leg][0][0]
-                if not _fits(found.missing, between, most_unsaved_s):
-                    broken.append(f"{call.id}: missing {found.missing}, no socket had {between}")
-        return broken
-
-    return check
-
-
-def _fits(missing: list[Span], between: Span, most_unsaved_s: float) -> bool:
-    if not missing:
-        return between[0] >= between[1]
-    begin, end = missing[0][0], missing[-1][1]
-    return len(missing) == 1 and end == between[1] and 0 <= between[0] - begin <= most_unsaved_s * RATE
 
 
 def _superseded(finding: Finding) -> list[str]:
@@ -225,12 +197,12 @@ ROWS = (
     ),
     _row(
         "ingest-drop",
-        "platforms' sockets dropped, and opened again after 1 s",
+        "platforms' sockets dropped, and opened again 1.4 s later",
         _watch,
         _of(*PLATFORMS, **_DROPPED),
         settings=FILL,
         gaps=frozenset({NOT_SENT}),
-        check=_one_hole(0.0),
+        check=one_hole(0.0),
     ),
     _row(
         "ingest-drop-other",
@@ -240,14 +212,14 @@ ROWS = (
         before=_TWO,
         settings=FILL,
         gaps=frozenset({NOT_SENT}),
-        check=_one_hole(0.0),
+        check=one_hole(0.0),
         quick=True,
     ),
     _row(
         "ingest-two-sockets",
         "a second socket for each call while the first lives",
         _watch,
-        _of(*SHORT_FRAMES, burst_ms=0, faults=Faults(second_socket_s=START_S)),
+        _of(*SHORT_FRAMES, burst_ms=0, faults=Faults(second_socket_s=SECOND_S)),
         before=gateways({"entry_ms": LONG_ENTRY_MS}),
         settings=FILL,
         gaps=frozenset({NOT_STORED}),
@@ -255,13 +227,13 @@ ROWS = (
     ),
     _row(
         "ingest-kill",
-        "kill -9 of the gateway; platforms dial again after 1 s, another one answers",
+        "kill -9 of the gateway; platforms dial again 1.4 s later, another one answers",
         _kill,
         _of(*PLATFORMS, reconnect_after_s=AGAIN_S),
         before=_TWO,
         settings=FILL,
         gaps=frozenset({NOT_SENT, NOT_STORED}),
-        check=_one_hole(ENTRY_S + ALIGN_S + ROUND_TRIP_S),
+        check=one_hole(ENTRY_S + ALIGN_S + ROUND_TRIP_S),
     ),
     _row(
         "ingest-resume",

@@ -164,6 +164,8 @@ class Line:
             delivered: list[Message] = []
             for frame in together:
                 messages = self._platform.media(frame)
+                if messages and not self._said.sent:
+                    self._said.age_s = self._clock.now - frame.first / self._dial.recording.format.rate
                 if messages:
                     self._said.send(frame.leg, frame.first, frame.first + frame.samples)
                 for message in messages:

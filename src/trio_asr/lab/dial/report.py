@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 @dataclass
 class SocketReport:
     """One socket. `sent` has the stretches of samples sent, by leg; `behind_s` is the most that a frame was
-    late.
+    late. `age_s` is how long before it was sent the first sample was spoken.
     """
 
     number: int
@@ -36,6 +36,7 @@ class SocketReport:
     heard: int = 0
     acked: int = 0
     behind_s: float = 0.0
+    age_s: float = 0.0
 
     @property
     def samples(self) -> Counter[int]:
