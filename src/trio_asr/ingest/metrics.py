@@ -27,6 +27,7 @@ _TALLIED = (
     ("restarts", "ingest_clock_restarts", "Times that a platform's clock went back, or ahead by too much."),
     ("misses", "ingest_leg_misses", "Entries for which a leg was waited for in vain."),
     ("late_s", "ingest_late_seconds", "Audio of a leg that came after silence had gone out for it."),
+    ("repeats", "ingest_repeats", "Messages that came again, or too late to be put in their place."),
     ("dropped_s", "ingest_dropped_seconds", "Audio that could not wait any longer for Redis: it is lost."),
     ("superseded_s", "ingest_superseded_seconds", "Audio of sockets whose calls other sockets had taken."),
 )

@@ -155,7 +155,7 @@ class Session:
     def _take(self, effect: Effect, now: float) -> None:
         if isinstance(effect, Audio):
             if self.series is not None and not self._finished:
-                self.series.hear(effect.audio, now, effect.leg, effect.at_ms)
+                self.series.hear(effect.audio, now, effect.leg, effect.at_ms, effect.number)
         elif isinstance(effect, Begin):
             self._begin(effect, now)
         elif isinstance(effect, Lost):

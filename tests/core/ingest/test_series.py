@@ -289,3 +289,43 @@ def test_a_client_that_knows_of_more_than_is_stored_goes_on_at_the_clock() -> No
     two.series.finish("stop", 2)
     two.store(2)
     assert two.placed[0][0] == 8000
+
+
+# -- messages that may change places -------------------------------------------------------------------------
+
+
+def test_7_numbered_messages_are_put_in_order_and_repeats_are_left_out() -> None:
+    on = On()
+    for number in (1, 2, 4, 3, 3, 5):
+        on.series.hear(bytes([number]) * 160, 0.1, 0, number * 20.0, number)
+    on.series.gather(0.1)
+    on.take(0.1)
+    on.store(0.1)
+    assert on.placed == [(0, b"".join(bytes([number]) * 160 for number in range(1, 6)))]
+    assert (on.tally.repeats, on.tally.holes) == (1, 0)
+
+
+def test_7_a_message_waits_for_one_before_it_only_so_long() -> None:
+    on = On()
+    for number in (1, 3):
+        on.series.hear(bytes([number]) * 160, 0.1, 0, number * 20.0, number)
+    on.series.gather(0.1)
+    on.take(0.1)
+    assert on.series.due_at() == pytest.approx(0.3)
+    on.series.tick(0.3)
+    on.series.tick(0.6)
+    while on.store(0.6):
+        pass
+    assert on.placed == [(0, b"\x01" * 160), (320, b"\x03" * 160)]
+    assert on.tally.hole_s == pytest.approx(0.02)
+
+
+def test_7_what_waits_goes_out_with_the_end() -> None:
+    on = On()
+    for number in (1, 3):
+        on.series.hear(bytes([number]) * 160, 0.1, 0, number * 20.0, number)
+    on.take(0.1)
+    on.series.finish("stop", 0.12)
+    while on.store(0.12):
+        pass
+    assert [position for position, _ in on.placed] == [0, 320]

@@ -14,12 +14,11 @@ from typing import NamedTuple
 import msgspec
 
 from trio_asr.core.ingest.backlog import Backlog
-from trio_asr.core.ingest.leg import Leg, PlatformClock
-from trio_asr.core.ingest.mixer import Mixer
+from trio_asr.core.ingest.legs import Legs
 from trio_asr.core.ingest.numbers import Numbers
 from trio_asr.core.ingest.origin import MOST_GAP_S, origin
 from trio_asr.core.ingest.tally import Tally
-from trio_asr.wire.audio_format import Format, audio_format
+from trio_asr.wire.audio_format import Format
 from trio_asr.wire.call_entries import EntryWriter, Past, decode_past, end_entry
 
 DISCONNECTED = "disconnected"  # the end of a call whose socket is gone
@@ -86,10 +85,8 @@ class Series:
         self.ended = False  # that is stored
         self.stored = 0  # the number of the client's last message that is stored
         self.format, self._writer, self._terms, self._tally = fmt, writer, terms, tally
-        clock, of_leg = PlatformClock(), audio_format(fmt.rate, fmt.encoding, fmt.channels // legs)
-        self._legs = [Leg(of_leg, clock) for _ in range(legs)]
-        self._mixer = Mixer(fmt, self._legs, entry_ms=terms.entry_ms, align_ms=terms.align_ms)
-        self._began = self._heard_at = now
+        self._legs = Legs(fmt, legs, entry_ms=terms.entry_ms, align_ms=terms.align_ms, tally=tally, now=now)
+        self._heard_at = now
         self._first_at = math.inf  # when the first audio came
         self._leaves_at = math.inf  # when the call ends because its socket is gone
         self._followed = False  # another socket of the call has audio
@@ -111,8 +108,15 @@ class Series:
 
     # -- from the socket -------------------------------------------------------------------------------
 
-    def hear(self, audio: bytes, now: float, leg: int = 0, at_ms: float | None = None) -> None:
-        """Take a message of audio of a leg, which begins at `at_ms` by the platform's clock.
+    def hear(
+        self,
+        audio: bytes,
+        now: float,
+        leg: int = 0,
+        at_ms: float | None = None,
+        number: int | None = None,
+    ) -> None:
+        """Take a message of audio of a leg (see `Legs.hear`).
 
         What is complete with it is ready for the store after `gather`, which is called once for many
         messages.
@@ -125,24 +129,16 @@ class Series:
             self._early_size += len(audio)
             self._early.append(audio)
             return
-        self._tally.audio_bytes += len(audio)
         if self._counts:
             audio = self._numbers.new(audio)
-        of_leg = self._legs[leg]
-        position, audio = of_leg.place(audio, at_ms, (now - self._began) * 1000)
-        if audio:  # an empty message is no audio, and half a sample is none yet
-            self._first_at = min(self._first_at, now)
-        self._mixer.add(leg, position, audio, now)
+        if self._legs.hear(audio, now, leg, at_ms, number) and self._first_at == math.inf:
+            self._first_at = now
         if self._counts:
-            self._numbers.ends_at(of_leg.next + of_leg.incomplete)
+            self._numbers.ends_at(self._legs.end_of(leg))
 
     def lose(self, ms: float) -> None:
         """Leave out audio of all legs that the platform says is missing here, of `MOST_GAP_S` at most."""
-        samples = round(min(max(0.0, ms / 1000), MOST_GAP_S) * self.format.rate)
-        self._tally.holes += 1
-        self._tally.hole_s += samples / self.format.rate
-        for leg in self._legs:
-            leg.skip(samples)
+        self._legs.lose(min(max(0.0, ms / 1000), MOST_GAP_S))
 
     def alive(self, now: float) -> None:
         """Note that the peer said something, which puts off the end for want of it."""
@@ -176,13 +172,8 @@ class Series:
 
     def gather(self, now: float, *, flush: bool = False) -> None:
         """Make entries of what is complete; with `flush`, of all there is."""
-        misses = self._mixer.misses
-        for piece in self._mixer.take(now, flush=flush):
+        for piece in self._legs.take(now, flush=flush):
             self._dropped(self.backlog.append(piece, len(piece.audio) // self.format.width, now))
-        self._tally.misses += self._mixer.misses - misses
-        for leg in self._legs:
-            if leg.missing or leg.restarts or leg.late:
-                self._tally.take(leg, self.format.rate)
 
     # -- time ------------------------------------------------------------------------------------------
 
@@ -190,7 +181,7 @@ class Series:
         """Return when `tick` is to be called next."""
         if self.end:
             return math.inf
-        return min(self._mixer.due_at(), self._leaves_at, self._heard_at + self._terms.idle_s)
+        return min(self._legs.due_at(), self._leaves_at, self._heard_at + self._terms.idle_s)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -206,7 +197,7 @@ class Series:
         """Return how much more audio completes the next entry, in seconds; 0 if there was none yet."""
         if self._first_at == math.inf:
             return 0.0  # when the first comes says where in the call the series lies
-        return self._mixer.lacking_s(self.format.rate)
+        return self._legs.lacking_s()
 
     # -- to the store ----------------------------------------------------------------------------------
 

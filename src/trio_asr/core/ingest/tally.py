@@ -17,6 +17,7 @@ class Tally:
     restarts: int = 0  # the platform's clock went back, or ahead by more than can be
     misses: int = 0  # entries that went out without a leg
     late_s: float = 0.0  # audio of a leg that came after silence had gone out for it, and lies later for that
+    repeats: int = 0  # messages that came twice, or later than could be waited for
     dropped_s: float = 0.0  # audio that could not wait any longer for the store
     superseded_s: float = 0.0  # audio that another socket of the call was quicker than
 
