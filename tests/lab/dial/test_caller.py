@@ -214,6 +214,8 @@ async def test_a_new_stream_after_a_cut_begins_where_the_call_is(autojump_clock:
     assert second.texts[2]["sequenceNumber"] == "2"
     assert second.code == 1000
     assert report.samples == {0: 4000 + 9600, 1: 4000 + 9600}
+    assert report.sent(1) == [(0, 4000), (6400, 16000)]
+    assert [round(one.age_s, 3) for one in report.sockets] == [0.2, 0.2]
 
 
 async def test_a_generic_client_resumes_what_was_not_confirmed(autojump_clock: MockClock) -> None:

@@ -213,7 +213,6 @@ ROWS = (
         settings=FILL,
         gaps=frozenset({NOT_SENT}),
         check=one_hole(0.0),
-        quick=True,
     ),
     _row(
         "ingest-two-sockets",
@@ -250,6 +249,7 @@ ROWS = (
         _and_new,
         before=gateways({"drain_s": DRAIN_S}, {}),
         check=_drained,
+        quick=True,
     ),
     _row(
         "ingest-slow-loris",
