@@ -312,7 +312,7 @@ def test_7_a_message_waits_for_one_before_it_only_so_long() -> None:
     on.series.gather(0.1)
     on.take(0.1)
     assert on.series.due_at() == pytest.approx(0.3)
-    on.series.tick(0.3)
+    on.series.tick(0.31)
     on.series.tick(0.6)
     while on.store(0.6):
         pass
