@@ -159,6 +159,25 @@ async def test_no_more_sockets_than_places(autojump_clock: MockClock) -> None:
             pass
 
 
+async def test_peers_that_say_nothing_keep_nobody_out(autojump_clock: MockClock) -> None:
+    """Who has taken longest over its handshake gives its place up; calls do not."""
+    async with run_gateway(TWILIO, max_connections=3) as on, trio.open_nursery() as nursery:
+        async with peer(on, TWILIO) as it:
+            await it.say(start(), media(0))
+            silent = list[Raw]()
+            for _ in range(4):
+                silent.append(Raw(on, nursery))
+                await trio.sleep(0.1)
+            assert [one.ended_at is not None for one in silent] == [True, True, False, False]
+            async with peer(on, TWILIO) as other:
+                await other.say(start("CA2"), media(0), stop("CA2"))
+                assert it.closed_at is None
+            await trio.sleep(0.5)
+            assert on.ends("CA2") == ["stop"]
+            assert on.count("ingest_refusals_total", platform="", reason="connections") == 3
+        nursery.cancel_scope.cancel()
+
+
 async def test_no_more_sockets_than_a_route_has(autojump_clock: MockClock) -> None:
     narrow = msgspec.structs.replace(TWILIO, max_connections=1)
     async with run_gateway(narrow, GENERIC) as on, peer(on, narrow):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
 from wsproto.utilities import LocalProtocolError
 
 from trio_asr.config import IngestConfig
@@ -40,6 +40,9 @@ BROKEN = (
 )  # fmt: skip
 
 
+_Shaken = tuple[MediaStream, WebSocketRequest]
+
+
 class Server:
     """The sockets of one gateway. `health` is what the original said on `/health` of the same port."""
 
@@ -57,6 +60,7 @@ class Server:
         self._left = trio.Event()  # set and replaced whenever a session is over
         self.places = Places(config.max_connections, config.max_connections_per_address)
         self.stopping = False
+        self._shaking: dict[trio.CancelScope, None] = {}  # handshakes in progress, the oldest first
         self._config, self._context, self._doors = config, context, doors
         self._tls, self._health = tls, health
         self._log, self._rate = logs.get("ingest"), logs.Rate(10.0)
@@ -68,7 +72,7 @@ class Server:
 
     async def handle(self, stream: trio.abc.Stream) -> None:
         """Serve one connection, from its first byte to its end. Only cancellation gets out."""
-        if self.places.full or self.stopping:
+        if self.stopping or (self.places.full and not self._make_place()):
             self._turned("", "stopping" if self.stopping else "connections", "no place is free")
             await trio.aclose_forcefully(stream)
             return
@@ -76,7 +80,8 @@ class Server:
         try:
             address = _watched(stream)
             async with trio.open_nursery() as nursery:
-                await self._serve(await self._secured(stream), address, nursery)
+                if (shaken := await self._shake_hands(stream, nursery)) is not None:
+                    await self._serve(*shaken, address)
                 nursery.cancel_scope.cancel()
         except* BROKEN:
             pass  # the peer went away, or sent nonsense
@@ -88,22 +93,38 @@ class Server:
             self.places.open -= 1
             await trio.aclose_forcefully(stream)
 
-    async def _secured(self, stream: trio.abc.Stream) -> trio.abc.Stream:
-        if self._tls is None:
-            return stream
-        secured = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
-        with trio.fail_after(HANDSHAKE_S):
-            await secured.do_handshake()
-        return secured
+    def _make_place(self) -> bool:
+        """Have the peer that has taken longest over its handshake give its place up; return whether there is
+        one.
 
-    async def _serve(self, stream: trio.abc.Stream, address: str, nursery: trio.Nursery) -> None:
-        media = MediaStream(stream, self._config.max_message_kb * 1024, self.ticks)
-        with trio.fail_after(HANDSHAKE_S):
-            head = await media.read_head()
-            if not is_upgrade(head):
+        Peers that say nothing would otherwise keep all others out.
+        """
+        if not self._shaking:
+            return False
+        slowest = next(iter(self._shaking))
+        del self._shaking[slowest]
+        slowest.cancel()
+        self._turned("", "connections", "others came while it was at its handshake")
+        return True
+
+    async def _shake_hands(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> _Shaken | None:
+        """Return what a peer asks for; None if that is a page, or it takes too long over it."""
+        with trio.move_on_after(HANDSHAKE_S) as scope:
+            self._shaking[scope] = None
+            try:
+                if self._tls is not None:
+                    stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+                    await stream.do_handshake()
+                media = MediaStream(stream, self._config.max_message_kb * 1024, self.ticks)
+                head = await media.read_head()
+                if is_upgrade(head):
+                    return media, await wrap_server_stream(nursery, media)
                 await media.send_all(answer_to_plain(head, self._health()))
-                return
-            asked = await wrap_server_stream(nursery, media)
+            finally:
+                self._shaking.pop(scope, None)
+        return None
+
+    async def _serve(self, media: MediaStream, asked: WebSocketRequest, address: str) -> None:
         request = request_of(asked.path, asked.headers, asked.proposed_subprotocols, address)
         admitted = self._doors.judge(request, time.time())
         if isinstance(admitted, Admitted):
