@@ -64,6 +64,7 @@ def test_what_no_scheme_fits_is_for_the_route_that_reads_none() -> None:
         "generic",
         "bearer",
     )
+    assert isinstance(verdict, Turned)
     assert verdict.headers == [(b"WWW-Authenticate", b'Bearer realm="ingest"')]
 
 

@@ -109,10 +109,11 @@ class RedisCallStore:
             raise BusUnavailable(describe(error)) from error
         except BusUnavailable:
             raise
-        except Exception as error:
-            # Replies that are still on their way belong to other steps.
-            await self._thread.run(self._connection.close)
-            raise BusFault(f"an answer that makes no sense ({describe(error)[:200]})") from error
+        except Exception as error:  # noqa: BLE001 - an answer of an impossible shape
+            fault = error
+        # Replies that are still on their way belong to other steps.
+        await self._thread.run(self._connection.close)
+        raise BusFault(f"an answer that makes no sense ({describe(fault)[:200]})") from fault
 
     def _take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
         commands = [self._command(step) for step in steps]
