@@ -56,9 +56,7 @@ class Adder:
         self.entrants: dict[str, Entrant] = {}
         self._store, self._problems, self._internal = store, problems, internal
         self._max_bytes, self._delay = max_buffered_bytes, delay
-        self._of_call: dict[
-            str, list[str]
-        ] = {}  # the tokens of a call's sockets, in the order of their coming
+        self._of_call: dict[str, list[str]] = {}  # the sockets' tokens, in the order of their coming
         self._ready: dict[str, None] = {}  # in the order in which they became so
         self._wake = trio.Event()
         self._left = trio.Event()  # set and replaced whenever a series is over
@@ -168,11 +166,14 @@ class Adder:
         """
         asked: list[Entrant] = []
         steps: list[Claim | Add] = []
-        for owner in [*self._ready][:ROUND]:
+        for owner in [*self._ready]:
+            if len(steps) == ROUND:
+                break
             entrant = self.entrants.get(owner)
             step = None
             if entrant is not None:
-                if entrant.series.wants_call and self._is_behind(entrant.series):
+                # Those that wait for others take no place in the round, or nobody might be left to go on.
+                if self._must_wait(entrant.series):
                     continue
                 with self._only(entrant):
                     step = _step(entrant.series, now)
@@ -197,16 +198,27 @@ class Adder:
         if not self._ready:
             self._wake = trio.Event()
 
-    def _is_behind(self, series: Series) -> bool:
-        """Return whether an earlier socket of the call has audio, which would be lost if this one took it.
+    def _must_wait(self, series: Series) -> bool:
+        """Return whether a series must wait for another socket of its call.
 
-        Those that are gone do not end it any more.
+        It does not take the call while an earlier one has audio, which would be lost. And a call does not end
+        because its socket is gone, if a later one has audio and is about to take it.
         """
+        if series.wants_call:
+            return any(one.has_audio for one in self._others(series, later=False))
+        if series.only_disconnects:
+            return any(one.wants_call for one in self._others(series, later=True))
+        return False
+
+    def _others(self, series: Series, *, later: bool) -> Iterator[Series]:
+        """Yield the call's series, of this tenant, that came earlier or later; those nearest come last."""
         owners = self._of_call[series.identity.call]
-        earlier = [self.entrants[owner].series for owner in owners[: owners.index(series.identity.owner)]]
-        for one in earlier:
-            one.be_followed()
-        return any(one.has_audio for one in earlier)
+        for owner in reversed(owners) if later else owners:
+            if owner == series.identity.owner:
+                return
+            one = self.entrants[owner].series
+            if one.identity.tenant == series.identity.tenant:
+                yield one
 
     def _answered(self, entrant: Entrant, step: Claim | Add, reply: Reply, now: float) -> None:
         series = entrant.series

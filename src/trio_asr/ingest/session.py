@@ -212,9 +212,14 @@ class Session:
     def _finish(self, reason: str, now: float) -> None:
         self._finished, self.patience = True, now + LINGER_S
         self.woken.set()
-        if self.series is not None:
+        if self.series is None:
+            return
+        try:
             self.series.finish(reason, now)
-            self._context.adder.note(self.series)
+        except Exception as error:  # noqa: BLE001 - it may be the very bug for which the call ends
+            self._context.internal.caught(CaughtAt.CALL, error, interaction_id=self.call)
+            self.series.give_up()
+        self._context.adder.note(self.series)
 
     def refuse(self, kind: str, reason: str, code: int = POLICY) -> None:
         """Close the socket for a fault of the peer's; its call ends."""

@@ -89,7 +89,6 @@ class Series:
         self._heard_at = now
         self._first_at = math.inf  # when the first audio came
         self._leaves_at = math.inf  # when the call ends because its socket is gone
-        self._followed = False  # another socket of the call has audio
         self.backlog = Backlog(round(terms.max_buffered_s * fmt.rate))
         self._past: Past | None = None  # None: the call is not taken yet
         self._position = 0  # of the call: what is stored
@@ -146,11 +145,11 @@ class Series:
 
     def finish(self, reason: str, now: float) -> None:
         """End the call, unless it is ending already: what is there goes out, and nothing more is taken."""
-        if self.end:
+        if self.end or self.over:
             return
         self.end = reason
         self.gather(now, flush=True)
-        self.over = self.over or (self._past is None and self._first_at == math.inf)
+        self.over = self._past is None and self._first_at == math.inf
 
     def leave(self, now: float) -> None:
         """Note that the socket is gone, without a word of the call's end: another one may come soon."""
@@ -158,12 +157,6 @@ class Series:
         self._leaves_at = now + self._terms.reconnect_grace_s
         if self._first_at == math.inf and self._past is None:
             self.over = True
-
-    def be_followed(self) -> None:
-        """Learn that another socket of the call has audio: the call does not end because this one is gone."""
-        self._followed = True
-        if self.end == DISCONNECTED:
-            self.end = ""
 
     def hasten(self, until: float) -> None:
         """Wait for another socket until then at the longest, if this one is gone."""
@@ -186,9 +179,7 @@ class Series:
     def tick(self, now: float) -> None:
         """Do what is due."""
         self.gather(now)
-        if now >= self._leaves_at and self._followed:
-            self.over = self.over or not self.has_audio
-        elif now >= self._leaves_at:
+        if now >= self._leaves_at:
             self.finish(DISCONNECTED, now)
         elif now >= self._heard_at + self._terms.idle_s:
             self.finish("idle", now)
@@ -241,6 +232,11 @@ class Series:
         return bool(self.backlog or (self._batch is not None and self._batch.entries))
 
     @property
+    def only_disconnects(self) -> bool:
+        """Whether all that is left to add is that the call is over, because its socket is gone."""
+        return self.end == DISCONNECTED and self._batch is None and not self.backlog
+
+    @property
     def waiting_s(self) -> float:
         """How much audio waits for the store, in seconds."""
         return self.backlog.samples / self.format.rate
@@ -261,7 +257,8 @@ class Series:
             after = position + samples
         number, end = self._numbers.reach(after - self._start)
         self._past = msgspec.structs.replace(past, seq=seq, number=number, number_end=self._start + end)
-        last = self.end and not self.backlog
+        # That a socket is gone is a step of its own: until it is due another socket may have come.
+        last = self.end and not self.backlog and (self.end != DISCONNECTED or not waiting)
         said = end_entry(self.identity.call, self.identity.tenant, self.end) if last else b""
         oldest_at = waiting[0].at if waiting else math.inf
         return Batch(before, after, self._past.encode(), tuple(entries), said, number, oldest_at)
