@@ -179,11 +179,70 @@ async def test_a_stream_of_another_type_is_named_and_nothing_is_added(redis_url:
     client.set(stream, "something")
     store = RedisCallStore(redis_url, audio_stream=AUDIO, end_stream=ENDS)
     await outcomes(store, CLAIM)
-    with pytest.raises(KeyMisused, match=f"{AUDIO} or {ENDS}"):
+    with pytest.raises(KeyMisused, match=stream):
         await store.take([add(0, 800, b"e1", end=END)])
     client.delete(stream)
     assert await outcomes(store, add(0, 800, b"e1", end=END)) == [Outcome.ADDED]
     assert client.xlen(AUDIO) == client.xlen(ENDS) == 1
+    await store.aclose()
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "outcome"),
+    [
+        ("pos", "abc", Outcome.BROKEN),
+        ("pos", "9" * 30, Outcome.BROKEN),
+        ("pos", "-5", Outcome.BROKEN),
+        ("at", "never", Outcome.TAKEN),
+        ("about", b"\xc1", Outcome.TAKEN),
+    ],
+)
+async def test_a_state_that_makes_no_sense_concerns_its_call_alone(
+    redis_url: str, field: str, value: str | bytes, outcome: Outcome
+) -> None:
+    client = redis.Redis.from_url(redis_url)
+    store = RedisCallStore(redis_url, audio_stream=AUDIO, end_stream=ENDS)
+    await outcomes(store, CLAIM, add(0, 800, b"e1"))
+    client.hset(PREFIX + "call", field, value)
+    other = CLAIM._replace(call="other")
+    assert await outcomes(store, OTHER, other, add(0, 8, b"e2")._replace(call="other")) == [
+        outcome, Outcome.TAKEN, Outcome.ADDED,
+    ]  # fmt: skip
+    await store.aclose()
+    client.close()
+
+
+async def test_a_stream_whose_ids_are_used_up_is_named_and_ends_no_call(redis_url: str) -> None:
+    """Whoever added the last id there is, it is not the calls' fault."""
+    client = redis.Redis.from_url(redis_url)
+    store = RedisCallStore(redis_url, audio_stream=AUDIO, end_stream=ENDS)
+    client.xadd(AUDIO, {"x": 1}, id=f"{2**64 - 1}-{2**64 - 1}")
+    await outcomes(store, CLAIM)
+    with pytest.raises(KeyMisused, match=AUDIO):
+        await store.take([add(0, 800, b"e1")])
+    client.delete(AUDIO)
+    assert await outcomes(store, add(0, 800, b"e1")) == [Outcome.ADDED]
+    await store.aclose()
+    client.close()
+
+
+@pytest.mark.parametrize("right", ["xadd", "evalsha", "time", "hset", "hdel", "pexpire"])
+async def test_a_right_that_is_missing_ends_no_call(redis_url: str, right: str) -> None:
+    client: Any = redis.Redis.from_url(redis_url)
+    client.execute_command("ACL", "SETUSER", "ingest", "on", ">secret", "~*", "+@all", f"-{right}")
+    url = redis_url.replace("redis://", "redis://ingest:secret@")
+    store = RedisCallStore(url, audio_stream=AUDIO, end_stream=ENDS)
+    try:
+        with pytest.raises(BusUnavailable):
+            await store.take([CLAIM, add(0, 800, b"e1")])
+        client.execute_command("ACL", "SETUSER", "ingest", f"+{right}")
+        assert set(await outcomes(store, CLAIM, add(0, 800, b"e1"))) <= {
+            Outcome.TAKEN, Outcome.ADDED, Outcome.DONE,
+        }  # fmt: skip
+        assert client.xlen(AUDIO) == 1
+    finally:
+        client.execute_command("ACL", "DELUSER", "ingest")
     await store.aclose()
     client.close()
 

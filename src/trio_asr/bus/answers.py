@@ -58,11 +58,6 @@ def stored_of(key: str, named: bytes, *found: bytes | None) -> Stored:
     return Stored(int(rev), state)
 
 
-def is_unwilling(error: Exception) -> bool:
-    """Return whether a refusal says something about the server, not about what it was asked for."""
-    return isinstance(error, UNWILLING) or UNWILLING_TEXT.search(str(error)) is not None
-
-
 def judged(commit: Commit, reply: Any) -> Answer:
     """Return the outcome of a commit from its reply.
 
@@ -71,7 +66,7 @@ def judged(commit: Commit, reply: Any) -> Answer:
         ValueError: The reply is to another commit.
     """
     if isinstance(reply, Exception):
-        if is_unwilling(reply):
+        if isinstance(reply, UNWILLING) or UNWILLING_TEXT.search(str(reply)):
             raise reply
         return Answer(Outcome.REFUSED, describe(reply))
     head, _, reason = bytes(reply).decode().partition("\n")

@@ -7,13 +7,14 @@ nothing is added twice, whoever asks again, and any gateway can take a call's ne
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import redis
 import redis.exceptions
 
-from trio_asr.bus.answers import describe, is_unwilling
+from trio_asr.bus.answers import describe
 from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
 from trio_asr.bus.connection import Command, PipelinedConnection, Script
 from trio_asr.bus.redis import SOCKET_TIMEOUT_S, options
@@ -23,6 +24,9 @@ from trio_asr.bus.thread import WorkerThread
 TTL_MS = 24 * 3600 * 1000
 ALIVE_MS = 2000  # a socket that added audio so recently is alive
 PREFIX = "trio_asr:ingest:"
+MOST_DIGITS = 16  # of a position: it is below 2^53
+# How a stream refuses an entry for ever: it is no stream, or somebody has used its last id.
+_MISUSED = re.compile("WRONGTYPE|exhausted")
 _CLAIM, _ADD = Script("ingest_claim.lua"), Script("ingest_add.lua")
 
 
@@ -64,7 +68,7 @@ class Outcome(enum.Enum):
     LOST = "lost"  # another socket has the call now
     STALE = "stale"  # the call is elsewhere: somebody has changed its state
     MISUSED = "misused"  # the key of its state has another type
-    REFUSED = "refused"  # the server does not take it, for a reason that concerns this call alone
+    BROKEN = "broken"  # what is known of the call makes no sense
 
 
 class Reply(NamedTuple):
@@ -80,9 +84,8 @@ class CallStore(Protocol):
     """Access to the store.
 
     Raises:
-        BusUnavailable: By each method but `aclose`, when the store does not answer; what was asked for may
-        have
-            been done. `KeyMisused` when a key has another type.
+        BusUnavailable: By each method but `aclose`, when the store does not answer or takes nothing; what was
+            asked for may have been done. `KeyMisused` when that is for a stream that all calls need.
     """
 
     async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
@@ -137,18 +140,19 @@ class RedisCallStore:
 
     def _judged(self, step: Claim | Add, reply: Any) -> Reply:
         if isinstance(reply, redis.ResponseError):
-            if "WRONGTYPE" in str(reply):
-                raise KeyMisused(f"{self._audio} or {self._ends}") from reply
-            if is_unwilling(reply):
-                raise reply
-            return Reply(Outcome.REFUSED)
-        key = PREFIX + step.call
-        if bytes(reply[0]).decode() != key:
+            raise reply  # about the server, or what our user may do: the scripts take any state
+        named, outcome, *found = (bytes(one) if isinstance(one, bytes) else one for one in reply)
+        if named.decode() != PREFIX + step.call:
             raise ValueError("an answer to another step")
-        outcome = Outcome(bytes(reply[1]).decode())
-        if outcome is not Outcome.TAKEN:
-            return Reply(outcome)
-        return Reply(outcome, int(reply[2]), int(reply[3] or 0), bytes(reply[4]))
+        if outcome == b"blocked":
+            stream, why = (one.decode() for one in found)
+            raise KeyMisused(stream) if _MISUSED.search(why) else BusUnavailable(f"{stream}: {why}")
+        if outcome != b"taken":
+            return Reply(Outcome(outcome.decode()))
+        now_ms, position, about = found
+        if not (position or b"0").isdigit() or len(position) > MOST_DIGITS:
+            return Reply(Outcome.BROKEN)
+        return Reply(Outcome.TAKEN, int(now_ms), int(position or 0), about)
 
     async def aclose(self) -> None:
         self._thread.close()

@@ -3,7 +3,8 @@
 --
 -- Compare-and-set on owner and position: a batch that is asked for again, because its answer was lost, is found done.
 -- No state at all means that Redis lost its data: it is restored. XADD comes first, since Lua does not roll back.
-local function answer(outcome) return {KEYS[1], outcome} end
+-- 'blocked' names a stream, which all calls need, and why it takes nothing.
+local function answer(outcome, ...) return {KEYS[1], outcome, ...} end
 local found = redis.pcall('HMGET', KEYS[1], 'owner', 'pos', 'ended')
 if found.err then return string.find(found.err, 'WRONGTYPE', 1, true) and answer('misused') or found end
 local owner, pos, ended = found[1], found[2] or '0', found[3]
@@ -13,26 +14,29 @@ if owner then
   if pos ~= ARGV[2] then return answer('stale') end
 end
 
+local time = redis.call('TIME')
 local ids = {}
-local function take_back() for i, id in ipairs(ids) do redis.pcall('XDEL', KEYS[2], id) end end
+local function take_back() for _, added in ipairs(ids) do redis.pcall('XDEL', added[1], added[2]) end end
+local function failed(stream, reply)
+  take_back()
+  return answer('blocked', stream, reply.err)
+end
 for i = 9, #ARGV do
   local id = redis.pcall('XADD', KEYS[2], '*', 'm', ARGV[i])
-  if type(id) == 'table' then
-    take_back()
-    return id
-  end
-  ids[#ids + 1] = id
+  if type(id) == 'table' then return failed(KEYS[2], id) end
+  ids[#ids + 1] = {KEYS[2], id}
 end
 if ARGV[8] ~= '' then
   local id = redis.pcall('XADD', KEYS[3], '*', 'data', ARGV[8])
-  if type(id) == 'table' then
-    take_back()
-    return id
-  end
+  if type(id) == 'table' then return failed(KEYS[3], id) end
+  ids[#ids + 1] = {KEYS[3], id}
 end
-local time = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'pos', ARGV[3], 'about', ARGV[4], 'tenant', ARGV[5], 'legs', ARGV[6],
-  'at', time[1] * 1000 + math.floor(time[2] / 1000))
+local set = redis.pcall('HSET', KEYS[1], 'owner', ARGV[1], 'pos', ARGV[3], 'about', ARGV[4], 'tenant', ARGV[5],
+  'legs', ARGV[6], 'at', time[1] * 1000 + math.floor(time[2] / 1000))
+if type(set) == 'table' then
+  take_back()
+  return set
+end
 if ARGV[8] == '' then redis.call('HDEL', KEYS[1], 'ended') else redis.call('HSET', KEYS[1], 'ended', '1') end
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 return answer('added')

@@ -10,7 +10,7 @@ local tenant, legs, at = found[1], found[2], found[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if tenant and tenant ~= ARGV[2] then return {KEYS[1], 'tenant'} end
-if legs and legs ~= ARGV[3] and not found[6] and found[7] ~= ARGV[1] and now - tonumber(at or 0) < tonumber(ARGV[4]) then
+if legs and legs ~= ARGV[3] and not found[6] and found[7] ~= ARGV[1] and now - (tonumber(at) or 0) < tonumber(ARGV[4]) then
   return {KEYS[1], 'legs'}
 end
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'tenant', ARGV[2], 'legs', ARGV[3], 'at', now)

@@ -50,7 +50,7 @@ _UNAVAILABLE = {
     Outcome.LOST: ("superseded", "another socket has taken this call"),
     Outcome.STALE: ("stale", "the call's state was changed by somebody else"),
     Outcome.MISUSED: ("stale", "the key of the call's state has another type"),
-    Outcome.REFUSED: ("stale", "the call's audio cannot be stored"),
+    Outcome.BROKEN: ("stale", "what is known of the call makes no sense"),
 }
 # The ends of calls that are not in the platform's words, as counted.
 ENDS = ("disconnected", "idle", "shutdown", "replaced", "refused")

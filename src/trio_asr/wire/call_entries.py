@@ -1,5 +1,4 @@
-"""What an ingest writes: entries of the audio stream, ends of calls, and what the next socket of a call must
-know.
+"""What an ingest writes: entries of the audio stream, ends of calls, and what a call's next socket must know.
 
 The forms are those of `docs/entries.md`; `entries` reads them.
 """
@@ -7,12 +6,15 @@ The forms are those of `docs/entries.md`; `entries` reads them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
-from trio_asr.wire.audio_format import Encoding, Format, audio_format
+from trio_asr.wire.audio_format import MOST_CHANNELS, Encoding, Format, audio_format
+from trio_asr.wire.frames import MAX_POSITION, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 
+_Count = Annotated[int, Meta(ge=0, le=MAX_POSITION)]
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -25,13 +27,13 @@ class Past(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     """
 
     encoding: Encoding
-    rate: int
-    channels: int
-    anchor_ms: float
-    anchor: int
-    seq: int
-    number: int = 0
-    number_end: int = 0
+    rate: Annotated[int, Meta(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)]
+    channels: Annotated[int, Meta(ge=1, le=MOST_CHANNELS)]
+    anchor_ms: Annotated[float, Meta(ge=0, le=MAX_POSITION)]
+    anchor: _Count
+    seq: _Count
+    number: _Count = 0
+    number_end: _Count = 0
 
     @property
     def format(self) -> Format:

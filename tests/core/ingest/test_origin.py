@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import msgspec
+import pytest
+
 from trio_asr.core.ingest.origin import MOST_GAP_S, origin
 from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.call_entries import Past, decode_past
@@ -44,6 +49,25 @@ def test_no_hole_is_longer_than_what_workers_believe() -> None:
     start, anchored = origin(8000, past, NOW_MS + day_ms, MULAW)
     assert start == 8000 + MOST_GAP_S * 8000
     assert anchored.at_ms(start) == NOW_MS + day_ms
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rate": 0},
+        {"rate": 10**9},
+        {"channels": 3},
+        {"anchor_ms": math.nan},
+        {"anchor_ms": math.inf},
+        {"anchor": -1},
+        {"seq": 2**60},
+        {"number_end": -1},
+    ],
+)
+def test_what_makes_no_sense_is_not_remembered(change: dict[str, float]) -> None:
+    """It would end in a division by zero, or in a place that no worker takes."""
+    past = Past("alaw", 16_000, 2, NOW_MS, 5, 6, 7, 8)
+    assert decode_past(msgspec.structs.replace(past, **change).encode()) is None
 
 
 def test_what_is_remembered_can_be_read_again() -> None:
