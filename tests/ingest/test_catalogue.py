@@ -6,8 +6,10 @@ Each is done by hand to the real server, on the autojump clock.
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from tests.ingest.gateway_harness import GatewayHarness, peer, run_gateway
@@ -216,6 +218,44 @@ async def test_a_stop_of_the_generic_protocol_acknowledges_all(autojump_clock: M
         assert it.said[-1] == {"event": "ack", "seq": 25}
         assert on.ends("c") == ["stop"]
         assert on.count("ingest_calls_ended_total", platform="generic", reason="stopped") == 1
+
+
+@pytest.mark.parametrize("tenant", ["t" * 257, "t\n", "\u202e", "t" * 200_000])
+async def test_a_tenant_that_no_entry_can_carry_is_refused(autojump_clock: MockClock, tenant: str) -> None:
+    """It would be in every entry, and in what Redis has of the call."""
+    begin = {
+        "event": "start",
+        "interaction_id": "c",
+        "tenant_id": tenant,
+        "sample_rate": 8000,
+        "encoding": "mulaw",
+    }
+    async with run_gateway(GENERIC) as on, peer(on, GENERIC) as it:
+        await it.say(begin, b"a" * 800)
+        await trio.sleep(1)
+        assert it.close == (1008, "tenant_id is not a text of up to 256 printable characters")
+        assert (on.entries("c"), on.calls.calls) == ([], {})
+
+
+async def test_what_cannot_be_passed_on_of_a_call_costs_itself(autojump_clock: MockClock) -> None:
+    """A number that MessagePack does not have."""
+    route = msgspec.structs.replace(GENERIC, meta=("queue", "big"))
+    begin = {
+        "event": "start",
+        "interaction_id": "c",
+        "tenant_id": "t",
+        "sample_rate": 8000,
+        "encoding": "mulaw",
+    }
+    async with run_gateway(route) as on, peer(on, route) as it:
+        await it.say(
+            json.dumps({**begin, "meta": {"queue": "gold", "big": 10**30}}), b"a" * 800, {"event": "stop"}
+        )
+        await trio.sleep(1)
+        assert on.audio("c") == b"a" * 800
+        assert on.entries("c")[0]["meta"] == {"platform": "generic", "queue": "gold"}
+        assert on.count("ingest_internal_errors_total", place="message") == 0
+        assert on.count("ingest_internal_errors_total", place="call") == 0
 
 
 async def test_a_bug_over_one_call_costs_that_call_alone(

@@ -15,7 +15,7 @@ from trio.testing import MockClock, memory_stream_pair
 from websockets.frames import Frame, Opcode
 from websockets.uri import WebSocketURI
 
-from trio_asr.ingest.media_stream import MAX_HEAD_BYTES
+from trio_asr.ingest.media_stream import MAX_HEAD_BYTES, READ_BYTES
 from trio_asr.ingest.session import BURST_MESSAGES, MESSAGES_PER_S
 from trio_asr.lab.dial.caller import place
 from trio_asr.lab.dial.settings import Dial
@@ -203,6 +203,64 @@ async def test_a_peer_that_floods_is_slowed_and_nothing_of_it_is_lost(autojump_c
         assert tally.audio_bytes < 8 * flood
         await trio.sleep(6)
         assert tally.audio_bytes == 8 * flood
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        Frame(Opcode.PING, b"").serialize(mask=True) * 500,
+        Frame(Opcode.PONG, b"").serialize(mask=True) * 500,
+        Frame(Opcode.TEXT, b"", fin=False).serialize(mask=True)
+        + Frame(Opcode.CONT, b"", fin=False).serialize(mask=True) * 498
+        + Frame(Opcode.CONT, b"").serialize(mask=True),
+    ],
+)
+async def test_a_peer_that_sends_frames_of_nothing_is_slowed(
+    autojump_clock: MockClock, nothing: bytes
+) -> None:
+    """Every frame takes time that belongs to all calls."""
+    async with run_gateway(TWILIO) as on, trio.open_nursery() as nursery:
+        raw, began, frames = Raw(on, nursery), trio.current_time(), 40_000
+        await raw.send(UPGRADE % b"/twilio" + text(start()) + nothing * (frames // 500) + text(media(0)))
+        in_one_read = READ_BYTES * 500 / len(nothing)
+        await trio.sleep(
+            began + (frames - BURST_MESSAGES - in_one_read) / MESSAGES_PER_S - 1 - trio.current_time()
+        )
+        assert on.entries("CA1") == []
+        await trio.sleep(in_one_read / MESSAGES_PER_S + 2)
+        assert on.audio("CA1") == b"\x01" * 160
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_byte_at_a_time_is_slowed(autojump_clock: MockClock) -> None:
+    """And all of it is taken."""
+    async with run_gateway(GENERIC) as on, trio.open_nursery() as nursery:
+        raw = Raw(on, nursery)
+        begin = {
+            "event": "start",
+            "interaction_id": "c",
+            "tenant_id": "t",
+            "sample_rate": 8000,
+            "encoding": "mulaw",
+        }
+        await raw.send(UPGRADE % b"/v1/ingest" + text(begin))
+        reads, receive = 0, raw.its.receive_stream.receive_some_hook
+
+        async def count() -> None:
+            nonlocal reads
+            reads += 1
+            if receive is not None:
+                await receive()
+
+        raw.its.receive_stream.receive_some_hook = count
+        message = Frame(Opcode.BINARY, b"a" * 10_000).serialize(mask=True)
+        for at in range(len(message)):
+            await raw.send(message[at : at + 1])
+            await trio.sleep(0.0001)
+        assert BURST_MESSAGES / 2 < reads < BURST_MESSAGES + 1.1 * MESSAGES_PER_S
+        await trio.sleep(1)
+        assert on.audio("c") == b"a" * 10_000
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_peer_that_does_not_read_what_it_is_told(autojump_clock: MockClock) -> None:

@@ -15,8 +15,9 @@ from trio_asr.ingest.dialect import Begin, Refusal
 from trio_asr.ingest.doors import Admitted
 from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.call_entries import EntryWriter
-from trio_asr.wire.frames import Junk, check_id
+from trio_asr.wire.frames import MAX_ID_LENGTH, Junk, check_id
 from trio_asr.wire.meta import MAX_META_BYTES, PLATFORM
+from trio_asr.wire.salvage import UNREADABLE
 
 OWNER_BYTES = 12  # of a socket's token
 MAX_SHOWN = 64  # characters of what a peer said of itself
@@ -49,7 +50,12 @@ def tenant_of(begin: Begin, admitted: Admitted) -> str:
         raise Refusal("claims", "interaction_id is not the one that the token is for")
     if begin.tenant and admitted.tenant not in ("", begin.tenant):
         raise Refusal("tenant", f"tenant_id {begin.tenant[:MAX_SHOWN]!r} may not use {route.path}")
-    return admitted.tenant or begin.tenant
+    tenant = admitted.tenant or begin.tenant
+    if (
+        len(tenant) > MAX_ID_LENGTH or not tenant.isprintable()
+    ):  # it is in each entry, and in the call's state
+        raise Refusal("tenant", f"tenant_id is not a text of up to {MAX_ID_LENGTH} printable characters")
+    return tenant
 
 
 def new_series(
@@ -83,10 +89,14 @@ def _meta(said: Mapping[str, Any], route: Route) -> dict[str, Any]:
     """Return the platform, and what may be passed on of what it says of a call: as many keys as fit."""
     meta: dict[str, Any] = {PLATFORM: route.platform}
     for name in route.meta:
-        if (
-            name in said
-            and name != PLATFORM
-            and len(msgspec.json.encode({**meta, name: said[name]})) <= MAX_META_BYTES
-        ):
-            meta[name] = said[name]
+        if name in said and name != PLATFORM and _fits(more := {**meta, name: said[name]}):
+            meta = more
     return meta
+
+
+def _fits(meta: dict[str, Any]) -> bool:
+    """Return whether an entry can carry this: platforms send numbers that MessagePack does not have."""
+    try:
+        return len(msgspec.msgpack.encode(meta)) <= MAX_META_BYTES
+    except UNREADABLE:
+        return False

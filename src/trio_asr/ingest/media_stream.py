@@ -37,8 +37,8 @@ class Listener(Protocol):
         """Learn that a message was too large. What comes after it is not read."""
         ...
 
-    def pause_s(self) -> float:
-        """Return how long the socket may be left alone now, in seconds."""
+    def pause_s(self, frames: int) -> float:
+        """Return how long the socket is left alone after a read of so many frames, in seconds."""
         ...
 
     def ended(self) -> None:
@@ -95,12 +95,14 @@ class MediaStream(trio.abc.Stream):
         try:
             while data := self._rest or await self._receive():
                 self._rest = b""
-                if left := self._take(data, listener):
-                    return left
-                if (pause_s := listener.pause_s()) > 0:
+                before = self._frames.count
+                left = self._take(data, listener)
+                if (pause_s := listener.pause_s(self._frames.count - before)) > 0:
                     await self._ticks.until(trio.current_time() + pause_s)
                 else:
                     await trio.lowlevel.checkpoint()
+                if left:
+                    return left
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             listener.ended()
             raise

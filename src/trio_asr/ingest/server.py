@@ -94,8 +94,7 @@ class Server:
             await trio.aclose_forcefully(stream)
 
     def _make_place(self) -> bool:
-        """Have the peer that has taken longest over its handshake give its place up; return whether there is
-        one.
+        """Have the slowest handshake give its place up; return whether there is one.
 
         Peers that say nothing would otherwise keep all others out.
         """

@@ -39,8 +39,8 @@ LINGER_S = 10.0  # for a platform to close its socket, once the call is over
 EARLY, EARLY_S = "early", 1.0
 SAYINGS = 64  # messages for a peer that does not read
 NOT_READING = "not_reading"
-# A peer may be as much ahead of real time: bursts, and what a client had while it was away. Beyond it is
-# slowed.
+# A peer may be as much ahead of real time: bursts, and what a client had while it was away. Beyond that it is
+# slowed. Other frames and reads count, too: pings want answers, and a byte alone costs as much as a message.
 BURST_MESSAGES, MESSAGES_PER_S = 5000, 400
 LEAST_PAUSE_S = 0.01
 # What becomes of a socket whose call cannot be taken, by the store's answer: a kind, and words for the peer.
@@ -95,7 +95,6 @@ class Session:
         if self.over.is_set():
             return
         now = trio.current_time()
-        self._allowance -= len(messages)
         try:
             for message in messages:
                 for effect in self._dialect.hear(message.payload, text=message.text):
@@ -111,10 +110,11 @@ class Session:
         """Refuse the socket: what it sends is too large."""
         self.refuse("too_large", reason, TOO_BIG)
 
-    def pause_s(self) -> float:
-        """Return how long the socket may be left alone: until an entry may be complete, or it is slower."""
+    def pause_s(self, frames: int) -> float:
+        """Return how long the socket is left alone: until an entry may be complete, or it is slower."""
         now = trio.current_time()
         self._allowance = min(BURST_MESSAGES, self._allowance + (now - self._allowed_at) * MESSAGES_PER_S)
+        self._allowance -= frames + 1
         self._allowed_at = now
         if self._allowance < 0:
             return -self._allowance / MESSAGES_PER_S

@@ -34,9 +34,10 @@ class ClientFrames:
     says what message was too large, once one was: nobody knows what comes after it.
     """
 
-    __slots__ = ("_max_message", "_parts", "_rest", "_size", "_text", "given_up", "too_large")
+    __slots__ = ("_max_message", "_parts", "_rest", "_size", "_text", "count", "given_up", "too_large")
 
     def __init__(self, max_message: int) -> None:
+        self.count = 0  # frames so far, of any kind
         self.given_up = False
         self.too_large = ""
         self._max_message = max_message  # in bytes
@@ -57,6 +58,7 @@ class ClientFrames:
                 break
             if end > len(data):
                 break
+            self.count += 1
             whole = first in _WHOLE and not self._parts
             if data[at + 1] & _MASKED and (whole or self._is_part(first)):
                 payload = apply_mask(data[begin:end], data[begin - 4 : begin])

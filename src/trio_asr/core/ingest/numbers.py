@@ -1,5 +1,4 @@
-"""The numbers of a client's messages of audio, for protocols in which it learns what is stored, and may
-resume.
+"""The numbers of a client's messages of audio, where it learns what is stored, and may resume.
 
 Entries are cut elsewhere than messages. So a message counts as stored when its last sample is. A client that
 sends again from the first message that is not stored repeats the beginning of it, which is left out.
@@ -23,8 +22,7 @@ class Numbers:
         self._ends: deque[tuple[int, int]] = deque()
 
     def resume(self, number: int, end: int, more: int) -> bool:
-        """Learn that messages up to `number` are stored, which ends at `end`, and `more` bytes of the next
-        one.
+        """Learn that messages up to `number` are stored, ending at `end`, and `more` bytes of the next.
 
         Return whether a client that resumes can go on there. It cannot if it takes more for stored.
         """

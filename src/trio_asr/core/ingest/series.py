@@ -1,5 +1,4 @@
-"""The media that one socket brings of a call, as entries on the stream: what is to be asked of the store,
-when.
+"""The media that one socket brings of a call, as entries: what is to be asked of the store, and when.
 
 A series takes its call with its first audio, which tells it where the call was. Then it adds entries, a batch
 at a time, each by compare-and-set. A batch without an answer is asked for again as it is. How much may wait

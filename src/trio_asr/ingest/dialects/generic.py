@@ -1,5 +1,4 @@
-"""The generic protocol, `/v1/ingest`, of the ingest that this one replaces (its page is
-docs/telephony/generic.md).
+"""The generic protocol, `/v1/ingest`, of the ingest that this one replaces (docs/telephony/generic.md).
 
 The client says `start`, and is answered `started`. Then it sends audio in binary messages of any size, and is
 told by `ack` what is on the stream. Beyond the original it may say `stop`, and `resume_from` in its start:
@@ -14,7 +13,7 @@ from typing import Any
 import msgspec
 
 from trio_asr.ingest.dialect import INTERNAL, UNSUPPORTED, Audio, Begin, Effect, Finish, Odd, Refusal, Say
-from trio_asr.ingest.dialects.reading import word_of
+from trio_asr.ingest.dialects import reading
 from trio_asr.wire import encodings
 from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.frames import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Junk, check_roles
@@ -66,7 +65,7 @@ class Generic:
             return self._start(event)
         if event.event == "stop":
             self._interval = 1  # nothing comes after it: all that is stored is acknowledged
-            return (Finish(word_of(event.reason, "stop")),)
+            return (Finish(reading.word_of(event.reason, "stop")),)
         return (Odd("unknown_event"),)
 
     def stored(self, number: int) -> str | None:
@@ -96,20 +95,21 @@ class Generic:
         if event.resume_from is not None and (resume_from is None or resume_from < 0):
             raise Refusal("resume_from", f"resume_from {show(event.resume_from)} is no number", INTERNAL)
         self._call, self._resuming = call, resume_from is not None
-        meta = event.meta if isinstance(event.meta, dict) else {}
+        meta = reading.meta_of(event.meta) if isinstance(event.meta, dict) else {}
         begin = Begin(
             call,
             fmt,
             legs=_legs(event.roles, fmt),
             interleaved=True,
             tenant=tenant,
-            meta=meta,
+            meta=meta or {},
             counts=True,
             resume_from=resume_from,
         )
+        odd = (Odd("meta"),) if meta is None else ()
         if self._resuming:
-            return (begin,)
-        return begin, Say(_text({"event": "started", "interaction_id": call}))
+            return (begin, *odd)
+        return (begin, *odd, Say(_text({"event": "started", "interaction_id": call})))
 
 
 def _required(name: str, value: Any) -> str:
