@@ -15,7 +15,7 @@ from trio_asr.deepgram.provider import ConnectFailed, LinkClosed
 from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.web.app import App
+from trio_asr.web.base import App
 from trio_asr.web.server import answer_one
 from trio_asr.wire.audio_format import audio_format
 

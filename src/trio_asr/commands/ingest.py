@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-import os
 import signal
 import ssl
-import sys
 from pathlib import Path
 
 import click
@@ -15,8 +12,8 @@ import trio
 from trio_asr.bus.calls import RedisCallStore
 from trio_asr.commands import early
 from trio_asr.commands.check import Refused, config_option
-from trio_asr.commands.serve import GC_THRESHOLDS, SWITCH_S
-from trio_asr.config import Config, ConfigError, load
+from trio_asr.commands.starting import start
+from trio_asr.config import Config
 from trio_asr.gateway import Gateway
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.groups import leaves
@@ -36,20 +33,8 @@ def ingest(path: Path | None) -> None:
     SIGTERM or Ctrl-C stops in order (exit code 0): no new calls, those in progress go on for ingest.drain_s;
     a second one at once. Exit code 2: the configuration is not usable; 1: anything else.
     """
-    try:
-        loaded = load(path, os.environ, ingest=True)
-    except ConfigError as error:
-        raise Refused(str(error)) from error
-    config = loaded.config
-    logs.configure(config.log.level, config.log.format, secrets=config.secrets)
-    log = logs.get("ingest")
-    for warning in loaded.warnings:
-        log.warning(warning)
+    config = start(path, "ingest", ingest=True)
     tls = _tls(config)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    sys.setswitchinterval(SWITCH_S)
     try:
         trio.run(_run, config, tls)
     except* CannotListenError as errors:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from trio_asr.bus.base import Bus
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.bus.redis import RedisBus
 from trio_asr.commands import early
-from trio_asr.commands.check import Refused, config_option
+from trio_asr.commands.check import config_option
+from trio_asr.commands.starting import start
 from trio_asr.config import Config, ConfigError, load
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.mock import MockProvider
@@ -32,13 +31,6 @@ from trio_asr.wire.codes import CaughtAt
 from trio_asr.wire.records import NewerState
 from trio_asr.worker.foreign_readers import ForeignConsumerError
 
-# By default the garbage collector runs after every 700 new objects. With some hundred calls, its larger runs
-# visit hundreds of thousands of live objects. Hardly any cycles are made here, so it may run less often. But
-# all calls wait for a run, so a run must be short: one over 10,000 objects takes 6 ms.
-GC_THRESHOLDS = (10_000, 20, 50)
-# The time after which a busy event loop lets the Redis client's threads run, which results wait for (5 ms by
-# default).
-SWITCH_S = 0.0005
 # Reading a configuration takes milliseconds. A disk that hangs must not hold up the next reload.
 READ_S = 10.0
 
@@ -55,19 +47,7 @@ def serve(path: Path | None) -> None:
     finished by the next start. SIGHUP reads the configuration again: intervals, limits and the log level
     change in calls in progress. Exit code 2: the configuration is not usable; 1: anything else.
     """
-    try:
-        loaded = load(path, os.environ)
-    except ConfigError as error:
-        raise Refused(str(error)) from error
-    config = loaded.config
-    logs.configure(config.log.level, config.log.format, secrets=config.secrets)
-    log = logs.get("serve")
-    for warning in loaded.warnings:
-        log.warning(warning)
-    gc.collect()
-    gc.freeze()  # what is imported lives to the end
-    gc.set_threshold(*GC_THRESHOLDS)
-    sys.setswitchinterval(SWITCH_S)
+    config = start(path, "serve")
     try:
         trio.run(_run, config, path)
     except* (CannotListenError, ForeignConsumerError, NewerState) as errors:

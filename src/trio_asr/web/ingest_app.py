@@ -8,11 +8,10 @@ from typing import Any, Protocol
 import trio
 from quart import Response
 from quart.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
 
 from trio_asr.ingest.metrics import CONTENT_TYPE, IngestMetrics
 from trio_asr.telemetry.internal import InternalErrors
-from trio_asr.web.app import MAX_REQUEST_BYTES, App, page, refusal, secured
+from trio_asr.web.base import App
 
 
 class GatewayView(Protocol):
@@ -30,8 +29,6 @@ class GatewayView(Protocol):
 def create_ingest_app(view: GatewayView, metrics: IngestMetrics, internal: InternalErrors) -> App:
     """Return the application over one gateway."""
     app = App(metrics.http_turned_away, internal)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # the original's order is easier on the eye
 
     def ready() -> ResponseReturnValue:
         reasons = view.not_ready(trio.current_time())
@@ -48,7 +45,5 @@ def create_ingest_app(view: GatewayView, metrics: IngestMetrics, internal: Inter
         "/metrics": exposition,
     }
     for path, answer in answers.items():
-        page(app, path, answer)
-    app.register_error_handler(HTTPException, refusal)
-    app.after_request(secured)
+        app.add_page(path, answer)
     return app

@@ -27,17 +27,6 @@ FILES = {
     **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in SCRIPTS},
     "/page.svg": ("page.svg", "image/svg+xml"),
 }
-# Only our own files, no inline script or style; and no text taken for markup, in browsers with trusted types.
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 WARN_S = 10.0
 
 Page = Callable[[bool], ResponseReturnValue]

@@ -22,7 +22,7 @@ from hypercorn.typing import (
 
 from trio_asr.config import HttpConfig
 from trio_asr.telemetry import logs
-from trio_asr.web.app import App
+from trio_asr.web.base import App
 from trio_asr.web.clients import Client, Clients
 from trio_asr.web.connection import Connection, Turns
 
