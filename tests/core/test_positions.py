@@ -23,6 +23,8 @@ from trio_asr.core.giving_up import pass_void
 from trio_asr.core.outbox import Outbox
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.core.receive_result import ReceiveResult
+from trio_asr.core.repeats import MOST_ALIKE
+from trio_asr.core.standstill import MOST_DIFFERENT
 from trio_asr.wire import ids
 from trio_asr.wire.audio_format import Encoding, Format, audio_format
 from trio_asr.wire.codes import GapReason
@@ -127,7 +129,7 @@ class Producer:
             getattr(self, f"_{kind}")(*what)
         for n, later_ms in script.again:
             if n < len(self.cuts):
-                self.cuts.append(self.cuts[n]._replace(added_ms=self.cuts[n].added_ms + later_ms))
+                self._once_more(self.cuts[n]._replace(added_ms=self.cuts[n].added_ms + later_ms))
         for other in script.others:
             self._other(*other)
         self.cuts.sort(key=lambda cut: cut.added_ms)
@@ -194,9 +196,15 @@ class Producer:
         if any(begin < odd_end and odd < end for odd, odd_end in self._uneven):
             return
         near = next((cut.added_ms for cut in self.cuts if cut.last >= (begin, 0)), 0)
-        self.cuts.append(
+        self._once_more(
             Cut(fmt, origin, fmt.width * (begin - origin), fmt.width * (end - origin), near + later_ms)
         )
+
+    def _once_more(self, cut: Cut) -> None:
+        """Say what was said before, unless that makes a position that stands still, which is not believed."""
+        there = [one for one in self.cuts if one.position == cut.position]
+        if len(there) < MOST_ALIKE and len({(one.begin, one.end) for one in [*there, cut]}) <= MOST_DIFFERENT:
+            self.cuts.append(cut)
 
 
 def _entry(n: int, cut: Cut, seq: int | None) -> Frame:

@@ -33,6 +33,7 @@ class _Frame(msgspec.Struct):
     encoding: str
     channels: int = 1
     roles: tuple[str, ...] = ()
+    position: int | None = None
 
 
 class _Plain(_Frame, kw_only=True):
@@ -44,7 +45,7 @@ class _Packed(_Frame, kw_only=True):
 
 
 class Piece(NamedTuple):
-    """Audio of one format, from entries one after the other."""
+    """Audio of one format, from entries one after the other, between which nothing was left out."""
 
     format: Format
     roles: tuple[str, ...]
@@ -92,8 +93,12 @@ def events(client: redis.Redis, stream: str = "asr_events") -> dict[str, list[Do
 
 
 def audio(client: redis.Redis, stream: str = "audio_stream") -> dict[str, list[Piece]]:
-    """Return the audio of each call in entry order, without a producer's repeats."""
+    """Return the audio of each call in entry order, without a producer's repeats.
+
+    A hole between positions parts two pieces: the first sample behind it may look as the one that is missing.
+    """
     pieces: dict[str, list[tuple[Format, tuple[str, ...], list[bytes]]]] = defaultdict(list)
+    ends: dict[str, int | None] = {}  # by call: the position at which its last entry ended
     recent: dict[str, deque[Fields]] = defaultdict(lambda: deque(maxlen=REPEAT_WINDOW))
     for _, fields in entries(client, stream):
         with contextlib.suppress(msgspec.MsgspecError, binascii.Error, TypeError, KeyError):
@@ -102,10 +107,13 @@ def audio(client: redis.Redis, stream: str = "audio_stream") -> dict[str, list[P
                 continue
             recent[frame.interaction_id].append(fields)
             form = audio_format(frame.sample_rate, ENCODINGS[frame.encoding], frame.channels)
-            before = pieces[frame.interaction_id]
-            if not before or before[-1][:2] != (form, frame.roles):
+            before, at, end = pieces[frame.interaction_id], frame.position, ends.get(frame.interaction_id)
+            # One that goes on in the middle of a sample may name the next one.
+            hole = at is not None and end is not None and at > end + 1
+            if not before or hole or before[-1][:2] != (form, frame.roles):
                 before.append((form, frame.roles, []))
             before[-1][2].append(pcm)
+            ends[frame.interaction_id] = None if at is None else at + len(pcm) // form.width
     return {
         interaction_id: [Piece(form, roles, b"".join(parts)) for form, roles, parts in found]
         for interaction_id, found in pieces.items()
