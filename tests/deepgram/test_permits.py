@@ -106,7 +106,6 @@ async def connected(line: CallFeed) -> float:
     return trio.current_time() - began
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("handshake_s", [0.0, 0.2])
 async def test_a_live_call_amid_new_ids_for_each_frame_is_served(
     handshake_s: float, autojump_clock: MockClock

@@ -43,7 +43,6 @@ async def hold(port: int, data: bytes) -> None:
         await trio.sleep(0.05)
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("name", SENT)
 async def test_floods(name: str) -> None:
     async with run_daemon(MemoryBackend()) as one, trio.open_nursery() as nursery:

@@ -54,7 +54,6 @@ async def test_sockets_that_wait_for_others_take_nobodys_place(autojump_clock: M
         assert stored == dict.fromkeys(calls, 13 * 8000)
 
 
-@pytest.mark.soak
 async def test_many_sockets_of_one_call_take_it_in_turn(autojump_clock: MockClock) -> None:
     """Each takes the call in turn, and nobody else waits."""
     async with run_gateway(TWILIO) as on, peer(on, TWILIO) as other:

@@ -205,7 +205,6 @@ async def test_a_peer_that_floods_is_slowed_and_nothing_of_it_is_lost(autojump_c
         assert tally.audio_bytes == 8 * flood
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize(
     "nothing",
     [

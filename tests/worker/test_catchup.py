@@ -175,7 +175,6 @@ class PagedBus(RoughBus):
         return await super().read_again(after)
 
 
-@pytest.mark.soak
 async def test_who_is_a_little_behind_does_not_wait_for_who_is_far_behind(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,7 +333,6 @@ def ended(on: WorkerHarness, call: Producer) -> bool:
     return call.id not in on.calls.interactions and bool(finals) and finals[-1]["end_ms"] == call.samples // 8
 
 
-@pytest.mark.soak
 @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.sampled_from([0.0, 0.01, 0.13, 0.5, 0.77, 1.1, 1.9, 3.3, 7.0]), min_size=1, max_size=8),
