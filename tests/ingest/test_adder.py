@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from trio_asr.config import Route
 from trio_asr.core.ingest.series import Identity, Series, Terms
 from trio_asr.core.ingest.tally import Tally
-from trio_asr.ingest.adder import ROUND, Entrant
+from trio_asr.ingest.adder import ROUND, ROUND_S, Entrant
 from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.call_entries import EntryWriter
 
@@ -65,6 +65,31 @@ async def test_many_sockets_of_one_call_take_it_in_turn(autojump_clock: MockCloc
         assert on.ends("CA2") == ["stop"]
         await trio.sleep(30)
         assert len(on.entries("c")) == 300
+
+
+async def test_a_round_looks_at_each_socket_of_a_call_once_for_all_that_wait(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call of a thousand sockets would else hold up all others: each is asked about each."""
+    looks, has_audio = 0, Series.has_audio.fget
+
+    def counted(series: Series) -> bool:
+        nonlocal looks
+        looks += 1
+        assert has_audio is not None
+        return bool(has_audio(series))
+
+    async with run_gateway(TWILIO) as on:
+        for n in range(200):
+            enter(on, "c", f"silent-{n}", 0)
+        for n in range(200):
+            enter(on, "c", f"speaking-{n}", 0.1)
+        monkeypatch.setattr(Series, "has_audio", property(counted))
+        rounds = 100
+        await trio.sleep((rounds - 0.5) * ROUND_S)
+        assert 0 < looks <= 400 * rounds
+        await trio.sleep(10)
+        assert len(on.entries("c")) == 200
 
 
 async def test_another_tenant_does_not_keep_a_call_from_its_end(autojump_clock: MockClock) -> None:

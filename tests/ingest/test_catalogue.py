@@ -44,6 +44,16 @@ def stop(call: str = "CA1") -> dict[str, Any]:
     return {"event": "stop", "stop": {"callSid": call}}
 
 
+def generic_start(tenant: str = "t") -> dict[str, Any]:
+    return {
+        "event": "start",
+        "interaction_id": "c",
+        "tenant_id": tenant,
+        "sample_rate": 8000,
+        "encoding": "mulaw",
+    }
+
+
 def spoken(on: GatewayHarness, call: str = "CA1") -> list[tuple[int, bytes]]:
     """What is on the stream of a call: where, and the bytes that occur."""
     return [(entry["position"], bytes(sorted(set(entry["audio"])))) for entry in on.entries(call)]
@@ -204,13 +214,7 @@ async def test_11_what_is_no_payload_costs_itself(autojump_clock: MockClock, pay
 
 async def test_a_stop_of_the_generic_protocol_acknowledges_all(autojump_clock: MockClock) -> None:
     """And its reason is a word that a log and a metric can take."""
-    begin = {
-        "event": "start",
-        "interaction_id": "c",
-        "tenant_id": "t",
-        "sample_rate": 8000,
-        "encoding": "mulaw",
-    }
+    begin = generic_start()
     async with run_gateway(GENERIC) as on, peer(on, GENERIC) as it:
         await it.say(begin, *[b"a" * 160] * 25, {"event": "stop", "reason": "x" * 1000 + "\n"})
         await trio.sleep(1)
@@ -223,13 +227,7 @@ async def test_a_stop_of_the_generic_protocol_acknowledges_all(autojump_clock: M
 @pytest.mark.parametrize("tenant", ["t" * 257, "t\n", "\u202e", "t" * 200_000])
 async def test_a_tenant_that_no_entry_can_carry_is_refused(autojump_clock: MockClock, tenant: str) -> None:
     """It would be in every entry, and in what Redis has of the call."""
-    begin = {
-        "event": "start",
-        "interaction_id": "c",
-        "tenant_id": tenant,
-        "sample_rate": 8000,
-        "encoding": "mulaw",
-    }
+    begin = generic_start(tenant)
     async with run_gateway(GENERIC) as on, peer(on, GENERIC) as it:
         await it.say(begin, b"a" * 800)
         await trio.sleep(1)
@@ -240,13 +238,7 @@ async def test_a_tenant_that_no_entry_can_carry_is_refused(autojump_clock: MockC
 async def test_what_cannot_be_passed_on_of_a_call_costs_itself(autojump_clock: MockClock) -> None:
     """A number that MessagePack does not have."""
     route = msgspec.structs.replace(GENERIC, meta=("queue", "big"))
-    begin = {
-        "event": "start",
-        "interaction_id": "c",
-        "tenant_id": "t",
-        "sample_rate": 8000,
-        "encoding": "mulaw",
-    }
+    begin = generic_start()
     async with run_gateway(route) as on, peer(on, route) as it:
         await it.say(
             json.dumps({**begin, "meta": {"queue": "gold", "big": 10**30}}), b"a" * 800, {"event": "stop"}

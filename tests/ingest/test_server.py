@@ -10,7 +10,7 @@ import pytest
 import trio
 import trustme
 from tests.ingest.gateway_harness import GatewayHarness, peer, recording, run_gateway
-from tests.ingest.test_catalogue import GENERIC, TWILIO, media, start, stop
+from tests.ingest.test_catalogue import GENERIC, TWILIO, generic_start, media, start, stop
 from trio.testing import MockClock, memory_stream_pair
 from websockets.frames import Frame, Opcode
 from websockets.uri import WebSocketURI
@@ -236,13 +236,7 @@ async def test_a_byte_at_a_time_is_slowed(autojump_clock: MockClock) -> None:
     """And all of it is taken."""
     async with run_gateway(GENERIC) as on, trio.open_nursery() as nursery:
         raw = Raw(on, nursery)
-        begin = {
-            "event": "start",
-            "interaction_id": "c",
-            "tenant_id": "t",
-            "sample_rate": 8000,
-            "encoding": "mulaw",
-        }
+        begin = generic_start()
         await raw.send(UPGRADE % b"/v1/ingest" + text(begin))
         reads, receive = 0, raw.its.receive_stream.receive_some_hook
 
@@ -265,13 +259,7 @@ async def test_a_byte_at_a_time_is_slowed(autojump_clock: MockClock) -> None:
 
 async def test_a_peer_that_does_not_read_what_it_is_told(autojump_clock: MockClock) -> None:
     """Its acknowledgements wait, up to a bound; others go on."""
-    begin = {
-        "event": "start",
-        "interaction_id": "c",
-        "tenant_id": "t",
-        "sample_rate": 8000,
-        "encoding": "mulaw",
-    }
+    begin = generic_start()
     async with run_gateway(GENERIC, ack_interval=1) as on, trio.open_nursery() as nursery:
         raw = Raw(on, nursery)
         await raw.send(UPGRADE % b"/v1/ingest" + text(begin))

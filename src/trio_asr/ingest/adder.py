@@ -6,6 +6,8 @@ step in flight; a round that gets no answer is asked again, as it was.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from heapq import heapify, heapreplace
@@ -41,6 +43,20 @@ class Entrant(NamedTuple):
     on_over: Callable[[Series], None]
 
 
+_Call = tuple[str, str]  # id and tenant: sockets of another tenant concern nobody
+
+
+def _call_of(series: Series) -> _Call:
+    return series.identity.call, series.identity.tenant
+
+
+class _Turn(NamedTuple):
+    """Of the sockets of a call, by number, the first that has audio and the last that wants to take it."""
+
+    has_audio: float
+    wants_call: float
+
+
 class Adder:
     """All series of a gateway, by the tokens of their sockets."""
 
@@ -56,16 +72,17 @@ class Adder:
         self.entrants: dict[str, Entrant] = {}
         self._store, self._problems, self._internal = store, problems, internal
         self._max_bytes, self._delay = max_buffered_bytes, delay
-        self._of_call: dict[str, list[str]] = {}  # the sockets' tokens, in the order of their coming
+        self._of_call: dict[_Call, dict[str, int]] = {}  # the sockets' tokens, and how many had come before
+        self._numbers = itertools.count()
         self._ready: dict[str, None] = {}  # in the order in which they became so
         self._wake = trio.Event()
         self._left = trio.Event()  # set and replaced whenever a series is over
 
     def enter(self, entrant: Entrant) -> None:
         """Take a series on, until it is over."""
-        owner, call = entrant.series.identity.owner, entrant.series.identity.call
+        owner = entrant.series.identity.owner
         self.entrants[owner] = entrant
-        self._of_call.setdefault(call, []).append(owner)
+        self._of_call.setdefault(_call_of(entrant.series), {})[owner] = next(self._numbers)
         self.note(entrant.series)
 
     def note(self, series: Series) -> None:
@@ -73,10 +90,10 @@ class Adder:
         owner = series.identity.owner
         if series.over:
             if (entrant := self.entrants.pop(owner, None)) is not None:
-                owners = self._of_call[series.identity.call]
-                owners.remove(owner)
+                owners = self._of_call[_call_of(series)]
+                del owners[owner]
                 if not owners:
-                    del self._of_call[series.identity.call]
+                    del self._of_call[_call_of(series)]
                 entrant.on_over(series)
                 self._left.set()
                 self._left = trio.Event()
@@ -166,6 +183,7 @@ class Adder:
         """
         asked: list[Entrant] = []
         steps: list[Claim | Add] = []
+        turns: dict[_Call, _Turn] = {}  # worked out once a round: a call may have a thousand sockets
         for owner in [*self._ready]:
             if len(steps) == ROUND:
                 break
@@ -173,7 +191,7 @@ class Adder:
             step = None
             if entrant is not None:
                 # Those that wait for others take no place in the round, or nobody might be left to go on.
-                if self._must_wait(entrant.series):
+                if self._must_wait(entrant.series, turns):
                     continue
                 with self._only(entrant):
                     step = _step(entrant.series, now)
@@ -198,27 +216,26 @@ class Adder:
         if not self._ready:
             self._wake = trio.Event()
 
-    def _must_wait(self, series: Series) -> bool:
-        """Return whether a series must wait for another socket of its call.
+    def _must_wait(self, series: Series, turns: dict[_Call, _Turn]) -> bool:
+        """Return whether a series must wait for another socket of its call and tenant.
 
         It does not take the call while an earlier one has audio, which would be lost. And a call does not end
         because its socket is gone, if a later one has audio and is about to take it.
         """
-        if series.wants_call:
-            return any(one.has_audio for one in self._others(series, later=False))
-        if series.only_disconnects:
-            return any(one.wants_call for one in self._others(series, later=True))
-        return False
+        if not series.wants_call and not series.only_disconnects:
+            return False
+        call = _call_of(series)
+        if (turn := turns.get(call)) is None:
+            turn = turns[call] = self._turn(call)
+        number = self._of_call[call][series.identity.owner]
+        return turn.has_audio < number if series.wants_call else turn.wants_call > number
 
-    def _others(self, series: Series, *, later: bool) -> Iterator[Series]:
-        """Yield the call's series, of this tenant, that came earlier or later; those nearest come last."""
-        owners = self._of_call[series.identity.call]
-        for owner in reversed(owners) if later else owners:
-            if owner == series.identity.owner:
-                return
-            one = self.entrants[owner].series
-            if one.identity.tenant == series.identity.tenant:
-                yield one
+    def _turn(self, call: _Call) -> _Turn:
+        sockets = [(number, self.entrants[owner].series) for owner, number in self._of_call[call].items()]
+        return _Turn(
+            min((number for number, one in sockets if one.has_audio), default=math.inf),
+            max((number for number, one in sockets if one.wants_call), default=-1),
+        )
 
     def _answered(self, entrant: Entrant, step: Claim | Add, reply: Reply, now: float) -> None:
         series = entrant.series

@@ -51,9 +51,8 @@ def tenant_of(begin: Begin, admitted: Admitted) -> str:
     if begin.tenant and admitted.tenant not in ("", begin.tenant):
         raise Refusal("tenant", f"tenant_id {begin.tenant[:MAX_SHOWN]!r} may not use {route.path}")
     tenant = admitted.tenant or begin.tenant
-    if (
-        len(tenant) > MAX_ID_LENGTH or not tenant.isprintable()
-    ):  # it is in each entry, and in the call's state
+    # It is in each entry, and in the call's state.
+    if len(tenant) > MAX_ID_LENGTH or not tenant.isprintable():
         raise Refusal("tenant", f"tenant_id is not a text of up to {MAX_ID_LENGTH} printable characters")
     return tenant
 
