@@ -9,6 +9,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh test
 
+# The tests start some hundred daemons, and each process of theirs reads all tests: where Python may not keep what it
+# has compiled, that is half of the time.
+unset PYTHONDONTWRITEBYTECODE
+
 cores=$(getconf _NPROCESSORS_ONLN)
 if [[ ${1:-} == --soak ]]; then
     shift

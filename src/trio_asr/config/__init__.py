@@ -1,5 +1,6 @@
 """The daemon's configuration: a frozen object with an attribute per section and key."""
 
+from trio_asr.config.fleet import FleetConfig, shard_prefix
 from trio_asr.config.ingest import IngestConfig, Route
 from trio_asr.config.kinds import Section
 from trio_asr.config.loading import ConfigError, Loaded, load
@@ -29,6 +30,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "DeepgramConfig",
+    "FleetConfig",
     "FlushConfig",
     "HttpConfig",
     "IngestConfig",
@@ -45,5 +47,6 @@ __all__ = [
     "mask_url",
     "merge",
     "query_items",
+    "shard_prefix",
     "shown",
 ]

@@ -45,6 +45,9 @@ OVERRIDES: dict[str, Override] = {
     "REDIS_URL": Override("redis.url", str),
     "REDIS_CONSUMER_GROUP": Override("redis.consumer_group", str),
     "PORT": Override("http.port", str),
+    # Not of the old worker: what differs between the members of a fleet that share one file.
+    "TRIO_ASR_MEMBER": Override("fleet.member", str),
+    "TRIO_ASR_GENERATION": Override("fleet.generation", str),
     "ASR_PROVIDER": Override("asr.provider", _provider),
     "PUBSUB_ADAPTER": Override("bus.adapter", _adapter),
     "DEEPGRAM_MODEL": Override("deepgram.model", str),

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from trio_asr.config import redis_url
+from trio_asr.config.fleet import FleetConfig, shard_prefix
 from trio_asr.config.ingest import IngestConfig, Route
 from trio_asr.config.kinds import FileName, HostName, KeyName, Section, Text, Texts
 from trio_asr.config.secrets import Secret
@@ -68,6 +69,12 @@ class RedisConfig(Section, frozen=True):
         The id is inserted by replacing, never by formatting: it is the producers' text.
         """
         return self.transcript_stream.replace(PLACEHOLDER, interaction_id)
+
+    def of_shard(self, shard: int) -> "RedisConfig":
+        """Return this section with the names of a shard's keys in place of a single worker's."""
+        prefix = shard_prefix(self.consumer_group, shard)
+        names = ("audio_stream", "call_end_stream", "transcript_stream", "events_stream", "dead_letter_stream")
+        return msgspec.structs.replace(self, **{name: prefix + getattr(self, name) for name in names})
 
 
 class BusConfig(Section, frozen=True):
@@ -221,6 +228,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     interaction: InteractionConfig = msgspec.field(default_factory=InteractionConfig)
     http: HttpConfig = msgspec.field(default_factory=HttpConfig)
     ingest: IngestConfig = msgspec.field(default_factory=IngestConfig)
+    fleet: FleetConfig = msgspec.field(default_factory=FleetConfig)
     shutdown: ShutdownConfig = msgspec.field(default_factory=ShutdownConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
 
@@ -230,6 +238,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         named = [secret for secret in (self.deepgram.api_key, self.http.token) if secret is not None]
         named += [secret for route in self.ingest.route for secret in route.secrets.values()]
         return named + redis_url.secrets(self.redis.url)
+
+
+    def of_shard(self, shard: int | None) -> "Config":
+        """Return the configuration of what works on one shard: the same, but for the names of the keys.
+
+        None stands for all calls of a single worker, whose keys have the names that the file gives them.
+        """
+        if shard is None:
+            return self
+        return msgspec.structs.replace(self, redis=self.redis.of_shard(shard))
 
 
 # Part of the object, but not keys of the file.
