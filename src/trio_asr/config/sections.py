@@ -73,7 +73,7 @@ class RedisConfig(Section, frozen=True):
     def of_shard(self, shard: int) -> "RedisConfig":
         """Return this section with the names of a shard's keys in place of a single worker's."""
         prefix = shard_prefix(self.consumer_group, shard)
-        names = ("audio_stream", "call_end_stream", "transcript_stream", "events_stream", "dead_letter_stream")
+        names = [name for name in self.__struct_fields__ if name.endswith("_stream")]
         return msgspec.structs.replace(self, **{name: prefix + getattr(self, name) for name in names})
 
 
