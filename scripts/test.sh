@@ -12,6 +12,9 @@ scripts/setup.sh test
 # The tests start some hundred daemons, and each process of theirs reads all tests: where Python may not keep what it
 # has compiled, that is half of the time.
 unset PYTHONDONTWRITEBYTECODE
+python=${TRIO_ASR_VENV:-.venv}/bin/python
+# In a new checkout, one process compiles the tests for all.
+[[ -d tests/__pycache__ ]] || "$python" -m pytest --collect-only -q >/dev/null
 
 cores=$(getconf _NPROCESSORS_ONLN)
 if [[ ${1:-} == --soak ]]; then
@@ -21,4 +24,5 @@ if [[ ${1:-} == --soak ]]; then
 else
     set -- -n "${TRIO_ASR_TEST_WORKERS:-$((cores < 3 ? 3 * cores : 2 * cores))}" "$@"
 fi
-exec "${TRIO_ASR_VENV:-.venv}/bin/python" -m pytest --dist worksteal "$@"
+# One test at a time to whoever has nothing to do.
+exec "$python" -m pytest --dist load --maxschedchunk 1 "$@"

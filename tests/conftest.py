@@ -14,17 +14,22 @@ import hypothesis
 import pytest
 import redis
 from _pytest._code.code import ExceptionRepr, ReprEntry, ReprEntryNative, ReprTraceback
+from tests.examples import examples
 
 from trio_asr.lab.rig.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+LONGER = ("e2e", "hostile", "commands", "lab", "worker")  # folders
 LOG_LINES = 40  # of what a failing test wrote: the last ones
 MESSAGE_LINES = 40  # of what it raised: the first and the last ones
 
 hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "any machine",
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("any machine")
 
@@ -33,8 +38,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long, unless it is spoken of (`-m soak`, `-m "soak or not soak"`)."""
+    """Leave out what takes long, unless it is spoken of (`-m soak`, `-m "soak or not soak"`).
+
+    What takes some seconds begins first: at the end, all would wait for it.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in LONGER)  # stable
     if "soak" in config.getoption("markexpr"):
         return
     soak = [item for item in items if item.get_closest_marker("soak")]

@@ -9,6 +9,7 @@ import pytest
 from fuzz.targets import TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 SEEDS = Path(__file__).parent.parent / "fuzz/corpus"
 FILES = sorted(path for path in SEEDS.rglob("*") if path.is_file())
@@ -54,13 +55,13 @@ def test_checkpoints(data: bytes) -> None:
 
 
 @given(inputs("handshakes"))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 def test_handshakes(data: bytes) -> None:
     TARGETS["handshakes"](data)
 
 
 @given(inputs("http"))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 def test_http(data: bytes) -> None:
     TARGETS["http"](data)
 

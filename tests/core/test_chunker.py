@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from trio_asr.core.chunker import FORBIDDEN_RETRY_S, Chunker, Flush
 from trio_asr.core.timeline import Timeline
@@ -158,7 +159,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 700)), min_size=1
 
 
 @given(STEPS, st.integers(20, 1000), st.integers(20, 1000), st.integers(20, 2000))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_all_audio_leaves_in_order_once_and_in_time(
     steps: list[tuple[int, int]], initial: int, least: int, interval: int
 ) -> None:

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from hypothesis import settings
 from tests.core.model_harness import CallMachine
+from tests.examples import examples
 
 from trio_asr.wire.audio_format import Format, audio_format
 
@@ -16,4 +17,4 @@ class Machine(CallMachine):
 
 
 TestModel = Machine.TestCase
-TestModel.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestModel.settings = settings(max_examples=examples(150), stateful_step_count=50, deadline=None)

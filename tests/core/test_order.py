@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from trio_asr.core.bounds import Bounds
 from trio_asr.core.call import Call
@@ -295,7 +296,7 @@ def published(run: Run) -> list[Frame]:
     )
 )
 @given(runs)
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 def test_in_any_order_with_any_repeats_and_kills_anywhere_nothing_is_lost_doubled_or_moved(run: Run) -> None:
     stream = published(run)
     call, at, now, done, pending = begun(), 0, 0.0, list[int](), list[int]()

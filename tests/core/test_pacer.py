@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from trio_asr.core.pacer import Pacer
 
@@ -67,7 +68,7 @@ def fastest(sent: list[Arrival], window_s: float = Pacer.WINDOW_S) -> float:
     st.sampled_from([0.02, 0.1, 0.2, 0.5, 1.0]),
     st.sampled_from([0.02, 0.3, 1.0, 5.0]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_five_seconds_see_more_than_the_rate_allows(
     rate: float, bursts: list[tuple[float, float]], small: float, large: float
 ) -> None:
@@ -102,7 +103,7 @@ def test_catching_up_ends_when_less_than_a_chunk_is_left() -> None:
 @pytest.mark.parametrize("chunk", [0.02, 0.1, 0.2, 0.5, 1.0])
 @pytest.mark.parametrize("initial", [0.02, 0.5, 1.0])
 @given(late=st.lists(st.floats(0, 0.9), min_size=100, max_size=100))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_live_audio_is_never_held_back(chunk: float, initial: float, late: list[float]) -> None:
     """A first chunk, then chunks as they fill; some come late, and the next are on time again."""
     pacer, now = Pacer(1.25), NOW

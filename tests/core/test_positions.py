@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from trio_asr.core.bounds import Bounds
 from trio_asr.core.call import Call
@@ -442,7 +443,7 @@ GIVEN_UP_S = st.lists(st.sampled_from([0.0, 0.0, 0.01, 0.05, 0.1, 0.3]), min_siz
 
 
 @given(SCRIPTS, STEPS, GIVEN_UP_S)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_comes_in_time_is_heard_or_given_up_and_the_rest_is_silence_or_a_gap(
     script: Script, steps: list[Step], given_up_s: list[float]
 ) -> None:
@@ -468,7 +469,7 @@ def test_what_comes_in_time_is_heard_or_given_up_and_the_rest_is_silence_or_a_ga
 
 
 @given(SCRIPTS, STEPS)
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(600), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_killed_anywhere_and_read_again_nothing_is_lost_doubled_or_moved(
     script: Script, steps: list[Step]
 ) -> None:
@@ -501,7 +502,7 @@ MISTAKES = st.sampled_from([None, -1, 10**9])
 
 @given(MIXED, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 2500)), max_size=9), MISTAKES, STEPS)
 @example([("lost", 1), ("frame", 16, False), ("frame", 0, False), ("frame", 1, True)], [], None, [])
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_those_without_one_go_on_where_the_one_before_them_ended(
     pieces: list[tuple[Any, ...]], again: list[tuple[int, int]], mistake: int | None, steps: list[Step]
 ) -> None:
@@ -559,7 +560,7 @@ def state_of(call: Call) -> list[Any]:
     st.sets(st.integers(0, 90), max_size=12),
     st.booleans(),
 )
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_frames_that_go_on_are_taken_at_once_as_they_are_one_by_one(
     script: Script, steps: list[tuple[int, int]], without: set[int], in_order: bool
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from trio_asr.core.channel_results import DEFAULT_CONFIDENCE, MessageKind, Publishing
 from trio_asr.core.giving_up import give_up
@@ -597,7 +598,7 @@ anything = st.one_of(
 
 
 @given(st.lists(st.one_of(anything, st.floats(0.01, 5)), max_size=25), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_no_messages_raise_or_wedge(script: list[Message | float], with_words: bool) -> None:
     """Whatever was said, a final up to all that was sent moves the cursor there, and ranges never overlap."""
     line = Connection(begin_s=5, with_words=with_words)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.examples import examples
 
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.audio_format import Format, audio_format
@@ -192,7 +193,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestTimeline = Machine.TestCase
-TestTimeline.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestTimeline.settings = settings(max_examples=examples(200), stateful_step_count=40, deadline=None)
 
 frames = st.lists(
     st.tuples(st.binary(max_size=30), st.sampled_from([8000, 8000, 16_000])), min_size=1, max_size=20

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from tests.core.model_harness import OFF, PARTS, CallMachine
+from tests.examples import examples
 
 from trio_asr.wire.audio_format import Format, audio_format
 from trio_asr.wire.codes import GapReason
@@ -74,4 +75,4 @@ class Machine(CallMachine):
 
 
 TestModel = Machine.TestCase
-TestModel.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+TestModel.settings = settings(max_examples=examples(300), stateful_step_count=50, deadline=None)

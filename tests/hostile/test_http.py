@@ -8,6 +8,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.hostile import junk
 from tests.hostile.daemon_harness import MemoryBackend, run_daemon
 
@@ -68,7 +69,7 @@ async def test_floods(name: str) -> None:
         nursery.cancel_scope.cancel()
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=junk.UNHEALTHY)
+@settings(max_examples=examples(5), deadline=None, suppress_health_check=junk.UNHEALTHY)
 @given(
     st.lists(
         st.one_of(st.binary(max_size=100), st.sampled_from(list(SENT.values()))), min_size=5, max_size=40

@@ -11,11 +11,12 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.hostile import daemon_harness, junk
 from tests.hostile.daemon_harness import AUDIO, DEAD, ENDS, DaemonHarness, MemoryBackend, Producer, run_daemon
 from trio.testing import MockClock
 
-BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=junk.UNHEALTHY)
+BOUNDED = settings(max_examples=examples(25), deadline=None, suppress_health_check=junk.UNHEALTHY)
 FINAL_S = 3.0  # between two finals of a call that speaks: its segments are 1 s
 
 LITERAL = [

@@ -15,6 +15,7 @@ import redis
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.hostile import daemon_harness, junk
 from tests.hostile.daemon_harness import (
     AUDIO,
@@ -45,7 +46,7 @@ GOOD_STATE: dict[str, Any] = {
     "tenant_id": "tenant",
 }
 ENTRY = str(2**62)
-BOUNDED = settings(max_examples=8, deadline=None, suppress_health_check=junk.UNHEALTHY)
+BOUNDED = settings(max_examples=examples(8), deadline=None, suppress_health_check=junk.UNHEALTHY)
 
 
 def state(**place: Any) -> bytes:

@@ -16,11 +16,12 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.hostile import junk
 from tests.hostile.daemon_harness import PEER_RATE, DaemonHarness, MemoryBackend, Peer, run_daemon
 from trio.testing import MockClock
 
-BOUNDED = settings(max_examples=25, deadline=None, suppress_health_check=junk.UNHEALTHY)
+BOUNDED = settings(max_examples=examples(25), deadline=None, suppress_health_check=junk.UNHEALTHY)
 SECONDS = 3.0
 # Dials of the hostile call until it is left alone: there is a backoff between them.
 MOST_DIALS = 25

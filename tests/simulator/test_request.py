@@ -12,6 +12,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from trio_asr.simulator import remote as remote_module
 from trio_asr.simulator.board import Board
@@ -154,7 +155,7 @@ async def test_the_slow_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch) 
                 await trio.sleep(0.1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.one_of(
         st.binary(max_size=200),

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.web.test_server import ask, serving
 
 from trio_asr.web import clients, connection, server
@@ -97,7 +98,9 @@ async def port(view: Any) -> AsyncIterator[int]:
         yield port
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(request=st.one_of(REQUEST, st.binary(max_size=60)))
 def test_no_request_is_an_error_of_ours(view: Any, request: bytes) -> None:
     """Whatever is asked: nothing that counts as a bug, and others are answered."""

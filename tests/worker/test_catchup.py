@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.call_harness import whole
+from tests.examples import examples
 from tests.worker.test_dispatcher import complete, fail_once
 from tests.worker_harness import (
     AUDIO,
@@ -333,7 +334,7 @@ def ended(on: WorkerHarness, call: Producer) -> bool:
     return call.id not in on.calls.interactions and bool(finals) and finals[-1]["end_ms"] == call.samples // 8
 
 
-@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.sampled_from([0.0, 0.01, 0.13, 0.5, 0.77, 1.1, 1.9, 3.3, 7.0]), min_size=1, max_size=8),
     st.sets(st.sampled_from([1, 2, 3])),

@@ -239,7 +239,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         named += [secret for route in self.ingest.route for secret in route.secrets.values()]
         return named + redis_url.secrets(self.redis.url)
 
-
     def of_shard(self, shard: int | None) -> "Config":
         """Return the configuration of what works on one shard: the same, but for the names of the keys.
 
