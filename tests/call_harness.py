@@ -30,6 +30,7 @@ from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.codes import EndReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.transcripts import Topics
+from trio_asr.worker.office import Office
 from trio_asr.worker.tenure import build_services
 
 RATE = 8000
@@ -135,19 +136,10 @@ async def call_harness(
             return ours
 
         chosen = provider or DeepgramProvider(settings.deepgram, Secret("secret-key"), dial)
-        problems = Problems()
-        services = build_services(
-            settings,
-            bus,
-            lease,
-            provider=chosen,
-            metrics=metrics,
-            problems=problems,
-            internal=InternalErrors(metrics),
-            on_stale=lambda _: None,
-        )
+        office = Office(settings, chosen, metrics, InternalErrors(metrics))
+        services = build_services(office, bus, lease, on_stale=lambda _: None)
         nursery.start_soon(services.committer.run)  # noqa: ASYNC113 (it runs when there is something to commit)
-        yield CallHarness(simulator, store, services, problems), nursery
+        yield CallHarness(simulator, store, services, office.problems), nursery
         nursery.cancel_scope.cancel()
 
 

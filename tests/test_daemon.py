@@ -414,8 +414,7 @@ async def test_a_call_that_waits_to_restart_survives_the_loss(autojump_clock: Mo
         call.speak(1.0)
         await trio.sleep(3)
         seq = decode_checkpoint(here.store.states[call.id].state).seq
-        assert worker.daemon.tenure is not None
-        worker.daemon.tenure.calls.restart(call.id, "so the test says")
+        worker.daemon.office.tenures[None].calls.restart(call.id, "so the test says")
         here.lose_all()
         await trio.sleep(3)
         call.speak(1.0)

@@ -35,6 +35,7 @@ from trio_asr.wire.records import Checkpoint, Commit, Outcome, Stored, decode_ch
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.housekeeping import Housekeeping
+from trio_asr.worker.office import Office
 from trio_asr.worker.tenure import build_tenure
 
 RATE = 8000
@@ -211,8 +212,11 @@ class EchoProvider:
 class Producer:
     """The ingest of one call: it adds stamped frames to the audio stream, of one or two channels."""
 
-    def __init__(self, store: MemoryStore, interaction_id: str, number: int, channels: int = 1) -> None:
+    def __init__(
+        self, store: MemoryStore, interaction_id: str, number: int, channels: int = 1, prefix: str = ""
+    ) -> None:
         self.id, self.number, self.channels = interaction_id, number, channels
+        self.audio, self.ends = prefix + AUDIO, prefix + ENDS
         self.samples = 0  # added so far
         self._store = store
         self._seq = 0
@@ -242,11 +246,11 @@ class Producer:
 
     def publish(self, pcm: bytes, rate: int = RATE) -> EntryId:
         """Add exactly these bytes as one frame."""
-        return self._store.add(AUDIO, self._wrap(pcm, rate))
+        return self._store.add(self.audio, self._wrap(pcm, rate))
 
     def speak(self, seconds: float, rate: int = RATE) -> EntryId:
         """Add one frame."""
-        return self._store.add(AUDIO, self.envelope(seconds, rate))
+        return self._store.add(self.audio, self.envelope(seconds, rate))
 
     async def talk(self, seconds: float, frame_s: float = 0.1) -> None:
         """Add frames in real time."""
@@ -257,7 +261,7 @@ class Producer:
     def end(self) -> EntryId:
         """End the call."""
         document = {"interaction_id": self.id, "reason": "stopped", "timestamp_ms": 1}
-        return self._store.add(ENDS, msgspec.json.encode(document))
+        return self._store.add(self.ends, msgspec.json.encode(document))
 
 
 # -- the worker ----------------------------------------------------------------------------------------------
@@ -336,25 +340,18 @@ async def run_worker(
     """Run a worker; leaving the block is its `kill -9`."""
     config, store = config or Config(), store or MemoryStore()
     provider, bus = provider or EchoProvider(), bus or RoughBus(store)
-    metrics, problems = Metrics(), Problems()
+    metrics = Metrics()
+    office = Office(config, provider, metrics, InternalErrors(metrics))
     lease = Lease(bus, 3_600_000)
     store.lease = None  # the lease of a killed worker would have to expire first
     assert await lease.acquire()
     async with trio.open_nursery() as nursery:
-        tenure = await build_tenure(
-            nursery,
-            config,
-            bus,
-            lease,
-            provider=provider,
-            metrics=metrics,
-            problems=problems,
-            internal=InternalErrors(metrics),
-        )
+        tenure = await build_tenure(nursery, office, bus, lease)
+        nursery.start_soon(office.run)  # noqa: ASYNC113 (it runs once a second)
         nursery.start_soon(tenure.services.committer.run)  # noqa: ASYNC113 (it waits for commits)
         nursery.start_soon(tenure.run)  # noqa: ASYNC113 (tests wait for what it does)
         yield WorkerHarness(
-            store, bus, provider, lease, tenure.services.committer, metrics, problems, tenure.calls,
+            store, bus, provider, lease, tenure.services.committer, metrics, office.problems, tenure.calls,
             tenure.dispatcher, tenure.housekeeping, tenure.reader_outbox,
         )  # fmt: skip
         nursery.cancel_scope.cancel()

@@ -17,7 +17,7 @@ from trio_asr.lab.rig.evidence import documents, events
 from trio_asr.lab.rig.processes import rig
 from trio_asr.samples import shipped_samples
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
 MAX_WORD_ERROR_RATE = 0.15
 TAIL_S = 240.0  # a guard against hanging: how fast it is is the machine's business, and no stall

@@ -8,14 +8,14 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.examples import examples
+from tests.examples import ALL, examples
 from tests.hostile import junk
 from tests.hostile.daemon_harness import MemoryBackend, run_daemon
 
 from trio_asr.client.http import get
 from trio_asr.web.clients import MAX_PER_PEER
 
-CLIENTS = 120
+CLIENTS = 120 if ALL else MAX_PER_PEER + 10
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 SENT = {
     "nothing": b"",

@@ -25,12 +25,12 @@ from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Problems
 from trio_asr.wire import messages
 from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.messages import Message
 from trio_asr.wire.records import Stored
 from trio_asr.wire.transcripts import Topics
+from trio_asr.worker.office import Office
 from trio_asr.worker.tenure import build_services
 
 CHUNK = 1600
@@ -62,10 +62,8 @@ class QuietLink:
 def services() -> Services:
     """Return what a connection needs of its worker, of which no task runs."""
     bus, metrics = MemoryBus(MemoryStore(), audio_stream="audio_stream", end_stream="call_end"), Metrics()
-    return build_services(
-        Config(), bus, Lease(bus, 10_000), provider=MockProvider(), metrics=metrics, problems=Problems(),
-        internal=InternalErrors(metrics), on_stale=lambda _: None,
-    )  # fmt: skip
+    office = Office(Config(), MockProvider(), metrics, InternalErrors(metrics))
+    return build_services(office, bus, Lease(bus, 10_000), on_stale=lambda _: None)
 
 
 class ConnectionHarness:

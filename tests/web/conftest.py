@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from trio_asr.interaction.interaction import Interaction
+from trio_asr.telemetry.fleet import FleetPicture
+from trio_asr.telemetry.labels import Role
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.history import History
-from trio_asr.web.view import Role, View
+from trio_asr.web.view import View
 
 
 @dataclass
@@ -21,6 +23,11 @@ class FakeView:
     interactions: dict[str, Interaction] = field(default_factory=dict)
     history: History = field(default_factory=lambda: History(Metrics()))
     since: dict[str, float] = field(default_factory=dict)  # what is wrong, and since when on trio's clock
+
+    fleet: FleetPicture | None = None
+
+    def takes_part(self, now: float) -> bool:
+        return self.role == "active"
 
     def problems(self, now: float) -> dict[str, float]:
         return {name: now - began for name, began in self.since.items()}

@@ -108,7 +108,7 @@ async def test_metrics_is_a_scrape(view: Any) -> None:
     text = await response.get_data(as_text=True)
     families = {family.name: family for family in text_string_to_metric_families(text)}
     roles = {sample.labels["role"]: sample.value for sample in families["asr_role"].samples}
-    assert roles == {"starting": 0, "standby": 1, "active": 0, "stopping": 0}
+    assert roles == {"starting": 0, "standby": 1, "active": 0, "draining": 0, "stopping": 0}
     assert families["asr_ready"].samples[0].value == 0
 
 

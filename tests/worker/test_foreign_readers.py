@@ -27,6 +27,7 @@ from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import not_ready
 from trio_asr.worker.foreign_readers import ACTIVE_MS, ForeignConsumerError, advice, latest
+from trio_asr.worker.solo import Solo
 
 GROUP = "asr-worker"
 OLD = Consumer("audio_stream", GROUP, "consumer-1-sub-1-x", 400)
@@ -77,7 +78,8 @@ async def test_it_can_be_allowed(autojump_clock: MockClock) -> None:
     async with running(daemon):
         await trio.sleep(3)
         assert daemon.role == "active"
-        assert cast("RoughBus", daemon._bus).floors == ("0-0", "0-0")  # the group's position is the other's
+        bus = cast("RoughBus", cast("Solo", daemon.work)._bus)
+        assert bus.floors == ("0-0", "0-0")  # the group's position is the other's
 
 
 async def test_a_standby_does_not_take_over_beside_one(autojump_clock: MockClock) -> None:

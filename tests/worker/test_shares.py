@@ -22,15 +22,15 @@ async def test_a_share_is_half_of_the_bound(autojump_clock: MockClock) -> None:
         shares = on.calls.shares
         assert shares.total == 1_000_000
         assert shares.share(audio_format(RATE)) == 15 * 2 * RATE
-        shares.taken = 500_001  # more than half of all
+        shares.totals.taken = 500_001  # more than half of all
         assert shares.share(audio_format(RATE)) == 15 * 2 * RATE
         for i in range(1, 11):
             on.producer(i).speak(0.5)
         await trio.sleep(0.01)
-        shares.taken = 500_001
+        shares.totals.taken = 500_001
         assert shares.share(audio_format(RATE)) == 50_000
         assert shares.share(audio_format(2 * RATE)) == 50_000
-        shares.taken = 499_999
+        shares.totals.taken = 499_999
         assert shares.share(audio_format(2 * RATE)) == 15 * 4 * RATE
 
 
@@ -65,9 +65,9 @@ async def test_who_wants_catchup(autojump_clock: MockClock) -> None:
         slot.next_size = 10**9
         assert not shares.wants_catchup(slot, now)
         slot.next_size = 0
-        shares.taken = shares.total
+        shares.totals.taken = shares.total
         assert not shares.wants_catchup(slot, now)
-        shares.taken, slot.behind = 0, False
+        shares.totals.taken, slot.behind = 0, False
         assert not shares.wants_catchup(slot, now)
         assert limit == 15 * 2 * RATE
 

@@ -172,8 +172,7 @@ async def test_a_call_that_restarts(autojump_clock: MockClock, how: str) -> None
             worker.provider.inspect = broken
             await call.talk(0.5)
         else:
-            assert worker.daemon.tenure is not None
-            worker.daemon.tenure.calls.restart(call.id, "so the test says")
+            worker.daemon.office.tenures[None].calls.restart(call.id, "so the test says")
     assert store.states[call.id] == there
     assert len(store.streams["transcript.call-1"]) == said
 

@@ -29,6 +29,7 @@ class Lease:
         self._on_recovered = on_recovered
         self._ttl_ms = ttl_ms
         self._valid_until = -math.inf
+        self._retired = False
         self._recovering = trio.Lock()
         self._renewed = trio.Event()
         self._lost_data = False  # the bus has, and it is not certain that our fence is there again
@@ -42,7 +43,7 @@ class Lease:
 
     def valid(self, now: float) -> bool:
         """Return whether the lease certainly holds at `now`, in seconds of trio's clock."""
-        return now < self._valid_until
+        return now < self._valid_until and not self._retired
 
     async def wait_valid(self) -> None:
         """Wait until the lease certainly holds."""
@@ -91,6 +92,10 @@ class Lease:
                 self._lost_data = False
                 self._on_recovered()
 
+    def retire(self) -> None:
+        """Send nothing more: the lease is kept only to commit what comes back until it is given away."""
+        self._retired = True
+
     async def release(self) -> None:
         """Release the lease.
 
@@ -99,6 +104,15 @@ class Lease:
         """
         self._valid_until = -math.inf
         await self._bus.release()
+
+    async def pass_on(self, heir: str) -> None:
+        """Give the lease to another member, which has a moment to take it before anybody may.
+
+        Raises:
+            BusUnavailable: The bus does not answer; the heir has to wait until the lease expires.
+        """
+        self._valid_until = -math.inf
+        await self._bus.pass_on(heir)
 
     def _hold(self, asked: float) -> None:
         self._valid_until = asked + self._ttl_ms / 1000 * (1 - MARGIN)

@@ -11,7 +11,9 @@ import click
 import trio
 
 from trio_asr.bus.base import Bus
+from trio_asr.bus.control import RedisRouter, Router
 from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.bus.memory_fleet import MemoryRouter
 from trio_asr.bus.redis import RedisBus
 from trio_asr.commands import early
 from trio_asr.commands.check import config_option
@@ -30,6 +32,7 @@ from trio_asr.web.server import CannotListenError
 from trio_asr.wire.codes import CaughtAt
 from trio_asr.wire.records import NewerState
 from trio_asr.worker.foreign_readers import ForeignConsumerError
+from trio_asr.worker.joining import FleetError
 
 # Reading a configuration takes milliseconds. A disk that hangs must not hold up the next reload.
 READ_S = 10.0
@@ -44,13 +47,13 @@ def serve(path: Path | None) -> None:
     transcripts back on Redis. Logs go to standard error, health and metrics are served over HTTP.
 
     SIGTERM or Ctrl-C stops in order (exit code 0): a second one at once. What is not finalized yet is
-    finished by the next start. SIGHUP reads the configuration again: intervals, limits and the log level
+    finished by the next start, or by the other members of a fleet, which take the calls over first. SIGHUP reads the configuration again: intervals, limits and the log level
     change in calls in progress. Exit code 2: the configuration is not usable; 1: anything else.
     """
     config = start(path, "serve")
     try:
         trio.run(_run, config, path)
-    except* (CannotListenError, ForeignConsumerError, NewerState) as errors:
+    except* (CannotListenError, FleetError, ForeignConsumerError, NewerState) as errors:
         raise click.ClickException(str(leaves(errors)[0])) from errors
 
 
@@ -58,8 +61,8 @@ async def _run(config: Config, path: Path | None) -> None:
     """Run the daemon, with its signals and reloads, until it has stopped.
 
     Raises:
-        ExceptionGroup: It holds CannotListenError or ForeignConsumerError if the daemon cannot start,
-            NewerState if there is work that only a later version can do.
+        ExceptionGroup: It holds CannotListenError, FleetError or ForeignConsumerError if the daemon cannot
+            start, NewerState if there is work that only a later version can do.
     """
     with Notifier() as notifier:
         for remark in notifier.remarks:
@@ -126,9 +129,11 @@ class Reload:
             self._daemon.reload(loaded.config)
 
 
-def make_bus(config: Config) -> Bus:
-    """Return the bus that `bus.adapter` names. It is not connected yet."""
+def make_bus(config: Config) -> Bus | Router:
+    """Return the bus that `bus.adapter` names, or the way to its shards. It is not connected yet."""
     redis = config.redis
+    if config.fleet.shards > 1:
+        return MemoryRouter(config) if config.bus.adapter == "memory" else RedisRouter(config)
     if config.bus.adapter == "memory":
         return MemoryBus(
             MemoryStore(),

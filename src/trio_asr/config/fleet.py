@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from trio_asr.config.kinds import Section
 
+VERSION = version("trio-asr")
 _Name = Annotated[
     str,
     Meta(
@@ -40,7 +41,7 @@ class FleetConfig(Section, frozen=True):
     @property
     def generation_name(self) -> str:
         """The deployment that this member belongs to; without one, the program's version."""
-        return self.generation or version("trio-asr")
+        return self.generation or VERSION
 
 
 def shard_prefix(group: str, shard: int) -> str:

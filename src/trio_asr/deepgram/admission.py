@@ -78,9 +78,6 @@ class Admission:
         self._queries: dict[Format, Gate] = {}
         self._connected: set[str] = set()  # calls
         self._metrics, self._problems = metrics, problems
-        metrics.connections.read = lambda: self.open
-        metrics.waiting_for_slot.read = lambda: self.waiting
-        metrics.breaker_open.read = lambda: self.refused
         self._log = logs.get("connections")
 
     def resize(self, permits: int) -> None:

@@ -1,9 +1,10 @@
-"""The services that all calls share."""
+"""The services that all calls of a tenure share."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
@@ -16,9 +17,23 @@ from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.codes import ErrorKind, StoredKind
 
 
+class Totals(Protocol):
+    """What all calls of the process hold together."""
+
+    taken: int  # bytes
+
+    @property
+    def calls(self) -> int:
+        """The number of calls in progress."""
+        ...
+
+
 @dataclass
 class Services:
-    """The parts of the daemon that a call's tasks use. A reload replaces `config` and nothing else."""
+    """The parts of the daemon that a call's tasks use. A reload replaces `config` and nothing else.
+
+    `config`, `committer`, `lease` and `problems` are the tenure's own, the rest is the process's.
+    """
 
     config: Config
     admission: Admission
@@ -27,6 +42,7 @@ class Services:
     metrics: Metrics
     problems: Problems
     internal: InternalErrors
+    totals: Totals
 
     def broken_state(self, kind: StoredKind, why: str, kept_as: str, **names: str) -> None:
         """Count and log something stored that is no state of ours, and where it was kept."""

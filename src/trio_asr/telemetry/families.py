@@ -182,7 +182,7 @@ class Families:
         )
 
     def _state(self) -> None:
-        # The owner of the calls sets how these are read; without an owner all are 0.
+        # Whoever owns calls sets how these are read; without calls all are 0.
         self.calls = self._read("asr_calls", "Calls in progress.")
         self.connections = self._read("deepgram_connections", "Connections open now.")
         self.waiting_for_slot = self._read(
@@ -203,10 +203,6 @@ class Families:
             "asr_reader_lag_seconds",
             "Age of the oldest audio entry not read yet, of the call that is furthest behind.",
         )
-        self._owned = (
-            self.calls, self.connections, self.waiting_for_slot, self.breaker_open, self.calls_waiting,
-            self.calls_behind, self.unfinalized_seconds, self.unfinalized_bytes, self.reader_lag_seconds,
-        )  # fmt: skip
         self.loop_lag_seconds = self._gauge(
             "asr_loop_lag_seconds", "Delay of the event loop when last measured."
         )

@@ -1,8 +1,11 @@
 """The labels and buckets of the metrics. All are known in advance: none grows with the number of calls."""
 
-from trio_asr.wire.codes import CaughtAt, DeadLetterKind, ErrorKind, GapReason, Problem, StoredKind
+from typing import Literal, get_args
 
-ROLES = ("starting", "standby", "active", "stopping")
+from trio_asr.wire.codes import CaughtAt, DeadLetterKind, ErrorKind, GapReason, Handover, Problem, StoredKind
+
+Role = Literal["starting", "standby", "active", "draining", "stopping"]
+ROLES: tuple[Role, ...] = get_args(Role)
 # Every known label is exported from the start, as 0: rate() misses the first event of a series that begins
 # at 1.
 PROBLEMS = tuple(one.value for one in Problem if one is not Problem.KEYS)
@@ -10,6 +13,7 @@ ERRORS = tuple(one.value for one in ErrorKind)
 STATES = tuple(one.value for one in StoredKind)
 GAPS = tuple(one.value for one in GapReason)
 DEAD_LETTERS = tuple(one.value for one in DeadLetterKind)
+HANDOVERS = tuple(one.value for one in Handover)
 PLACES = tuple(one.value for one in CaughtAt)
 
 # The close codes of Deepgram and of the WebSocket protocol. A peer may send any of 4000: the rest share a

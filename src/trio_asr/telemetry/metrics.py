@@ -7,7 +7,6 @@ from typing import Any
 from prometheus_client import Counter
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from trio_asr.telemetry.counters import nothing
 from trio_asr.telemetry.families import Families
 from trio_asr.telemetry.labels import CLOSE_CODES, ROLES
 from trio_asr.wire.codes import ErrorKind
@@ -81,11 +80,6 @@ class Metrics(Families):
         self._kinds |= problems.keys()
         for kind in self._kinds:
             self._problems.labels(kind).set(problems.get(kind, 0))
-
-    def no_calls(self) -> None:
-        """Reset the gauges of the calls: this worker does not own them (any more)."""
-        for gauge in self._owned:
-            gauge.read = nothing
 
     def set_role(self, role: str) -> None:
         """Export the worker's role, one of `labels.ROLES`."""

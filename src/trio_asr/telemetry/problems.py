@@ -6,22 +6,30 @@ from trio_asr.telemetry import logs
 
 
 class Problems:
-    """The open problems, by name.
+    """The open problems, by name: those of the process, and with them those of each shard.
 
     The beginning and the end of each is one log line, however often it is reported in between. Times are in
     seconds of trio's clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shard: int | None = None) -> None:
+        self._shards: dict[int, Problems] = {}
+        self._names = {} if shard is None else {"shard": shard}  # for the log
         self._since: dict[str, float] = {}
         self._of: dict[str, str] = {}  # the problems that are about a key, and what each key is in the way of
         self._log = logs.get("troubles")  # the name that operators know
+
+    def of_shard(self, shard: int | None) -> Problems:
+        """Return the problems of a shard; those of the process if there are no shards (None)."""
+        if shard is None:
+            return self
+        return self._shards.setdefault(shard, Problems(shard))
 
     def report(self, name: str, now: float, why: str) -> None:
         """Open the problem `name`, unless it is open already; `why` is for the log."""
         if name not in self._since:
             self._since[name] = now
-            self._log.warning(f"Trouble with {name}", why=why)
+            self._log.warning(f"Trouble with {name}", why=why, **self._names)
 
     def report_key(self, key: str, of: str, now: float, why: str) -> None:
         """Open a problem about a key on the bus that is in the way of the problem `of`.
@@ -44,14 +52,18 @@ class Problems:
                 self.resolve(key, now)
         since = self._since.pop(name, None)
         if since is not None:
-            self._log.info(f"Trouble with {name} is over", lasted_s=round(now - since, 3))
+            self._log.info(f"Trouble with {name} is over", lasted_s=round(now - since, 3), **self._names)
 
     def resolve_all(self, now: float) -> None:
-        """Close all problems: this worker no longer owns the work that they were in the way of."""
+        """Close all of these problems: this worker no longer owns the work that they were in the way of."""
         self._of.clear()
         for name in list(self._since):
             self.resolve(name, now)
 
     def ages(self, now: float) -> dict[str, float]:
-        """Return how long each open problem has lasted, in seconds."""
-        return {name: now - since for name, since in self._since.items()}
+        """Return how long each open problem has lasted, in seconds; of several shards, the longest."""
+        ages = {name: now - since for name, since in self._since.items()}
+        for shard in self._shards.values():
+            for name, age in shard.ages(now).items():
+                ages[name] = max(age, ages.get(name, 0.0))
+        return ages

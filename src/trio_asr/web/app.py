@@ -19,6 +19,7 @@ from trio_asr.wire.codes import Problem
 
 SERVICE = "asr-worker"  # the name that the old worker's monitoring expects
 
+SHARDS = ("held", "wanted", "handing_over", "unowned")  # what /health tells of a fleet's
 LAG_S = 10.0  # seconds behind; audio that is read later than this is not live
 
 
@@ -56,7 +57,7 @@ def create_app(view: View, metrics: Metrics, internal: InternalErrors, config: C
 
 def not_ready(view: View, now: float) -> list[str]:
     """Return the reasons why calls may not be transcribed at the moment; empty if there are none."""
-    reasons = [] if view.role == "active" else [f"role is {view.role}"]
+    reasons = [] if view.takes_part(now) else [f"role is {view.role}"]
     if view.lag_s > LAG_S:
         reasons.append(f"the call furthest behind is read {view.lag_s:.0f} s late")
     return reasons + [f"{name} for {seconds:.0f} s" for name, seconds in view.problems(now).items()]
@@ -83,4 +84,7 @@ def _health(view: View, metrics: Metrics, problems: Mapping[str, float]) -> dict
         "role": view.role,
         "metrics": metrics.seed_snapshot(),
     }
+    if (fleet := view.fleet) is not None:
+        body["member"] = fleet.member
+        body["shards"] = {name: getattr(fleet, name) for name in SHARDS}
     return body | {"problems": problems} if problems else body

@@ -106,6 +106,7 @@ class Live:
             "frames": int(self._metrics.frames_accepted.value),
             "chunks": int(self._metrics.chunks_sent.value),
             "error": None if error is None else {"kind": error[0], "at": round(error[1] * 1000)},
+            "fleet": view.fleet,
             "token": "given" if trusted else "needed" if self._has_token else "none",
         }
 

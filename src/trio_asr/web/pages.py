@@ -20,7 +20,7 @@ from trio_asr.web.access import Access, Guard, is_cross_site
 from trio_asr.web.live import Live
 from trio_asr.web.view import View
 
-SCRIPTS = ("page.js", "calls.js", "charts.js", "stream.js")
+SCRIPTS = ("page.js", "calls.js", "charts.js", "fleet.js", "stream.js")
 FILES = {
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),

@@ -1,12 +1,12 @@
 """The interface of the daemon to the web pages."""
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Protocol
 
 from trio_asr.interaction.interaction import Interaction
+from trio_asr.telemetry.fleet import FleetPicture
+from trio_asr.telemetry.labels import Role
 from trio_asr.web.history import History
-
-Role = Literal["starting", "standby", "active", "stopping"]
 
 
 class View(Protocol):
@@ -15,6 +15,13 @@ class View(Protocol):
     @property
     def role(self) -> Role:
         """The role of this worker."""
+        ...
+
+    def takes_part(self, now: float) -> bool:
+        """Return whether calls are this worker's: all as the active one, or a part as a member of a fleet.
+
+        A member without a shard takes part: it has its share as soon as there is one.
+        """
         ...
 
     @property
@@ -45,6 +52,11 @@ class View(Protocol):
     @property
     def lag_s(self) -> float:
         """The lag of the call that is furthest behind: how late its audio is read, in seconds."""
+        ...
+
+    @property
+    def fleet(self) -> FleetPicture | None:
+        """The fleet as this member sees it; None for a worker that is in no fleet, or has seen none yet."""
         ...
 
     @property

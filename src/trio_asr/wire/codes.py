@@ -69,7 +69,18 @@ class Problem(Code):
     DEEPGRAM = "deepgram"
     FOREIGN_CONSUMER = "foreign consumer"
     MAX_CALLS = "max_calls"
+    FLEET = "fleet"  # the beats and leases of the other members cannot be seen
     KEYS = "keys"  # only as what keys are in the way of: each key is a problem with a name of its own
+
+
+class Handover(Code):
+    """How a shard came to a member of a fleet, or left it."""
+
+    FREE = "free"  # it was nobody's
+    GIVEN = "given"  # another member handed it over
+    GAVE = "gave"  # handed over to another member
+    RELEASED = "released"  # to nobody: the fleet ends, or its patience did
+    LOST = "lost"  # another member has taken it: this one was not heard of for too long
 
 
 class ErrorKind(Code):

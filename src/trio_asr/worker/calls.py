@@ -25,7 +25,7 @@ from trio_asr.worker.stored import StoredCalls
 
 
 class Calls:
-    """All calls of this worker. `nursery` holds their tasks."""
+    """All calls of one tenure. `nursery` holds their tasks."""
 
     def __init__(self, nursery: trio.Nursery, bus: Bus, services: Services) -> None:
         self.interactions: dict[str, Interaction] = {}
@@ -46,8 +46,8 @@ class Calls:
 
     @property
     def full(self) -> bool:
-        """Whether there are as many calls as there may be."""
-        return len(self.interactions) >= self._config.interaction.max_calls
+        """Whether there are as many calls in this process as there may be."""
+        return self._services.totals.calls >= self._config.interaction.max_calls
 
     # -- starting --------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class Calls:
             except Exception as error:  # noqa: BLE001 - a bug in one call's step is that call's
                 self._services.internal.caught(CaughtAt.CALL, error, **interaction.call.names)
                 taken = False
-            self.shares.taken += size - interaction.inbox.size
+            self._services.totals.taken += size - interaction.inbox.size
             if not taken:
                 self._metrics.overruns.inc()
                 self.restart(interaction_id, "it cannot take its frames")

@@ -154,7 +154,7 @@ class CatchUp:
 
     def _below_total(self) -> bool:
         shares = self._calls.shares
-        return shares.taken + self._pending < shares.total
+        return shares.totals.taken + self._pending < shares.total
 
     def _give(
         self, interaction: Interaction, entry: EntryId, fields: list[bytes], arrivals: dict[str, Inbox]

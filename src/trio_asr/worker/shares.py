@@ -16,11 +16,11 @@ CATCHUP_BELOW = 0.5  # of its share: a call that is behind and holds less is rea
 
 
 class Shares:
-    """The shares of all calls of a worker."""
+    """The shares of the calls of a tenure, in what all tenures may hold together."""
 
     def __init__(self, interactions: Mapping[str, Interaction], services: Services) -> None:
-        self.taken = 0  # bytes that all calls hold: when last counted, plus what came since
         self._interactions, self._services = interactions, services
+        self.totals = services.totals
 
     @property
     def total(self) -> int:
@@ -31,7 +31,7 @@ class Shares:
         """Return how many bytes a call with audio of this format may hold."""
         limits = self._services.config.interaction
         own, all_others = HOLD_SHARE * limits.max_unfinalized_s * fmt.bytes_per_s, HOLD_SHARE * self.total
-        return own if self.taken < all_others else min(own, all_others / max(1, len(self._interactions)))
+        return own if self.totals.taken < all_others else min(own, all_others / max(1, self.totals.calls))
 
     def limit(self, interaction: Interaction, now: float) -> float:
         """Return how many bytes this call may hold.
@@ -53,7 +53,7 @@ class Shares:
 
     def wants_catchup(self, interaction: Interaction, now: float) -> bool:
         """Return whether a call is behind and has the capacity for catch-up."""
-        if not interaction.behind or interaction.over or self.taken >= self.total:
+        if not interaction.behind or interaction.over or self.totals.taken >= self.total:
             return False
         limit = self.limit(interaction, now)
         return interaction.size < CATCHUP_BELOW * limit and (

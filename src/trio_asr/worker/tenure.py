@@ -1,4 +1,4 @@
-"""A tenure: what works while this worker owns the calls. Built here, for the daemon and for tests alike."""
+"""A tenure: what works while this worker owns the calls of a shard. Built here, for tests as well."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ import trio
 from trio_asr.bus.base import Bus
 from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
-from trio_asr.config import Config
 from trio_asr.core.reader_state import ReaderOutbox
-from trio_asr.deepgram.admission import Admission
-from trio_asr.deepgram.provider import Provider
 from trio_asr.interaction.services import Services
-from trio_asr.telemetry.internal import InternalErrors
-from trio_asr.telemetry.metrics import Metrics
-from trio_asr.telemetry.problems import Problems
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.housekeeping import Housekeeping
+from trio_asr.worker.office import Office, Shard
 from trio_asr.worker.restoring import open_reader_outbox
 
 
@@ -48,42 +43,34 @@ class Tenure:
 
 
 async def build_tenure(
-    nursery: trio.Nursery, config: Config, bus: Bus, lease: Lease, *, provider: Provider, metrics: Metrics,
-    problems: Problems, internal: InternalErrors,
-) -> Tenure:  # fmt: skip
-    """Build the parts, once the bus has told the reader's state. `nursery` will hold the calls."""
+    nursery: trio.Nursery, office: Office, bus: Bus, lease: Lease, shard: Shard = None
+) -> Tenure:
+    """Build the parts, once the bus has told the reader's state. `nursery` will hold the calls.
+
+    The tenure is one of the office's from then on.
+    """
 
     def on_stale(owner: str) -> None:
         calls.stale(owner)
 
-    services = build_services(
-        config,
-        bus,
-        lease,
-        provider=provider,
-        metrics=metrics,
-        problems=problems,
-        internal=internal,
-        on_stale=on_stale,
-    )
+    services = build_services(office, bus, lease, shard, on_stale=on_stale)
     reader_outbox = await open_reader_outbox(bus, services)
+    services.config = office.config.of_shard(shard)  # it may have been reloaded meanwhile
     calls = Calls(nursery, bus, services)
     dispatcher = Dispatcher(bus, calls, services, reader_outbox)
     housekeeping = Housekeeping(bus, calls, dispatcher, services)
-    return Tenure(services, calls, dispatcher, housekeeping, reader_outbox)
+    tenure = Tenure(services, calls, dispatcher, housekeeping, reader_outbox)
+    office.tenures[shard] = tenure
+    return tenure
 
 
 def build_services(
-    config: Config, bus: Bus, lease: Lease, *, provider: Provider, metrics: Metrics, problems: Problems,
-    internal: InternalErrors, on_stale: Callable[[str], None],
-) -> Services:  # fmt: skip
-    """Build what all calls share. `on_stale` is told whose stored state somebody else has changed."""
-    connections = Admission(
-        provider,
-        limit=config.deepgram.max_connections,
-        connect_timeout_s=config.deepgram.connect_timeout_ms / 1000,
-        metrics=metrics,
-        problems=problems,
-    )
-    committer = Committer(bus, lease, metrics, problems, internal=internal, on_stale=on_stale)
-    return Services(config, connections, committer, lease, metrics, problems, internal)
+    office: Office, bus: Bus, lease: Lease, shard: Shard = None, *, on_stale: Callable[[str], None]
+) -> Services:
+    """Build what all calls of a tenure share. `on_stale` is told whose state somebody else has changed."""
+    problems = office.problems.of_shard(shard)
+    committer = Committer(bus, lease, office.metrics, problems, internal=office.internal, on_stale=on_stale)
+    return Services(
+        office.config.of_shard(shard), office.admission, committer, lease, office.metrics, problems,
+        office.internal, office.totals,
+    )  # fmt: skip

@@ -2,10 +2,11 @@
 
 import { CallList, CallPanel, byId, tone, write } from "./calls.js";
 import { Chart } from "./charts.js";
+import { FleetTable } from "./fleet.js";
 import { Stream } from "./stream.js";
 
 const TOKEN = "trio-asr-token";
-const ROLES = { active: "ok", standby: "busy", starting: "warn", stopping: "warn" };
+const ROLES = { active: "ok", standby: "busy", starting: "warn", draining: "warn", stopping: "warn" };
 const SAMPLES = 120, STEP_S = 5;
 
 let picked = null;
@@ -39,6 +40,7 @@ const charts = [
 ];
 const list = new CallList(id => { location.hash = `call=${encodeURIComponent(id)}`; });
 const panel = new CallPanel();
+const fleet = new FleetTable();
 const handlers = {
   state: drawState,
   history: samples => charts.forEach(chart => chart.update(samples)),
@@ -66,6 +68,7 @@ function drawState(state) {
   stat("error", state.error?.kind ?? "None", state.error ? `${duration((state.at - state.error.at) / 1000)} ago` : "since the start");
   write(byId("totals"), `${count(state.frames)} frames in, ${count(state.chunks)} chunks out`);
   document.title = `${state.calls ? `${state.calls} · ` : ""}trio-asr`;
+  fleet.update(state.fleet);
   drawGate();
   drawBanners();
 }
@@ -121,7 +124,7 @@ function drawBanners() {
   if (link.kind === "refused") banners.push(["bad", "This worker shows nothing from here: it has no token set, and this is not its own machine"]);
   if (!lost && link.kind === "live" && latest) {
     for (const [name, seconds] of Object.entries(latest.problems)) banners.push(["bad", problem(name, seconds)]);
-    if (latest.role === "standby") banners.push(["busy", "Another worker has the calls. This one takes over when that one is gone."]);
+    if (latest.role === "standby" && !latest.fleet) banners.push(["busy", "Another worker has the calls. This one takes over when that one is gone."]);
   }
   const box = byId("banners");
   if (box.children.length !== banners.length || banners.some(([mood], index) => box.children[index].dataset.tone !== mood || (box.children[index].lastChild.tagName === "BUTTON") !== Boolean(banners[index][2]))) {
@@ -146,7 +149,7 @@ function banner(mood, retry) {
 }
 
 function problem(name, seconds) {
-  const words = { redis: "Redis does not answer", lease: "The lease cannot be renewed", commits: "Redis takes no commits", deepgram: "The provider takes no connections" };
+  const words = { redis: "Redis does not answer", lease: "The lease cannot be renewed", fleet: "The other members cannot be seen", commits: "Redis takes no commits", deepgram: "The provider takes no connections" };
   return `${words[name] ?? `Trouble: ${name}`}, for ${duration(seconds)}`;
 }
 
@@ -171,6 +174,7 @@ function drawGate() {
   byId("gate").hidden = open || link.kind === "refused" || (!shut && !latest) || (Boolean(token) && latest?.token !== "none");
   byId("gate-form").hidden = none;
   byId("stats").hidden = byId("charts").hidden = shut;
+  if (shut) fleet.update(null);
   write(byId("gate-title"), none ? "Calls and transcripts are not shown" : "Calls and transcripts are shown with the token");
   write(byId("gate-text"), none ? "To see them here, set http.token_file in the worker's configuration and restart it." : "It is kept in this tab only, and forgotten when you close it.");
 }

@@ -1,0 +1,56 @@
+"""What a worker makes sure of before it becomes a member of a fleet; and the members' beats."""
+
+from __future__ import annotations
+
+import trio
+
+from trio_asr.bus.control import Control
+from trio_asr.core.fleet.beat import Beat
+from trio_asr.telemetry import logs
+
+BEAT_TTL_MS = 4_000  # a member is dead once its beat has expired
+
+
+class FleetError(Exception):
+    """What keeps this worker from being a member of the fleet."""
+
+
+async def check(control: Control, name: str, shards: int) -> None:
+    """Make sure of the number of shards and of the name. Waits for the beat of a dead member to expire.
+
+    Raises:
+        FleetError: The fleet has another number of shards, or a living member of this name.
+        BusUnavailable: The bus does not answer.
+    """
+    found = await control.found(shards)
+    if found != shards:
+        raise FleetError(
+            f"fleet.shards = {shards}: this fleet has begun with {found}, which cannot change; begin another "
+            "one beside it, under another redis.consumer_group"
+        )
+    if await _is_taken(control, name):
+        await trio.sleep(BEAT_TTL_MS / 1000)
+        if await _is_taken(control, name):
+            raise FleetError(
+                f"fleet.member = {name!r}: another member of this name is alive; the names must differ "
+                "(TRIO_ASR_MEMBER sets it for each process)"
+            )
+
+
+async def _is_taken(control: Control, name: str) -> bool:
+    return name in {beat.member for beat in await beats(control)}
+
+
+async def beats(control: Control) -> list[Beat]:
+    """Return the beats of all members that are alive; one that cannot be read is logged and left out.
+
+    Raises:
+        BusUnavailable: The bus does not answer.
+    """
+    read: list[Beat] = []
+    for data in await control.beats():
+        try:
+            read.append(Beat.read(data))
+        except ValueError as error:
+            logs.get("fleet").warning("A beat cannot be read", why=str(error))
+    return read

@@ -1,0 +1,299 @@
+"""A member of a fleet: it beats, looks at the others, and takes, asks for and hands over shards.
+
+Which ones is decided by the rules of `core/fleet`; leases and fences alone keep two members from one shard.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Iterable
+
+import trio
+
+from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S, away
+from trio_asr.bus.base import BusUnavailable
+from trio_asr.bus.control import Router
+from trio_asr.config.fleet import VERSION
+from trio_asr.core.backoff import Backoff
+from trio_asr.core.fleet.beat import Beat
+from trio_asr.core.fleet.pulling import Pulling
+from trio_asr.core.fleet.view import View
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.fleet import FleetPicture, FleetSeries, HotShard, MemberRow, ShardLoad
+from trio_asr.telemetry.groups import leaves
+from trio_asr.telemetry.labels import Role
+from trio_asr.wire.codes import Handover, Problem
+from trio_asr.wire.records import NewerState
+from trio_asr.worker.holding import Holding, unless
+from trio_asr.worker.joining import BEAT_TTL_MS, beats, check
+from trio_asr.worker.office import Office
+
+BEAT_S = 0.5
+STEP_S = 1.0
+POLL_S = 0.05  # a shard that was asked for: between two looks whether it was handed over
+
+
+class Member:
+    """One worker of a fleet. `become` is told each role."""
+
+    def __init__(self, office: Office, router: Router, become: Callable[[Role], None]) -> None:
+        fleet = office.config.fleet
+        self.name, self._shards = fleet.member_name, fleet.shards
+        self.holdings: dict[int, Holding] = {}
+        self.view: View | None = None  # as last seen
+        self._incarnation = secrets.token_hex(8)
+        self._office, self._router, self._become = office, router, become
+        self._pulling = Pulling(self.name)
+        self._wants: frozenset[int] = frozenset()
+        self._taking: set[int] = set()  # shards whose lease is being tried for
+        self._beyond: set[int] = set()  # shards with work that only a later version can do
+        self._beaten_at = -math.inf
+        self._draining_at = math.inf
+        self._stopping = trio.Event()
+        self._log = logs.get("fleet")
+        self._series = FleetSeries(office.metrics.registry, self.picture, self.loads, lambda: fleet.capacity)
+
+    def stop(self) -> None:
+        """Stop in order: hand the shards over, and go once all are gone or none of the others is alive."""
+        self._draining_at = trio.current_time()
+        self._become("draining")
+        self._stopping.set()
+
+    def takes_part(self, now: float) -> bool:
+        """Return whether the others count on this member, whether it holds a shard or not."""
+        return not self._stopping.is_set() and now - self._beaten_at < BEAT_TTL_MS / 1000
+
+    def picture(self) -> FleetPicture:
+        """Return the fleet as last seen."""
+        view = self.view
+        return FleetPicture(
+            member=self.name,
+            shards=self._shards,
+            held=len(self.holdings),
+            wanted=len(self._wants),
+            handing_over=sum(holding.leaving for holding in self.holdings.values()),
+            unowned=0 if view is None else len(view.free),
+            share=0 if view is None or self.name not in view.beats else view.share(view.beats[self.name]),
+            hottest=max(
+                [] if view is None else _loads(view.beats.values()), key=lambda one: one.calls, default=None
+            ),
+            members=[] if view is None else [_row(beat) for _, beat in sorted(view.beats.items())],
+        )
+
+    def loads(self) -> dict[int, ShardLoad]:
+        """Return what each shard that this member holds has to do."""
+        return {
+            shard: ShardLoad(len(tenure.calls.interactions), tenure.dispatcher.lag_s)
+            for shard, tenure in self._office.tenures.items()
+            if shard is not None
+        }
+
+    async def run(self) -> None:
+        """Be a member until stopped, and until the shards are in other hands.
+
+        Raises:
+            FleetError: The fleet has another number of shards, or a member of this name.
+            ExceptionGroup: There is a bug that nothing contains.
+        """
+        if await unless(self._stopping, self._join):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._beat)
+                await self._pull()
+                nursery.cancel_scope.cancel()
+
+    async def aclose(self) -> None:
+        """Close the connections to the bus."""
+        await self._router.aclose()
+
+    # -- beating ---------------------------------------------------------------------------------------
+
+    async def _join(self) -> bool:
+        """Join the fleet, as soon as the bus answers. Return True.
+
+        Raises:
+            FleetError: The fleet has another number of shards, or a living member of this name.
+        """
+        backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
+        while True:
+            try:
+                await check(self._router.control, self.name, self._shards)
+            except BusUnavailable as error:
+                self._away(error)
+                await trio.sleep(backoff.next())
+            else:
+                self._office.problems.resolve(Problem.FLEET, trio.current_time())
+                self._become("standby")
+                return True
+
+    async def _beat(self) -> None:
+        """Tell the others, twice a second. Never returns."""
+        while True:
+            now = trio.current_time()
+            try:
+                await self._router.control.beat(self.name, self._present(now).encode(), BEAT_TTL_MS)
+                self._beaten_at = now
+            except BusUnavailable as error:
+                self._away(error)
+            await trio.sleep_until(now + BEAT_S)
+
+    def _present(self, now: float) -> Beat:
+        """Return what this member says of itself."""
+        fleet, loads = self._office.config.fleet, self.loads()
+        return Beat(
+            member=self.name,
+            incarnation=self._incarnation,
+            generation=fleet.generation_name,
+            version=VERSION,
+            capacity=fleet.capacity,
+            draining=now - self._draining_at if self._stopping.is_set() else None,
+            held={shard: now - holding.since for shard, holding in self.holdings.items()},
+            handing=frozenset(shard for shard, holding in self.holdings.items() if holding.leaving),
+            wants=self._wants,
+            calls={shard: load.calls for shard, load in loads.items()},
+            lag_s={shard: load.lag_s for shard, load in loads.items()},
+            connections=self._office.open_connections,
+        )
+
+    # -- looking and pulling ---------------------------------------------------------------------------
+
+    async def _pull(self) -> None:
+        """Follow the rules, once a second, until this member is gone. All holdings end with it."""
+        async with trio.open_nursery() as nursery:
+            while not self._is_gone():
+                with trio.move_on_after(STEP_S):
+                    if self._stopping.is_set():
+                        await trio.sleep_forever()
+                    await self._stopping.wait()
+                await self._step(nursery)
+            self._wants = frozenset()
+            for holding in self.holdings.values():
+                holding.leave()
+        with trio.move_on_after(STEP_S):
+            await self._leave()
+
+    def _is_gone(self) -> bool:
+        if not self._stopping.is_set():
+            return False
+        late = trio.current_time() - self._draining_at >= self._office.config.fleet.drain_s
+        alone = self.view is not None and not any(beat.member != self.name for beat in self.view.alive)
+        return late or alone or not (self.holdings or self._taking)
+
+    async def _step(self, nursery: trio.Nursery) -> None:
+        try:
+            self.view = View(
+                self._shards, await beats(self._router.control), await self._router.control.holders()
+            )
+        except BusUnavailable as error:  # a view that cannot be read is none: nothing moves
+            self._away(error)
+            return
+        now = trio.current_time()
+        self._office.problems.resolve(Problem.FLEET, now)
+        step = self._pulling.step(self._present(now), self.view, now)
+        ours = self.holdings.keys() | self._taking | self._beyond
+        self._wants = step.wants - self._beyond
+        for shard in step.acquire:
+            if shard not in ours:
+                nursery.start_soon(self._take, shard, False)
+        for shard in self._wants - ours:
+            nursery.start_soon(self._take, shard, True)
+        for shard, heir in step.hand_over:
+            self._log.info("A shard is handed over", shard=shard, heir=heir)
+            self.holdings[shard].leave(heir)
+
+    async def _leave(self) -> None:
+        try:
+            await self._router.control.leave(self.name)
+        except BusUnavailable as error:
+            self._log.warning("Could not say goodbye; the beat expires", why=str(error))
+
+    def _away(self, error: BusUnavailable) -> None:
+        away(Problem.FLEET, error, self._office.problems, self._office.internal)
+
+    # -- holding ---------------------------------------------------------------------------------------
+
+    async def _take(self, shard: int, asked: bool) -> None:
+        """Work on a shard for as long as this member holds it, if it gets it at all."""
+        bus = self._router.bus(shard)
+        holding = Holding(self._office, bus, shard)
+        self._taking.add(shard)
+        try:
+            held = await (self._await_handover(holding) if asked else self._acquire(holding))
+        finally:
+            self._taking.discard(shard)
+        if held:
+            self.holdings[shard] = holding
+            self._series.handovers(Handover.GIVEN if asked else Handover.FREE).inc()
+            try:
+                await self._hold(holding)
+            finally:
+                del self.holdings[shard]
+            if not self.holdings and not self._stopping.is_set():
+                self._become("standby")
+
+    async def _acquire(self, holding: Holding) -> bool:
+        try:
+            held = await holding.lease.acquire()
+        except BusUnavailable as error:
+            self._log.warning("A free shard could not be taken", shard=holding.shard, why=str(error))
+            return False
+        if held:
+            self._pulling.won()
+        else:
+            self._pulling.lost(trio.current_time())
+        return held
+
+    async def _await_handover(self, holding: Holding) -> bool:
+        """Look whether the shard has become ours, for as long as it is wanted."""
+        while holding.shard in self._wants:
+            try:
+                if await holding.lease.acquire():
+                    return True
+            except BusUnavailable as error:
+                self._log.warning("A shard could not be taken", shard=holding.shard, why=str(error))
+                return False
+            await trio.sleep(POLL_S)
+        return False
+
+    async def _hold(self, holding: Holding) -> None:
+        assert holding.shard is not None
+        if not self._stopping.is_set():
+            self._become("active")
+        self._log.info("A shard is held", shard=holding.shard)
+        how = Handover.RELEASED
+        try:
+            if not await holding.run():
+                how = Handover.LOST
+            elif holding.heir:
+                how = Handover.GAVE
+                self._series.handover_seconds.observe(trio.current_time() - holding.left_at)
+        except* NewerState as errors:
+            self._beyond.add(holding.shard)
+            self._log.error(
+                "A shard is left to a later version", shard=holding.shard, why=str(leaves(errors)[0])
+            )
+        self._series.handovers(how).inc()
+        self._log.info("A shard is no longer held", shard=holding.shard, how=how)
+
+
+def _loads(beats: Iterable[Beat]) -> list[HotShard]:
+    return [
+        HotShard(shard=shard, calls=calls, capacity=beat.capacity)
+        for beat in beats
+        for shard, calls in beat.calls.items()
+    ]
+
+
+def _row(beat: Beat) -> MemberRow:
+    return MemberRow(
+        member=beat.member,
+        generation=beat.generation,
+        version=beat.version,
+        shards=len(beat.held),
+        calls=sum(beat.calls.values()),
+        capacity=beat.capacity,
+        lag_s=round(max(beat.lag_s.values(), default=0.0), 1),
+        connections=beat.connections,
+        handing=len(beat.handing),
+        draining_s=beat.draining,
+    )

@@ -1,0 +1,165 @@
+"""A fleet in one process: whole daemons over a bus in memory, on the autojump clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+from tests.call_harness import whole
+from tests.worker_harness import EchoProvider, Producer, read
+
+from trio_asr.bus.memory_fleet import MemoryFleet, MemoryRouter
+from trio_asr.config import Config, FleetConfig, HttpConfig, RedisConfig, shard_prefix
+from trio_asr.core.fleet.route import shard_of
+from trio_asr.daemon import Daemon
+from trio_asr.telemetry.metrics import Metrics
+from trio_asr.telemetry.systemd import Notifier
+from trio_asr.web.app import not_ready
+from trio_asr.worker.member import Member
+
+LEASE_S = 5.0
+GROUP = "asr-worker"
+
+
+def member_config(name: str, shards: int, **fleet: Any) -> Config:
+    return Config(
+        http=HttpConfig(port=0),
+        redis=RedisConfig(lease_ms=round(LEASE_S * 1000)),
+        fleet=FleetConfig(member=name, shards=shards, **fleet),
+    )
+
+
+class FreezableRouter(MemoryRouter):
+    """Requests of a member that is frozen do not leave it until it wakes."""
+
+    def __init__(self, fleet: MemoryFleet, config: Config) -> None:
+        super().__init__(fleet, config)
+        self.awake = trio.Event()
+        self.awake.set()
+        for part in (self.control, *self._buses):
+            part._arrive = self._gate(part._arrive)  # type: ignore[method-assign]
+
+    def _gate(self, arrive: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def gate() -> None:
+            await self.awake.wait()
+            await arrive()
+
+        return gate
+
+
+@dataclass
+class MemberHarness:
+    """One member, and the sockets that it opens."""
+
+    name: str
+    daemon: Daemon
+    router: FreezableRouter
+    provider: EchoProvider
+    done: trio.Event = field(default_factory=trio.Event)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    async def run(self) -> None:
+        with self.scope:
+            await self.daemon.run()
+        self.done.set()
+
+    @property
+    def member(self) -> Member:
+        assert isinstance(self.daemon.work, Member)
+        return self.daemon.work
+
+    @property
+    def held(self) -> list[int]:
+        return sorted(self.member.holdings)
+
+    def kill(self) -> None:
+        self.scope.cancel()
+
+    def freeze(self) -> None:
+        self.router.awake = trio.Event()
+
+    def wake(self) -> None:
+        self.router.awake.set()
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return what a scrape would give."""
+        found = self.daemon._metrics.registry.get_sample_value(name, labels)
+        assert found is not None
+        return found
+
+    def reasons(self) -> list[str]:
+        return not_ready(self.daemon, trio.current_time())
+
+
+class FleetHarness:
+    """The servers, the members, and calls that their producers put into the shard of the formula."""
+
+    def __init__(self, nursery: trio.Nursery, shards: int) -> None:
+        self.shards, self.fleet = shards, MemoryFleet(shards)
+        self.members: dict[str, MemberHarness] = {}
+        self.producers: list[Producer] = []
+        self._nursery = nursery
+
+    def join(self, name: str, **fleet: Any) -> MemberHarness:
+        config = member_config(name, fleet.pop("shards", self.shards), **fleet)
+        router, provider = FreezableRouter(self.fleet, config), EchoProvider()
+        daemon = Daemon(config, router, provider, Metrics(), Notifier({}))
+        member = self.members[name] = MemberHarness(name, daemon, router, provider)
+        self._nursery.start_soon(member.run)
+        return member
+
+    def producer(self, interaction_id: str) -> Producer:
+        shard = shard_of(interaction_id, self.shards)
+        number = len(self.producers) + 1
+        made = Producer(self.fleet.stores[shard], interaction_id, number, prefix=shard_prefix(GROUP, shard))
+        self.producers.append(made)
+        return made
+
+    def messages(self, producer: Producer, stream: str) -> list[dict[str, Any]]:
+        """Return what a stream of the producer's shard has of its call."""
+        shard = shard_of(producer.id, self.shards)
+        found = read(self.fleet.stores[shard], shard_prefix(GROUP, shard) + stream)
+        return [one for one in found if one["interaction_id"] == producer.id]
+
+    def is_complete(self, producer: Producer) -> bool:
+        """Say whether every sample of a call is in exactly one final, and each `seq` was used once."""
+        transcripts = self.messages(producer, f"transcript.{producer.id}")
+        finals = [transcript for transcript in transcripts if transcript["type"] == "final"]
+        seqs = [transcript["seq"] for transcript in transcripts]
+        return whole(finals, producer.samples, producer.number) and seqs == list(range(1, len(seqs) + 1))
+
+    def connections(self, producer: Producer) -> int:
+        events = self.messages(producer, "asr_events")
+        return sum(event["event"] == "connection_opened" for event in events)
+
+    def owners(self) -> list[str]:
+        """Return who holds each shard, "" for nobody."""
+        by_shard = {shard: name for name, member in self.members.items() for shard in member.held}
+        return [by_shard.get(shard, "") for shard in range(self.shards)]
+
+    async def owned(self) -> float:
+        """Wait until every shard has an owner; return for how long."""
+        began = trio.current_time()
+        while not all(self.owners()):  # noqa: ASYNC110 (the clock jumps)
+            await trio.sleep(0.01)
+        return trio.current_time() - began
+
+    async def balanced(self, *names: str) -> float:
+        """Wait until the shards are shared evenly among the members named; return for how long."""
+        began = trio.current_time()
+        least = self.shards // len(names)
+        while (  # noqa: ASYNC110 (the clock jumps)
+            min(len(self.members[name].held) for name in names) < least or not all(self.owners())
+        ):
+            await trio.sleep(0.01)
+        return trio.current_time() - began
+
+
+@asynccontextmanager
+async def run_fleet(shards: int = 4) -> AsyncIterator[FleetHarness]:
+    async with trio.open_nursery() as nursery:
+        yield FleetHarness(nursery, shards)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,183 @@
+"""Whole members of a fleet on the autojump clock: who holds what, when, and that no call notices much of it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from tests.fleet_harness import LEASE_S, FleetHarness, run_fleet
+from tests.worker_harness import Producer
+from trio.testing import MockClock
+
+from trio_asr.telemetry.groups import leaves
+from trio_asr.worker.joining import FleetError
+
+IDS = ("call-a", "call-b", "call-c", "call-d", "call-e", "call-f")
+
+
+async def talk(on: FleetHarness, nursery: trio.Nursery, seconds: float) -> list[Producer]:
+    """Let six calls talk at once, in the shards of their ids."""
+    producers = [on.producer(interaction_id) for interaction_id in IDS]
+    for producer in producers:
+        nursery.start_soon(producer.talk, seconds)
+    return producers
+
+
+async def finish(on: FleetHarness, producers: list[Producer]) -> None:
+    for producer in producers:
+        producer.end()
+    with trio.fail_after(60):
+        for producer in producers:
+            while not any(e["event"] == "ended" for e in on.messages(producer, "asr_events")):
+                await trio.sleep(0.1)
+    for producer in producers:
+        assert on.is_complete(producer), producer.id
+
+
+async def test_one_alone_takes_all_once_it_has_seen_nobody_else(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on:
+        a = on.join("a")
+        await trio.sleep(4.9)
+        assert a.held == []
+        assert a.daemon.role == "standby"
+        assert a.reasons() == []  # a member without a shard takes part
+        await on.owned()
+        assert a.held == [0, 1, 2, 3]
+        assert a.daemon.role == "active"
+        assert a.value("asr_fleet_members") == 1
+        assert [a.value("asr_shard_held", shard=str(shard)) for shard in range(4)] == [1, 1, 1, 1]
+
+
+async def test_two_that_join_together_share(autojump_clock: MockClock) -> None:
+    async with run_fleet(8) as on:
+        a, b = on.join("a"), on.join("b")
+        await on.owned()
+        assert trio.current_time() < 10
+        assert (len(a.held), len(b.held)) == (4, 4)
+        before = on.owners()
+        await trio.sleep(600)
+        assert on.owners() == before  # at rest nothing moves
+
+
+async def test_who_joins_later_gets_its_share_and_no_call_loses_a_sample(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        on.join("a")
+        await trio.sleep(130)  # what has just moved is left alone for two minutes
+        producers = await talk(on, nursery, 30)
+        await trio.sleep(5)
+        b = on.join("b")
+        await on.balanced("a", "b")
+        assert len(b.held) == 2
+        await trio.sleep(30)
+        await finish(on, producers)
+        assert {on.connections(producer) for producer in producers} == {1, 2}  # one reconnect for those that moved
+
+
+async def test_who_stops_hands_all_over_and_goes(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = on.join("a"), on.join("b")
+        await on.balanced("a", "b")
+        producers = await talk(on, nursery, 20)
+        await trio.sleep(5)
+        a.daemon.stop()
+        assert a.daemon.role == "draining"
+        with trio.fail_after(8):
+            await a.done.wait()
+        assert b.held == [0, 1, 2, 3]
+        await trio.sleep(20)
+        await finish(on, producers)
+        assert {on.connections(producer) for producer in producers} <= {1, 2}
+        assert b.value("asr_shard_handovers_total", why="given") == 2
+
+
+async def test_the_last_one_stops_at_once(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on:
+        a = on.join("a")
+        await on.owned()
+        began = trio.current_time()
+        a.daemon.stop()
+        await a.done.wait()
+        assert trio.current_time() - began < 0.5
+        assert [store.holder for store in on.fleet.stores] == [None] * 4
+        assert on.fleet.beats == {}
+
+
+async def test_what_a_dead_one_held_is_served_again_in_time(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = on.join("a"), on.join("b")
+        await on.balanced("a", "b")
+        producers = await talk(on, nursery, 20)
+        await trio.sleep(5)
+        a.kill()
+        del on.members["a"]
+        assert await on.owned() <= LEASE_S + 3
+        assert b.held == [0, 1, 2, 3]
+        await trio.sleep(20)
+        await finish(on, producers)
+
+
+async def test_one_that_freezes_and_wakes_commits_nothing_and_is_a_member_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = on.join("a"), on.join("b")
+        await on.balanced("a", "b")
+        producers = await talk(on, nursery, 40)
+        await trio.sleep(5)
+        a.freeze()
+        frozen_at = trio.current_time()
+        sent = [link.audio_bytes for link in a.provider.links]
+        await trio.sleep(LEASE_S + 3)
+        assert b.held == [0, 1, 2, 3]
+        sent = [link.audio_bytes for link in a.provider.links]
+        await trio.sleep(12)
+        assert [link.audio_bytes for link in a.provider.links] == sent  # nothing is sent without the lease
+        a.wake()
+        await trio.sleep(3)
+        assert a.held == []
+        assert a.daemon.role == "standby"
+        assert trio.current_time() - frozen_at > 20
+        await trio.sleep(30)
+        await finish(on, producers)
+
+
+async def test_while_the_control_is_away_nothing_moves_and_nothing_stops(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = on.join("a"), on.join("b")
+        await on.balanced("a", "b")
+        producers = await talk(on, nursery, 40)
+        before = on.owners()
+        on.fleet.away = True
+        await trio.sleep(30)
+        assert on.owners() == before
+        assert any("fleet" in reason for reason in a.reasons())
+        on.fleet.away = False
+        await trio.sleep(5)
+        assert a.reasons() == b.reasons() == []
+        await trio.sleep(300)
+        assert on.owners() == before
+        await finish(on, producers)
+        assert {on.connections(producer) for producer in producers} == {1}
+
+
+async def test_another_number_of_shards_is_refused(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on:
+        on.join("a")
+        await trio.sleep(1)
+        other = on.join("b", shards=8)
+        with trio.fail_after(5), pytest.raises(ExceptionGroup) as raised:
+            await other.daemon.run()
+        (error,) = leaves(raised.value)
+        assert isinstance(error, FleetError)
+        assert str(error) == ""
+
+
+async def test_a_name_that_is_in_use_is_refused(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on:
+        on.join("a")
+        await trio.sleep(1)
+        began = trio.current_time()
+        with pytest.raises(ExceptionGroup) as raised:
+            await on.join("a").daemon.run()
+        (error,) = leaves(raised.value)
+        assert str(error).startswith("fleet.member = 'a': another member of this name is alive")
+        assert trio.current_time() - began == pytest.approx(4, abs=0.1)
