@@ -100,6 +100,15 @@ class Lease:
         self._valid_until = -math.inf
         await self._bus.release()
 
+    async def pass_on(self, heir: str) -> None:
+        """Release the lease, and keep it for the member `heir` for a moment.
+
+        Raises:
+            BusUnavailable: The bus does not answer; if the lease is not passed, it has to expire.
+        """
+        self._valid_until = -math.inf
+        await self._bus.pass_on(heir)
+
     def _hold(self, asked: float) -> None:
         self._valid_until = asked + self._ttl_ms / 1000 * (1 - MARGIN)
         self._renewed.set()
