@@ -19,8 +19,8 @@ PREFIX = f"trio_asr:{{{GROUP}}}:"
 class BusHarness(Protocol):
     """A server and its workers."""
 
-    def worker(self) -> Bus:
-        """Return the bus of one more worker."""
+    def worker(self, member: str = "") -> Bus:
+        """Return the bus of one more worker, of a fleet if it has a name."""
         ...
 
     def add(self, stream: str, data: bytes, maxlen: int = 0) -> str:
@@ -61,8 +61,8 @@ class MemoryBusHarness:
     def __init__(self) -> None:
         self._store = MemoryStore()
 
-    def worker(self) -> Bus:
-        return MemoryBus(self._store, audio_stream=AUDIO, end_stream=ENDS)
+    def worker(self, member: str = "") -> Bus:
+        return MemoryBus(self._store, audio_stream=AUDIO, end_stream=ENDS, member=member)
 
     def add(self, stream: str, data: bytes, maxlen: int = 0) -> str:
         return self._store.add(stream, data, maxlen)
@@ -90,8 +90,8 @@ class RedisBusHarness:
         self.client = redis.Redis.from_url(url)
         self._workers: list[RedisBus] = []
 
-    def worker(self) -> RedisBus:
-        bus = RedisBus(self.url, group=GROUP, audio_stream=AUDIO, end_stream=ENDS)
+    def worker(self, member: str = "") -> RedisBus:
+        bus = RedisBus(self.url, group=GROUP, audio_stream=AUDIO, end_stream=ENDS, member=member)
         self._workers.append(bus)
         return bus
 

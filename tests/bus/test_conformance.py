@@ -401,3 +401,57 @@ async def test_only_one_of_many_acquires(clock: Clock | None, harness: BusHarnes
         for worker in workers:
             nursery.start_soon(acquire, worker)
     assert sorted(held) == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize("heir", [None, "b"])
+async def test_what_is_under_way_of_who_gave_up_takes_no_effect(
+    clock: Clock | None, harness: BusHarness, heir: str | None
+) -> None:
+    """Not even while nobody owns the calls: a late renewal would bring the lease back."""
+    first, second = harness.worker("a"), harness.worker("b")
+    assert await first.acquire(LONG_MS) is Tenure.HELD
+    assert await first.commit([commit(1, "a")]) == [APPLIED]
+    await (first.release() if heir is None else first.pass_on(heir))
+    assert await first.renew(LONG_MS) is Tenure.LOST
+    assert await first.commit([commit(2, "late")]) == [Answer(Outcome.FENCED)]
+    await first.pass_on("c")  # a second time, since its answer was lost
+    await first.release()
+    assert await second.acquire(LONG_MS) is Tenure.HELD
+    assert await first.renew(LONG_MS) is Tenure.LOST
+    assert await second.commit([commit(2, "b")]) == [APPLIED]
+    assert data(harness, "out") == [b"a", b"b"]
+
+
+async def test_what_is_passed_on_is_the_heirs_alone(clock: Clock | None, harness: BusHarness) -> None:
+    first, heir, other, lone = (harness.worker(name) for name in ("a", "b", "c", ""))
+    assert await first.acquire(LONG_MS) is Tenure.HELD
+    await first.pass_on("b")
+    for one in (other, lone, first):
+        assert await one.acquire(LONG_MS) is Tenure.LOST
+    assert await heir.acquire(LONG_MS) is Tenure.HELD
+    assert await heir.acquire(LONG_MS) is Tenure.LOST, "it is no heir's any more"
+
+
+async def test_an_heir_may_be_oneself(clock: Clock | None, harness: BusHarness) -> None:
+    """A member that restarts in place finds its calls again."""
+    bus = harness.worker("a")
+    assert await bus.acquire(LONG_MS) is Tenure.HELD
+    await bus.pass_on("a", LONG_MS)
+    assert await harness.worker("b").acquire(LONG_MS) is Tenure.LOST
+    assert await harness.worker("a").acquire(LONG_MS) is Tenure.HELD
+
+
+async def test_an_heir_that_does_not_come_loses_it(clock: Clock | None, harness: BusHarness) -> None:
+    """There is no state of a hand-over that lasts."""
+    first, other = harness.worker("a"), harness.worker("c")
+    assert await first.acquire(LONG_MS) is Tenure.HELD
+    await first.pass_on("b", LEASE_MS // 4)
+    await trio.sleep(LEASE_MS * 2 / 4000)
+    assert await first.renew(LONG_MS) is Tenure.LOST
+    assert await other.acquire(LONG_MS) is Tenure.HELD
+
+
+async def test_who_owns_nothing_passes_nothing_on(clock: Clock | None, harness: BusHarness, bus: Bus) -> None:
+    await harness.worker("a").pass_on("b")
+    assert await harness.worker("b").acquire(LONG_MS) is Tenure.LOST
+    assert await bus.renew(LONG_MS) is Tenure.HELD

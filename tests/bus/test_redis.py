@@ -17,8 +17,8 @@ from redis.client import Pipeline
 from tests.bus.bus_harness import AUDIO, ENDS, GROUP, LONG_MS, PREFIX, RedisBusHarness, commit, data
 from tests.bus.proxy import proxy
 
+from trio_asr.bus import connection, streams
 from trio_asr.bus import redis as redis_bus
-from trio_asr.bus import streams
 from trio_asr.bus.answers import judged
 from trio_asr.bus.base import Answer, Bus, BusUnavailable, KeyMisused, Tenure
 from trio_asr.bus.redis import RedisBus
@@ -37,7 +37,7 @@ NewValkey = Callable[..., EmbeddedValkey]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets that give up soon, so that freezing for longer than that is soon over."""
-    monkeypatch.setattr(redis_bus, "SOCKET_TIMEOUT_S", TIMEOUT_S)
+    monkeypatch.setattr(connection, "SOCKET_TIMEOUT_S", TIMEOUT_S)
     monkeypatch.setattr(redis_bus, "BLOCK_MS", 60)
     monkeypatch.setattr(streams, "BLOCK_MS", 60)
 
@@ -463,7 +463,7 @@ async def test_cancelling_does_not_wait_for_a_frozen_server(new_valkey: NewValke
             nursery.start_soon(bus.renew, LONG_MS)
             await trio.testing.wait_all_tasks_blocked(0.05)
             nursery.cancel_scope.cancel()
-        assert trio.current_time() - began < redis_bus.SOCKET_TIMEOUT_S
+        assert trio.current_time() - began < connection.SOCKET_TIMEOUT_S
         server.resume()
 
 

@@ -11,8 +11,8 @@ import pytest
 import redis
 from tests.bus.bus_harness import AUDIO, ENDS, LONG_MS, RedisBusHarness
 
+from trio_asr.bus import connection, streams
 from trio_asr.bus import redis as redis_bus
-from trio_asr.bus import streams
 from trio_asr.bus.base import BusUnavailable, KeyMisused, Tenure
 from trio_asr.bus.redis import RedisBus
 from trio_asr.wire import ids
@@ -32,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Megabytes take as long as they take on a machine that has other work, too."""
-    monkeypatch.setattr(redis_bus, "SOCKET_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(connection, "SOCKET_TIMEOUT_S", 60.0)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Commit, Outcome, Stored
 
 RawEntry = tuple[bytes, list[bytes]]  # id, [field, value, ...]
+HEIR_MS = 2000  # how long a lease that is passed on is kept for the heir
 
 
 class BusUnavailable(Exception):
@@ -107,6 +108,8 @@ class Bus(Protocol):
     async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
         """Take the lease for `ttl_ms` milliseconds and set a fresh fence, unless the lease is held (`LOST`).
 
+        One that was passed on is free for its heir.
+
         With `patient`, take nothing while there is no fence either (`MISSING`): the owner may be about to
         restore it.
         """
@@ -117,7 +120,14 @@ class Bus(Protocol):
         ...
 
     async def release(self) -> None:
-        """Release the lease, so that a standby need not wait until it expires."""
+        """Release the lease, so that a standby need not wait until it expires.
+
+        The fence is nobody's then: no renewal or commit of ours that is still on its way takes effect.
+        """
+        ...
+
+    async def pass_on(self, heir: str, ttl_ms: int = HEIR_MS) -> None:
+        """Release the lease, and keep it for the member `heir` for `ttl_ms` milliseconds."""
         ...
 
     async def consumers(self) -> list[Consumer]:

@@ -16,8 +16,7 @@ import redis.exceptions
 
 from trio_asr.bus.answers import describe
 from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
-from trio_asr.bus.connection import Command, PipelinedConnection, Script
-from trio_asr.bus.redis import SOCKET_TIMEOUT_S, options
+from trio_asr.bus.connection import Command, PipelinedConnection, Script, options
 from trio_asr.bus.thread import WorkerThread
 
 # A day: as long as workers keep a call's checkpoint, so that a call whose id comes again goes on behind it.
@@ -102,7 +101,7 @@ class RedisCallStore:
 
     def __init__(self, url: str, *, audio_stream: str, end_stream: str) -> None:
         self._audio, self._ends = audio_stream, end_stream
-        self._connection = PipelinedConnection(url, options(SOCKET_TIMEOUT_S))
+        self._connection = PipelinedConnection(url, options())
         self._thread = WorkerThread("redis-ingest")
 
     async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:

@@ -14,8 +14,11 @@ from typing import Any
 
 import redis
 import redis.exceptions
+from redis.backoff import NoBackoff
 from redis.connection import DefaultParser
+from redis.retry import Retry
 
+SOCKET_TIMEOUT_S = 3.0
 Command = Sequence[str | bytes | int]
 
 
@@ -142,3 +145,16 @@ class _BoundedSocket:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
+
+
+def options(block_s: float = 0.0) -> dict[str, Any]:
+    """Return how a connection is to be made on which commands may block for `block_s` seconds."""
+    return {
+        "socket_timeout": SOCKET_TIMEOUT_S + block_s,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "health_check_interval": 0,
+        "protocol": 2,
+        "client_name": "trio-asr",
+    }

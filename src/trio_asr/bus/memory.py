@@ -6,13 +6,13 @@ leases expire under the autojump clock as they do in Redis.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 
 import trio
 
-from trio_asr.bus.base import Answer, Batch, Consumer, Page, RawEntry, Tenure
+from trio_asr.bus.base import HEIR_MS, Answer, Batch, BusUnavailable, Consumer, Page, RawEntry, Tenure
+from trio_asr.bus.keys import HEIR, new_token
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Commit, Outcome, Stored
@@ -42,7 +42,13 @@ class MemoryStore:
         self.consumers: list[Consumer] = []
         self.neighbours: list[Consumer] = []
         self.last_id = (0, 0)
+        self.away = False  # whether it answers nobody
         self._added = trio.Event()
+
+    @property
+    def holder(self) -> str | None:
+        """The value of the lease; None if there is none, or none any more."""
+        return self.lease[0] if self.lease is not None and self.lease[1] > trio.current_time() else None
 
     def add(self, stream: str, data: bytes | None, maxlen: int = 0, **fields: bytes) -> EntryId:
         """Add an entry with the field `data` (and others), as XADD does; return its id."""
@@ -96,8 +102,10 @@ class MemoryBus:
         audio_stream: str,
         end_stream: str,
         transcript_key: Callable[[str], str] = "transcript.{}".format,
+        member: str = "",
     ) -> None:
         self._store = store
+        self._member = member
         self._transcript_key = transcript_key
         self._audio, self._ends = audio_stream, end_stream
         self._token = ""
@@ -105,20 +113,25 @@ class MemoryBus:
         self._added: tuple[EntryId, int] | None = None
         self.floors: tuple[EntryId, EntryId] = ids.ORIGIN, ids.ORIGIN
 
-    async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
+    async def _arrive(self) -> None:
         await trio.lowlevel.checkpoint()
+        if self._store.away:
+            raise BusUnavailable("away")
+
+    async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
+        await self._arrive()
         store, now = self._store, trio.current_time()
-        if store.lease is not None and store.lease[1] > now:
+        if store.holder not in (None, HEIR + self._member):
             return Tenure.LOST
         if store.fence is None and patient:
             return Tenure.MISSING
-        self._token = secrets.token_hex(16)
+        self._token = new_token(self._member)
         store.lease = (self._token, now + ttl_ms / 1000)
         store.fence = self._token
         return Tenure.HELD
 
     async def renew(self, ttl_ms: int) -> Tenure:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         store = self._store
         if store.fence is None:
             return Tenure.MISSING
@@ -128,38 +141,45 @@ class MemoryBus:
         return Tenure.HELD
 
     async def release(self) -> None:
-        await trio.lowlevel.checkpoint()
-        if self._store.lease is not None and self._store.lease[0] == self._token:
-            self._store.lease = None
+        await self._arrive()
+        self._give_up(None)
+
+    async def pass_on(self, heir: str, ttl_ms: int = HEIR_MS) -> None:
+        await self._arrive()
+        self._give_up((HEIR + heir, trio.current_time() + ttl_ms / 1000))
+
+    def _give_up(self, lease: tuple[str, float] | None) -> None:
+        if self._store.fence == self._token:
+            self._store.lease, self._store.fence = lease, f"given up by {self._token}"
 
     async def consumers(self) -> list[Consumer]:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         return self._store.consumers
 
     async def neighbours(self) -> list[Consumer]:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         return self._store.neighbours
 
     async def now_ms(self) -> int:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         return EPOCH_MS + round(trio.current_time() * 1000)
 
     async def live_calls(self) -> list[bytes]:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         return sorted(member.encode() for member in self._store.live)
 
     async def forget_live(self, members: Sequence[bytes]) -> None:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         self._store.live -= {member.decode() for member in members}
 
     async def set_aside(self, owner: str) -> str:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         if owner in self._store.states:
             self._store.aside[owner] = self._store.states.pop(owner)
         return f"broken:{owner}"
 
     async def load(self, owners: Sequence[str]) -> list[Stored]:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         return [self._store.states.get(owner) or self._new(owner) for owner in owners]
 
     def _new(self, owner: str) -> Stored:
@@ -168,7 +188,7 @@ class MemoryBus:
 
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
         store = self._store
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         with trio.move_on_after(BLOCK_S):
             while not store.after(self._audio, audio_after) and not store.after(self._ends, ends_after):
                 await store.added()
@@ -190,7 +210,7 @@ class MemoryBus:
         return self._store.streams.get(self._audio, Kept()).added
 
     async def read_again(self, after: EntryId) -> Page:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         found = self._store.after(self._audio, after)
         return Page(found, len(found) >= READ_COUNT)
 
@@ -210,7 +230,7 @@ class MemoryBus:
         return sum(1 for _ in takewhile(lambda e: ids.key(e[0].decode()) > at, reversed(kept)))
 
     async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         return [Answer(self._apply(commit)) for commit in commits]
 
     def _apply(self, commit: Commit) -> Outcome:
@@ -232,15 +252,15 @@ class MemoryBus:
         return Outcome.APPLIED
 
     async def misused(self) -> list[str]:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         return []
 
     async def show_lag(self, audio: EntryId, ends: EntryId) -> None:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         self.floors = audio, ends
 
     async def trim(self, floor: EntryId) -> None:
-        await trio.lowlevel.checkpoint()
+        await self._arrive()
         kept = self._store.streams.get(self._audio, Kept())
         kept[:] = [entry for entry in kept if ids.key(entry[0].decode()) >= ids.key(floor)]
 

@@ -8,19 +8,17 @@ retries are off: by default it repeats a timed-out EVALSHA by itself.
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import redis
 import redis.exceptions
 import trio
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from trio_asr.bus import groups
 from trio_asr.bus.answers import describe, judged, stored_of
 from trio_asr.bus.base import (
+    HEIR_MS,
     Answer,
     Batch,
     BusFault,
@@ -31,7 +29,8 @@ from trio_asr.bus.base import (
     Page,
     Tenure,
 )
-from trio_asr.bus.connection import Command, PipelinedConnection, Script
+from trio_asr.bus.connection import Command, PipelinedConnection, Script, options
+from trio_asr.bus.keys import HEIR, Keys, new_token
 from trio_asr.bus.streams import BLOCK_MS, MOST_BYTES, AgainReader, StreamReader
 from trio_asr.bus.thread import WorkerThread
 from trio_asr.wire import ids
@@ -43,7 +42,6 @@ from trio_asr.wire.records import Commit, Stored
 BATCH = 400
 LEAST_CADENCE_S, CADENCE_S = 0.01, 0.04
 COMMIT_CADENCE_S = 0.015  # least time between two commit rounds
-SOCKET_TIMEOUT_S = 3.0
 ENDED_TTL_MS = 24 * 3600 * 1000  # checkpoints are kept for a day after the end of their call
 BROKEN_TTL_MS = 7 * ENDED_TTL_MS  # states that were set aside are kept for a week
 LOAD_PAGE = 500  # states per round trip
@@ -53,7 +51,10 @@ T = TypeVar("T")
 
 
 class RedisBus:
-    """One worker's access to the bus (see `Bus`); `shared` are the streams that all calls write to."""
+    """One worker's access to the bus (see `Bus`); `shared` are the streams that all calls write to.
+
+    Of a fleet it is the access of the worker `member` to one shard: `prefix` is before the names of its keys.
+    """
 
     cadence_s = COMMIT_CADENCE_S
 
@@ -66,24 +67,23 @@ class RedisBus:
         end_stream: str,
         transcript_key: Callable[[str], str] = "transcript.{}".format,
         shared: Sequence[str] = (),
+        prefix: str = "",
+        member: str = "",
     ) -> None:
+        self._member = member
         self._token = ""
         self._asked = ""  # the token of an acquire without an answer so far
         self._group = group
         self._audio, self._ends = audio_stream, end_stream
-        prefix = f"trio_asr:{{{group}}}:"
-        self._lease_key, self._fence_key = prefix + "lease", prefix + "fence"
-        self._live_key, self._state_prefix = prefix + "live", prefix + "call:"
-        self._reader_key, self._broken_prefix = prefix + "reader", prefix + "broken:"
+        self._keys = Keys(group, prefix)
         self._transcript_key = transcript_key
         # The keys that all calls need, and their types.
-        self._kinds = {self._lease_key: b"string", self._fence_key: b"string", self._live_key: b"set"}
+        self._kinds = {self._keys.lease: b"string", self._keys.fence: b"string", self._keys.live: b"set"}
         self._kinds |= dict.fromkeys((audio_stream, end_stream, *shared), b"stream")
-        self._client = redis.Redis.from_url(url, **options(SOCKET_TIMEOUT_S))
-        blocking = options(SOCKET_TIMEOUT_S + BLOCK_MS / 1000)
-        self._front = PipelinedConnection(url, blocking, MOST_BYTES)
-        self._behind = PipelinedConnection(url, options(SOCKET_TIMEOUT_S), MOST_BYTES)
-        self._writing = PipelinedConnection(url, options(SOCKET_TIMEOUT_S))
+        self._client = redis.Redis.from_url(url, **options())
+        self._front = PipelinedConnection(url, options(BLOCK_MS / 1000), MOST_BYTES)
+        self._behind = PipelinedConnection(url, options(), MOST_BYTES)
+        self._writing = PipelinedConnection(url, options())
         self._reader = StreamReader(self._front, audio_stream, end_stream)
         self._again = AgainReader(self._behind, audio_stream)
         self._read_thread, self._thread = WorkerThread("redis-read"), WorkerThread("redis")
@@ -95,8 +95,9 @@ class RedisBus:
 
     async def acquire(self, ttl_ms: int, *, patient: bool = False) -> Tenure:
         # Each tenure has a new token. But if the answer is lost, the lease may be ours: the same one again.
-        self._token = self._asked = self._asked or secrets.token_hex(16)
-        tenure = await self._tenure("acquire", ttl_ms, str(int(patient)))
+        self._token = self._asked = self._asked or new_token(self._member)
+        heir = HEIR + self._member if self._member else ""
+        tenure = await self._tenure("acquire", ttl_ms, heir, int(patient))
         self._asked = ""
         return tenure
 
@@ -106,8 +107,11 @@ class RedisBus:
     async def release(self) -> None:
         await self._tenure("release", 0)
 
-    async def _tenure(self, verb: str, ttl_ms: int, patient: str = "0") -> Tenure:
-        keys, args = [self._lease_key, self._fence_key], (verb, self._token, ttl_ms, patient)
+    async def pass_on(self, heir: str, ttl_ms: int = HEIR_MS) -> None:
+        await self._tenure("pass", ttl_ms, HEIR + heir)
+
+    async def _tenure(self, verb: str, ttl_ms: int, heir: str = "", patient: int = 0) -> Tenure:
+        keys, args = [self._keys.lease, self._keys.fence], (verb, self._token, ttl_ms, heir, patient)
         return await self._run(functools.partial(self._own, keys, args))
 
     def _own(self, keys: list[str], args: Sequence[str | int]) -> Tenure:
@@ -137,21 +141,21 @@ class RedisBus:
 
     def _live_calls(self) -> list[bytes]:
         kind, members = self._writing.ask(
-            ("TYPE", self._live_key), ("SMEMBERS", self._live_key), raise_on_error=False
+            ("TYPE", self._keys.live), ("SMEMBERS", self._keys.live), raise_on_error=False
         )
         if kind not in (b"set", b"none"):
-            raise KeyMisused(self._live_key)
+            raise KeyMisused(self._keys.live)
         if isinstance(members, redis.RedisError):
             raise members
         return list(members)
 
     async def forget_live(self, members: Sequence[bytes]) -> None:
-        command: Command = ["SREM", self._live_key, *members]
+        command: Command = ["SREM", self._keys.live, *members]
         await self._run(functools.partial(self._writing.ask, command))
 
     async def set_aside(self, owner: str) -> str:
-        aside = self._broken_prefix + owner
-        await self._run(functools.partial(self._set_aside, self._state_key(owner), aside))
+        aside = self._keys.aside(owner)
+        await self._run(functools.partial(self._set_aside, self._keys.state(owner), aside))
         return aside
 
     def _set_aside(self, key: str, aside: str) -> None:
@@ -169,7 +173,7 @@ class RedisBus:
         return stored
 
     def _load(self, owners: Sequence[str]) -> list[Stored]:
-        keys = [self._state_key(owner) for owner in owners]
+        keys = [self._keys.state(owner) for owner in owners]
         found = self._writing.run(_LOAD, keys)
         stored = [stored_of(key, *answer) for key, answer in zip(keys, found, strict=True)]
         new = [
@@ -214,7 +218,7 @@ class RedisBus:
     def _execute(self, commits: Sequence[Commit]) -> list[Any]:
         commands: list[Command] = []
         for owner, rev, state, writes, live in commits:
-            keys = [self._fence_key, self._state_key(owner), self._live_key]
+            keys = [self._keys.fence, self._keys.state(owner), self._keys.live]
             args: list[str | bytes | int] = [self._token, rev, state, owner, 0 if live else ENDED_TTL_MS]
             for stream, data, maxlen in writes:
                 keys.append(stream)
@@ -252,9 +256,6 @@ class RedisBus:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _state_key(self, owner: str) -> str:
-        return self._state_prefix + owner if owner else self._reader_key
-
     def _hang_up(self) -> None:
         for connection in (self._front, self._behind, self._writing):
             connection.close()
@@ -285,16 +286,3 @@ class RedisBus:
         """Return the function that closes a thread's connection; only that thread may call it."""
         reading = {self._read_thread: self._front, self._again_thread: self._behind}
         return (reading.get(thread, self._writing) if thread is not None else self._writing).close
-
-
-def options(timeout_s: float) -> dict[str, Any]:
-    """Return how a connection is to be made, with answers within `timeout_s` seconds."""
-    return {
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": SOCKET_TIMEOUT_S,
-        "retry": Retry(NoBackoff(), 0),
-        "retry_on_timeout": False,
-        "health_check_interval": 0,
-        "protocol": 2,
-        "client_name": "trio-asr",
-    }
