@@ -15,6 +15,7 @@ from trio_asr.bus.memory_fleet import MemoryFleet, MemoryRouter
 from trio_asr.config import Config, FleetConfig, HttpConfig, RedisConfig, shard_prefix
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.daemon import Daemon
+from trio_asr.telemetry.labels import Role
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import not_ready
@@ -39,8 +40,9 @@ class FreezableRouter(MemoryRouter):
         super().__init__(fleet, config)
         self.awake = trio.Event()
         self.awake.set()
-        for part in (self.control, *self._buses):
-            part._arrive = self._gate(part._arrive)  # type: ignore[method-assign]
+        parts: list[Any] = [self.control, *self._buses]
+        for part in parts:
+            part._arrive = self._gate(part._arrive)
 
     def _gate(self, arrive: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def gate() -> None:
@@ -75,6 +77,10 @@ class MemberHarness:
     def held(self) -> list[int]:
         return sorted(self.member.holdings)
 
+    @property
+    def role(self) -> Role:
+        return self.daemon.role
+
     def kill(self) -> None:
         self.scope.cancel()
 
@@ -104,12 +110,15 @@ class FleetHarness:
         self._nursery = nursery
 
     def join(self, name: str, **fleet: Any) -> MemberHarness:
+        member = self.members[name] = self.make(name, **fleet)
+        self._nursery.start_soon(member.run)
+        return member
+
+    def make(self, name: str, **fleet: Any) -> MemberHarness:
         config = member_config(name, fleet.pop("shards", self.shards), **fleet)
         router, provider = FreezableRouter(self.fleet, config), EchoProvider()
         daemon = Daemon(config, router, provider, Metrics(), Notifier({}))
-        member = self.members[name] = MemberHarness(name, daemon, router, provider)
-        self._nursery.start_soon(member.run)
-        return member
+        return MemberHarness(name, daemon, router, provider)
 
     def producer(self, interaction_id: str) -> Producer:
         shard = shard_of(interaction_id, self.shards)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import redis
 
@@ -46,6 +46,7 @@ class Control(Protocol):
         ...
 
 
+@runtime_checkable
 class Router(Protocol):
     """A member's access to the whole fleet."""
 

@@ -11,10 +11,11 @@ import click
 import trio
 
 from trio_asr.bus.base import Bus
-from trio_asr.bus.control import RedisRouter, Router
+from trio_asr.bus.control import Router
 from trio_asr.bus.memory import MemoryBus, MemoryStore
-from trio_asr.bus.memory_fleet import MemoryRouter
+from trio_asr.bus.memory_fleet import MemoryFleet, MemoryRouter
 from trio_asr.bus.redis import RedisBus
+from trio_asr.bus.router import RedisRouter
 from trio_asr.commands import early
 from trio_asr.commands.check import config_option
 from trio_asr.commands.starting import start
@@ -68,7 +69,8 @@ async def _run(config: Config, path: Path | None) -> None:
         for remark in notifier.remarks:
             logs.get("serve").warning(remark)
         metrics = Metrics()
-        daemon = Daemon(config, make_bus(config), make_provider(config), metrics, notifier)
+        bus = make_router(config) if config.fleet.shards > 1 else make_bus(config)
+        daemon = Daemon(config, bus, make_provider(config), metrics, notifier)
         reload = Reload(daemon, path, daemon.internal)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reload.run)
@@ -129,11 +131,9 @@ class Reload:
             self._daemon.reload(loaded.config)
 
 
-def make_bus(config: Config) -> Bus | Router:
-    """Return the bus that `bus.adapter` names, or the way to its shards. It is not connected yet."""
+def make_bus(config: Config) -> Bus:
+    """Return a single worker's bus, which `bus.adapter` names. It is not connected yet."""
     redis = config.redis
-    if config.fleet.shards > 1:
-        return MemoryRouter(config) if config.bus.adapter == "memory" else RedisRouter(config)
     if config.bus.adapter == "memory":
         return MemoryBus(
             MemoryStore(),
@@ -149,6 +149,13 @@ def make_bus(config: Config) -> Bus | Router:
         transcript_key=redis.transcript_key,
         shared=(redis.events_stream, redis.dead_letter_stream),
     )
+
+
+def make_router(config: Config) -> Router:
+    """Return a member's way to the shards, which `bus.adapter` names. It is not connected yet."""
+    if config.bus.adapter == "memory":
+        return MemoryRouter(MemoryFleet(config.fleet.shards), config)
+    return RedisRouter(config)
 
 
 def make_provider(config: Config) -> Provider:
