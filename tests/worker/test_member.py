@@ -84,6 +84,7 @@ async def test_who_stops_hands_all_over_and_goes(autojump_clock: MockClock) -> N
         assert a.role == "draining"
         with trio.fail_after(8):
             await a.done.wait()
+        await on.owned()
         assert b.held == [0, 1, 2, 3]
         await trio.sleep(20)
         await finish(on, producers)

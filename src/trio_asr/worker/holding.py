@@ -29,7 +29,6 @@ class Holding:
     def __init__(self, office: Office, bus: Bus, shard: Shard = None) -> None:
         self.shard = shard
         self.lease = Lease(bus, office.config.redis.lease_ms, self._save)
-        self.since = trio.current_time()
         self.heir = ""  # to whom the shard is handed over
         self.left_at = 0.0  # when that was decided
         self._office, self._bus = office, bus
@@ -57,7 +56,6 @@ class Holding:
             ExceptionGroup: There is work that only a later version can do (`NewerState`; the lease was
                 released), or there is a bug that nothing contains.
         """
-        self.since = trio.current_time()
         lost = False
         try:
             async with trio.open_nursery() as nursery:

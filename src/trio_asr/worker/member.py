@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import trio
 
@@ -16,11 +16,11 @@ from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.control import Router
 from trio_asr.config.fleet import VERSION
 from trio_asr.core.backoff import Backoff
-from trio_asr.core.fleet.beat import Beat
-from trio_asr.core.fleet.pulling import Pulling
+from trio_asr.core.fleet.beat import Beat, Load
+from trio_asr.core.fleet.pulling import REST_S, Pulling
 from trio_asr.core.fleet.view import View
 from trio_asr.telemetry import logs
-from trio_asr.telemetry.fleet import FleetPicture, FleetSeries, HotShard, MemberRow, ShardLoad
+from trio_asr.telemetry.fleet import FleetPicture, FleetSeries, ShardLoad
 from trio_asr.telemetry.groups import leaves
 from trio_asr.telemetry.labels import Role
 from trio_asr.wire.codes import Handover, Problem
@@ -28,9 +28,10 @@ from trio_asr.wire.records import NewerState
 from trio_asr.worker.holding import Holding, unless
 from trio_asr.worker.joining import BEAT_TTL_MS, beats, check
 from trio_asr.worker.office import Office
+from trio_asr.worker.picture import Counts, picture
 
 BEAT_S = 0.5
-STEP_S = 1.0
+STEP_S, LEAVING_STEP_S = 1.0, 0.2  # between two steps
 POLL_S = 0.05  # a shard that was asked for: between two looks whether it was handed over
 
 
@@ -42,6 +43,7 @@ class Member:
         self.name, self._shards = fleet.member_name, fleet.shards
         self.holdings: dict[int, Holding] = {}
         self.view: View | None = None  # as last seen
+        self._since: dict[int, float] = {}  # since when each has rested here
         self._incarnation = secrets.token_hex(8)
         self._office, self._router, self._become = office, router, become
         self._pulling = Pulling(self.name)
@@ -51,6 +53,7 @@ class Member:
         self._beaten_at = -math.inf
         self._draining_at = math.inf
         self._stopping = trio.Event()
+        self._hurry, self._news = trio.Event(), trio.Event()  # for the next step, and for the next beat
         self._log = logs.get("fleet")
         self._series = FleetSeries(office.metrics.registry, self.picture, self.loads, lambda: fleet.capacity)
 
@@ -59,6 +62,7 @@ class Member:
         self._draining_at = trio.current_time()
         self._become("draining")
         self._stopping.set()
+        self._hurry.set()
 
     def takes_part(self, now: float) -> bool:
         """Return whether the others count on this member, whether it holds a shard or not."""
@@ -66,20 +70,9 @@ class Member:
 
     def picture(self) -> FleetPicture:
         """Return the fleet as last seen."""
-        view = self.view
-        return FleetPicture(
-            member=self.name,
-            shards=self._shards,
-            held=len(self.holdings),
-            wanted=len(self._wants),
-            handing_over=sum(holding.leaving for holding in self.holdings.values()),
-            unowned=0 if view is None else len(view.free),
-            share=0 if view is None or self.name not in view.beats else view.share(view.beats[self.name]),
-            hottest=max(
-                [] if view is None else _loads(view.beats.values()), key=lambda one: one.calls, default=None
-            ),
-            members=[] if view is None else [_row(beat) for _, beat in sorted(view.beats.items())],
-        )
+        handing = sum(holding.leaving for holding in self.holdings.values())
+        counts = Counts(self._shards, len(self.holdings), len(self._wants), handing)
+        return picture(self.name, counts, self.view)
 
     def loads(self) -> dict[int, ShardLoad]:
         """Return what each shard that this member holds has to do."""
@@ -135,7 +128,9 @@ class Member:
                 self._beaten_at = now
             except BusUnavailable as error:
                 self._away(error)
-            await trio.sleep_until(now + BEAT_S)
+            self._news = trio.Event()
+            with trio.move_on_at(now + BEAT_S):
+                await self._news.wait()
 
     def _present(self, now: float) -> Beat:
         """Return what this member says of itself."""
@@ -147,11 +142,11 @@ class Member:
             version=VERSION,
             capacity=fleet.capacity,
             draining=now - self._draining_at if self._stopping.is_set() else None,
-            held={shard: now - holding.since for shard, holding in self.holdings.items()},
+            held={
+                shard: Load(now - since, *loads.get(shard, (0, 0.0))) for shard, since in self._since.items()
+            },
             handing=frozenset(shard for shard, holding in self.holdings.items() if holding.leaving),
             wants=self._wants,
-            calls={shard: load.calls for shard, load in loads.items()},
-            lag_s={shard: load.lag_s for shard, load in loads.items()},
             connections=self._office.open_connections,
         )
 
@@ -161,16 +156,20 @@ class Member:
         """Follow the rules, once a second, until this member is gone. All holdings end with it."""
         async with trio.open_nursery() as nursery:
             while not self._is_gone():
-                with trio.move_on_after(STEP_S):
-                    if self._stopping.is_set():
-                        await trio.sleep_forever()
-                    await self._stopping.wait()
+                self._hurry = trio.Event()
                 await self._step(nursery)
+                with trio.move_on_after(LEAVING_STEP_S if self._stopping.is_set() else STEP_S):
+                    await self._hurry.wait()
             self._wants = frozenset()
             for holding in self.holdings.values():
                 holding.leave()
         with trio.move_on_after(STEP_S):
             await self._leave()
+
+    def _moved(self) -> None:
+        """Take the next step at once, if a member leaves: its calls' audio waits for the end of that."""
+        if self.view is not None and self.view.leaving:
+            self._hurry.set()
 
     def _is_gone(self) -> bool:
         if not self._stopping.is_set():
@@ -181,9 +180,8 @@ class Member:
 
     async def _step(self, nursery: trio.Nursery) -> None:
         try:
-            self.view = View(
-                self._shards, await beats(self._router.control), await self._router.control.holders()
-            )
+            leases = await self._router.control.holders()
+            self.view = View(leases, await beats(self._router.control))
         except BusUnavailable as error:  # a view that cannot be read is none: nothing moves
             self._away(error)
             return
@@ -191,7 +189,10 @@ class Member:
         self._office.problems.resolve(Problem.FLEET, now)
         step = self._pulling.step(self._present(now), self.view, now)
         ours = self.holdings.keys() | self._taking | self._beyond
-        self._wants = step.wants - self._beyond
+        wants = step.wants - self._beyond
+        if wants - self._wants:
+            self._news.set()
+        self._wants = wants
         for shard in step.acquire:
             if shard not in ours:
                 nursery.start_soon(self._take, shard, False)
@@ -223,37 +224,45 @@ class Member:
             self._taking.discard(shard)
         if held:
             self.holdings[shard] = holding
+            # Only a hand-over has disturbed calls: what was nobody's need not rest.
+            self._since[shard] = trio.current_time() - (0 if asked else REST_S)
+            self._moved()
             self._series.handovers(Handover.GIVEN if asked else Handover.FREE).inc()
             try:
                 await self._hold(holding)
             finally:
-                del self.holdings[shard]
+                del self.holdings[shard], self._since[shard]
+                self._moved()
             if not self.holdings and not self._stopping.is_set():
                 self._become("standby")
 
     async def _acquire(self, holding: Holding) -> bool:
-        try:
-            held = await holding.lease.acquire()
-        except BusUnavailable as error:
-            self._log.warning("A free shard could not be taken", shard=holding.shard, why=str(error))
-            return False
+        """Try for a free shard. Return whether this member has got it."""
+        held = await self._try(holding)
         if held:
             self._pulling.won()
-        else:
+        elif held is not None:
             self._pulling.lost(trio.current_time())
-        return held
+        return bool(held)
 
     async def _await_handover(self, holding: Holding) -> bool:
         """Look whether the shard has become ours, for as long as it is wanted."""
         while holding.shard in self._wants:
-            try:
-                if await holding.lease.acquire():
-                    return True
-            except BusUnavailable as error:
-                self._log.warning("A shard could not be taken", shard=holding.shard, why=str(error))
-                return False
+            if await self._try(holding):
+                return True
             await trio.sleep(POLL_S)
         return False
+
+    async def _try(self, holding: Holding) -> bool | None:
+        """Try for the lease. Return whether this member has got it; None if nobody answers."""
+        problems = self._office.problems.of_shard(holding.shard)
+        try:
+            held = await holding.lease.acquire()
+        except BusUnavailable as error:
+            away(Problem.REDIS, error, problems, self._office.internal)
+            return None
+        problems.resolve(Problem.REDIS, trio.current_time())
+        return held
 
     async def _hold(self, holding: Holding) -> None:
         assert holding.shard is not None
@@ -274,26 +283,3 @@ class Member:
             )
         self._series.handovers(how).inc()
         self._log.info("A shard is no longer held", shard=holding.shard, how=how)
-
-
-def _loads(beats: Iterable[Beat]) -> list[HotShard]:
-    return [
-        HotShard(shard=shard, calls=calls, capacity=beat.capacity)
-        for beat in beats
-        for shard, calls in beat.calls.items()
-    ]
-
-
-def _row(beat: Beat) -> MemberRow:
-    return MemberRow(
-        member=beat.member,
-        generation=beat.generation,
-        version=beat.version,
-        shards=len(beat.held),
-        calls=sum(beat.calls.values()),
-        capacity=beat.capacity,
-        lag_s=round(max(beat.lag_s.values(), default=0.0), 1),
-        connections=beat.connections,
-        handing=len(beat.handing),
-        draining_s=beat.draining,
-    )

@@ -1,0 +1,176 @@
+"""Which shards a member takes, asks for and gives away. There is no leader and no plan. Pure.
+
+Leases and fences alone keep two members from one shard, whatever is decided here. Pulling makes the shards
+even and keeps moves few: a member below its share takes what is free, or else asks for some. Nobody gives
+anything away unasked, and nothing moves to even out the calls: such rules thrash.
+
+Every state here expires by itself. A member that asked and died asks no more, because its beat is gone; one
+that was granted a shard and died lets it run out with its lease.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+from trio_asr.core.fleet.beat import Beat
+from trio_asr.core.fleet.view import View
+
+QUIET_S = 2.0  # how long membership has not changed before a free shard is taken
+ALONE_S = 5.0  # ... by a member that has never seen another
+SETTLED_S = 3.0  # ... before shards of the living are asked for
+DEPLOYED_S = 10.0  # ... before those of an older generation are, whose members may be about to leave
+OVERDUE_S = 3.0  # a shard that was free for so much longer is taken by whoever sees it, beyond a share
+PATIENCE_S = 5.0  # a shard that was asked for and not granted: another one is asked for
+REST_S = 120.0  # a shard that was handed over is not asked for again for so long
+ROLLBACK_S = 5.0  # for so long an older generation leaves what is drained to newer ones
+MANY = 20  # a member that lacks more than this asks for two at a time
+DRAINING_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a member is to do now: shards to acquire and to ask for, and to hand over, with their heirs."""
+
+    acquire: list[int] = field(default_factory=list)
+    wants: frozenset[int] = frozenset()
+    hand_over: list[tuple[int, str]] = field(default_factory=list)
+
+
+class Pulling:
+    """The rules, and what one member remembers between two steps."""
+
+    def __init__(self, member: str) -> None:
+        self._member = member
+        self._members: frozenset[tuple[str, str]] = frozenset()
+        self._changed_at = 0.0
+        self._quiet_s = ALONE_S
+        self._free_since: dict[int, float] = {}
+        self._asked: dict[int, float] = {}  # shards asked for, and when
+        self._refused: dict[int, float] = {}  # shards asked for in vain, and until when they are left alone
+        self._not_before = 0.0
+        self._lost = 0
+
+    def lost(self, now: float) -> None:
+        """Note that somebody else was faster with a free shard: wait a little longer each time."""
+        self._lost = min(self._lost + 1, 5)
+        self._not_before = now + self._lost * 0.1 * (1 + self._preference(round(now * 1000)) % 10 / 10)
+
+    def won(self) -> None:
+        """Note that a shard was acquired."""
+        self._lost = 0
+
+    def step(self, me: Beat, view: View, now: float) -> Step:
+        """Return what to do. `me` is this member's present beat; in `view` it may be an older one."""
+        if view.members != self._members:
+            self._members, self._changed_at = view.members, now
+        if len(view.beats) > 1:
+            self._quiet_s = QUIET_S
+        self._note_free(view, now)
+        grants = self._grants(me, view)
+        if me.draining is not None or me.member not in view.beats:
+            return Step(hand_over=grants)
+        acquire = self._acquire(me, view, now)
+        missing = view.share(me) - len(me.held) - len(acquire)
+        return Step(acquire, self._wants(me, view, missing, now), grants)
+
+    # -- giving ----------------------------------------------------------------------------------------
+
+    def _grants(self, me: Beat, view: View) -> list[tuple[int, str]]:
+        leaving = me.draining is not None
+        room = (DRAINING_AT_ONCE if leaving else 1) - len(me.handing)
+        granted: list[tuple[int, str]] = []
+        for shard in sorted(view.askers.keys() & me.held.keys() - me.handing):
+            if len(granted) >= room:
+                break
+            askers = [one for one in view.askers[shard] if leaving or _may_have(one, me)]
+            if askers:
+                heir = min(askers, key=lambda one: (one.load, one.member))
+                granted.append((shard, heir.member))
+        return granted
+
+    # -- taking ----------------------------------------------------------------------------------------
+
+    def _note_free(self, view: View, now: float) -> None:
+        if view.free or self._free_since:
+            self._free_since = {shard: self._free_since.get(shard, now) for shard in view.free}
+
+    def _acquire(self, me: Beat, view: View, now: float) -> list[int]:
+        mine = [shard for shard in view.kept.get(me.member, ()) if shard not in me.held]
+        quiet_since = self._changed_at + self._quiet_s
+        if mine or not view.free or now < quiet_since or now < self._not_before:
+            return mine
+        free = [shard for shard in view.free if shard not in me.held]
+        missing = view.share(me) - len(me.held)
+        if missing > 0:
+            return sorted(free, key=self._preference)[:missing]
+        overdue = [shard for shard in free if now - max(self._free_since[shard], quiet_since) >= OVERDUE_S]
+        return sorted(overdue, key=lambda shard: (self._free_since[shard], self._preference(shard)))[:1]
+
+    def _wants(self, me: Beat, view: View, missing: int, now: float) -> frozenset[int]:
+        if not self._asked and not self._refused and missing <= 0:  # nearly always
+            return frozenset()
+        for shard, at in list(self._asked.items()):
+            if shard in me.held:
+                del self._asked[shard]
+            elif now - at >= PATIENCE_S:
+                del self._asked[shard]
+                self._refused[shard] = now + PATIENCE_S
+        self._refused = {shard: until for shard, until in self._refused.items() if until > now}
+        if missing <= 0:
+            self._asked.clear()
+        else:
+            found, at_once = self._candidates(me, view, missing, now)
+            for shard in found[: max(0, min(missing, at_once) - len(self._asked))]:
+                self._asked[shard] = now
+        return frozenset(self._asked)
+
+    def _candidates(self, me: Beat, view: View, missing: int, now: float) -> tuple[list[int], int]:
+        """Return the shards of others to ask for, the best first, and how many of them at once."""
+        found = [
+            shard
+            for other in view.leaving
+            if me.order >= other.order or (other.draining or 0) >= ROLLBACK_S
+            for shard in other.held
+            if self._may_ask(shard, other)
+        ]
+        if found:
+            return sorted(found, key=self._preference), DRAINING_AT_ONCE
+        at_once = 2 if missing > MANY else 1
+        for giver in self._givers(me, view, now):
+            at_rest = [
+                shard
+                for shard, load in giver.held.items()
+                if load.rested_s >= REST_S and self._may_ask(shard, giver)
+            ]
+            if at_rest:
+                return sorted(at_rest, key=self._preference), at_once
+        return [], at_once
+
+    def _givers(self, me: Beat, view: View, now: float) -> list[Beat]:
+        """Return the living members that would give a shard to this one, the fullest first."""
+        quiet_s = now - self._changed_at
+        if quiet_s < SETTLED_S or me.order < view.newest:
+            return []
+        givers = [other for other in view.alive if other.member != me.member and _may_have(me, other)]
+        if view.oldest < view.newest:
+            if quiet_s < DEPLOYED_S:
+                return []
+            givers = [other for other in givers if other.order < view.newest]
+        return sorted(
+            givers, key=lambda other: (-other.load, self._preference(zlib.crc32(other.member.encode())))
+        )
+
+    def _may_ask(self, shard: int, other: Beat) -> bool:
+        return shard not in self._asked and shard not in self._refused and shard not in other.handing
+
+    def _preference(self, shard: int) -> int:
+        """Return a number by which members begin at different ends."""
+        return zlib.crc32(f"{shard} {self._member}".encode())
+
+
+def _may_have(asker: Beat, owner: Beat) -> bool:
+    """Return whether a living owner gives a shard to this member: it is newer, or has less even then."""
+    if asker.order != owner.order:
+        return asker.order > owner.order
+    return (len(owner.held) - 1) * asker.capacity >= (len(asker.held) + 1) * owner.capacity

@@ -1,0 +1,53 @@
+"""The fleet as a member sees it, for the pages and the metrics."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from trio_asr.core.fleet.beat import Beat
+from trio_asr.core.fleet.view import View
+from trio_asr.telemetry.fleet import FleetPicture, HotShard, MemberRow
+
+
+class Counts(NamedTuple):
+    """A member's numbers of shards: of the fleet, and of those its own held, asked for, and on their way."""
+
+    shards: int
+    held: int
+    wanted: int
+    handing_over: int
+
+
+def picture(member: str, counts: Counts, view: View | None) -> FleetPicture:
+    """Return the fleet by what this member saw last; None if it has seen nothing yet."""
+    beats = [] if view is None else [beat for _, beat in sorted(view.beats.items())]
+    me = next((beat for beat in beats if beat.member == member and beat.draining is None), None)
+    hot = [
+        HotShard(shard=shard, calls=load.calls, capacity=beat.capacity)
+        for beat in beats
+        for shard, load in beat.held.items()
+    ]
+    return FleetPicture(
+        member=member,
+        **counts._asdict(),
+        unowned=0 if view is None else len(view.free),
+        share=0 if view is None or me is None else view.share(me),
+        hottest=max(hot, key=lambda one: one.calls, default=None),
+        members=[_row(beat) for beat in beats],
+    )
+
+
+def _row(beat: Beat) -> MemberRow:
+    loads = beat.held.values()
+    return MemberRow(
+        member=beat.member,
+        generation=beat.generation,
+        version=beat.version,
+        shards=len(loads),
+        calls=sum(load.calls for load in loads),
+        capacity=beat.capacity,
+        lag_s=round(max((load.lag_s for load in loads), default=0.0), 1),
+        connections=beat.connections,
+        handing=len(beat.handing),
+        draining_s=beat.draining,
+    )
