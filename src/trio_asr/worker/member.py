@@ -23,6 +23,7 @@ from trio_asr.telemetry import logs
 from trio_asr.telemetry.fleet import FleetPicture, FleetSeries, ShardLoad
 from trio_asr.telemetry.groups import leaves
 from trio_asr.telemetry.labels import Role
+from trio_asr.telemetry.process import CpuShare
 from trio_asr.wire.codes import Handover, Problem
 from trio_asr.wire.records import NewerState
 from trio_asr.worker.holding import Holding, unless
@@ -54,8 +55,11 @@ class Member:
         self._draining_at = math.inf
         self._stopping = trio.Event()
         self._hurry, self._news = trio.Event(), trio.Event()  # for the next step, and for the next beat
+        self._cpu = CpuShare()
         self._log = logs.get("fleet")
-        self._series = FleetSeries(office.metrics.registry, self.picture, self.loads, lambda: fleet.capacity)
+        self._series = FleetSeries(
+            office.metrics.registry, self.picture, self.loads, lambda: office.config.fleet.capacity
+        )
 
     def stop(self) -> None:
         """Stop in order: hand the shards over, and go once all are gone or none of the others is alive."""
@@ -148,6 +152,7 @@ class Member:
             handing=frozenset(shard for shard, holding in self.holdings.items() if holding.leaving),
             wants=self._wants,
             connections=self._office.open_connections,
+            cpu=self._cpu.read(now),
         )
 
     # -- looking and pulling ---------------------------------------------------------------------------
@@ -161,8 +166,9 @@ class Member:
                 with trio.move_on_after(LEAVING_STEP_S if self._stopping.is_set() else STEP_S):
                     await self._hurry.wait()
             self._wants = frozenset()
+            rejoin_ms = round(self._office.config.fleet.rejoin_s * 1000)
             for holding in self.holdings.values():
-                holding.leave()
+                holding.leave(*(self.name, rejoin_ms) if rejoin_ms else ())
         with trio.move_on_after(STEP_S):
             await self._leave()
 
@@ -174,7 +180,8 @@ class Member:
     def _is_gone(self) -> bool:
         if not self._stopping.is_set():
             return False
-        late = trio.current_time() - self._draining_at >= self._office.config.fleet.drain_s
+        fleet = self._office.config.fleet
+        late = bool(fleet.rejoin_s) or trio.current_time() - self._draining_at >= fleet.drain_s
         alone = self.view is not None and not any(beat.member != self.name for beat in self.view.alive)
         return late or alone or not (self.holdings or self._taking)
 

@@ -48,6 +48,7 @@ def _row(beat: Beat) -> MemberRow:
         capacity=beat.capacity,
         lag_s=round(max((load.lag_s for load in loads), default=0.0), 1),
         connections=beat.connections,
+        cpu=beat.cpu,
         handing=len(beat.handing),
         draining_s=beat.draining,
     )
