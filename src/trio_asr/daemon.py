@@ -155,7 +155,7 @@ class Daemon:
         Raises:
             ExceptionGroup: The port cannot be listened on (`CannotListenError`), another program works on our
                 calls at the start (`ForeignConsumerError`), there is work that only a later version can do
-                (`NewerState`), it cannot be in the fleet (`FleetError`), or there is a bug that nothing contains.
+                (`NewerState`), it cannot be in the fleet (`FleetError`), or there is a bug.
         """
         async with trio.open_nursery() as nursery:
             app = create_app(self, self._metrics, self.internal, self._config)
