@@ -10,7 +10,6 @@ from trio.abc import Clock
 from trio.testing import MockClock
 
 from trio_asr.bus import memory, streams
-from trio_asr.bus import redis as redis_bus
 from trio_asr.bus.base import Bus, Tenure
 
 READ_COUNT = 5
@@ -26,10 +25,10 @@ def clock(request: pytest.FixtureRequest) -> Clock | None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads that wait briefly and have a limit that a test can reach."""
-    monkeypatch.setattr(redis_bus, "BLOCK_MS", BLOCK_MS)
     monkeypatch.setattr(streams, "BLOCK_MS", BLOCK_MS)
     monkeypatch.setattr(streams, "FIRST_COUNT", READ_COUNT)
     monkeypatch.setattr(streams, "READ_COUNT", READ_COUNT)
+    monkeypatch.setattr(streams, "LOOK_S", 0.0)
     monkeypatch.setattr(memory, "BLOCK_S", BLOCK_MS / 1000)
     monkeypatch.setattr(memory, "READ_COUNT", READ_COUNT)
 
