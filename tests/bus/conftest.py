@@ -16,10 +16,17 @@ READ_COUNT = 5
 BLOCK_MS = 60
 
 
-@pytest.fixture(params=["memory", "redis"])
-def clock(request: pytest.FixtureRequest) -> Clock | None:
+@pytest.fixture(params=["memory", "redis", "shared"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The server in memory, or a real one; the workers have lines of their own there, or share them."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def clock(kind: str) -> Clock | None:
     """One that jumps for the server in memory, trio's own for the real one: threads and jumps do not mix."""
-    return MockClock(autojump_threshold=0) if request.param == "memory" else None
+    return MockClock(autojump_threshold=0) if kind == "memory" else None
 
 
 @pytest.fixture
@@ -34,14 +41,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def harness(
-    clock: Clock | None, request: pytest.FixtureRequest, quick: None
-) -> AsyncIterator[BusHarness]:
-    """An empty server of either kind."""
-    if clock is not None:
+async def harness(kind: str, request: pytest.FixtureRequest, quick: None) -> AsyncIterator[BusHarness]:
+    """An empty server of each kind."""
+    if kind == "memory":
         yield MemoryBusHarness()
         return
-    harness = RedisBusHarness(request.getfixturevalue("redis_url"))
+    harness = RedisBusHarness(request.getfixturevalue("redis_url"), shared=kind == "shared")
     yield harness
     await harness.aclose()
 
