@@ -59,7 +59,8 @@ def answer(connection: PipelinedConnection, steps: Steps[T]) -> T:
 class Question(Generic[T]):
     """Steps on their way, and the task that waits for their result.
 
-    `commands` are those to send next, `weight` is the expected size of their replies in bytes.
+    `commands` are those to send next. `urgent` questions are sent before all others that wait. `weight` is
+    the expected size of the replies in bytes.
     """
 
     def __init__(self, steps: Steps[T], *, urgent: bool = False, weight: int = 0) -> None:
@@ -115,20 +116,23 @@ class Question(Generic[T]):
             trio.lowlevel.reschedule(self._waiting.pop(), cast("outcome.Outcome[Any]", self.result))
 
 
-class Questioner:
+Q = TypeVar("Q", bound=Question[Any])
+
+
+class Questioner(Generic[Q]):
     """A connection in a daemon thread, which starts with the first question."""
 
     def __init__(self, name: str, connection: PipelinedConnection) -> None:
         self._name, self._connection = name, connection
         # Unbounded, but short: callers wait, and the connection has timeouts of its own.
-        self._asked: queue.SimpleQueue[Question[Any] | None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Q | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    async def ask(self, steps: Steps[T], *, urgent: bool = False, weight: int = 0) -> T:
-        """Take the steps and return their result; `urgent` ones are sent before all others that wait.
+    async def put(self, question: Q) -> Any:
+        """Put a question to the server and return its result.
 
-        A cancelled caller does not wait: a stop must not wait for a frozen server. Steps that have begun go
-        on, the others are not taken. What the server still applies, it applies under our fence.
+        A cancelled caller does not wait: a stop must not wait for a frozen server. A question that has begun
+        goes on, the others are not asked. What the server still applies, it applies under our fence.
 
         Raises:
             BusUnavailable: No answer; `BusFault` if it made no sense.
@@ -139,7 +143,6 @@ class Questioner:
             work = (trio.lowlevel.current_trio_token(),)
             self._thread = threading.Thread(target=self._work, args=work, name=self._name, daemon=True)
             self._thread.start()
-        question = Question(steps, urgent=urgent, weight=weight)
         self._asked.put(question)
         return await question.answered()
 
@@ -162,7 +165,7 @@ class Questioner:
         """Serve questions until the line is closed."""
         raise NotImplementedError
 
-    def _waiting(self, *, patient: bool) -> Iterator[Question[Any] | None]:
+    def _waiting(self, *, patient: bool) -> Iterator[Q | None]:
         """Yield what waits; with `patient`, wait for one."""
         if patient:
             yield self._asked.get()
@@ -192,8 +195,12 @@ class Questioner:
             self._connection.close()  # replies that are still on their way belong to other questions
 
 
-class Line(Questioner):
+class Line(Questioner[Question[Any]]):
     """A line that serves questions as they come."""
+
+    async def ask(self, steps: Steps[T], *, urgent: bool = False, weight: int = 0) -> T:
+        """Take the steps and return their result (see `put` and `Question`)."""
+        return cast("T", await self.put(Question(steps, urgent=urgent, weight=weight)))
 
     def _serve(self, token: trio.lowlevel.TrioToken) -> None:
         going: list[Question[Any]] = []
@@ -211,9 +218,9 @@ class Line(Questioner):
             token.run_sync_soon(deliver, done)
 
 
-def rounds(questions: Iterable[Question[Any]]) -> Iterator[list[Question[Any]]]:
+def rounds(questions: Iterable[Q]) -> Iterator[list[Q]]:
     """Yield the questions in order, parted into round trips of a bearable size."""
-    some: list[Question[Any]] = []
+    some: list[Q] = []
     size = 0
     for question in questions:
         if some and size + question.weight > ROUND_BYTES:

@@ -7,7 +7,8 @@ while all the same, so that it may do other work.
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
 import outcome
 import trio
@@ -22,8 +23,28 @@ QUIET_S = 0.5  # a shard where nothing has come for so long
 QUIET_CADENCE_S = 0.16  # is asked for at this interval
 
 
-class Poller(Questioner):
-    """The reader of many shards. Its questions may rest until the next poll: then they yield no commands."""
+class Poll(Question[Batch]):
+    """A read of one shard. `due`: the time of its next poll, in seconds of the monotonic clock."""
+
+    def __init__(self, reader: StreamReader, audio_after: EntryId, ends_after: EntryId) -> None:
+        super().__init__(self._read(audio_after, ends_after), weight=reader.weight)
+        self.due = 0.0
+        self._reader = reader
+
+    def _read(self, audio_after: EntryId, ends_after: EntryId) -> Steps[Batch]:
+        """Read until something comes or it is time to answer; between two polls there are no commands."""
+        until = time.monotonic() + streams.BLOCK_MS / 1000
+        while True:
+            batch = yield from self._reader.read(audio_after, ends_after)
+            now = time.monotonic()
+            if any(batch) or now >= until:
+                return batch
+            self.due = now + QUIET_CADENCE_S if now >= self._reader.came + QUIET_S else 0.0
+            yield ()
+
+
+class Poller(Questioner[Poll]):
+    """The reader of many shards."""
 
     async def read(self, reader: StreamReader, audio_after: EntryId, ends_after: EntryId) -> Batch:
         """Read a shard's streams, as `Bus.read` does.
@@ -31,44 +52,31 @@ class Poller(Questioner):
         Raises:
             BusUnavailable: No answer.
         """
-        return await self.ask(_poll(reader, audio_after, ends_after), weight=reader.weight)
+        return cast("Batch", await self.put(Poll(reader, audio_after, ends_after)))
 
     # -- in the thread ---------------------------------------------------------------------------------------
 
     def _serve(self, token: trio.lowlevel.TrioToken) -> None:
-        polls: list[Question[Any]] = []
+        polls: list[Poll] = []
         cadence = Cadence()
         while True:
-            for question in self._waiting(patient=not polls):
-                if question is None:
+            for poll in self._waiting(patient=not polls):
+                if poll is None:
                     return
-                polls.append(question)
+                polls.append(poll)
             began = time.monotonic()
             polls = [poll for poll in polls if not poll.is_dropped]
-            for poll in polls:
+            due = [poll for poll in polls if poll.due <= began]
+            for poll in due:
                 self._go_on(poll)
             batches: list[Batch] = []
-            for some in rounds(poll for poll in polls if poll.commands):
-                asked = some
+            for some in rounds(due):
+                asked: Sequence[Poll] = some
                 while asked := [poll for poll in asked if poll.commands]:
                     self._send(asked)
                 done = [poll for poll in some if poll.result is not None]
                 batches += [poll.result.value for poll in done if isinstance(poll.result, outcome.Value)]
-                token.run_sync_soon(deliver, done)
+                if done:
+                    token.run_sync_soon(deliver, done)
             polls = [poll for poll in polls if poll.result is None]
             time.sleep(max(0.0, began + cadence.after(batches) - time.monotonic()))
-
-
-def _poll(reader: StreamReader, audio_after: EntryId, ends_after: EntryId) -> Steps[Batch]:
-    """Read until something comes or it is time to answer; rest between two polls."""
-    now = time.monotonic()
-    until = now + streams.BLOCK_MS / 1000
-    while True:
-        batch = yield from reader.read(audio_after, ends_after)
-        now = time.monotonic()
-        if any(batch) or now >= until:
-            return batch
-        due = now + (QUIET_CADENCE_S if now >= reader.came + QUIET_S else 0.0)
-        yield ()
-        while time.monotonic() < due:
-            yield ()

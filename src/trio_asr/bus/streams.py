@@ -27,6 +27,7 @@ FIRST_BYTES = 256 * 1024  # size of a reply that is expected while that of the e
 READ_BYTES = 2 * 1024 * 1024  # target size of one read; large entries lower the count
 MOST_BYTES = 4 * READ_BYTES  # a larger reply is cut off
 LARGE_BYTES = 64 * 1024  # entries of this size are counted by the server before it sends them
+SAMPLES = 4  # entries of a read whose size is looked at
 CAREFUL_COUNT = 64  # most entries of a page that is read by size
 MOST_AFTER = 1000  # most entries after the last one read that are counted when some may have been trimmed
 BATCH = 400
@@ -56,8 +57,8 @@ class _Pages:
     def took(self, found: Sequence[RawEntry]) -> None:
         """Derive the next count from the entries that came."""
         if found:
-            some = found[:: 1 + len(found) // 16]  # a batch has thousands, which are much alike
-            self.bytes_each = 1 + sum(len(value) for _, fields in some for value in fields) // len(some)
+            some = found[:: 1 + len(found) // SAMPLES]  # a batch has thousands, which are much alike
+            self.bytes_each = 1 + sum([sum(map(len, fields)) for _, fields in some]) // len(some)
             self.count = max(1, min(READ_COUNT, READ_BYTES // self.bytes_each, 2 * self.count))
         if self.lean:
             self.count = min(self.count, max(FIRST_COUNT, 2 * len(found)))
@@ -111,6 +112,7 @@ class StreamReader:
 
     def __init__(self, audio: str, ends: str, *, polled: bool = False) -> None:
         self._audio, self._ends = audio, ends
+        self._audio_name, self._ends_name = audio.encode(), ends.encode()
         self._block = () if polled else ("BLOCK", BLOCK_MS)
         self._pages = _Pages(audio, lean=polled)
         self.came = 0.0  # when the last entries came, in seconds of the monotonic clock
@@ -170,8 +172,13 @@ class StreamReader:
     def _read_by_count(self, streams: list[str], after: list[EntryId]) -> Steps[Batch]:
         count = self._pages.count
         (reply,) = granted((yield [("XREAD", "COUNT", count, *self._block, "STREAMS", *streams, *after)]))
-        found = {bytes(name): cast("list[RawEntry]", found) for name, found in reply or ()}
-        audio, ends = found.get(self._audio.encode(), []), found.get(self._ends.encode(), [])
+        audio: list[RawEntry] = []
+        ends: list[RawEntry] = []
+        for name, found in reply or ():
+            if name == self._audio_name:
+                audio = found
+            elif name == self._ends_name:
+                ends = found
         self._pages.took(audio)
         return Batch(audio, ends, len(audio) >= count, len(ends) >= count)
 
