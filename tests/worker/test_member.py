@@ -330,3 +330,25 @@ async def test_one_frozen_shard_costs_that_shard(autojump_clock: MockClock) -> N
         await trio.sleep(15)
         assert a.daemon.problems(trio.current_time()) == {}
         await finish(on, producers)
+
+
+async def test_what_a_member_shows_of_the_others(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = on.join("a", capacity=100), on.join("b", generation="2", capacity=100)
+        await on.balanced("a", "b")
+        await talk(on, nursery, 10)
+        await trio.sleep(5)
+        picture = a.member.picture()
+        assert [(row.member, row.shards, row.calls) for row in picture.members] == [
+            (name, 2, len(on.members[name].daemon.interactions)) for name in "ab"
+        ]
+        assert (picture.member, picture.shards, picture.held, picture.share) == ("a", 4, 2, 2)
+        assert (picture.unowned, picture.wanted, picture.handing_over) == (0, 0, 0)
+        calls = [len(t.calls.interactions) for m in (a, b) for t in m.daemon.office.tenures.values()]
+        assert picture.hottest is not None
+        assert (picture.hottest.calls, picture.hottest.capacity) == (max(calls), 100)
+        owner = on.owners()[shard_of(IDS[0], 4)]
+        assert a.daemon.elsewhere(IDS[0]) == {"shard": shard_of(IDS[0], 4), "member": owner}
+        assert a.member.status == f"2 of 4 shards, {len(a.daemon.interactions)} calls"
+        assert b.value("asr_fleet_load_ratio") == len(b.daemon.interactions) / 100
+        nursery.cancel_scope.cancel()

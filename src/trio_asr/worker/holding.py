@@ -61,6 +61,7 @@ class Holding:
                 released), or there is a bug that nothing contains.
         """
         lost = False
+        self._office.opened(self.shard)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep)

@@ -39,6 +39,10 @@ class View:
             for shard in beat.wants:
                 self.askers[shard].append(beat)
 
+    def owner(self, shard: int) -> str:
+        """Return the member that says it holds a shard; "" for nobody."""
+        return next((name for name, beat in self.beats.items() if shard in beat.held), "")
+
     def share(self, beat: Beat) -> int:
         """Return how many shards are a living member's part, rounded up."""
         return math.ceil(self.shards * beat.capacity / self.capacity)
