@@ -16,6 +16,7 @@ from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
 from trio_asr.bus.calls import PREFIX, Add, CallStore, Claim, Outcome, RedisCallStore, Reply
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.bus.memory_calls import MemoryCallStore
+from trio_asr.core.fleet.places import Places
 
 CLAIM = Claim("call", "one", "tenant", "in,out")
 OTHER = CLAIM._replace(owner="two")
@@ -294,5 +295,26 @@ async def test_a_state_lives_a_day_longer_than_its_call(redis_url: str) -> None:
         ttl = client.ttl(PREFIX + "call")
         assert isinstance(ttl, int)
         assert 86_390 <= ttl <= 86_400
+    await store.aclose()
+    client.close()
+
+
+# -- a fleet -------------------------------------------------------------------------------------------------
+
+
+async def test_all_keys_of_a_call_are_in_its_shard(redis_url: str) -> None:
+    """`call` is in shard 6 of 8, `call-001` in 7: one round has steps of both."""
+    client = redis.Redis.from_url(redis_url)
+    store = RedisCallStore(redis_url, audio_stream=AUDIO, end_stream=ENDS, places=Places(8, "g"))
+    steps = (CLAIM, add(0, 800, b"e1", b"e2", end=END))
+    other = [step._replace(call="call-001") for step in steps]
+    assert await outcomes(store, *steps, *other) == [Outcome.TAKEN, Outcome.ADDED] * 2
+    keys: Any = client.keys()
+    assert {*keys} == {
+        f"{{g.{shard}}}:{key}".encode()
+        for shard, call in ((6, "call"), (7, "call-001"))
+        for key in (AUDIO, ENDS, PREFIX + call)
+    }
+    assert client.xlen(f"{{g.6}}:{AUDIO}") == client.xlen(f"{{g.7}}:{AUDIO}") == 2
     await store.aclose()
     client.close()

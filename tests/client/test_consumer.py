@@ -117,3 +117,28 @@ def test_a_message_of_two_people_says_who_speaks(client: redis.Redis) -> None:
     reader.follow("a")
     who = [item.who for item in reader.read() if isinstance(item, Message)]
     assert who == [None, "channel 1", "customer"]
+
+
+FLEET = tuple(f"{{g.{shard}}}:" for shard in range(12))
+
+
+def test_all_shards_of_a_fleet_are_followed(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "SCAN_EVERY_S", 0.0)
+    say(client, "old", "before", stream="{g.1}:transcript.old")
+    reader = TranscriptReader(client, prefixes=FLEET)
+    reader.discover()
+    say(client, "old", "after", stream="{g.1}:transcript.old")
+    say(client, "new", "first words", stream="{g.11}:transcript.new")
+    say(client, "other", "no shard of ours", stream="{g.12}:transcript.other")
+    say(client, "other", "another fleet", stream="{h.1}:transcript.other")
+    say(client, "other", "a single worker", stream="transcript.other")
+    assert sorted(texts(reader.read() + reader.read())) == ["after", "first words"]
+
+
+def test_an_event_tells_the_shard_of_its_call(client: redis.Redis) -> None:
+    """Also where the producers have a formula of their own."""
+    reader = TranscriptReader(client, prefixes=FLEET)
+    reader.discover()
+    client.xadd("{g.7}:asr_events", {"data": json.dumps({"event": "started", "interaction_id": "a"})})
+    say(client, "a", "hello", stream="{g.7}:transcript.a")
+    assert texts(reader.read() + reader.read()) == ["started", "hello"]

@@ -95,6 +95,37 @@ def test_feed_can_break_off(redis_url: str, client: redis.Redis) -> None:
     assert client.keys() == [b"other"]
 
 
+def test_feed_puts_a_call_into_its_shard(redis_url: str, client: redis.Redis) -> None:
+    """CRC-32 of `call-001` is 3453537975: the last of 8 shards."""
+    audio = str(shipped_samples()[0].audio)
+    done = run(
+        "feed", audio, "--interaction", "call-001", "--speed", "500", "--shards", "8", REDIS_URL=redis_url,
+        REDIS_CONSUMER_GROUP="g",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "onto {g.7}:audio_stream at" in done.stdout
+    assert {*client.keys()} == {b"{g.7}:audio_stream", b"{g.7}:call_end"}
+
+
+def test_watch_looks_for_a_call_in_its_shard(redis_url: str, client: redis.Redis) -> None:
+    document = {"interaction_id": "call-001", "type": "final", "text": "hello", "start_ms": 0}
+    client.xadd("{g.7}:transcript.call-001", {"data": json.dumps(document)})
+    with subprocess.Popen(
+        [*COMMAND, "watch", "call-001", "--redis-url", redis_url, "--shards", "8", "--group", "g"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        assert "Following call-001" in process.stdout.readline()
+        assert process.stdout.readline().split() == ["0.0s", "call-001", "final", "hello"]
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

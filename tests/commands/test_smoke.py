@@ -13,26 +13,26 @@ import redis
 import trio
 from tests.client.answer_server import serve_answer
 
+from trio_asr.bus.keys import Keys
 from trio_asr.client.consumer import Event, Message
 from trio_asr.commands.smoke import judge
 from trio_asr.commands.smoke.ingest import read_ingest
+from trio_asr.config import shard_prefix
 from trio_asr.config.ingest import Platform
+from trio_asr.core.fleet.route import shard_of
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.processes import Rig, Worker, rig
 from trio_asr.lab.rig.valkey import free_port
 
 SCRIPT = Path(__file__).parents[2] / "scripts/smoke.sh"
+VENV = clean_environment(set()) | {"TRIO_ASR_VENV": str(Path(sys.executable).parents[1])}
 
 
 async def smoke(
     r: Rig, port: int, *more: str, seconds: float = 4, **environment: str
 ) -> tuple[int, dict[str, Any]]:
     """Run it as operators do; the exit code and what it found."""
-    environment |= clean_environment(set()) | {
-        "ASR_WORKER_URL": f"http://127.0.0.1:{port}",
-        "REDIS_URL": r.valkey.url,
-        "TRIO_ASR_VENV": str(Path(sys.executable).parents[1]),
-    }
+    environment |= VENV | {"ASR_WORKER_URL": f"http://127.0.0.1:{port}", "REDIS_URL": r.valkey.url}
     command = [str(SCRIPT), "--json", "--seconds", str(seconds), *more]
     with trio.fail_after(240):
         done = await trio.run_process(command, capture_stdout=True, check=False, env=environment)
@@ -104,6 +104,53 @@ async def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         code, found = await smoke(r, worker.http_port, seconds=2)
         assert code == 1
         assert failed(found)["transcripts"] == "no transcript came"
+
+
+async def a_fleet(r: Rig, shards: int) -> list[Worker]:
+    """Two members that hold all shards between them."""
+    members = [r.worker({"fleet": {"shards": shards, "member": name}}) for name in ("a", "b")]
+    for member in members:
+        await member.start()
+    keys = [Keys("asr-worker", shard_prefix("asr-worker", shard)).lease for shard in range(shards)]
+    with redis.Redis.from_url(r.valkey.url) as client, trio.fail_after(60):
+        while client.exists(*keys) < shards:  # noqa: ASYNC110
+            await trio.sleep(0.1)
+    return members
+
+
+@pytest.mark.integration
+async def test_each_shard_of_a_fleet(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        member, other = await a_fleet(r, 4)
+        code, found = await smoke(r, member.http_port, "--shards", "4", "--all-shards", seconds=2)
+        assert (code, failed(found)) == (0, {}), found
+        checks = sorted(step["check"] for step in found["steps"])
+        assert checks == ["health", "metrics", *(f"shard {shard}" for shard in range(4))]
+        assert sorted(shard_of(name, 4) for name in found["interaction_ids"]) == [0, 1, 2, 3]
+
+        code, found = await smoke(r, other.http_port, "--shards", "4", "--shard", "2", "--cleanup")
+        assert (code, failed(found)) == (0, {}), found
+        assert shard_of(found["interaction_id"], 4) == 2
+        (says,) = [step["says"] for step in found["steps"] if step["check"] == "cleanup"]
+        assert says.startswith("{asr-worker.2}:transcript.smoke-")
+
+        # Shards that nobody serves, since the fleet has fewer.
+        code, found = await smoke(r, member.http_port, "--shards", "5", "--all-shards", seconds=2)
+        assert (code, set(failed(found))) == (1, {"shard 4"}), found
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--shard", "1"], "must be below --shards 1"),
+        (["--shards", "2", "--shard", "1", "--all-shards"], "goes neither with --shard"),
+        (["--shards", "2", "--all-shards", "--log", "x"], "nor with the log of one member"),
+    ],
+)
+async def test_shards_that_make_no_sense(more: list[str], says: str) -> None:
+    done = await trio.run_process([str(SCRIPT), *more], capture_stderr=True, check=False, env=VENV)
+    assert (done.returncode, says in done.stderr.decode()) == (2, True)
 
 
 SECRET = "secret-that-nobody-may-see"

@@ -17,6 +17,7 @@ import redis.exceptions
 from trio_asr.bus.base import BusUnavailable, KeyMisused
 from trio_asr.bus.connection import Command, PipelinedConnection, Script, options
 from trio_asr.bus.line import Line, Steps
+from trio_asr.core.fleet.places import Places
 
 # A day: as long as workers keep a call's checkpoint, so that a call whose id comes again goes on behind it.
 TTL_MS = 24 * 3600 * 1000
@@ -25,6 +26,7 @@ PREFIX = "trio_asr:ingest:"
 MOST_DIGITS = 16  # of a position: it is below 2^53
 # How a stream refuses an entry for ever: it is no stream, or somebody has used its last id.
 _MISUSED = re.compile("WRONGTYPE|exhausted")
+SINGLE = Places()
 _CLAIM, _ADD = Script("ingest_claim.lua"), Script("ingest_add.lua")
 
 
@@ -96,10 +98,10 @@ class CallStore(Protocol):
 
 
 class RedisCallStore:
-    """The store on Redis or Valkey."""
+    """The store on Redis or Valkey. All keys of a call are in its shard, if there are shards."""
 
-    def __init__(self, url: str, *, audio_stream: str, end_stream: str) -> None:
-        self._audio, self._ends = audio_stream, end_stream
+    def __init__(self, url: str, *, audio_stream: str, end_stream: str, places: Places = SINGLE) -> None:
+        self._audio, self._ends, self._places = audio_stream, end_stream, places
         self._line = Line("redis-ingest", PipelinedConnection(url, options()))
 
     async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
@@ -110,11 +112,12 @@ class RedisCallStore:
         return [self._judged(step, reply) for step, reply in zip(steps, replies, strict=True)]
 
     def _command(self, step: Claim | Add) -> Command:
-        key = PREFIX + step.call
+        shard = self._places.of(step.call)
+        key = shard + PREFIX + step.call
         if isinstance(step, Claim):
             return _CLAIM.on([key], step.owner, step.tenant, step.legs, ALIVE_MS, TTL_MS)
         return _ADD.on(
-            [key, self._audio, self._ends],
+            [key, shard + self._audio, shard + self._ends],
             step.owner, step.before, step.after, step.about, step.tenant, step.legs, TTL_MS, step.end,
             *step.entries,
         )  # fmt: skip
@@ -123,7 +126,7 @@ class RedisCallStore:
         if isinstance(reply, redis.ResponseError):
             raise reply  # about the server, or what our user may do: the scripts take any state
         named, outcome, *found = (bytes(one) if isinstance(one, bytes) else one for one in reply)
-        if named.decode() != PREFIX + step.call:
+        if named.decode() != self._places.of(step.call) + PREFIX + step.call:
             raise ValueError("an answer to another step")
         if outcome == b"blocked":
             stream, why = (one.decode() for one in found)

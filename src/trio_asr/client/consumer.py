@@ -6,7 +6,9 @@ events stream announces it; a periodic SCAN finds the streams of a worker that w
 
 from __future__ import annotations
 
+import os.path
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -75,8 +77,9 @@ _event = msgspec.json.Decoder(Event)
 class TranscriptReader:
     """A reader that follows the streams of given calls, or of all present and future calls.
 
-    With `from_start` it also reads what was already published; without it, only what comes from now on. It is
-    synchronous: a blocking read belongs in a thread, or in a program that does nothing else.
+    With `from_start` it also reads what was already published; without it, only what comes from now on.
+    `prefixes` are what the streams' names begin with: of a fleet, one for each shard. It is synchronous: a
+    blocking read belongs in a thread, or in a program that does nothing else.
     """
 
     def __init__(
@@ -86,24 +89,27 @@ class TranscriptReader:
         template: str = DEFAULT_TEMPLATE,
         events: str = DEFAULT_EVENTS,
         from_start: bool = False,
+        prefixes: Sequence[str] = ("",),
     ) -> None:
         self._client: Any = client
-        self._prefix, _, self._suffix = template.partition(PLACEHOLDER)
-        self._events = events
+        self._template = template
+        self._events = {f"{prefix}{events}".encode(): prefix for prefix in prefixes}
         self._from_start = from_start
         self._positions: dict[bytes, bytes] = {}
         self._discovering = False
         self._next_scan = 0.0
 
-    def follow(self, interaction_id: str, after: bytes = b"0") -> None:
-        """Read this call's stream, from its beginning by default."""
-        self._positions.setdefault(self._key(interaction_id), after)
+    def follow(self, interaction_id: str, prefix: str = "") -> None:
+        """Read the call's stream whose name begins with `prefix`, from its beginning."""
+        key = prefix + self._template.replace(PLACEHOLDER, interaction_id)
+        self._positions.setdefault(key.encode(), b"0")
 
     def discover(self) -> None:
         """Follow every call that exists or appears later."""
         self._discovering = True
-        events = self._events.encode()
-        self._positions[events] = b"0" if self._from_start else self._last_ids([events])[0]
+        events = [*self._events]
+        starts = [b"0"] * len(events) if self._from_start else self._last_ids(events)
+        self._positions |= zip(events, starts, strict=True)
         self._scan(first=True)
 
     def read(self) -> list[Message | Event]:
@@ -127,22 +133,27 @@ class TranscriptReader:
     def _understand(self, key: bytes, fields: dict[bytes, bytes]) -> list[Message | Event]:
         data = (fields or {}).get(b"data", b"")
         try:
-            if key != self._events.encode():
+            if key not in self._events:
                 return [_message.decode(data)]
             event = _event.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return []
-        self.follow(event.interaction_id)
+        self.follow(event.interaction_id, self._events[key])
         return [event]
 
     def _scan(self, *, first: bool) -> None:
         """Find unknown streams. Those of the first scan count as already published, later ones as new."""
         self._next_scan = time.monotonic() + SCAN_EVERY_S
-        pattern = f"{_literal(self._prefix)}*{_literal(self._suffix)}"
+        begin, _, end = self._template.partition(PLACEHOLDER)
+        begins = [prefix + begin for prefix in self._events.values()]
+        # One look at all keys, however many shards there are.
+        shared = os.path.commonprefix(begins)  # noqa: RUF071 (names, no paths)
+        pattern = f"{_literal(shared)}*{_literal(end)}"
+        ours = tuple(one.encode() for one in begins)
         found = [
             key
             for key in self._client.scan_iter(match=pattern, count=1000, _type="stream")
-            if key not in self._positions
+            if key not in self._positions and key.startswith(ours)
         ]
         now_s, _ = self._client.time()
         for key, last in zip(found, self._last_ids(found), strict=True):
@@ -154,9 +165,6 @@ class TranscriptReader:
         for key in keys:
             pipeline.xrevrange(key, count=1)
         return [entries[0][0] if entries else b"0" for entries in pipeline.execute()]
-
-    def _key(self, interaction_id: str) -> bytes:
-        return f"{self._prefix}{interaction_id}{self._suffix}".encode()
 
 
 def _literal(text: str) -> str:

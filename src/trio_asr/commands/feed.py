@@ -21,7 +21,9 @@ from trio_asr.client.producer import (
     usable_id,
 )
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure
+from trio_asr.commands.shards import shard_options
 from trio_asr.config import RedisConfig, mask_url
+from trio_asr.core.fleet.places import Places
 from trio_asr.wire.audio_format import SILENCE, Encoding
 from trio_asr.wire.frames import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 
@@ -95,6 +97,7 @@ def _roles(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option(
     "--call-end-stream", default=_STREAMS.call_end_stream, show_default=True, help="Stream for the end."
 )
+@shard_options
 def feed(
     *,
     audio: Path,
@@ -111,6 +114,8 @@ def feed(
     no_end: bool,
     audio_stream: str,
     call_end_stream: str,
+    shards: int,
+    group: str,
 ) -> None:
     """Play a recording onto Redis, in real time, as a telephony ingest does.
 
@@ -118,15 +123,17 @@ def feed(
     be any recording, and is converted. The two channels of a recording are two people of one call.
     `trio-asr watch ID` in another terminal shows what comes of it.
     """
-    source = Source(redis_url, audio_stream, call_end_stream, frame_ms, speed, send_end=not no_end)
     interaction_id = f"{audio.stem}-{secrets.token_hex(3)}" if interaction is None else interaction
+    shard = Places(shards, group).of(interaction_id)
+    streams = shard + audio_stream, shard + call_end_stream
+    source = Source(redis_url, *streams, frame_ms, speed, send_end=not no_end)
     try:
         usable_id(interaction_id)
         recording = _load(audio, rate, encoding, roles)
         form = recording.format
         call = Call(interaction_id, recording, tenant, roles, Entries(entries), position)
         length = f"{recording.seconds:.1f} s, {form.encoding}, {CHANNELS[form.channels]}"
-        where = f"{audio_stream} at {mask_url(redis_url)}"
+        where = f"{source.audio_stream} at {mask_url(redis_url)}"
         click.echo(f"Playing {audio} ({length}) as call {interaction_id} onto {where}")
         trio.run(play, source, [call])
     except (AudioError, IdRefused, RedisFailure) as error:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import signal
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+import redis
 import trio
 
 from trio_asr.bus.calls import RedisCallStore
+from trio_asr.bus.keys import FleetKeys
+from trio_asr.client.redis import connect
 from trio_asr.commands import early
 from trio_asr.commands.check import Refused, config_option
 from trio_asr.commands.starting import start
 from trio_asr.config import Config
+from trio_asr.core.fleet.places import Places
 from trio_asr.gateway import Gateway
 from trio_asr.telemetry import logs
 from trio_asr.telemetry.groups import leaves
@@ -35,6 +41,8 @@ def ingest(path: Path | None) -> None:
     """
     config = start(path, "ingest", ingest=True)
     tls = _tls(config)
+    if config.fleet.shards > 1:
+        _check_fleet(config)
     try:
         trio.run(_run, config, tls)
     except* CannotListenError as errors:
@@ -54,10 +62,41 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     return context
 
 
+def _check_fleet(config: Config) -> None:
+    """Make sure that calls come to where the fleet looks for them, as far as the server tells that now.
+
+    Raises:
+        Refused: They would not.
+    """
+    shards, key = config.fleet.shards, FleetKeys(config.redis.consumer_group).fleet
+    with connect(config.redis.url) as client:
+        info: Any = _told(lambda: client.info("cluster"), {})
+        written: Any = _told(lambda: client.hget(key, "shards"), None)
+    if info.get("cluster_enabled"):
+        raise Refused("redis.url: this is a node of a cluster; an ingest needs one server so far")
+    if written is not None and written != str(shards).encode():
+        found = written.decode("utf-8", "replace")
+        raise Refused(f"fleet.shards = {shards}: this fleet has begun with {found} ({key})")
+
+
+def _told(ask: Callable[[], Any], otherwise: Any) -> Any:
+    """Return an answer of the server, if it gives one now, and to us."""
+    try:
+        return ask()
+    except redis.RedisError as error:
+        logs.get("ingest").warning("Redis does not tell whether the fleet is as configured", why=str(error))
+        return otherwise
+
+
 async def _run(config: Config, tls: ssl.SSLContext | None) -> None:
     with Notifier() as notifier:
-        redis = config.redis
-        store = RedisCallStore(redis.url, audio_stream=redis.audio_stream, end_stream=redis.call_end_stream)
+        place = config.redis
+        store = RedisCallStore(
+            place.url,
+            audio_stream=place.audio_stream,
+            end_stream=place.call_end_stream,
+            places=Places(config.fleet.shards, place.consumer_group),
+        )
         gateway = Gateway(config, store, notifier, tls=tls)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey_signals, gateway, nursery.cancel_scope)

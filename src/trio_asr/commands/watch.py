@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NoReturn
 
 import click
-import redis
 from rich.console import Console
 
 from trio_asr.client.consumer import (
@@ -17,7 +16,9 @@ from trio_asr.client.consumer import (
 )
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure, connect, redis_failure
 from trio_asr.client.view import TranscriptView, printable
+from trio_asr.commands.shards import shard_options
 from trio_asr.config import mask_url
+from trio_asr.core.fleet.places import Places
 from trio_asr.wire.meta import origin
 
 
@@ -41,6 +42,7 @@ from trio_asr.wire.meta import origin
 @click.option(
     "--events-stream", default=DEFAULT_EVENTS, show_default=True, help="Where new calls show up first."
 )
+@shard_options
 def watch(
     *,
     interaction_id: str | None,
@@ -49,6 +51,8 @@ def watch(
     finals_only: bool,
     transcript_stream: str,
     events_stream: str,
+    shards: int,
+    group: str,
 ) -> None:
     """Follow transcripts live: those of the call ID, or of all calls.
 
@@ -59,29 +63,31 @@ def watch(
     """
     if PLACEHOLDER not in transcript_stream:
         raise click.BadParameter(f"must contain {PLACEHOLDER}", param_hint="--transcript-stream")
+    places = Places(shards, group)
     try:
         client = connect(redis_url)
         reader = TranscriptReader(
-            client, template=transcript_stream, events=events_stream, from_start=from_start
+            client,
+            template=transcript_stream,
+            events=events_stream,
+            from_start=from_start,
+            prefixes=places.prefixes,
         )
         with redis_failure(redis_url):
-            _follow(reader, client, interaction_id, redis_url, finals_only=finals_only)
+            client.ping()
+            if interaction_id is None:
+                reader.discover()
+            else:
+                reader.follow(interaction_id, places.of(interaction_id))
+            _show(reader, interaction_id or "all calls", redis_url, finals_only=finals_only)
     except RedisFailure as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         return  # the normal end
 
 
-def _follow(
-    reader: TranscriptReader, client: redis.Redis, interaction_id: str | None, url: str, *, finals_only: bool
-) -> NoReturn:
-    client.ping()
-    if interaction_id is None:
-        reader.discover()
-    else:
-        reader.follow(interaction_id)
+def _show(reader: TranscriptReader, whom: str, url: str, *, finals_only: bool) -> NoReturn:
     with TranscriptView(Console(highlight=False)) as view:
-        whom = "all calls" if interaction_id is None else interaction_id
         view.note(f"Following {whom} at {mask_url(url)}. Ctrl-C ends.")
         while True:
             for item in reader.read():

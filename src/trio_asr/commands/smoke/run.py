@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -14,14 +13,12 @@ import msgspec
 import trio
 
 from trio_asr.client.consumer import PLACEHOLDER, Event, Message
-from trio_asr.client.http import NoAnswer, ask
 from trio_asr.client.producer import Call, Source, play
 from trio_asr.client.redis import RedisFailure, connect, data, redis_failure
 from trio_asr.commands.doctor.findings import Report
 from trio_asr.commands.smoke import judge
 from trio_asr.commands.smoke.ingest import Ingest
 
-HTTP_S = 5.0
 POLL_S = 0.25
 END_S = 20.0  # from the last frame to the `ended` event: the grace, and the provider's time to close
 LOG_S = 2.0
@@ -29,9 +26,8 @@ LOG_S = 2.0
 
 @dataclass(frozen=True)
 class Target:
-    """The deployment under test: its pages, its streams, its log, and the ingest if the call begins there."""
+    """Where the call goes: its streams, the daemon's log, and the ingest if it begins there."""
 
-    url: str
     source: Source
     transcript_stream: str
     events_stream: str
@@ -47,25 +43,22 @@ class Target:
 class Smoke:
     """One run, with one call, whose audio is the first `audio_ms` of the file `audio`."""
 
-    def __init__(self, target: Target, call: Call, audio: Path, audio_ms: int, report: Report) -> None:
+    def __init__(
+        self, target: Target, call: Call, audio: Path, audio_ms: int, report: Report, *, provider: str
+    ) -> None:
         self.messages: list[Message] = []
         self.events: list[Event] = []
         self._target, self._call, self._report = target, call, report
         self._audio, self._audio_ms = audio, audio_ms
         self._since = time.time()
         self._log_from = 0
-        self._provider = ""
+        self._provider = provider
 
     async def run(self) -> None:
         """Run all steps, and report on each. What a step expects to fail is a finding, not an exception."""
         if self._target.log is not None and self._target.log.exists():
             self._log_from = self._target.log.stat().st_size
-        if not await self._health():
-            return
-        await self._metrics()
         ingest = self._target.ingest
-        if ingest is not None and not await self._ingest_health(ingest):
-            return
         if not await (self._play() if ingest is None else self._place(ingest)):
             return
         await self._hear()
@@ -80,50 +73,6 @@ class Smoke:
         if not wrong:
             self._report.ok(step, otherwise)
 
-    async def _health(self) -> bool:
-        status, body = await self._page("/health")
-        if not status:
-            self._report.fail("health", f"nobody answers: {body}", "is the daemon running?")
-            return False
-        try:
-            page = json.loads(body)
-            state, role, self._provider = page["status"], page.get("role"), page["provider"]
-        except (ValueError, KeyError, TypeError):
-            self._report.fail("health", f"HTTP {status}, and no health page: {body[:80]!r}")
-            return False
-        says = f"HTTP {status}, status {state}, role {role}, provider {self._provider}"
-        if status != 200 or state != "ok":
-            self._report.fail("health", f"{says}: {page.get('problems')}", "see /ready, and the log")
-        elif role not in (None, "active"):
-            self._report.fail("health", f"{says}: it does not transcribe", "ask the active worker")
-        else:
-            self._report.ok("health", says)
-            return True
-        return False
-
-    async def _metrics(self) -> None:
-        status, body = await self._page("/metrics")
-        wrong = judge.page(body) if status == 200 else [f"/metrics: HTTP {status}"]
-        lines = sum(judge.SERIES.match(line) is not None for line in body.splitlines())
-        self._judge("metrics", wrong, f"{lines} lines of asr_ and deepgram_")
-
-    async def _ingest_health(self, ingest: Ingest) -> bool:
-        status, body = await _get(ingest.health_url)
-        if not status:
-            self._report.fail("ingest", f"nobody answers: {body}", "is the ingest running?")
-            return False
-        try:
-            page = json.loads(body)
-            says = f"HTTP {status}, status {page['status']}, {page['service']}"
-        except (ValueError, KeyError, TypeError):
-            self._report.warn("ingest", f"HTTP {status}, and no health page: a proxy may keep it back")
-            return True
-        if status != 200 or page["status"] != "healthy":
-            self._report.fail("ingest", f"{says}: {page.get('problems')}", "see its /ready, and its log")
-            return False
-        self._report.ok("ingest", says)
-        return True
-
     async def _place(self, ingest: Ingest) -> bool:
         # The route puts its prefix before what the platform calls the call.
         name = self._call.interaction_id.removeprefix(ingest.id_prefix)
@@ -133,9 +82,6 @@ class Smoke:
         else:
             self._report.ok("call", f"{says}, as {ingest.platform}")
         return taken
-
-    async def _page(self, path: str) -> tuple[int, str]:
-        return await _get(self._target.url.rstrip("/") + path)
 
     async def _play(self) -> bool:
         frames = self._call.frame_count(self._target.source.frame_ms)
@@ -207,18 +153,6 @@ class Smoke:
         command = [program, "-u", str(self._target.journal), "--since", since, "-o", "cat", "--no-pager"]
         done = await trio.run_process(command, capture_stdout=True, check=False)
         return done.stdout.decode(errors="replace").splitlines()
-
-
-async def _get(url: str) -> tuple[int, str]:
-    """Return the status and body of a page, or 0 and the reason if there is no answer."""
-    try:
-        with trio.fail_after(HTTP_S):
-            status, body = await ask(url)
-    except NoAnswer as error:
-        return 0, f"{url}: {error}"
-    except trio.TooSlowError:
-        return 0, f"{url}: no answer within {HTTP_S:g} s"
-    return status, body.decode(errors="replace")
 
 
 def cleanup(target: Target, interaction_id: str) -> None:

@@ -1,0 +1,35 @@
+"""The options of the tools that work on a fleet without its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from trio_asr.core.fleet.beat import MAX_SHARDS
+from trio_asr.core.fleet.places import DEFAULT_GROUP
+
+_OPTIONS = (
+    click.option(
+        "--shards",
+        type=click.IntRange(1, MAX_SHARDS),
+        default=1,
+        show_default=True,
+        help="A fleet's fleet.shards: names of streams are then those in the shard of a call.",
+    ),
+    click.option(
+        "--group",
+        envvar="REDIS_CONSUMER_GROUP",
+        default=DEFAULT_GROUP,
+        show_default=True,
+        help="The fleet's redis.consumer_group. Also taken from REDIS_CONSUMER_GROUP.",
+    ),
+)
+
+
+def shard_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--shards` and `--group` to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
