@@ -140,6 +140,9 @@ class FleetHarness:
         seqs = [transcript["seq"] for transcript in transcripts]
         return whole(finals, producer.samples, producer.number) and seqs == list(range(1, len(seqs) + 1))
 
+    def is_over(self, producer: Producer) -> bool:
+        return any(event["event"] == "ended" for event in self.messages(producer, "asr_events"))
+
     def connections(self, producer: Producer) -> int:
         events = self.messages(producer, "asr_events")
         return sum(event["event"] == "connection_opened" for event in events)

@@ -105,6 +105,10 @@ class Daemon:
         """The fleet as this member sees it; None if this worker is in none."""
         return self.work.picture() if isinstance(self.work, Member) else None
 
+    def elsewhere(self, interaction_id: str) -> Mapping[str, object]:
+        """Return the shard of a call by the formula, and who has it; empty if this worker is in no fleet."""
+        return self.work.elsewhere(interaction_id) if isinstance(self.work, Member) else {}
+
     def problems(self, now: float) -> Mapping[str, float]:
         """Return for how long each present problem has lasted, in seconds."""
         return self.office.problems.ages(now)
@@ -155,7 +159,7 @@ class Daemon:
         Raises:
             ExceptionGroup: The port cannot be listened on (`CannotListenError`), another program works on our
                 calls at the start (`ForeignConsumerError`), there is work that only a later version can do
-                (`NewerState`), it cannot be in the fleet (`FleetError`), or there is a bug that nothing contains.
+                (`NewerState`), it cannot be in the fleet (`FleetError`), or there is a bug.
         """
         async with trio.open_nursery() as nursery:
             app = create_app(self, self._metrics, self.internal, self._config)
@@ -185,5 +189,7 @@ class Daemon:
             due = trio.current_time() + period
             await trio.sleep_until(due)
             self._notifier.watchdog()
+            if isinstance(self.work, Member):
+                self._notifier.status(self.work.status)
             self._metrics.loop_late(max(0.0, trio.current_time() - due))
             self.history.note(due, self.office.totals.calls)

@@ -9,6 +9,7 @@ import redis
 from trio_asr.bus.base import Bus, RawEntry
 from trio_asr.bus.memory import MemoryBus, MemoryStore
 from trio_asr.bus.redis import RedisBus
+from trio_asr.bus.server import Node, SharedServer
 from trio_asr.wire.records import Commit, Write
 
 GROUP, AUDIO, ENDS = "the-group", "audio_stream", "call_end"
@@ -85,13 +86,17 @@ class MemoryBusHarness:
 
 
 class RedisBusHarness:
-    def __init__(self, url: str, workers_url: str = "") -> None:
+    def __init__(self, url: str, workers_url: str = "", *, shared: bool = False) -> None:
         self.url = workers_url or url
+        self.node = Node(self.url) if shared else None
         self.client = redis.Redis.from_url(url)
         self._workers: list[RedisBus] = []
 
     def worker(self, member: str = "") -> RedisBus:
-        bus = RedisBus(self.url, group=GROUP, audio_stream=AUDIO, end_stream=ENDS, member=member)
+        server = SharedServer(self.node, AUDIO, ENDS) if self.node is not None else None
+        bus = RedisBus(
+            self.url, group=GROUP, audio_stream=AUDIO, end_stream=ENDS, member=member, server=server
+        )
         self._workers.append(bus)
         return bus
 
@@ -116,4 +121,6 @@ class RedisBusHarness:
     async def aclose(self) -> None:
         for worker in self._workers:
             await worker.aclose()
+        if self.node is not None:
+            self.node.close()
         self.client.close()

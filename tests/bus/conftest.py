@@ -10,39 +10,43 @@ from trio.abc import Clock
 from trio.testing import MockClock
 
 from trio_asr.bus import memory, streams
-from trio_asr.bus import redis as redis_bus
 from trio_asr.bus.base import Bus, Tenure
 
 READ_COUNT = 5
 BLOCK_MS = 60
 
 
-@pytest.fixture(params=["memory", "redis"])
-def clock(request: pytest.FixtureRequest) -> Clock | None:
+@pytest.fixture(params=["memory", "redis", "shared"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The server in memory, or a real one; the workers have lines of their own there, or share them."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def clock(kind: str) -> Clock | None:
     """One that jumps for the server in memory, trio's own for the real one: threads and jumps do not mix."""
-    return MockClock(autojump_threshold=0) if request.param == "memory" else None
+    return MockClock(autojump_threshold=0) if kind == "memory" else None
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads that wait briefly and have a limit that a test can reach."""
-    monkeypatch.setattr(redis_bus, "BLOCK_MS", BLOCK_MS)
     monkeypatch.setattr(streams, "BLOCK_MS", BLOCK_MS)
     monkeypatch.setattr(streams, "FIRST_COUNT", READ_COUNT)
     monkeypatch.setattr(streams, "READ_COUNT", READ_COUNT)
+    monkeypatch.setattr(streams, "LOOK_S", 0.0)
     monkeypatch.setattr(memory, "BLOCK_S", BLOCK_MS / 1000)
     monkeypatch.setattr(memory, "READ_COUNT", READ_COUNT)
 
 
 @pytest.fixture
-async def harness(
-    clock: Clock | None, request: pytest.FixtureRequest, quick: None
-) -> AsyncIterator[BusHarness]:
-    """An empty server of either kind."""
-    if clock is not None:
+async def harness(kind: str, request: pytest.FixtureRequest, quick: None) -> AsyncIterator[BusHarness]:
+    """An empty server of each kind."""
+    if kind == "memory":
         yield MemoryBusHarness()
         return
-    harness = RedisBusHarness(request.getfixturevalue("redis_url"))
+    harness = RedisBusHarness(request.getfixturevalue("redis_url"), shared=kind == "shared")
     yield harness
     await harness.aclose()
 

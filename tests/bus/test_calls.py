@@ -276,8 +276,8 @@ async def test_an_answer_that_makes_no_sense(
     assert await outcomes(store, CLAIM) == [Outcome.TAKEN]
     closed = list[bool]()
     with monkeypatch.context() as patched:
-        patched.setattr(store._connection, "ask", lambda *_, **__: [reply])
-        patched.setattr(store._connection, "close", lambda: closed.append(True))
+        patched.setattr(store._line._connection, "ask", lambda *_, **__: [reply])
+        patched.setattr(store._line._connection, "close", lambda: closed.append(True))
         with pytest.raises(BusFault):
             await store.take([add(0, 800, b"e1")])
     assert closed == [True]

@@ -44,11 +44,10 @@ def test_more_than_the_server_and_the_network_hold_at_once(line: PipelinedConnec
 
 def test_a_refusal_is_of_its_command_alone(line: PipelinedConnection) -> None:
     commands = [("SET", "key", "a"), ("INCR", "key"), ("GET", "key")]
-    with pytest.raises(redis.ResponseError, match="not an integer"):
-        line.ask(*commands)
-    done, refused, value = line.ask(*commands, raise_on_error=False)
+    done, refused, value = line.ask(*commands)
     assert (done, value) == (b"OK", b"a")
     assert isinstance(refused, redis.ResponseError)
+    assert "not an integer" in str(refused)
 
 
 def test_a_connection_that_the_server_closed_in_a_pause(

@@ -31,6 +31,12 @@ def config_of(url: str, member: str) -> Config:
     return msgspec.structs.replace(config, redis=msgspec.structs.replace(config.redis, url=url))
 
 
+@pytest.fixture(params=["memory", "redis"])
+def kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture
 async def join(clock: Clock | None, request: pytest.FixtureRequest) -> AsyncIterator[Join]:
     """Let a member join an empty fleet, of either kind."""

@@ -18,7 +18,6 @@ from tests.bus.bus_harness import AUDIO, ENDS, GROUP, LONG_MS, PREFIX, RedisBusH
 from tests.bus.proxy import proxy
 
 from trio_asr.bus import connection, streams
-from trio_asr.bus import redis as redis_bus
 from trio_asr.bus.answers import judged
 from trio_asr.bus.base import Answer, Bus, BusUnavailable, KeyMisused, Tenure
 from trio_asr.bus.redis import RedisBus
@@ -38,7 +37,6 @@ NewValkey = Callable[..., EmbeddedValkey]
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets that give up soon, so that freezing for longer than that is soon over."""
     monkeypatch.setattr(connection, "SOCKET_TIMEOUT_S", TIMEOUT_S)
-    monkeypatch.setattr(redis_bus, "BLOCK_MS", 60)
     monkeypatch.setattr(streams, "BLOCK_MS", 60)
 
 
@@ -357,7 +355,7 @@ async def test_a_lost_answer_to_acquire_does_not_lock_us_out(new_valkey: NewValk
 async def test_large_entries_lower_the_count(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one read brings is bounded in bytes; nothing is passed over; small ones raise it again."""
     monkeypatch.setattr(streams, "READ_BYTES", 1_000_000)
-    monkeypatch.setattr(redis_bus, "CADENCE_S", 0.0)
+    monkeypatch.setattr(streams, "CADENCE_S", 0.0)
     async with owned(redis_url) as (harness, bus):
         added = [harness.add(AUDIO, bytes(200_000)) for _ in range(50)]
         added += [harness.add(AUDIO, bytes(100)) for _ in range(100)]
@@ -420,8 +418,7 @@ async def test_trimming_stops_at_what_other_groups_have_to_read(new_valkey: NewV
 @pytest.fixture
 def lasting_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a read wait for audio for longer than any test: what comes back meanwhile did not wait for it."""
-    for module in (streams, redis_bus):
-        monkeypatch.setattr(module, "BLOCK_MS", 600_000)
+    monkeypatch.setattr(streams, "BLOCK_MS", 600_000)
 
 
 async def test_reading_and_writing_do_not_wait_for_each_other(redis_url: str, lasting_reads: None) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
 from tests.bus.bus_harness import AUDIO, ENDS, LONG_MS, RedisBusHarness
 
 from trio_asr.bus import connection, streams
-from trio_asr.bus import redis as redis_bus
 from trio_asr.bus.base import BusUnavailable, KeyMisused, Tenure
 from trio_asr.bus.redis import RedisBus
+from trio_asr.bus.server import OwnServer
 from trio_asr.wire import ids
 from trio_asr.wire.frames import MAX_ENTRY_BYTES
 from trio_asr.wire.ids import ORIGIN
@@ -24,8 +24,8 @@ HUGE = 60_000_000
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_bus, "CADENCE_S", 0.0)
-    monkeypatch.setattr(redis_bus, "LEAST_CADENCE_S", 0.0)
+    monkeypatch.setattr(streams, "CADENCE_S", 0.0)
+    monkeypatch.setattr(streams, "LEAST_CADENCE_S", 0.0)
     monkeypatch.setattr(streams, "BLOCK_MS", 30)
 
 
@@ -75,8 +75,9 @@ async def test_entries_of_any_size(redis_url: str) -> None:
         added = [(harness.add(AUDIO, bytes(size)), size) for size in SIZES]
         expected = [(entry, min(size, MAX_ENTRY_BYTES + 1)) for entry, size in added]
         least = [0]
-        for line in (bus._front, bus._behind):
-            spy(line, least)
+        server = cast("OwnServer", bus._server)
+        for line in (server._reading, server._behind):
+            spy(line._connection, least)
         assert await read_all(bus, len(SIZES)) == expected
         assert await read_again_all(bus) == expected
         assert least[0] >= -(2**20), "one read from the socket over the bound ends it"

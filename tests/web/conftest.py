@@ -26,6 +26,9 @@ class FakeView:
 
     fleet: FleetPicture | None = None
 
+    def elsewhere(self, interaction_id: str) -> dict[str, object]:
+        return {}
+
     def takes_part(self, now: float) -> bool:
         return self.role == "active"
 

@@ -15,7 +15,6 @@ from tests.worker_harness import RoughBus
 from trio.testing import MockClock
 
 from trio_asr.bus.base import BusForbids, Consumer
-from trio_asr.bus.groups import consumers_of
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.bus.redis import RedisBus
 from trio_asr.config import Config, HttpConfig
@@ -131,7 +130,7 @@ async def test_on_a_real_server(redis_url: str) -> None:
         assert found.name == "consumer-7-sub-1-abc"
         assert found.idle_ms < 1000
         time.sleep(0.3)  # noqa: ASYNC251 (the server's clock)
-        assert min(one.idle_ms for one in consumers_of(client, GROUP, ["audio_stream"])) >= 300
+        assert min(one.idle_ms for one in await bus.consumers() if one.stream == "audio_stream") >= 300
     finally:
         await bus.aclose()
         client.close()

@@ -1,15 +1,19 @@
-"""Whole members of a fleet on the autojump clock: who holds what, when, and that no call notices much of it."""
+"""Whole members of a fleet on the autojump clock: who holds what, when, and what calls notice of it."""
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import trio
-from tests.fleet_harness import LEASE_S, FleetHarness, run_fleet
+from tests.fleet_harness import LEASE_S, FleetHarness, MemberHarness, member_config, run_fleet
 from tests.worker_harness import Producer
 from trio.testing import MockClock
 
+from trio_asr.config import FlushConfig
+from trio_asr.core.fleet.route import shard_of
 from trio_asr.telemetry.groups import leaves
-from trio_asr.worker.joining import FleetError
+from trio_asr.wire.records import Stored
+from trio_asr.worker.joining import FleetError, beats
 
 IDS = ("call-a", "call-b", "call-c", "call-d", "call-e", "call-f")
 
@@ -27,10 +31,20 @@ async def finish(on: FleetHarness, producers: list[Producer]) -> None:
         producer.end()
     with trio.fail_after(60):
         for producer in producers:
-            while not any(e["event"] == "ended" for e in on.messages(producer, "asr_events")):
+            while not on.is_over(producer):  # noqa: ASYNC110 (the clock jumps)
                 await trio.sleep(0.1)
     for producer in producers:
         assert on.is_complete(producer), producer.id
+
+
+async def handing_over(member: MemberHarness) -> str:
+    """Wait until a member hands a shard over; return to whom."""
+    with trio.fail_after(30):
+        while True:
+            heirs = [one.heir for one in member.member.holdings.values() if one.leaving]
+            if heirs:
+                return heirs[0]
+            await trio.sleep(0.01)
 
 
 async def test_one_alone_takes_all_once_it_has_seen_nobody_else(autojump_clock: MockClock) -> None:
@@ -121,31 +135,30 @@ async def test_what_a_dead_one_held_is_served_again_in_time(autojump_clock: Mock
 async def test_one_that_freezes_and_wakes_commits_nothing_and_is_a_member_again(
     autojump_clock: MockClock,
 ) -> None:
+    """It sends nothing without its leases, finds other fences, and is filled up again."""
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
         a, b = on.join("a"), on.join("b")
         await on.balanced("a", "b")
         producers = await talk(on, nursery, 40)
         await trio.sleep(5)
         a.freeze()
-        frozen_at = trio.current_time()
-        sent = [link.audio_bytes for link in a.provider.links]
         await trio.sleep(LEASE_S + 3)
         assert b.held == [0, 1, 2, 3]
         sent = [link.audio_bytes for link in a.provider.links]
         await trio.sleep(12)
         assert [link.audio_bytes for link in a.provider.links] == sent  # nothing is sent without the lease
         a.wake()
-        await trio.sleep(3)
-        assert a.held == []
-        assert a.role == "standby"
-        assert trio.current_time() - frozen_at > 20
+        await trio.sleep(1)
+        assert (a.held, a.role) == ([], "standby")
+        assert a.value("asr_shard_handovers_total", why="lost") == 2
+        await on.balanced("a", "b")
         await trio.sleep(30)
         await finish(on, producers)
 
 
 async def test_while_the_control_is_away_nothing_moves_and_nothing_stops(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
-        a, b = on.join("a"), on.join("b")
+        a, _ = on.join("a"), on.join("b")
         await on.balanced("a", "b")
         producers = await talk(on, nursery, 40)
         before = on.owners()
@@ -172,8 +185,8 @@ async def test_another_number_of_shards_is_refused(autojump_clock: MockClock) ->
         (error,) = leaves(raised.value)
         assert isinstance(error, FleetError)
         assert str(error) == (
-            "fleet.shards = 8: this fleet has begun with 4, which cannot change; begin another one beside it, "
-            "under another redis.consumer_group"
+            "fleet.shards = 8: this fleet has begun with 4, which cannot change; begin another one beside "
+            "it, under another redis.consumer_group"
         )
 
 
@@ -187,3 +200,155 @@ async def test_a_name_that_is_in_use_is_refused(autojump_clock: MockClock) -> No
         (error,) = leaves(raised.value)
         assert str(error).startswith("fleet.member = 'a': another member of this name is alive")
         assert trio.current_time() - began == pytest.approx(4, abs=0.1)
+
+
+async def test_a_restart_in_place_moves_nothing(autojump_clock: MockClock) -> None:
+    """With `rejoin_s` the shards are kept for the member's next start, under the same name."""
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = on.join("a", rejoin_s=5), on.join("b")
+        await on.balanced("a", "b")
+        before = on.owners()
+        producers = await talk(on, nursery, 20)
+        await trio.sleep(5)
+        a.daemon.stop()
+        with trio.fail_after(1.5):
+            await a.done.wait()
+        await trio.sleep(3)  # the next start takes a while
+        assert len(b.held) == 2
+        a = on.join("a", rejoin_s=5)
+        await on.owned()
+        assert on.owners() == before
+        await trio.sleep(20)
+        await finish(on, producers)
+        assert {on.connections(producer) for producer in producers} <= {1, 2}
+
+
+async def test_who_does_not_come_back_in_time_is_replaced(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on:
+        a, b = on.join("a", rejoin_s=5), on.join("b")
+        await on.balanced("a", "b")
+        a.daemon.stop()
+        await a.done.wait()
+        del on.members["a"]
+        assert 5 <= await on.owned() <= 5 + 2
+        assert b.held == [0, 1, 2, 3]
+
+
+async def test_an_heir_that_dies_leaves_nothing_dark_for_long(autojump_clock: MockClock) -> None:
+    async with run_fleet(6) as on, trio.open_nursery() as nursery:
+        a, *_ = (on.join(name) for name in "abc")
+        await on.balanced("a", "b", "c")
+        producers = await talk(on, nursery, 30)
+        await trio.sleep(5)
+        a.daemon.stop()
+        heir = await handing_over(a)
+        on.members.pop(heir).kill()
+        with trio.fail_after(20):
+            await a.done.wait()
+        del on.members["a"]
+        assert await on.owned() <= LEASE_S + 3
+        (other,) = on.members.values()
+        assert other.held == [0, 1, 2, 3, 4, 5]
+        await trio.sleep(30)
+        await finish(on, producers)
+
+
+async def test_who_is_killed_while_it_leaves_leaves_nothing_dark_for_long(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = on.join("a"), on.join("b")
+        await on.balanced("a", "b")
+        producers = await talk(on, nursery, 30)
+        await trio.sleep(5)
+        a.daemon.stop()
+        await handing_over(a)
+        a.kill()
+        del on.members["a"]
+        assert await on.owned() <= LEASE_S + 3
+        assert b.held == [0, 1, 2, 3]
+        await trio.sleep(30)
+        await finish(on, producers)
+
+
+async def test_nobody_takes_over_and_the_drain_ends(autojump_clock: MockClock) -> None:
+    """The other one is alive, but frozen: after `drain_s` the shards are anybody's."""
+    async with run_fleet(4) as on:
+        a, b = on.join("a", drain_s=3), on.join("b")
+        await on.balanced("a", "b")
+        b.freeze()
+        began = trio.current_time()
+        a.daemon.stop()
+        await a.done.wait()
+        assert 3 <= trio.current_time() - began < 3.5
+        assert sum(store.holder is None for store in on.fleet.stores) == 2
+
+
+async def test_a_reload_reaches_the_calls_of_all_shards(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a = on.join("a")
+        await on.owned()
+        await talk(on, nursery, 5)
+        await trio.sleep(2)
+        config = member_config("a", 4, capacity=70)
+        a.daemon.reload(msgspec.structs.replace(config, flush=FlushConfig(max_interval_ms=700)))
+        for shard, tenure in a.daemon.office.tenures.items():
+            assert tenure.services.config.flush.max_interval_ms == 700
+            assert tenure.services.config.redis.audio_stream == f"{{asr-worker.{shard}}}:audio_stream"
+        await trio.sleep(1)
+        assert [beat.capacity for beat in await beats(a.router.control)] == [70]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_shard_for_a_later_version_is_left_to_one(autojump_clock: MockClock) -> None:
+    async with run_fleet(2) as on:
+        on.fleet.stores[1].states["call"] = Stored(1, b'{"version":99,"place":"in a way of its own"}')
+        on.fleet.stores[1].live.add("call")
+        a = on.join("a")
+        await trio.sleep(30)
+        assert a.held == [0]
+        assert on.fleet.stores[1].holder is None
+        assert a.role == "active"
+
+
+async def test_one_frozen_shard_costs_that_shard(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a = on.join("a")
+        await on.owned()
+        producers = await talk(on, nursery, 30)
+        await trio.sleep(5)
+        store = on.fleet.stores[shard_of(IDS[0], 4)]
+        store.away = True
+        await trio.sleep(10)
+        others = [one for one in producers if one._store is not store]
+        before = [len(on.messages(one, f"transcript.{one.id}")) for one in others]
+        await trio.sleep(5)
+        assert all(
+            len(on.messages(one, f"transcript.{one.id}")) > count
+            for one, count in zip(others, before, strict=True)
+        )
+        assert {"commits", "lease", "redis"} <= a.daemon.problems(trio.current_time()).keys()
+        store.away = False
+        await trio.sleep(15)
+        assert a.daemon.problems(trio.current_time()) == {}
+        await finish(on, producers)
+
+
+async def test_what_a_member_shows_of_the_others(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = on.join("a", capacity=100), on.join("b", generation="2", capacity=100)
+        await on.balanced("a", "b")
+        await talk(on, nursery, 10)
+        await trio.sleep(5)
+        picture = a.member.picture()
+        assert [(row.member, row.shards, row.calls) for row in picture.members] == [
+            (name, 2, len(on.members[name].daemon.interactions)) for name in "ab"
+        ]
+        assert (picture.member, picture.shards, picture.held, picture.share) == ("a", 4, 2, 2)
+        assert (picture.unowned, picture.wanted, picture.handing_over) == (0, 0, 0)
+        calls = [len(t.calls.interactions) for m in (a, b) for t in m.daemon.office.tenures.values()]
+        assert picture.hottest is not None
+        assert (picture.hottest.calls, picture.hottest.capacity) == (max(calls), 100)
+        owner = on.owners()[shard_of(IDS[0], 4)]
+        assert a.daemon.elsewhere(IDS[0]) == {"shard": shard_of(IDS[0], 4), "member": owner}
+        assert a.member.status == f"2 of 4 shards, {len(a.daemon.interactions)} calls"
+        assert b.value("asr_fleet_load_ratio") == len(b.daemon.interactions) / 100
+        nursery.cancel_scope.cancel()

@@ -13,8 +13,8 @@ from trio_asr.wire.records import Commit, Outcome, Stored
 
 MOST_STATE_BYTES = 64 * 1024  # of a stored state; ours take less than 1 KB
 # Refusals that say something about the server, not about the commit: it is a replica, is loading, is out of
-# memory, cannot save, has too few replicas, or is busy with a script; or it is a cluster node that does not
-# serve the key now. For some of them the library has classes.
+# memory, cannot save, has too few replicas, is busy with a script, or forgets ours; or it is a cluster node
+# that does not serve the key now. For some of them the library has classes.
 UNWILLING = (
     redis.ReadOnlyError,
     redis.BusyLoadingError,
@@ -24,6 +24,7 @@ UNWILLING = (
     redis.exceptions.AskError,
     redis.exceptions.TryAgainError,
     redis.exceptions.ClusterDownError,
+    redis.exceptions.NoScriptError,
 )
 CODES = "READONLY|LOADING|OOM|MISCONF|NOREPLICAS|BUSY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN"
 # Before 7.0 a script's error is wrapped: "ERR Error running script (...): @user_script:23: @user_script: 23:

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple, Protocol
 import redis
 import redis.exceptions
 
-from trio_asr.bus.answers import describe
-from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
+from trio_asr.bus.base import BusUnavailable, KeyMisused
 from trio_asr.bus.connection import Command, PipelinedConnection, Script, options
-from trio_asr.bus.thread import WorkerThread
+from trio_asr.bus.line import Line, Steps
 from trio_asr.core.fleet.places import Places
 
 # A day: as long as workers keep a call's checkpoint, so that a call whose id comes again goes on behind it.
@@ -103,30 +102,13 @@ class RedisCallStore:
 
     def __init__(self, url: str, *, audio_stream: str, end_stream: str, places: Places = SINGLE) -> None:
         self._audio, self._ends, self._places = audio_stream, end_stream, places
-        self._connection = PipelinedConnection(url, options())
-        self._thread = WorkerThread("redis-ingest")
+        self._line = Line("redis-ingest", PipelinedConnection(url, options()))
 
     async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
-        try:
-            return await self._thread.run(lambda: self._take(steps))
-        except (redis.RedisError, OSError) as error:
-            raise BusUnavailable(describe(error)) from error
-        except BusUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - an answer of an impossible shape
-            fault = error
-        # Replies that are still on their way belong to other steps.
-        await self._thread.run(self._connection.close)
-        raise BusFault(f"an answer that makes no sense ({describe(fault)[:200]})") from fault
+        return await self._line.ask(self._take(steps))
 
-    def _take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
-        commands = [self._command(step) for step in steps]
-        replies = self._connection.ask(*commands, raise_on_error=False)
-        if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
-            # The cache was flushed, or the server is another one: none of those ran, and all may be asked
-            # again.
-            self._connection.ask(("SCRIPT", "LOAD", _CLAIM.text), ("SCRIPT", "LOAD", _ADD.text))
-            replies = self._connection.ask(*commands, raise_on_error=False)
+    def _take(self, steps: Sequence[Claim | Add]) -> Steps[list[Reply]]:
+        replies = yield [self._command(step) for step in steps]
         return [self._judged(step, reply) for step, reply in zip(steps, replies, strict=True)]
 
     def _command(self, step: Claim | Add) -> Command:
@@ -157,5 +139,4 @@ class RedisCallStore:
         return Reply(Outcome.TAKEN, int(now_ms), int(position or 0), about)
 
     async def aclose(self) -> None:
-        self._thread.close()
-        self._connection.close()
+        self._line.close()

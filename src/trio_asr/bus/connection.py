@@ -14,12 +14,16 @@ from typing import Any
 
 import redis
 import redis.exceptions
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.connection import DefaultParser
 from redis.retry import Retry
 
 SOCKET_TIMEOUT_S = 3.0
 Command = Sequence[str | bytes | int]
+
+
+_TEXTS: dict[str, str] = {}  # of the scripts, by their SHA-1
 
 
 class ReplyTooLargeError(redis.ConnectionError):
@@ -32,6 +36,7 @@ class Script:
     def __init__(self, name: str) -> None:
         self.text = resources.files("trio_asr.bus").joinpath(name).read_text()
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        _TEXTS[self.sha] = self.text
 
     def on(self, keys: Sequence[str], *args: str | bytes | int) -> Command:
         """Return the command that runs the script."""
@@ -53,46 +58,41 @@ class PipelinedConnection:
         pool = redis.ConnectionPool.from_url(url, **options)
         self._connection: Any = pool.make_connection()  # half of its methods have no types
 
-    def ask(self, *commands: Command, raise_on_error: bool = True) -> list[Any]:
-        """Send commands in one go and return their replies, in order.
+    def ask(self, *commands: Command) -> list[Any]:
+        """Send commands in one go and return their replies, in order; a refusal is an exception among them.
+
+        Scripts that the server does not have are loaded: none of those ran, and they are sent again.
 
         Raises:
             redis.ConnectionError, redis.TimeoutError: No answer; which commands took effect is unknown.
             ReplyTooLargeError: The replies are larger than `most_bytes`.
-            redis.ResponseError: The first refusal. Without `raise_on_error` it is that command's reply.
+            redis.ResponseError: The server takes no scripts.
         """
+        replies = self._round_trip(commands)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
+        if unknown:
+            again = [commands[i] for i in unknown]
+            texts = {_TEXTS[str(command[1])] for command in again}
+            for reply in self._round_trip([("SCRIPT", "LOAD", text) for text in texts]):
+                if isinstance(reply, redis.ResponseError):
+                    raise reply
+            for i, reply in zip(unknown, self._round_trip(again), strict=True):
+                replies[i] = reply
+        return replies
+
+    def _round_trip(self, commands: Sequence[Command]) -> list[Any]:
         connection = self._connection
         self._left[0] = self._most_bytes
         connection.connect()
         if self._is_stale():
             connection.disconnect()  # sending connects again
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
-            replies = [self._reply() for _ in commands]
+            # Packed here: the library looks at every argument again, which costs more than all the rest.
+            connection.send_packed_command([b"".join([pack_command(tuple(command)) for command in commands])])
+            return [self._reply() for _ in commands]
         except BaseException:
             connection.disconnect()  # late replies would be taken for those to the next commands
             raise
-        if raise_on_error:
-            for reply in replies:
-                if isinstance(reply, redis.ResponseError):
-                    raise reply
-        return replies
-
-    def run(self, script: Script, keys: Sequence[str], *args: str | bytes | int) -> Any:
-        """Run a script and return its reply; load it first if the server does not have it.
-
-        Raises:
-            redis.ConnectionError, redis.TimeoutError: No answer; whether the script took effect is unknown.
-            ReplyTooLargeError: The reply is larger than `most_bytes`.
-            redis.ResponseError: The script failed, or was refused.
-        """
-        (reply,) = self.ask(script.on(keys, *args), raise_on_error=False)
-        if isinstance(reply, redis.exceptions.NoScriptError):
-            self.ask(("SCRIPT", "LOAD", script.text))
-            (reply,) = self.ask(script.on(keys, *args))
-        if isinstance(reply, redis.ResponseError):
-            raise reply
-        return reply
 
     def close(self) -> None:
         """Disconnect; the next command connects again."""

@@ -120,5 +120,6 @@ class RedisControl:
                 raise KeyMisused(key) from error
             raise
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         self._line.close()

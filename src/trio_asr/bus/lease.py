@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from trio_asr.bus.base import Bus, Tenure
+from trio_asr.bus.base import HEIR_MS, Bus, Tenure
 
 MAX_PERIOD_S = 0.5  # between two renewals; a standby takes over within a second of a release
 MARGIN = 0.2  # share of the lease that is not relied on: clocks drift, and dialling takes a moment
@@ -105,14 +105,14 @@ class Lease:
         self._valid_until = -math.inf
         await self._bus.release()
 
-    async def pass_on(self, heir: str) -> None:
-        """Give the lease to another member, which has a moment to take it before anybody may.
+    async def pass_on(self, heir: str, keep_ms: int = HEIR_MS) -> None:
+        """Give the lease to a member, for whom it is kept for `keep_ms` before anybody may take it.
 
         Raises:
             BusUnavailable: The bus does not answer; the heir has to wait until the lease expires.
         """
         self._valid_until = -math.inf
-        await self._bus.pass_on(heir)
+        await self._bus.pass_on(heir, keep_ms)
 
     def _hold(self, asked: float) -> None:
         self._valid_until = asked + self._ttl_ms / 1000 * (1 - MARGIN)

@@ -3,13 +3,17 @@
 A question is written as *steps*: a generator that yields the commands of one round trip, is given their
 replies, and returns what they mean. Whatever waits is sent together. Each question is judged on its own; only
 if the server does not answer, all that were under way fail.
+
+redis-py's blocking client in a thread costs less CPU than the native-async one. A thread of one's own costs
+less than `trio.to_thread`: a thread, a limiter slot and three turns of the event loop for each job.
 """
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 import outcome
@@ -22,6 +26,8 @@ from trio_asr.bus.connection import Command, PipelinedConnection, ReplyTooLargeE
 
 T = TypeVar("T")
 Steps = Generator[Sequence[Command], list[Any], T]  # a reply may be a `redis.ResponseError`
+
+ROUND_BYTES = 4 * 1024 * 1024  # of the replies that are expected to what is sent together
 
 
 def granted(replies: list[Any]) -> list[Any]:
@@ -36,22 +42,59 @@ def granted(replies: list[Any]) -> list[Any]:
     return replies
 
 
-class _Question(Generic[T]):
-    """Steps on their way; `commands` are those to send next."""
+def answer(connection: PipelinedConnection, steps: Steps[T]) -> T:
+    """Take steps here and now, and return their result. Blocking.
 
-    def __init__(self, steps: Steps[T], task: trio.lowlevel.Task, *, urgent: bool) -> None:
-        self.steps, self.urgent = steps, urgent
-        self.waiting = [task]  # empty once that is cancelled
+    Raises:
+        redis.RedisError, OSError: No answer, or a refusal that the steps do not expect.
+    """
+    try:
+        commands = next(steps)
+        while True:
+            commands = steps.send(connection.ask(*commands))
+    except StopIteration as done:
+        return cast("T", done.value)
+
+
+class Question(Generic[T]):
+    """Steps on their way, and the task that waits for their result.
+
+    `commands` are those to send next. `urgent` questions are sent before all others that wait. `weight` is
+    the expected size of the replies in bytes.
+    """
+
+    def __init__(self, steps: Steps[T], *, urgent: bool = False, weight: int = 0) -> None:
+        self.urgent, self.weight = urgent, weight
         self.commands: Sequence[Command] = ()
         self.result: outcome.Outcome[T] | None = None
+        self._steps = steps
+        self._waiting = [trio.lowlevel.current_task()]  # empty once that is cancelled
 
-    def go_on(self, replies: outcome.Outcome[list[Any]] | None = None) -> bool:
-        """Go on with the replies to `commands`, or with the error in their place.
+    @property
+    def is_dropped(self) -> bool:
+        """Whether nobody waits for the result any more."""
+        return not self._waiting
+
+    async def answered(self) -> T:
+        """Wait for the result and return it; if cancelled, drop the question."""
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiting.clear()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        return cast("T", await trio.lowlevel.wait_task_rescheduled(abort))
+
+    def go_on(self, replies: list[Any] | Exception | None) -> bool:
+        """Go on with the replies to `commands`, or the error in their place; None where there were none.
 
         Return whether they made sense.
         """
+        self.commands = ()
         try:
-            self.commands = next(self.steps) if replies is None else replies.send(self.steps)
+            if isinstance(replies, Exception):
+                self.commands = self._steps.throw(replies)
+            else:
+                self.commands = self._steps.send(replies)  # type: ignore[arg-type] # None begins them
         except StopIteration as done:
             self.result = outcome.Value(done.value)
         except (redis.RedisError, OSError) as error:
@@ -68,108 +111,132 @@ class _Question(Generic[T]):
         self.result = outcome.Error(error)
 
     def deliver(self) -> None:
-        if self.waiting:
-            trio.lowlevel.reschedule(self.waiting.pop(), cast("outcome.Outcome[Any]", self.result))
+        """Hand over the result to whoever waits for it; in the event loop."""
+        if self._waiting:
+            trio.lowlevel.reschedule(self._waiting.pop(), cast("outcome.Outcome[Any]", self.result))
 
 
-class Line:
-    """A line to a server. Its daemon thread is started with the first question."""
+Q = TypeVar("Q", bound=Question[Any])
+
+
+class Questioner(Generic[Q]):
+    """A connection in a daemon thread, which starts with the first question."""
 
     def __init__(self, name: str, connection: PipelinedConnection) -> None:
         self._name, self._connection = name, connection
         # Unbounded, but short: callers wait, and the connection has timeouts of its own.
-        self._asked: queue.SimpleQueue[_Question[Any] | None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Q | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    async def ask(self, steps: Steps[T], *, urgent: bool = False) -> T:
-        """Take the steps and return their result; `urgent` ones are sent before all others that wait.
+    async def put(self, question: Q) -> Any:
+        """Put a question to the server and return its result.
 
-        A cancelled caller does not wait: a stop must not wait for a frozen server. Steps that have begun go
-        on; the others are not taken.
+        A cancelled caller does not wait: a stop must not wait for a frozen server. A question that has begun
+        goes on, the others are not asked. What the server still applies, it applies under our fence.
 
         Raises:
             BusUnavailable: No answer; `BusFault` if it made no sense.
-            BusForbids: Whatever the steps raise.
+            BusForbids: The steps raise it.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._thread is None:
             work = (trio.lowlevel.current_trio_token(),)
             self._thread = threading.Thread(target=self._work, args=work, name=self._name, daemon=True)
             self._thread.start()
-        question = _Question(steps, trio.lowlevel.current_task(), urgent=urgent)
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            question.waiting.clear()
-            return trio.lowlevel.Abort.SUCCEEDED
-
         self._asked.put(question)
-        return cast("T", await trio.lowlevel.wait_task_rescheduled(abort))
+        return await question.answered()
 
     def close(self) -> None:
-        """Let the thread exit after the questions that wait, and disconnect."""
+        """Disconnect, and let the thread exit after the questions that wait."""
         self._asked.put(None)
         self._connection.close()
 
-    # -- in the thread -----------------------------------------------------------------------------------
+    # -- in the thread ---------------------------------------------------------------------------------------
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
-        going: list[_Question[Any]] = []
-        open_ = True
-        while going or open_:
-            for question in self._waiting(patient=not going):
-                if question is None:
-                    open_ = False
-                elif question.waiting:
-                    going.append(question)
-                    self._go_on(question)
-            self._send(sorted((one for one in going if one.result is None), key=_last_if_not_urgent))
-            done = [one for one in going if one.result is not None]
-            going = [one for one in going if one.result is None]
-            try:
-                token.run_sync_soon(_deliver, done)
-            except trio.RunFinishedError:
-                break
-        self._connection.close()
+        try:
+            self._serve(token)
+        except trio.RunFinishedError:
+            pass
+        finally:
+            self._connection.close()
 
-    def _waiting(self, *, patient: bool) -> list[_Question[Any] | None]:
-        """Take all questions that wait; with `patient`, wait for one."""
-        found = [self._asked.get()] if patient else []
+    def _serve(self, token: trio.lowlevel.TrioToken) -> None:
+        """Serve questions until the line is closed."""
+        raise NotImplementedError
+
+    def _waiting(self, *, patient: bool) -> Iterator[Q | None]:
+        """Yield what waits; with `patient`, wait for one."""
+        if patient:
+            yield self._asked.get()
         while not self._asked.empty():
-            found.append(self._asked.get())
-        return found
+            yield self._asked.get()
 
-    def _send(self, questions: list[_Question[Any]]) -> None:
-        """Ask some questions in one go, and go on with each."""
-        if not questions:
-            return
+    def _send(self, questions: Sequence[Question[Any]]) -> None:
+        """Ask some questions in one round trip, and go on with each."""
         commands = [command for question in questions for command in question.commands]
         try:
-            replies = self._connection.ask(*commands, raise_on_error=False)
+            replies = iter(self._connection.ask(*commands))
         except ReplyTooLargeError as error:
             if len(questions) > 1:  # it is the trouble of one of them
                 for question in questions:
                     self._send([question])
             else:
-                self._go_on(questions[0], outcome.Error(error))
+                self._go_on(questions[0], error)
         except Exception as error:  # noqa: BLE001 - judged by each question
             for question in questions:
-                self._go_on(question, outcome.Error(error))
+                self._go_on(question, error)
         else:
-            taken = 0
             for question in questions:
-                end = taken + len(question.commands)
-                self._go_on(question, outcome.Value(replies[taken:end]))
-                taken = end
+                self._go_on(question, list(itertools.islice(replies, len(question.commands))))
 
-    def _go_on(self, question: _Question[Any], replies: outcome.Outcome[list[Any]] | None = None) -> None:
+    def _go_on(self, question: Question[Any], replies: list[Any] | Exception | None = None) -> None:
         if not question.go_on(replies):
             self._connection.close()  # replies that are still on their way belong to other questions
 
 
-def _last_if_not_urgent(question: _Question[Any]) -> bool:
-    return not question.urgent
+class Line(Questioner[Question[Any]]):
+    """A line that serves questions as they come."""
+
+    async def ask(self, steps: Steps[T], *, urgent: bool = False, weight: int = 0) -> T:
+        """Take the steps and return their result (see `put` and `Question`)."""
+        return cast("T", await self.put(Question(steps, urgent=urgent, weight=weight)))
+
+    def _serve(self, token: trio.lowlevel.TrioToken) -> None:
+        going: list[Question[Any]] = []
+        while True:
+            for question in self._waiting(patient=not going):
+                if question is None:
+                    return
+                if not question.is_dropped:
+                    going.append(question)
+                    self._go_on(question)
+            for some in rounds(sorted(_unanswered(going), key=lambda question: not question.urgent)):
+                self._send(some)
+            done = [question for question in going if question.result is not None]
+            going = _unanswered(going)
+            token.run_sync_soon(deliver, done)
 
 
-def _deliver(questions: list[_Question[Any]]) -> None:
+def rounds(questions: Iterable[Q]) -> Iterator[list[Q]]:
+    """Yield the questions in order, parted into round trips of a bearable size."""
+    some: list[Q] = []
+    size = 0
+    for question in questions:
+        if some and size + question.weight > ROUND_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(question)
+        size += question.weight
+    if some:
+        yield some
+
+
+def deliver(questions: Iterable[Question[Any]]) -> None:
+    """Hand over the results of questions; in the event loop."""
     for question in questions:
         question.deliver()
+
+
+def _unanswered(questions: Iterable[Question[Any]]) -> list[Question[Any]]:
+    return [question for question in questions if question.result is None]

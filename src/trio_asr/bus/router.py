@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trio_asr.bus.control import RedisControl
 from trio_asr.bus.redis import RedisBus
+from trio_asr.bus.server import Node, SharedServer
 from trio_asr.config import Config
 from trio_asr.config.fleet import shard_prefix
 
@@ -14,6 +15,7 @@ class RedisRouter:
     def __init__(self, config: Config) -> None:
         url, group, shards = config.redis.url, config.redis.consumer_group, config.fleet.shards
         self.control = RedisControl(url, group, shards)
+        self._node = Node(url)
         self._buses: list[RedisBus] = []
         for shard in range(shards):
             redis = config.of_shard(shard).redis
@@ -26,6 +28,7 @@ class RedisRouter:
                 shared=(redis.events_stream, redis.dead_letter_stream),
                 prefix=shard_prefix(group, shard),
                 member=config.fleet.member_name,
+                server=SharedServer(self._node, redis.audio_stream, redis.call_end_stream),
             )
             self._buses.append(bus)
 
@@ -33,6 +36,5 @@ class RedisRouter:
         return self._buses[shard]
 
     async def aclose(self) -> None:
-        await self.control.aclose()
-        for bus in self._buses:
-            await bus.aclose()
+        self.control.close()
+        self._node.close()

@@ -1,4 +1,4 @@
-"""Reads of the streams: a blocking read of both, and pages of the audio stream for catch-up.
+"""Reads of the streams, as steps: of both from a position on, and pages of the audio stream for catch-up.
 
 The count to ask for is derived from the size of the last entries. Where entries suddenly become larger, the
 reply is cut off at a byte limit, and the server is asked to count bytes (`read.lua`) until they are small
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import redis
 
 from trio_asr.bus.base import Batch, KeyMisused, Page, RawEntry
-from trio_asr.bus.connection import PipelinedConnection, ReplyTooLargeError, Script
+from trio_asr.bus.connection import ReplyTooLargeError, Script
+from trio_asr.bus.line import Steps, granted
 from trio_asr.wire import ids
 from trio_asr.wire.frames import MAX_ENTRY_BYTES
 from trio_asr.wire.ids import EntryId
@@ -22,202 +23,249 @@ from trio_asr.wire.ids import EntryId
 BLOCK_MS = 1000  # most time that a read waits for entries
 READ_COUNT = 1000
 FIRST_COUNT = 32  # while the size of the entries is unknown; the count doubles from read to read
+FIRST_BYTES = 256 * 1024  # size of a reply that is expected while that of the entries is unknown
 READ_BYTES = 2 * 1024 * 1024  # target size of one read; large entries lower the count
 MOST_BYTES = 4 * READ_BYTES  # a larger reply is cut off
 LARGE_BYTES = 64 * 1024  # entries of this size are counted by the server before it sends them
+SAMPLES = 4  # entries of a read whose size is looked at
 CAREFUL_COUNT = 64  # most entries of a page that is read by size
 MOST_AFTER = 1000  # most entries after the last one read that are counted when some may have been trimmed
-LOOK_S = 1.0  # interval at which a stream without new entries is asked for the last id it has generated
+BATCH = 400
+LEAST_CADENCE_S, CADENCE_S = 0.01, 0.04  # bounds of the spacing of reads
+LOOK_S = 1.0  # interval at which the streams are asked for their first and last ids
 
 
 class _Pages:
-    """The size of the next read: by count, or by bytes while entries are large (`careful`)."""
+    """The size of the next read: by count, or by bytes while entries are large (`careful`).
 
-    def __init__(self, connection: PipelinedConnection, stream: str) -> None:
-        self.connection, self.stream = connection, stream
+    With `lean`, for a read beside many others, the count stays near what has come.
+    """
+
+    def __init__(self, stream: str, *, lean: bool = False) -> None:
+        self.stream, self.lean = stream, lean
         self.count = FIRST_COUNT
         self.careful = False
-        self.cut = False  # the last entry of the last page was too large to be sent whole
+        self.bytes_each = 0  # 0: not known
+
+    @property
+    def weight(self) -> int:
+        """The size of the next reply, as far as it can be foreseen."""
+        if self.careful:
+            return READ_BYTES
+        return self.count * self.bytes_each or FIRST_BYTES
 
     def took(self, found: Sequence[RawEntry]) -> None:
         """Derive the next count from the entries that came."""
         if found:
-            some = found[:: 1 + len(found) // 16]  # a batch has thousands, which are much alike
-            size = sum(len(value) for _, fields in some for value in fields) // len(some)
-            self.count = max(1, min(READ_COUNT, READ_BYTES // (size + 1), 2 * self.count))
+            some = found[:: 1 + len(found) // SAMPLES]  # a batch has thousands, which are much alike
+            self.bytes_each = 1 + sum([sum(map(len, fields)) for _, fields in some]) // len(some)
+            self.count = max(1, min(READ_COUNT, READ_BYTES // self.bytes_each, 2 * self.count))
+        if self.lean:
+            self.count = min(self.count, max(FIRST_COUNT, 2 * len(found)))
 
     def failed(self) -> None:
         """Halve the count: a server may disconnect a reader because its reply is too large."""
         self.count = max(1, self.count // 2)
 
-    def page(self, after: EntryId, stream: str = "") -> Page:
-        """Read a page by size, and find out whether entries are still large.
-
-        Raises:
-            redis.RedisError, OSError: No answer.
-        """
-        found, more, cut = self.connection.run(
-            _READ, [stream or self.stream], after, READ_BYTES, CAREFUL_COUNT, MAX_ENTRY_BYTES
+    def page(self, after: EntryId, stream: str = "") -> Steps[Page]:
+        """Read a page by size, and find out whether entries are still large."""
+        ((found, more),) = granted(
+            (yield [_READ.on([stream or self.stream], after, READ_BYTES, CAREFUL_COUNT, MAX_ENTRY_BYTES)])
         )
         if not stream:
             largest = max((len(value) for _, fields in found for value in fields), default=0)
-            self.careful, self.cut = largest >= LARGE_BYTES, bool(cut)
-            self.count = FIRST_COUNT
+            self.careful, self.count = largest >= LARGE_BYTES, FIRST_COUNT
         return Page([(raw_id, fields) for raw_id, fields in found], bool(more))
 
 
+class Cadence:
+    """The spacing of reads: each is to bring about `BATCH` entries.
+
+    A small read costs nearly as much as a large one; but a large one makes many calls due at once, and the
+    last of them wait for the first.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = CADENCE_S
+
+    def after(self, batches: Sequence[Batch]) -> float:
+        """Return the seconds from a read that has brought these to the next one."""
+        if any(batch.audio_full or batch.ends_full for batch in batches):
+            return 0.0
+        wanted_s = self._seconds * BATCH / max(1, sum(len(batch.audio) for batch in batches))
+        self._seconds = min(CADENCE_S, max(LEAST_CADENCE_S, wanted_s))
+        return self._seconds
+
+
+class _Known(NamedTuple):
+    """An entry up to which all was read, and how many entries were ever added up to it."""
+
+    entry: EntryId
+    added: int
+
+
 class StreamReader:
-    """The reader of both input streams. Blocking: it needs a thread of its own."""
+    """The reader of both input streams. With `polled` it never blocks: it is one of many on a connection.
 
-    def __init__(self, connection: PipelinedConnection, audio: str, ends: str) -> None:
-        self._connection, self._audio, self._ends = connection, audio, ends
-        self._pages = _Pages(connection, audio)
+    Its steps are taken in one thread, one read after another.
+    """
+
+    def __init__(self, audio: str, ends: str, *, polled: bool = False) -> None:
+        self._audio, self._ends = audio, ends
+        self._audio_name, self._ends_name = audio.encode(), ends.encode()
+        self._block = () if polled else ("BLOCK", BLOCK_MS)
+        self._pages = _Pages(audio, lean=polled)
+        self.came = 0.0  # when the last entries came, in seconds of the monotonic clock
+        self._at: EntryId = ""  # up to where the last read came
         self._next_look = 0.0
-        self._large: EntryId = ""  # the last entry read, if it is large
-        # An entry that was read, and how many entries were ever added up to it. None where that is unknown.
-        self._added: tuple[EntryId, int] | None = None
+        self._looked_at: EntryId = ""  # up to where all that was ever added is known to have been read
+        self._known: _Known | None = None
 
-    def failed(self) -> None:
-        """Ask for less next time: a read has failed."""
-        self._pages.failed()
+    @property
+    def weight(self) -> int:
+        """The size of the next reply in bytes, as far as it can be foreseen."""
+        return self._pages.weight
 
-    def read(self, audio_after: EntryId, ends_after: EntryId, pause_s: float) -> Batch:
-        """Sleep `pause_s` seconds, then wait for entries after the positions, as `Bus.read` does.
+    def read(self, audio_after: EntryId, ends_after: EntryId) -> Steps[Batch]:
+        """Read what there is after the positions, as `Bus.read` does.
 
         Raises:
             KeyMisused: The audio stream is not a stream.
             redis.RedisError, OSError: No answer.
         """
-        # Sleeping here is cheap: in the event loop it would be one turn more for every read.
-        time.sleep(max(0.0, pause_s))
+        if audio_after != self._at:  # it begins, or somebody has gone back
+            self._looked_at, self._known, self._next_look = audio_after, None, 0.0
         try:
-            batch = self._read(audio_after, ends_after)
+            batch = yield from self._read(audio_after, ends_after)
+        except Exception:
+            self._pages.failed()
+            raise
+        if batch.audio or batch.ends:
+            self.came = time.monotonic()
+        if batch.audio:
+            self._at = batch.audio[-1][0].decode()
+            if self._known is not None:  # as long as none is missed, they are all that were added
+                self._known = _Known(self._at, self._known.added + len(batch.audio))
+        else:
+            self._at = audio_after
+        if time.monotonic() >= self._next_look:
+            batch = yield from self._look(batch)
+        return batch
+
+    def _read(self, audio_after: EntryId, ends_after: EntryId) -> Steps[Batch]:
+        if self._pages.careful:
+            batch = yield from self._read_by_size(audio_after, ends_after)
+            if batch.audio or batch.ends:
+                return batch
+        try:
+            return (yield from self._read_by_count([self._audio, self._ends], [audio_after, ends_after]))
         except ReplyTooLargeError:
-            batch = self._read_by_size(audio_after, ends_after)
+            return (yield from self._read_by_size(audio_after, ends_after))
         except redis.ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
-            batch = self._read_without_ends(audio_after)
-        if batch.audio:
-            last, fields = batch.audio[-1]
-            self._large = last.decode() if self._pages.cut or sum(map(len, fields)) >= LARGE_BYTES else ""
-        self._count(audio_after, batch)
-        if (not batch.audio or not batch.ends) and time.monotonic() >= self._next_look:
-            batch = self._look(audio_after, batch)
-        return batch
+        (kind,) = granted((yield [("TYPE", self._audio)]))
+        if bytes(kind) not in (b"stream", b"none"):
+            raise KeyMisused(self._audio)
+        return (yield from self._read_by_count([self._audio], [audio_after]))
 
-    def _read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
-        if self._pages.careful:
-            batch = self._read_by_size(audio_after, ends_after)
-            if batch.audio or batch.ends:
-                return batch
+    def _read_by_count(self, streams: list[str], after: list[EntryId]) -> Steps[Batch]:
         count = self._pages.count
-        # Sent together, the commands are served in one go: if the entry at the position still exists, nothing
-        # after it was trimmed unread. The reply has the whole entry: a large one would come with every read.
-        look = () if audio_after == self._large else (("XRANGE", self._audio, audio_after, audio_after),)
-        *there, reply = self._connection.ask(
-            *look,
-            ("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS",
-             self._audio, self._ends, audio_after, ends_after),
-        )  # fmt: skip
-        found = {bytes(name): cast("list[RawEntry]", found) for name, found in reply or ()}
-        audio, ends = found.get(self._audio.encode(), []), found.get(self._ends.encode(), [])
-        gone = bool(audio) and there == [[]]
-        trimmed = self._trimmed(audio_after, audio) if gone else None
+        (reply,) = granted((yield [("XREAD", "COUNT", count, *self._block, "STREAMS", *streams, *after)]))
+        audio: list[RawEntry] = []
+        ends: list[RawEntry] = []
+        for name, found in reply or ():
+            if name == self._audio_name:
+                audio = found
+            elif name == self._ends_name:
+                ends = found
         self._pages.took(audio)
-        self._pages.cut = False
-        return Batch(audio, ends, len(audio) >= count, len(ends) >= count, trimmed)
+        return Batch(audio, ends, len(audio) >= count, len(ends) >= count)
 
-    def _read_by_size(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
-        ends = self._pages.page(ends_after, self._ends)  # first: the audio before an end is read after it
-        audio = self._pages.page(audio_after)
+    def _read_by_size(self, audio_after: EntryId, ends_after: EntryId) -> Steps[Batch]:
+        # Ends first: the audio before an end is read after it.
+        ends = yield from self._pages.page(ends_after, self._ends)
+        audio = yield from self._pages.page(audio_after)
         return Batch(audio.entries, ends.entries, audio.full, ends.full)
 
-    def _read_without_ends(self, audio_after: EntryId) -> Batch:
-        kind = bytes(self._connection.ask(("TYPE", self._audio))[0])
-        if kind not in (b"stream", b"none"):
-            raise KeyMisused(self._audio)
-        count = self._pages.count
-        (reply,) = self._connection.ask(
-            ("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", self._audio, audio_after)
-        )
-        audio = cast("list[RawEntry]", reply[0][1]) if reply else []
-        self._pages.took(audio)
-        return Batch(audio, (), len(audio) >= count)
-
-    def _trimmed(self, position: EntryId, audio: Sequence[RawEntry]) -> EntryId | None:
-        """Return up to where the stream was trimmed past a position; `audio` is what came after it."""
-        until = ids.before(audio[0][0].decode())
-        if position in (ids.ORIGIN, until):
-            return None
-        (oldest,) = self._connection.ask(("XRANGE", self._audio, "-", "+", "COUNT", 1))
-        begin = oldest[0][0].decode() if oldest else ids.ORIGIN
-        if ids.key(begin) <= ids.key(position):
-            return None
-        return until if self._lost_some(position, audio) else None
-
-    def _lost_some(self, position: EntryId, audio: Sequence[RawEntry]) -> bool:
-        """Return whether more entries were added after a position than are there, or that is unknown.
-
-        A stream that was deleted counts from 0 again: then fewer were added, as far as can be known.
-        """
-        last = audio[-1][0].decode()
-        counted = self._connection.run(_ADDED, [self._audio], last, MOST_AFTER)
-        known, self._added = self._added, None
-        if not counted:
-            return True
-        added = counted[0] - counted[1]
-        self._added = position, added - len(audio)
-        return known is None or known[0] != position or added > known[1] + len(audio)
-
-    def _count(self, audio_after: EntryId, batch: Batch) -> None:
-        """Add up the entries read: as long as none is missed, they are all that were added."""
-        if self._added is None or self._added[0] != audio_after:
-            self._added = None
-        elif batch.audio:
-            self._added = batch.audio[-1][0].decode(), self._added[1] + len(batch.audio)
-
-    def _look(self, audio_after: EntryId, batch: Batch) -> Batch:
-        """Add the last id of each stream without new entries: it may have begun again, at lower ids."""
+    def _look(self, batch: Batch) -> Steps[Batch]:
+        """Add what only a look at the streams tells: they may have begun again, or been cut."""
         self._next_look = time.monotonic() + LOOK_S
-        found = self._connection.run(_LAST, [self._audio, self._ends])
-        (audio, added, length), (ends, _, _) = [[bytes(part).decode() for part in one] for one in found]
-        at = batch.audio[-1][0].decode() if batch.audio else audio_after
-        gone = audio if audio and length == "0" and ids.key(audio) >= ids.key(at) else None
-        if added and (audio == at or gone):
-            self._added = audio, int(added)
+        (found,) = granted((yield [_LAST.on([self._audio, self._ends])]))
+        (audio, added, length, first), (end, *_) = [[bytes(part).decode() for part in one] for one in found]
+        gone = audio if audio and length == "0" and ids.key(audio) >= ids.key(self._at) else None
+        trimmed = yield from self._trimmed(first)
+        if gone is not None:
+            self._at = self._looked_at = gone  # the next read goes on from there
+        if added and audio == self._at:
+            self._known = _Known(audio, int(added))
         return batch._replace(
+            trimmed=trimmed,
             last_audio=None if batch.audio else audio or None,
-            last_end=None if batch.ends else ends or None,
+            last_end=None if batch.ends else end or None,
             gone=None if batch.audio else gone,
         )
 
+    def _trimmed(self, first: EntryId) -> Steps[EntryId | None]:
+        """Return up to where the stream was cut before all was read; `first` is its first entry, if any.
+
+        Nothing of what was there at the last look was cut unread while the entry up to which it was read then
+        is still there, or an older one.
+        """
+        if not first or ids.key(first) > ids.key(self._at):
+            return None  # what is there is still to be read: the next look judges that
+        looked_at, self._looked_at = self._looked_at, self._at
+        until = ids.before(first)
+        if looked_at in (ids.ORIGIN, until) or ids.key(first) <= ids.key(looked_at):
+            return None
+        return until if (yield from self._missed_some()) else None
+
+    def _missed_some(self) -> Steps[bool]:
+        """Return whether more entries were added than were read, or that is unknown.
+
+        A stream that was deleted counts from 0 again: then fewer were added, as far as can be known.
+        """
+        (counted,) = granted((yield [_ADDED.on([self._audio], self._at, MOST_AFTER)]))
+        known, self._known = self._known, None
+        if not counted:
+            return True
+        self._known = _Known(self._at, counted[0] - counted[1])
+        return known is None or self._known.added > known.added
+
 
 class AgainReader:
-    """The reader of pages for catch-up. Blocking: it needs a thread of its own."""
+    """The reader of pages for catch-up."""
 
-    def __init__(self, connection: PipelinedConnection, audio: str) -> None:
-        self._connection, self._audio = connection, audio
-        self._pages = _Pages(connection, audio)
+    def __init__(self, audio: str) -> None:
+        self._audio = audio
+        self._pages = _Pages(audio)
 
-    def failed(self) -> None:
-        """Ask for less next time: a read has failed."""
-        self._pages.failed()
+    @property
+    def weight(self) -> int:
+        """The size of the next reply in bytes, as far as it can be foreseen."""
+        return self._pages.weight
 
-    def read(self, after: EntryId) -> Page:
-        """Return a page of the audio stream after a position.
+    def read(self, after: EntryId) -> Steps[Page]:
+        """Read a page of the audio stream after a position.
 
         Raises:
             redis.RedisError, OSError: No answer.
         """
+        try:
+            return (yield from self._read(after))
+        except Exception:
+            self._pages.failed()
+            raise
+
+    def _read(self, after: EntryId) -> Steps[Page]:
         pages = self._pages
         if pages.careful:
-            return pages.page(after)
+            return (yield from pages.page(after))
         count = pages.count
         try:
-            (found,) = self._connection.ask(("XRANGE", self._audio, f"({after}", "+", "COUNT", count))
+            (found,) = granted((yield [("XRANGE", self._audio, f"({after}", "+", "COUNT", count)]))
         except ReplyTooLargeError:
-            return pages.page(after)
+            return (yield from pages.page(after))
         pages.took(found)
         return Page(cast("list[Any]", found), len(found) >= count)
 

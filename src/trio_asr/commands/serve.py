@@ -48,8 +48,9 @@ def serve(path: Path | None) -> None:
     transcripts back on Redis. Logs go to standard error, health and metrics are served over HTTP.
 
     SIGTERM or Ctrl-C stops in order (exit code 0): a second one at once. What is not finalized yet is
-    finished by the next start, or by the other members of a fleet, which take the calls over first. SIGHUP reads the configuration again: intervals, limits and the log level
-    change in calls in progress. Exit code 2: the configuration is not usable; 1: anything else.
+    finished by the next start, or by other members of a fleet, which the shards are handed over to first.
+    SIGHUP reads the configuration again: intervals, limits and the log level change in calls in progress.
+    Exit code 2: the configuration is not usable; 1: anything else.
     """
     config = start(path, "serve")
     try:

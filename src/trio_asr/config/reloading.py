@@ -30,6 +30,11 @@ RELOADABLE = frozenset(
         "interaction.max_unfinalized_s",
         "interaction.max_unfinalized_total_mb",
         "interaction.reorder_ms",
+        "fleet.capacity",
+        "fleet.drain_s",
+        "fleet.rejoin_s",
+        "fleet.handover_linger_ms",
+        "fleet.max_connections",
         "shutdown.grace_ms",
         "log.level",
     }

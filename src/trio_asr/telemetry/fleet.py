@@ -26,6 +26,7 @@ class MemberRow(msgspec.Struct, gc=False, kw_only=True):
     capacity: int
     lag_s: float
     connections: int
+    cpu: float
     handing: int
     draining_s: float | None
 

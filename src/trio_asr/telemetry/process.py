@@ -27,6 +27,24 @@ class Process(ProcessCollector):
             raise OSError from error
 
 
+class CpuShare:
+    """The share of a core that the process takes, measured over a second or more."""
+
+    def __init__(self) -> None:
+        self._share = 0.0
+        self._since: tuple[float, float] | None = None  # a time on the clock, and the CPU time used by then
+
+    def read(self, now: float) -> float:
+        """Return the share by `now`, in seconds of any clock."""
+        used = time.process_time()
+        if self._since is None:
+            self._since = now, used
+        elif now - self._since[0] >= 1:
+            self._share = (used - self._since[1]) / (now - self._since[0])
+            self._since = now, used
+        return round(self._share, 3)
+
+
 def memory_limit_bytes(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUP) -> int:
     """Return the memory limit in bytes: the least of its control groups' limits and the machine's memory.
 

@@ -115,8 +115,11 @@ class Pages:
     def _interaction(self, trusted: bool) -> ResponseReturnValue:
         if not trusted:
             return self._needs_token()
-        interaction = self._view.interactions.get(str((request.view_args or {})["interaction_id"]))
-        return ({"error": "Not Found"}, 404) if interaction is None else _json(portray_closely(interaction))
+        name = str((request.view_args or {})["interaction_id"])
+        interaction = self._view.interactions.get(name)
+        if interaction is None:
+            return {"error": "Not Found", **self._view.elsewhere(name)}, 404
+        return _json(portray_closely(interaction))
 
     def _needs_token(self) -> ResponseReturnValue:
         if not self._guard.has_token:

@@ -59,6 +59,13 @@ class View(Protocol):
         """The fleet as this member sees it; None for a worker that is in no fleet, or has seen none yet."""
         ...
 
+    def elsewhere(self, interaction_id: str) -> Mapping[str, object]:
+        """Return the shard of a call that is not here by the formula, and the member that has it.
+
+        Empty for a worker that is in no fleet. Producers may have chosen the shard by another rule.
+        """
+        ...
+
     @property
     def history(self) -> History:
         """The samples of the last minutes."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 import trio
 
 from trio_asr.bus.away import away
-from trio_asr.bus.base import Bus, BusUnavailable
+from trio_asr.bus.base import HEIR_MS, Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
 from trio_asr.telemetry import logs
 from trio_asr.wire.codes import Problem
@@ -31,6 +31,7 @@ class Holding:
         self.lease = Lease(bus, office.config.redis.lease_ms, self._save)
         self.heir = ""  # to whom the shard is handed over
         self.left_at = 0.0  # when that was decided
+        self._keep_ms = HEIR_MS
         self._office, self._bus = office, bus
         self._leaving = trio.Event()
         self._names = {} if shard is None else {"shard": shard}
@@ -41,10 +42,13 @@ class Holding:
         """Whether the shard is on its way to somebody else, or to nobody."""
         return self._leaving.is_set()
 
-    def leave(self, heir: str = "") -> None:
-        """Let go of the shard: at once, or with an heir in such a way that its calls notice least of it."""
+    def leave(self, heir: str = "", keep_ms: int = HEIR_MS) -> None:
+        """Let go of the shard: at once, or with an heir in such a way that its calls notice least of it.
+
+        The lease is kept for the heir for `keep_ms`.
+        """
         if not self.leaving:
-            self.heir, self.left_at = heir, trio.current_time()
+            self.heir, self._keep_ms, self.left_at = heir, keep_ms, trio.current_time()
             self._leaving.set()
 
     async def run(self) -> bool:
@@ -57,6 +61,7 @@ class Holding:
                 released), or there is a bug that nothing contains.
         """
         lost = False
+        self._office.opened(self.shard)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep)
@@ -90,7 +95,7 @@ class Holding:
                 away(Problem.LEASE, error, problems, internal)
 
     async def _give_back(self) -> None:
-        give = partial(self.lease.pass_on, self.heir) if self.heir else self.lease.release
+        give = partial(self.lease.pass_on, self.heir, self._keep_ms) if self.heir else self.lease.release
         try:
             with trio.move_on_after(RELEASE_S):
                 await give()

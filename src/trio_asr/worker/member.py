@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -18,17 +19,19 @@ from trio_asr.config.fleet import VERSION
 from trio_asr.core.backoff import Backoff
 from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.pulling import REST_S, Pulling
+from trio_asr.core.fleet.route import shard_of
 from trio_asr.core.fleet.view import View
 from trio_asr.telemetry import logs
-from trio_asr.telemetry.fleet import FleetPicture, FleetSeries, ShardLoad
+from trio_asr.telemetry.fleet import FleetPicture, FleetSeries
 from trio_asr.telemetry.groups import leaves
 from trio_asr.telemetry.labels import Role
+from trio_asr.telemetry.process import CpuShare
 from trio_asr.wire.codes import Handover, Problem
 from trio_asr.wire.records import NewerState
 from trio_asr.worker.holding import Holding, unless
 from trio_asr.worker.joining import BEAT_TTL_MS, beats, check
 from trio_asr.worker.office import Office
-from trio_asr.worker.picture import Counts, picture
+from trio_asr.worker.picture import Counts, loads, picture
 
 BEAT_S = 0.5
 STEP_S, LEAVING_STEP_S = 1.0, 0.2  # between two steps
@@ -54,8 +57,14 @@ class Member:
         self._draining_at = math.inf
         self._stopping = trio.Event()
         self._hurry, self._news = trio.Event(), trio.Event()  # for the next step, and for the next beat
+        self._cpu = CpuShare()
         self._log = logs.get("fleet")
-        self._series = FleetSeries(office.metrics.registry, self.picture, self.loads, lambda: fleet.capacity)
+        self._series = FleetSeries(
+            office.metrics.registry,
+            self.picture,
+            partial(loads, office),
+            lambda: office.config.fleet.capacity,
+        )
 
     def stop(self) -> None:
         """Stop in order: hand the shards over, and go once all are gone or none of the others is alive."""
@@ -68,19 +77,21 @@ class Member:
         """Return whether the others count on this member, whether it holds a shard or not."""
         return not self._stopping.is_set() and now - self._beaten_at < BEAT_TTL_MS / 1000
 
+    @property
+    def status(self) -> str:
+        """What this member does, in a line for the service manager."""
+        return f"{len(self.holdings)} of {self._shards} shards, {self._office.totals.calls} calls"
+
     def picture(self) -> FleetPicture:
         """Return the fleet as last seen."""
         handing = sum(holding.leaving for holding in self.holdings.values())
         counts = Counts(self._shards, len(self.holdings), len(self._wants), handing)
         return picture(self.name, counts, self.view)
 
-    def loads(self) -> dict[int, ShardLoad]:
-        """Return what each shard that this member holds has to do."""
-        return {
-            shard: ShardLoad(len(tenure.calls.interactions), tenure.dispatcher.lag_s)
-            for shard, tenure in self._office.tenures.items()
-            if shard is not None
-        }
+    def elsewhere(self, interaction_id: str) -> dict[str, object]:
+        """Return the shard of a call by the formula, and the member that has it ("": nobody)."""
+        shard = shard_of(interaction_id, self._shards)
+        return {"shard": shard, "member": "" if self.view is None else self.view.owner(shard)}
 
     async def run(self) -> None:
         """Be a member until stopped, and until the shards are in other hands.
@@ -134,7 +145,7 @@ class Member:
 
     def _present(self, now: float) -> Beat:
         """Return what this member says of itself."""
-        fleet, loads = self._office.config.fleet, self.loads()
+        fleet, present = self._office.config.fleet, loads(self._office)
         return Beat(
             member=self.name,
             incarnation=self._incarnation,
@@ -143,11 +154,13 @@ class Member:
             capacity=fleet.capacity,
             draining=now - self._draining_at if self._stopping.is_set() else None,
             held={
-                shard: Load(now - since, *loads.get(shard, (0, 0.0))) for shard, since in self._since.items()
+                shard: Load(now - since, *present.get(shard, (0, 0.0)))
+                for shard, since in self._since.items()
             },
             handing=frozenset(shard for shard, holding in self.holdings.items() if holding.leaving),
             wants=self._wants,
             connections=self._office.open_connections,
+            cpu=self._cpu.read(now),
         )
 
     # -- looking and pulling ---------------------------------------------------------------------------
@@ -161,8 +174,9 @@ class Member:
                 with trio.move_on_after(LEAVING_STEP_S if self._stopping.is_set() else STEP_S):
                     await self._hurry.wait()
             self._wants = frozenset()
+            rejoin_ms = round(self._office.config.fleet.rejoin_s * 1000)
             for holding in self.holdings.values():
-                holding.leave()
+                holding.leave(*(self.name, rejoin_ms) if rejoin_ms else ())
         with trio.move_on_after(STEP_S):
             await self._leave()
 
@@ -174,7 +188,8 @@ class Member:
     def _is_gone(self) -> bool:
         if not self._stopping.is_set():
             return False
-        late = trio.current_time() - self._draining_at >= self._office.config.fleet.drain_s
+        fleet = self._office.config.fleet
+        late = bool(fleet.rejoin_s) or trio.current_time() - self._draining_at >= fleet.drain_s
         alone = self.view is not None and not any(beat.member != self.name for beat in self.view.alive)
         return late or alone or not (self.holdings or self._taking)
 

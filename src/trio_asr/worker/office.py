@@ -38,12 +38,13 @@ class Office:
         self.internal = internal
         self.tenures: dict[Shard, Tenure] = {}
         self.totals = Totals(self.tenures)
+        self._held: set[Shard] = set()
         self._admission: Admission | None = None
         self._read_gauges()
 
     @property
     def admission(self) -> Admission:
-        """The provider behind its admission control. What it knows of refusals ends with the last tenure."""
+        """The provider behind its admission control. What it knows of refusals ends with the last shard."""
         if self._admission is None:
             deepgram = self.config.deepgram
             self._admission = Admission(
@@ -77,12 +78,17 @@ class Office:
             return tenures[0].calls.interactions
         return {name: one for tenure in tenures for name, one in tenure.calls.interactions.items()}
 
+    def opened(self, shard: Shard) -> None:
+        """Note that a shard is held from now on; its tenure is being built."""
+        self._held.add(shard)
+
     def closed(self, shard: Shard) -> None:
-        """Forget a tenure that is over, and with the last one what was known of the provider."""
+        """Forget a shard that is no longer held, and with the last one what was known of the provider."""
         now = trio.current_time()
+        self._held.discard(shard)
         self.tenures.pop(shard, None)
         self.problems.of_shard(shard).resolve_all(now)
-        if not self.tenures:
+        if not self._held:
             self._admission = None
             self.problems.resolve_all(now)
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from trio_asr.core.fleet.beat import Beat
 from trio_asr.core.fleet.view import View
-from trio_asr.telemetry.fleet import FleetPicture, HotShard, MemberRow
+from trio_asr.telemetry.fleet import FleetPicture, HotShard, MemberRow, ShardLoad
+from trio_asr.worker.office import Office
 
 
 class Counts(NamedTuple):
@@ -37,6 +38,15 @@ def picture(member: str, counts: Counts, view: View | None) -> FleetPicture:
     )
 
 
+def loads(office: Office) -> dict[int, ShardLoad]:
+    """Return what each shard that this member holds has to do."""
+    return {
+        shard: ShardLoad(len(tenure.calls.interactions), tenure.dispatcher.lag_s)
+        for shard, tenure in office.tenures.items()
+        if shard is not None
+    }
+
+
 def _row(beat: Beat) -> MemberRow:
     loads = beat.held.values()
     return MemberRow(
@@ -48,6 +58,7 @@ def _row(beat: Beat) -> MemberRow:
         capacity=beat.capacity,
         lag_s=round(max((load.lag_s for load in loads), default=0.0), 1),
         connections=beat.connections,
+        cpu=beat.cpu,
         handing=len(beat.handing),
         draining_s=beat.draining,
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any, cast
 
 import redis
 
 from trio_asr.bus.base import BusForbids
+from trio_asr.bus.connection import PipelinedConnection, options
 from trio_asr.bus.groups import consumers_of
+from trio_asr.bus.line import answer
 from trio_asr.commands.doctor.findings import Report
 from trio_asr.commands.doctor.server import Server
 from trio_asr.config import RedisConfig
@@ -110,15 +113,15 @@ class State:
 
     def consumers(self, report: Report) -> None:
         """Check for other readers in the consumer group."""
-        client = self._server.client
-        if client is None:
+        if self._server.client is None:
             return
         group, streams = (
             self._config.consumer_group,
             (self._config.audio_stream, self._config.call_end_stream),
         )
         try:
-            found = sorted(consumers_of(client, group, streams), key=lambda one: one.idle_ms)
+            with closing(PipelinedConnection(self._config.url, options())) as connection:
+                found = sorted(answer(connection, consumers_of(group, streams)), key=lambda one: one.idle_ms)
         except BusForbids as error:
             report.warn("consumers", f"may not be asked for: {error}", "allow XINFO CONSUMERS")
             return

@@ -15,8 +15,8 @@ class View:
     """What is worked out of it once, for every rule to use.
 
     `leases` are the holders of the leases, one for each shard: "" stands for none, `heir:MEMBER` for a shard
-    that is kept for a member, None for one that cannot be asked for now. `free` are shards that nobody's lease
-    and no beat holds. `kept` are those kept for each member. `askers` are the members that ask for a shard.
+    that is kept for a member, None for one that cannot be asked for now. `free` are shards that no lease and
+    no beat holds. `kept` are those kept for each member. `askers` are the members that ask for a shard.
     """
 
     def __init__(self, leases: Sequence[str | None], beats: Iterable[Beat]) -> None:
@@ -38,6 +38,10 @@ class View:
         for beat in self.alive:
             for shard in beat.wants:
                 self.askers[shard].append(beat)
+
+    def owner(self, shard: int) -> str:
+        """Return the member that says it holds a shard; "" for nobody."""
+        return next((name for name, beat in self.beats.items() if shard in beat.held), "")
 
     def share(self, beat: Beat) -> int:
         """Return how many shards are a living member's part, rounded up."""

@@ -1,4 +1,4 @@
-"""A fleet on a virtual clock: the real rules, members that beat, join, leave and crash, and leases that run out."""
+"""A fleet on a virtual clock: the real rules, members that join, leave and crash, leases that run out."""
 
 from __future__ import annotations
 

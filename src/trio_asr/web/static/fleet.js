@@ -29,7 +29,7 @@ export class FleetTable {
 
   add(name) {
     const row = document.createElement("tr");
-    for (const kind of ["call", "state", "num", "num", "num", "num wide", "wide"]) {
+    for (const kind of ["call", "state", "num", "num", "num", "num wide", "num wide", "wide"]) {
       const cell = document.createElement("td");
       cell.className = kind;
       row.append(cell);
@@ -49,7 +49,7 @@ function describe({ shards, unowned, members, hottest }) {
 }
 
 function draw(row, one, self) {
-  const [name, state, shards, calls, lag, connections, version] = row.children;
+  const [name, state, shards, calls, lag, connections, cpu, version] = row.children;
   write(name, self ? `${one.member} (this one)` : one.member);
   const leaving = one.draining_s !== null;
   write(state, leaving ? `leaving for ${Math.round(one.draining_s)} s` : one.shards ? "active" : "standby");
@@ -60,5 +60,6 @@ function draw(row, one, self) {
   write(lag, `${one.lag_s.toFixed(1)} s`);
   tone(lag, one.lag_s > SILENT_S ? "bad" : "");
   write(connections, String(one.connections));
+  write(cpu, `${Math.round(100 * one.cpu)} %`);
   write(version, one.generation === one.version ? one.version : `${one.generation} (${one.version})`);
 }
