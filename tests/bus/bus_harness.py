@@ -8,8 +8,9 @@ import redis
 
 from trio_asr.bus.base import Bus, RawEntry
 from trio_asr.bus.memory import MemoryBus, MemoryStore
+from trio_asr.bus.nodes import Nodes
 from trio_asr.bus.redis import RedisBus
-from trio_asr.bus.server import Node, SharedServer
+from trio_asr.bus.server import SharedServer
 from trio_asr.wire.records import Commit, Write
 
 GROUP, AUDIO, ENDS = "the-group", "audio_stream", "call_end"
@@ -88,12 +89,12 @@ class MemoryBusHarness:
 class RedisBusHarness:
     def __init__(self, url: str, workers_url: str = "", *, shared: bool = False) -> None:
         self.url = workers_url or url
-        self.node = Node(self.url) if shared else None
+        self.nodes = Nodes(self.url) if shared else None
         self.client = redis.Redis.from_url(url)
         self._workers: list[RedisBus] = []
 
     def worker(self, member: str = "") -> RedisBus:
-        server = SharedServer(self.node, AUDIO, ENDS) if self.node is not None else None
+        server = SharedServer(self.nodes, 0, AUDIO, ENDS) if self.nodes is not None else None
         bus = RedisBus(
             self.url, group=GROUP, audio_stream=AUDIO, end_stream=ENDS, member=member, server=server
         )
@@ -121,6 +122,6 @@ class RedisBusHarness:
     async def aclose(self) -> None:
         for worker in self._workers:
             await worker.aclose()
-        if self.node is not None:
-            self.node.close()
+        if self.nodes is not None:
+            self.nodes.close()
         self.client.close()

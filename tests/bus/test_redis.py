@@ -5,7 +5,7 @@ On the real clock, against servers of the test's own where it does something to 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import cast
 
@@ -13,13 +13,14 @@ import pytest
 import redis
 import trio
 import trio.testing
-from redis.client import Pipeline
+from redis.exceptions import NoScriptError
 from tests.bus.bus_harness import AUDIO, ENDS, GROUP, LONG_MS, PREFIX, RedisBusHarness, commit, data
 from tests.bus.proxy import proxy
 
 from trio_asr.bus import connection, streams
 from trio_asr.bus.answers import judged
 from trio_asr.bus.base import Answer, Bus, BusUnavailable, KeyMisused, Tenure
+from trio_asr.bus.connection import Command, PipelinedConnection
 from trio_asr.bus.redis import RedisBus
 from trio_asr.lab.rig.valkey import EmbeddedValkey
 from trio_asr.wire.ids import ORIGIN
@@ -123,24 +124,20 @@ async def test_the_script_cache_flushed_in_the_middle_of_a_pipeline(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those before the flush are applied, those after it sent again: none twice, none out of order."""
-    execute = Pipeline.execute
+    round_trip = PipelinedConnection._round_trip
 
-    def flush_in_the_middle(pipe: Pipeline, raise_on_error: bool = True) -> list[object]:
+    def flush_in_the_middle(self: PipelinedConnection, commands: Sequence[Command]) -> list[object]:
         monkeypatch.undo()
-        pipe.script_flush()
-        stack = pipe.command_stack
-        stack.insert(3, stack.pop())
-        replies = execute(pipe, raise_on_error)
+        replies = round_trip(self, [*commands[:3], ("SCRIPT", "FLUSH"), *commands[3:]])
         del replies[3]
-        assert [isinstance(reply, redis.exceptions.NoScriptError) for reply in replies] == [False] * 3 + [
-            True
-        ] * 4
+        assert [isinstance(reply, NoScriptError) for reply in replies] == [False] * 3 + [True] * 4
         return replies
 
     async with owned(redis_url) as (harness, bus):
         assert await bus.commit([commit(1, "1")]) == [APPLIED]
-        monkeypatch.setattr(Pipeline, "execute", flush_in_the_middle)
+        monkeypatch.setattr(PipelinedConnection, "_round_trip", flush_in_the_middle)
         assert await bus.commit([commit(rev, str(rev)) for rev in range(2, 9)]) == [APPLIED] * 7
+        assert PipelinedConnection._round_trip is round_trip
         assert data(harness, "out") == [str(rev).encode() for rev in range(1, 9)]
 
 

@@ -37,6 +37,11 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def is_unwilling(refusal: Exception) -> bool:
+    """Return whether a refusal says something about the server, and not about the command."""
+    return isinstance(refusal, UNWILLING) or UNWILLING_TEXT.search(str(refusal)) is not None
+
+
 def stored_of(key: str, named: bytes, *found: bytes | None) -> Stored:
     """Return the stored state from the reply about one owner.
 
@@ -67,7 +72,7 @@ def judged(commit: Commit, reply: Any) -> Answer:
         ValueError: The reply is to another commit.
     """
     if isinstance(reply, Exception):
-        if isinstance(reply, UNWILLING) or UNWILLING_TEXT.search(str(reply)):
+        if is_unwilling(reply):
             raise reply
         return Answer(Outcome.REFUSED, describe(reply))
     head, _, reason = bytes(reply).decode().partition("\n")

@@ -88,7 +88,7 @@ class PipelinedConnection:
             connection.disconnect()  # sending connects again
         try:
             # Packed here: the library looks at every argument again, which costs more than all the rest.
-            connection.send_packed_command([b"".join([pack_command(tuple(command)) for command in commands])])
+            connection.send_packed_command([b"".join(map(_packed, commands))])
             return [self._reply() for _ in commands]
         except BaseException:
             connection.disconnect()  # late replies would be taken for those to the next commands
@@ -110,6 +110,12 @@ class PipelinedConnection:
             return self._connection.read_response()
         except redis.ResponseError as refusal:
             return refusal
+
+
+def _packed(command: Command) -> bytes:
+    words: Any = tuple(command)  # its stub knows tuples of one only
+    packed: bytes = pack_command(words)
+    return packed
 
 
 class _BoundedParser(DefaultParser):  # type: ignore[misc, valid-type]

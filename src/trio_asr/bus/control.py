@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import redis
+import trio
 
-from trio_asr.bus.base import Bus, KeyMisused
-from trio_asr.bus.connection import Command, PipelinedConnection, options
+from trio_asr.bus.base import Bus, BusFault, BusUnavailable, KeyMisused
+from trio_asr.bus.connection import Command
 from trio_asr.bus.keys import FleetKeys, Keys, holder_of
-from trio_asr.bus.line import Line, Steps, granted
+from trio_asr.bus.line import Steps, granted
+from trio_asr.bus.nodes import Node, Nodes, slot_of
 from trio_asr.config.fleet import shard_prefix
+
+HOLDERS_S = 1.0  # most time that a node has to say who holds its shards: the others' are not to wait for it
+
+T = TypeVar("T")
 
 
 class Control(Protocol):
@@ -65,13 +73,17 @@ class Router(Protocol):
 class RedisControl:
     """The control on Redis or Valkey (see `Control`). All its keys but the leases are in one slot."""
 
-    def __init__(self, url: str, group: str, shards: int) -> None:
+    def __init__(self, nodes: Nodes, group: str, shards: int) -> None:
+        self._nodes = nodes
         self._keys = FleetKeys(group)
+        self._slot = slot_of(self._keys.fleet)
         self._leases = [Keys(group, shard_prefix(group, shard)).lease for shard in range(shards)]
-        self._line = Line("redis-control", PipelinedConnection(url, options()))
+
+    async def _ask(self, steps: Steps[T]) -> T:
+        return await self._nodes.ask(self._slot, lambda node: node.line.ask(steps, urgent=True))
 
     async def found(self, shards: int) -> int:
-        return await self._line.ask(self._found(shards))
+        return await self._ask(self._found(shards))
 
     def _found(self, shards: int) -> Steps[int]:
         key = self._keys.fleet
@@ -83,14 +95,14 @@ class RedisControl:
     async def beat(self, member: str, data: bytes, ttl_ms: int) -> None:
         # The name each time: another member may just have found it without a beat, and removed it.
         name, beat = ("SADD", self._keys.beats, member), ("SET", self._keys.beat(member), data, "PX", ttl_ms)
-        await self._line.ask(self._of(self._keys.beats, beat, name))
+        await self._ask(self._of(self._keys.beats, beat, name))
 
     async def leave(self, member: str) -> None:
         name, beat = ("SREM", self._keys.beats, member), ("DEL", self._keys.beat(member))
-        await self._line.ask(self._of(self._keys.beats, beat, name))
+        await self._ask(self._of(self._keys.beats, beat, name))
 
     async def beats(self) -> list[bytes]:
-        return await self._line.ask(self._beats())
+        return await self._ask(self._beats())
 
     def _beats(self) -> Steps[list[bytes]]:
         (members,) = yield from self._of(self._keys.beats, ("SMEMBERS", self._keys.beats))
@@ -104,12 +116,39 @@ class RedisControl:
         return [beat for beat in beats if beat is not None]
 
     async def holders(self) -> list[str | None]:
-        return await self._line.ask(self._holders())
+        places: dict[Node, list[int]] = {}
+        for shard, lease in enumerate(self._leases):
+            with suppress(BusUnavailable):
+                places.setdefault(await self._nodes.node(slot_of(lease)), []).append(shard)
+        found: list[str | None] = [None] * len(self._leases)
+        faults: list[BusFault] = []
 
-    def _holders(self) -> Steps[list[str | None]]:
+        async def ask(node: Node, shards: list[int]) -> None:
+            try:
+                holders = await node.line.ask(self._holders(shards), urgent=True)
+            except BusFault as error:
+                faults.append(error)
+            except BusUnavailable:
+                return  # they stay unknown
+            else:
+                for shard, holder in zip(shards, holders, strict=True):
+                    found[shard] = holder
+
+        with trio.move_on_after(HOLDERS_S):
+            async with trio.open_nursery() as nursery:
+                for node, shards in places.items():
+                    nursery.start_soon(ask, node, shards)
+        if faults:
+            raise faults[0]
+        if None in found:  # perhaps it lies elsewhere by now
+            silent = next((node for node, shards in places.items() if found[shards[0]] is None), None)
+            await self._nodes.look(besides=silent)
+        return found
+
+    def _holders(self, shards: Sequence[int]) -> Steps[list[str | None]]:
         # MGET, since to it a key of another type is none: who wants the shard then finds out what is wrong.
-        found = granted((yield [("MGET", key) for key in self._leases]))
-        return [holder_of((lease or b"").decode("utf-8", "replace")) for (lease,) in found]
+        replies = yield [("MGET", self._leases[shard]) for shard in shards]
+        return [None if isinstance(one, redis.ResponseError) else holder_of(one[0]) for one in replies]
 
     def _of(self, key: str, *commands: Command) -> Steps[list[Any]]:
         """Ask commands that need a key of the right type."""
@@ -119,7 +158,3 @@ class RedisControl:
             if str(error).startswith("WRONGTYPE"):
                 raise KeyMisused(key) from error
             raise
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._line.close()

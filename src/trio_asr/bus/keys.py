@@ -43,6 +43,7 @@ def new_token(member: str) -> str:
     return f"{member}/{token}" if member else token
 
 
-def holder_of(lease: str) -> str:
-    """Return the member whose token a lease has, or for whom it is kept (`HEIR` is before the name)."""
-    return lease.rpartition("/")[0] or lease
+def holder_of(lease: bytes | None) -> str:
+    """Return the member whose token a lease has, or `HEIR` and the one for whom it is kept; or ""."""
+    value = (lease or b"").decode("utf-8", "replace")
+    return value.rpartition("/")[0] or value

@@ -14,6 +14,7 @@ import itertools
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar, cast
 
 import outcome
@@ -127,6 +128,8 @@ class Questioner(Generic[Q]):
         # Unbounded, but short: callers wait, and the connection has timeouts of its own.
         self._asked: queue.SimpleQueue[Q | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._going: list[Q] = []  # those that have begun
+        self._closed = False
 
     async def put(self, question: Q) -> Any:
         """Put a question to the server and return its result.
@@ -139,6 +142,8 @@ class Questioner(Generic[Q]):
             BusForbids: The steps raise it.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self._closed:
+            raise BusUnavailable("the line is closed")
         if self._thread is None:
             work = (trio.lowlevel.current_trio_token(),)
             self._thread = threading.Thread(target=self._work, args=work, name=self._name, daemon=True)
@@ -147,30 +152,34 @@ class Questioner(Generic[Q]):
         return await question.answered()
 
     def close(self) -> None:
-        """Disconnect, and let the thread exit after the questions that wait."""
+        """Disconnect; what is not answered yet fails."""
+        self._closed = True
         self._asked.put(None)
         self._connection.close()
 
     # -- in the thread ---------------------------------------------------------------------------------------
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
-        try:
-            self._serve(token)
-        except trio.RunFinishedError:
-            pass
-        finally:
-            self._connection.close()
+        with suppress(trio.RunFinishedError):
+            while self._take():
+                self._serve(token)
+            for question in self._going:
+                question.go_on(redis.ConnectionError("the line is closed"))
+            token.run_sync_soon(deliver, self._going)
+        self._connection.close()
+
+    def _take(self) -> bool:
+        """Take all questions that wait; wait for one if there are none. Return whether the line is open."""
+        while not self._going or not self._asked.empty():
+            question = self._asked.get()
+            if question is None:
+                return False
+            self._going.append(question)
+        return True
 
     def _serve(self, token: trio.lowlevel.TrioToken) -> None:
-        """Serve questions until the line is closed."""
+        """Go on with the questions that have been taken, by one round trip or more."""
         raise NotImplementedError
-
-    def _waiting(self, *, patient: bool) -> Iterator[Q | None]:
-        """Yield what waits; with `patient`, wait for one."""
-        if patient:
-            yield self._asked.get()
-        while not self._asked.empty():
-            yield self._asked.get()
 
     def _send(self, questions: Sequence[Question[Any]]) -> None:
         """Ask some questions in one round trip, and go on with each."""
@@ -203,19 +212,15 @@ class Line(Questioner[Question[Any]]):
         return cast("T", await self.put(Question(steps, urgent=urgent, weight=weight)))
 
     def _serve(self, token: trio.lowlevel.TrioToken) -> None:
-        going: list[Question[Any]] = []
-        while True:
-            for question in self._waiting(patient=not going):
-                if question is None:
-                    return
-                if not question.is_dropped:
-                    going.append(question)
-                    self._go_on(question)
-            for some in rounds(sorted(_unanswered(going), key=lambda question: not question.urgent)):
-                self._send(some)
-            done = [question for question in going if question.result is not None]
-            going = _unanswered(going)
-            token.run_sync_soon(deliver, done)
+        self._going = [question for question in self._going if question.commands or not question.is_dropped]
+        for question in self._going:
+            if not question.commands:
+                self._go_on(question)
+        for some in rounds(sorted(_unanswered(self._going), key=lambda question: not question.urgent)):
+            self._send(some)
+        done = [question for question in self._going if question.result is not None]
+        self._going = _unanswered(self._going)
+        token.run_sync_soon(deliver, done)
 
 
 def rounds(questions: Iterable[Q]) -> Iterator[list[Q]]:

@@ -55,7 +55,9 @@ class MemoryControl:
 
     async def holders(self) -> list[str | None]:
         await self._arrive()
-        return [None if store.away else holder_of(store.holder or "") for store in self._fleet.stores]
+        return [
+            None if store.away else holder_of((store.holder or "").encode()) for store in self._fleet.stores
+        ]
 
 
 class MemoryRouter:

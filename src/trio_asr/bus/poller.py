@@ -15,6 +15,7 @@ import trio
 
 from trio_asr.bus import streams
 from trio_asr.bus.base import Batch
+from trio_asr.bus.connection import PipelinedConnection
 from trio_asr.bus.line import Question, Questioner, Steps, deliver, rounds
 from trio_asr.bus.streams import Cadence, StreamReader
 from trio_asr.wire.ids import EntryId
@@ -46,6 +47,10 @@ class Poll(Question[Batch]):
 class Poller(Questioner[Poll]):
     """The reader of many shards."""
 
+    def __init__(self, name: str, connection: PipelinedConnection) -> None:
+        super().__init__(name, connection)
+        self._cadence = Cadence()
+
     async def read(self, reader: StreamReader, audio_after: EntryId, ends_after: EntryId) -> Batch:
         """Read a shard's streams, as `Bus.read` does.
 
@@ -57,26 +62,19 @@ class Poller(Questioner[Poll]):
     # -- in the thread ---------------------------------------------------------------------------------------
 
     def _serve(self, token: trio.lowlevel.TrioToken) -> None:
-        polls: list[Poll] = []
-        cadence = Cadence()
-        while True:
-            for poll in self._waiting(patient=not polls):
-                if poll is None:
-                    return
-                polls.append(poll)
-            began = time.monotonic()
-            polls = [poll for poll in polls if not poll.is_dropped]
-            due = [poll for poll in polls if poll.due <= began]
-            for poll in due:
-                self._go_on(poll)
-            batches: list[Batch] = []
-            for some in rounds(due):
-                asked: Sequence[Poll] = some
-                while asked := [poll for poll in asked if poll.commands]:
-                    self._send(asked)
-                done = [poll for poll in some if poll.result is not None]
-                batches += [poll.result.value for poll in done if isinstance(poll.result, outcome.Value)]
-                if done:
-                    token.run_sync_soon(deliver, done)
-            polls = [poll for poll in polls if poll.result is None]
-            time.sleep(max(0.0, began + cadence.after(batches) - time.monotonic()))
+        began = time.monotonic()
+        self._going = [poll for poll in self._going if not poll.is_dropped]
+        due = [poll for poll in self._going if poll.due <= began]
+        for poll in due:
+            self._go_on(poll)
+        batches: list[Batch] = []
+        for some in rounds(due):
+            asked: Sequence[Poll] = some
+            while asked := [poll for poll in asked if poll.commands]:
+                self._send(asked)
+            done = [poll for poll in some if poll.result is not None]
+            batches += [poll.result.value for poll in done if isinstance(poll.result, outcome.Value)]
+            if done:
+                token.run_sync_soon(deliver, done)
+        self._going = [poll for poll in self._going if poll.result is None]
+        time.sleep(max(0.0, began + self._cadence.after(batches) - time.monotonic()))

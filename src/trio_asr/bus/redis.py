@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import redis
 
 from trio_asr.bus import groups
-from trio_asr.bus.answers import judged, stored_of
+from trio_asr.bus.answers import is_unwilling, judged, stored_of
 from trio_asr.bus.base import HEIR_MS, Answer, Batch, Consumer, KeyMisused, Page, Tenure
 from trio_asr.bus.connection import Command, Script
 from trio_asr.bus.keys import HEIR, Keys, new_token
@@ -151,6 +151,8 @@ class RedisBus:
         if new:
             said = yield [("XREVRANGE", self._transcript_key(owners[i]), "+", "-", "COUNT", 1) for i in new]
             for i, last in zip(new, said, strict=True):
+                if isinstance(last, redis.ResponseError) and is_unwilling(last):
+                    raise last
                 if isinstance(last, list) and last:  # else it is new, no stream, or forbidden to us
                     stored[i] = Stored(said=ids.field(last[0][1], b"data") or b"")
         return stored

@@ -1,10 +1,13 @@
-"""The servers of a fleet: which shard lies where."""
+"""A member's access to a fleet on Redis: the bus of each shard, and the control."""
 
 from __future__ import annotations
 
+import trio
+
 from trio_asr.bus.control import RedisControl
+from trio_asr.bus.nodes import Nodes, slot_of
 from trio_asr.bus.redis import RedisBus
-from trio_asr.bus.server import Node, SharedServer
+from trio_asr.bus.server import SharedServer
 from trio_asr.config import Config
 from trio_asr.config.fleet import shard_prefix
 
@@ -14,11 +17,12 @@ class RedisRouter:
 
     def __init__(self, config: Config) -> None:
         url, group, shards = config.redis.url, config.redis.consumer_group, config.fleet.shards
-        self.control = RedisControl(url, group, shards)
-        self._node = Node(url)
+        self._nodes = Nodes(url)
+        self.control = RedisControl(self._nodes, group, shards)
         self._buses: list[RedisBus] = []
         for shard in range(shards):
-            redis = config.of_shard(shard).redis
+            prefix, redis = shard_prefix(group, shard), config.of_shard(shard).redis
+            streams = redis.audio_stream, redis.call_end_stream
             bus = RedisBus(
                 url,
                 group=group,
@@ -26,9 +30,9 @@ class RedisRouter:
                 end_stream=redis.call_end_stream,
                 transcript_key=redis.transcript_key,
                 shared=(redis.events_stream, redis.dead_letter_stream),
-                prefix=shard_prefix(group, shard),
+                prefix=prefix,
                 member=config.fleet.member_name,
-                server=SharedServer(self._node, redis.audio_stream, redis.call_end_stream),
+                server=SharedServer(self._nodes, slot_of(prefix), *streams),
             )
             self._buses.append(bus)
 
@@ -36,5 +40,5 @@ class RedisRouter:
         return self._buses[shard]
 
     async def aclose(self) -> None:
-        self.control.close()
-        self._node.close()
+        await trio.lowlevel.checkpoint()
+        self._nodes.close()

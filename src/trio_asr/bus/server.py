@@ -13,7 +13,7 @@ from trio_asr.bus import streams
 from trio_asr.bus.base import Batch, Page
 from trio_asr.bus.connection import PipelinedConnection, options
 from trio_asr.bus.line import Line, Steps
-from trio_asr.bus.poller import Poller
+from trio_asr.bus.nodes import Nodes
 from trio_asr.bus.streams import MOST_BYTES, AgainReader, Cadence, StreamReader
 from trio_asr.wire.ids import EntryId
 
@@ -78,34 +78,26 @@ class OwnServer:
             line.close()
 
 
-class Node:
-    """A server that several shards lie on, with the lines that they share."""
-
-    def __init__(self, url: str) -> None:
-        self.line = Line("redis", PipelinedConnection(url, options()))
-        self.poller = Poller("redis-read", PipelinedConnection(url, options(), MOST_BYTES))
-        self.behind = Line("redis-again", PipelinedConnection(url, options(), MOST_BYTES))
-
-    def close(self) -> None:
-        for line in (self.line, self.poller, self.behind):
-            line.close()
-
-
 class SharedServer:
-    """A shard's way to its node."""
+    """A shard's way to the node that it lies on, with all others there; `slot` is its slot in a cluster."""
 
-    def __init__(self, node: Node, audio: str, ends: str) -> None:
-        self._node = node
+    def __init__(self, nodes: Nodes, slot: int, audio: str, ends: str) -> None:
+        self._nodes, self._slot = nodes, slot
         self._reader, self._again = StreamReader(audio, ends, polled=True), AgainReader(audio)
 
     async def ask(self, steps: Steps[T], *, urgent: bool = False) -> T:
-        return await self._node.line.ask(steps, urgent=urgent)
+        return await self._nodes.ask(self._slot, lambda node: node.line.ask(steps, urgent=urgent))
 
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
-        return await self._node.poller.read(self._reader, audio_after, ends_after)
+        return await self._nodes.ask(
+            self._slot, lambda node: node.poller.read(self._reader, audio_after, ends_after)
+        )
 
     async def read_again(self, after: EntryId) -> Page:
-        return await self._node.behind.ask(self._again.read(after), weight=self._again.weight)
+        again = self._again
+        return await self._nodes.ask(
+            self._slot, lambda node: node.behind.ask(again.read(after), weight=again.weight)
+        )
 
     def close(self) -> None:
-        """Nothing is its own."""
+        """Close nothing: the lines are not its own."""

@@ -139,6 +139,7 @@ class StreamReader:
             batch = yield from self._read(audio_after, ends_after)
         except Exception:
             self._pages.failed()
+            self._next_look = 0.0  # a server that is back may not be the same
             raise
         if batch.audio or batch.ends:
             self.came = time.monotonic()
