@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ from trio_asr.commands.doctor.local import Local, read_config
 from trio_asr.commands.doctor.server import Server
 from trio_asr.commands.doctor.state import State
 from trio_asr.config import Config, Loaded
+from trio_asr.core.fleet.places import Places
 
 REDIS_S = 12.0  # a connect and a command may each take up to 5 s
 Job = tuple[str, Callable[[Report], None]]
@@ -90,9 +92,10 @@ def ingest_checks_of(env: Mapping[str, str], loaded: Loaded | None, problems: li
     checks = _checks_of(Local(env, loaded, problems, ingest=True))
     if loaded is None:
         return checks
-    ingest = Ingest(loaded.config.ingest)
+    config = loaded.config
+    ingest, shard = Ingest(config.ingest), Places(config.fleet.shards, config.redis.consumer_group).prefix(0)
     checks += [Check("routes", ingest.routes), Check("tls", ingest.certificate), Check("ports", ingest.ports)]
-    return checks + _redis_checks_of(Server(loaded.config.redis, ingest_commands))
+    return checks + _redis_checks_of(Server(config.redis, partial(ingest_commands, shard=shard)))
 
 
 def _checks_of(local: Local) -> list[Check]:
