@@ -148,9 +148,9 @@ def test_prometheus_understands_its_questions(tmp_path: Path) -> None:
     assert f"SUCCESS: {len(asked)} rules found" in done.stdout, done.stdout + done.stderr
 
 
-def rights(user: str) -> list[str]:
+def rights(user: str, page: str = OPERATIONS) -> list[str]:
     """The rules that the page lists for a user of Redis, behind its name."""
-    block = re.search(rf"^    ACL SETUSER ({user} on .+(?:\n {{8}}.+)*)", OPERATIONS, flags=re.MULTILINE)
+    block = re.search(rf"^    ACL SETUSER ({user} on .+(?:\n {{8}}.+)*)", page, flags=re.MULTILINE)
     assert block is not None
     return block[1].replace("PASSWORD", "a-password").split()
 

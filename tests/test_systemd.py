@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from trio_asr.config import Config
+from trio_asr.config.environment import OVERRIDES
 from trio_asr.gateway import LAST_S
 
 ROOT = Path(__file__).parents[1]
 PLAIN = ROOT / "systemd" / "trio-asr.service"
 TEMPLATE = ROOT / "systemd" / "trio-asr@.service"
 INGEST = ROOT / "systemd" / "trio-asr-ingest.service"
+FLEET = ROOT / "systemd" / "trio-asr-fleet.conf"
 WORKERS = pytest.mark.parametrize("unit", [PLAIN, TEMPLATE], ids=["plain", "template"])
 UNITS = pytest.mark.parametrize("unit", [PLAIN, TEMPLATE, INGEST], ids=["plain", "template", "ingest"])
 # What the unit of the ingest says in its own way: its program, its secrets, and how long it takes to stop.
@@ -139,6 +141,57 @@ def test_memory_is_enough_for_what_the_configuration_allows(unit: Path) -> None:
     high = int(said["MemoryHigh"].removesuffix("M")) * 2**20
     assert bound_mb * MB < 0.8 * high
     assert high < int(said["MemoryMax"].removesuffix("G")) * 2**30
+
+
+# -- a fleet: the template with its drop-in ------------------------------------------------------------------
+
+
+def member() -> dict[str, list[str]]:
+    """What the drop-in says, by name."""
+    lines = [line for line in FLEET.read_text().splitlines() if "=" in line and not line.startswith("#")]
+    found: dict[str, list[str]] = {}
+    for name, _, value in (line.partition("=") for line in lines):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+@needs_analyze
+def test_systemd_accepts_a_member(tmp_path: Path) -> None:
+    unit = tmp_path / "trio-asr@1.service"
+    head, tail = TEMPLATE.read_text().split("\n[Install]\n")
+    text = f"{head}\n{FLEET.read_text()}\n[Install]\n{tail}"
+    unit.write_text(text.replace(PROGRAM, sys.executable))
+    result = analyze("verify", "--man=no", unit)
+    assert [line for line in result.stderr.splitlines() if "trio-asr" in line] == []
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_member_has_a_name_and_a_port_of_its_own() -> None:
+    said = member()
+    assert said["ExecStart"] == ["", f"{PROGRAM} serve --config /etc/trio-asr/config.toml"]
+    assert said["Environment"] == ["TRIO_ASR_MEMBER=%H-%i", "PORT=301%i"]
+    assert {one.partition("=")[0] for one in said["Environment"]} <= OVERRIDES.keys()
+
+
+def test_a_member_has_the_time_to_hand_over() -> None:
+    config = Config()
+    taken_s = config.fleet.drain_s + config.shutdown.grace_ms / 1000 + 2 + 2
+    assert int(member()["TimeoutStopSec"][0].removesuffix("s")) > taken_s
+
+
+def test_memory_is_enough_for_a_member() -> None:
+    said, config = member(), Config()
+    bound_mb = 50 + 0.15 * config.fleet.capacity + config.interaction.max_unfinalized_total_mb * 2**20 / MB
+    high = int(said["MemoryHigh"][0].removesuffix("G")) * 2**30
+    assert bound_mb * MB < 0.8 * high
+    assert high < int(said["MemoryMax"][0].removesuffix("M")) * 2**20
+
+
+def test_the_page_installs_the_drop_in_and_asks_the_port_of_its_instance() -> None:
+    text = commands((ROOT / "docs" / "fleet.md").read_text().partition("\n## systemd\n")[2])
+    assert f"/etc/systemd/system/{TEMPLATE.name}.d/" in text
+    assert "trio-asr@1 " in text
+    assert ":3011/" in text
 
 
 def commands(page: str) -> str:

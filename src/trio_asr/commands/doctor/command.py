@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,15 +14,19 @@ import trio
 
 from trio_asr.commands.check import config_option
 from trio_asr.commands.doctor.deepgram import Deepgram
-from trio_asr.commands.doctor.findings import Check, Finding, Level, run_checks, threaded
+from trio_asr.commands.doctor.findings import Check, Finding, Level, Report, run_checks, threaded
+from trio_asr.commands.doctor.fleet import Fleet
+from trio_asr.commands.doctor.fleet import commands as fleet_commands
 from trio_asr.commands.doctor.ingest import Ingest
 from trio_asr.commands.doctor.ingest import commands as ingest_commands
 from trio_asr.commands.doctor.local import Local, read_config
 from trio_asr.commands.doctor.server import Server
 from trio_asr.commands.doctor.state import State
-from trio_asr.config import Loaded
+from trio_asr.config import Config, Loaded
+from trio_asr.core.fleet.places import Places
 
 REDIS_S = 12.0  # a connect and a command may each take up to 5 s
+Job = tuple[str, Callable[[Report], None]]
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
 
@@ -61,19 +66,25 @@ def checks_of(env: Mapping[str, str], loaded: Loaded | None, problems: list[str]
         return checks
     config = loaded.config
     if config.bus.adapter == "redis":
-        server = Server(config.redis)
-        state = State(config.redis, server)
+        fleet = config.fleet.shards > 1
+        server = Server(config.redis, fleet_commands if fleet else None)
         checks += _redis_checks_of(server)
-        checks += [
-            Check(name, threaded(job), REDIS_S)
-            for name, job in (
-                ("ownership", state.ownership),
-                ("progress", state.progress),
-                ("consumers", state.consumers),
-            )
-        ]
+        jobs = _fleet_jobs(config, server) if fleet else _single_jobs(config, server)
+        checks += [Check(name, threaded(job), REDIS_S) for name, job in jobs]
     deepgram = Deepgram(config, key_missing=bool(problems))
     return [*checks, Check("deepgram", deepgram.reach, deepgram.within_s)]
+
+
+def _single_jobs(config: Config, server: Server) -> list[Job]:
+    state = State(config.redis, server)
+    return [("ownership", state.ownership), ("progress", state.progress), ("consumers", state.consumers)]
+
+
+def _fleet_jobs(config: Config, server: Server) -> list[Job]:
+    fleet = Fleet(config, server)
+    each = (("ownership", State.ownership), ("progress", State.progress), ("consumers", State.consumers))
+    shards = [(name, fleet.each(check, name)) for name, check in each]
+    return [("fleet", fleet.shared), ("members", fleet.members), *shards]
 
 
 def ingest_checks_of(env: Mapping[str, str], loaded: Loaded | None, problems: list[str]) -> list[Check]:
@@ -81,9 +92,10 @@ def ingest_checks_of(env: Mapping[str, str], loaded: Loaded | None, problems: li
     checks = _checks_of(Local(env, loaded, problems, ingest=True))
     if loaded is None:
         return checks
-    ingest = Ingest(loaded.config.ingest)
+    config = loaded.config
+    ingest, shard = Ingest(config.ingest), Places(config.fleet.shards, config.redis.consumer_group).prefix(0)
     checks += [Check("routes", ingest.routes), Check("tls", ingest.certificate), Check("ports", ingest.ports)]
-    return checks + _redis_checks_of(Server(loaded.config.redis, ingest_commands))
+    return checks + _redis_checks_of(Server(config.redis, partial(ingest_commands, shard=shard)))
 
 
 def _checks_of(local: Local) -> list[Check]:

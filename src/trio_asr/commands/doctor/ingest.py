@@ -102,12 +102,15 @@ def _told(route: Route, public_url: str | None) -> str:
     return f"{route.path}: {route.platform}, auth {route.method}{signed}{sources}, tenant {tenant}"
 
 
-def commands(config: RedisConfig) -> Commands:
-    """Yield the commands of the ingest's two scripts, with keys of the kinds that they use."""
-    call = f"{PREFIX}doctor"
+def commands(config: RedisConfig, shard: str = "") -> Commands:
+    """Yield the commands of the ingest's two scripts, with keys of the kinds that they use.
+
+    In a fleet these begin with `shard`.
+    """
+    call, audio, ends = f"{shard}{PREFIX}doctor", shard + config.audio_stream, shard + config.call_end_stream
     yield ("CLIENT", "SETNAME", "trio-asr")
     yield from (("EVALSHA", "0" * 40, 1, call), ("SCRIPT", "LOAD", "return 1"), ("TIME",))
     yield from (("HMGET", call, "owner", "pos"), ("HSET", call, "pos", 1), ("HDEL", call, "ended"))
     yield ("PEXPIRE", call, DAY_MS)
-    yield from (("XADD", config.audio_stream, "*", "m", "x"), ("XDEL", config.audio_stream, "0-1"))
-    yield ("XADD", config.call_end_stream, "*", "data", "x")
+    yield from (("XADD", audio, "*", "m", "x"), ("XDEL", audio, "0-1"))
+    yield ("XADD", ends, "*", "data", "x")

@@ -9,6 +9,7 @@ from typing import Any
 import redis
 import redis.exceptions
 
+from trio_asr.bus.keys import Keys
 from trio_asr.client.redis import RedisFailure, connect
 from trio_asr.commands.doctor.findings import Report
 from trio_asr.config import RedisConfig, mask_url
@@ -32,7 +33,7 @@ class Server:
         self, config: RedisConfig, commands: Callable[[RedisConfig], Commands] | None = None
     ) -> None:
         self._config = config
-        self._commands = commands or _daemons
+        self._commands = commands or daemons
         self.client: redis.Redis | None = None
 
     def reach(self, report: Report) -> None:
@@ -182,15 +183,15 @@ def _memory(report: Report, info: Mapping[str, Any]) -> None:
         judge("eviction", f"maxmemory-policy {policy}: a full Redis drops {what}", advice)
 
 
-def _daemons(config: RedisConfig) -> Commands:
+def daemons(config: RedisConfig, keys: Keys | None = None) -> Commands:
     """Yield the commands of the daemon, each with keys of the kinds that it uses."""
-    prefix = f"trio_asr:{{{config.consumer_group}}}:"
-    call, audio, ends = f"{prefix}call:doctor", config.audio_stream, config.call_end_stream
-    yield from (("GET", f"{prefix}fence"), ("SET", f"{prefix}lease", "x", "PX", LONG_MS))
-    yield from (("PEXPIRE", f"{prefix}lease", LONG_MS), ("DEL", f"{prefix}lease"), ("PERSIST", call))
+    keys = keys or Keys(config.consumer_group)
+    call, audio, ends = keys.state("doctor"), config.audio_stream, config.call_end_stream
+    yield from (("GET", keys.fence), ("SET", keys.lease, "x", "PX", LONG_MS))
+    yield from (("PEXPIRE", keys.lease, LONG_MS), ("DEL", keys.lease), ("PERSIST", call))
     yield from (("HSET", call, "rev", 1), ("HGET", call, "rev"), ("HMGET", call, "rev", "state"))
-    yield from (("SADD", f"{prefix}live", "x"), ("SREM", f"{prefix}live", "x"), ("SMEMBERS", f"{prefix}live"))
-    yield from (("EVALSHA", "0" * 40, 1, f"{prefix}fence"), ("SCRIPT", "LOAD", "return 1"), ("TIME",))
+    yield from (("SADD", keys.live, "x"), ("SREM", keys.live, "x"), ("SMEMBERS", keys.live))
+    yield from (("EVALSHA", "0" * 40, 1, keys.fence), ("SCRIPT", "LOAD", "return 1"), ("TIME",))
     yield ("CLIENT", "SETNAME", "trio-asr")  # SELECT, for another database than 0, was needed to get here
     for stream in (config.transcript_key("doctor"), config.events_stream, config.dead_letter_stream):
         yield from (("TYPE", stream), ("XADD", stream, "*", "data", "x"))

@@ -10,6 +10,7 @@ import redis
 from trio_asr.bus.base import BusForbids
 from trio_asr.bus.connection import PipelinedConnection, options
 from trio_asr.bus.groups import consumers_of
+from trio_asr.bus.keys import Keys
 from trio_asr.bus.line import answer
 from trio_asr.commands.doctor.findings import Report
 from trio_asr.commands.doctor.server import Server
@@ -24,11 +25,11 @@ COUNTED = 1000
 
 
 class State:
-    """The checks of what the workers have left in Redis."""
+    """The checks of what the workers have left in Redis: a single worker's, or of one shard by its keys."""
 
-    def __init__(self, config: RedisConfig, server: Server) -> None:
+    def __init__(self, config: RedisConfig, server: Server, keys: Keys | None = None) -> None:
         self._config, self._server = config, server
-        self._prefix = f"trio_asr:{{{config.consumer_group}}}:"
+        self._keys = keys or Keys(config.consumer_group)
 
     def ownership(self, report: Report) -> None:
         """Check the lease against the fencing token, and count the calls in progress."""
@@ -36,10 +37,10 @@ class State:
         if client is None:
             return
         pipe: Any = client.pipeline(transaction=False)
-        pipe.get(f"{self._prefix}lease")
-        pipe.pttl(f"{self._prefix}lease")
-        pipe.get(f"{self._prefix}fence")
-        pipe.scard(f"{self._prefix}live")
+        pipe.get(self._keys.lease)
+        pipe.pttl(self._keys.lease)
+        pipe.get(self._keys.fence)
+        pipe.scard(self._keys.live)
         holder, ttl_ms, fence, live = pipe.execute()
         group = self._config.consumer_group
         if fence is None:
@@ -60,7 +61,7 @@ class State:
         client = self._server.client
         if client is None:
             return
-        state = client.hget(f"{self._prefix}reader", "state")
+        state = client.hget(self._keys.reader, "state")
         reader = decode_reader(cast("bytes", state)) if state else ReaderState()
         for stream, floor in (
             (self._config.audio_stream, reader.audio_floor),

@@ -16,13 +16,13 @@ Play = Callable[[str, Report], Awaitable[None]]
 
 
 def names(prefix: str, shards: int, wanted: Collection[int]) -> dict[int, str]:
-    """Return for each wanted shard the id of a call that belongs there; all begin with `prefix`."""
+    """Return for each wanted shard, in order, the id of a call of it; all begin with `prefix`."""
     found: dict[int, str] = {}
     while len(found) < len(wanted):
         name = f"{prefix}smoke-{secrets.token_hex(6)}"
         if (shard := shard_of(name, shards)) in wanted:
             found[shard] = name
-    return found
+    return dict(sorted(found.items()))
 
 
 async def play_all(calls: Mapping[int, str], play: Play, report: Report) -> None:
@@ -44,5 +44,5 @@ async def play_all(calls: Mapping[int, str], play: Play, report: Report) -> None
             report.ok(f"shard {shard}", f"{name}: transcripts came over one connection")
 
     async with trio.open_nursery() as nursery:
-        for shard, name in sorted(calls.items()):
+        for shard, name in calls.items():
             nursery.start_soon(one, shard, name)

@@ -1,0 +1,74 @@
+"""An ingest in front of a fleet: its start, and calls in each shard."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from tests.commands.test_smoke import SECRET, a_fleet, failed, smoke
+
+from trio_asr.lab.rig.children import clean_environment
+from trio_asr.lab.rig.processes import rig, toml
+from trio_asr.lab.rig.valkey import EmbeddedValkey
+
+pytestmark = pytest.mark.integration
+
+
+def route(work: Path) -> dict[str, str]:
+    """A route whose secret is in a file."""
+    file = work / "secret"
+    file.write_text(SECRET)
+    file.chmod(0o600)
+    keys = {"path": "/v1/ingest", "platform": "generic", "tenant": "acme", "auth": "bearer"}
+    return keys | {"token_file": str(file)}
+
+
+def refused(work: Path, url: str) -> str:
+    """What an ingest says that does not start with this Redis."""
+    ingest = {"port": 0, "pages_port": 0, "route": [route(work)]}
+    sections: dict[str, dict[str, Any]] = {"redis": {"url": url}, "fleet": {"shards": 4}, "ingest": ingest}
+    (work / "config.toml").write_text(toml(sections))
+    done = subprocess.run(
+        [sys.executable, "-m", "trio_asr", "ingest", "--config", str(work / "config.toml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=clean_environment(set()),
+    )
+    assert done.returncode == 2, done.stderr
+    return done.stderr
+
+
+def test_another_number_of_shards_is_refused(tmp_path: Path, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset("trio_asr:{asr-worker}:fleet", "shards", 8)
+    says = "fleet.shards = 4: this fleet has begun with 8 (trio_asr:{asr-worker}:fleet)"
+    assert says in refused(tmp_path, redis_url)
+
+
+def test_a_cluster_is_refused(tmp_path: Path, new_valkey: Callable[..., EmbeddedValkey]) -> None:
+    server = new_valkey(options={"cluster-enabled": "yes"})
+    assert "redis.url: this is a node of a cluster" in refused(tmp_path, server.url)
+
+
+async def test_calls_go_into_each_shard(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        member, _ = await a_fleet(r, 4)
+        gateway = r.gateway([route(tmp_path)])
+        gateway.config.write_text(gateway.config.read_text() + "\n[fleet]\nshards = 4\n")
+        await gateway.start_and_wait()
+        url = f"http://127.0.0.1:{gateway.port}"
+        more = ("--tenant", "acme", "--shards", "4", "--all-shards", "--ingest-url", url)
+        code, found = await smoke(r, member.http_port, *more, seconds=2, INGEST_TOKEN=SECRET)
+        assert (code, failed(found)) == (0, {}), found
+        with redis.Redis.from_url(r.valkey.url) as client:
+            assert sorted(client.keys("*trio_asr:ingest:*")) == sorted(
+                f"{{asr-worker.{shard}}}:trio_asr:ingest:{call}".encode()
+                for shard, call in zip(range(4), found["interaction_ids"], strict=True)
+            )
