@@ -14,8 +14,10 @@ import trio
 
 from trio_asr.client.http import NoAnswer, ask, get
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
+from trio_asr.core.fleet.places import Places
 from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
+from trio_asr.lab.rig.evidence import SINGLE
 from trio_asr.lab.rig.gateways import Gateway
 from trio_asr.lab.rig.programs import POLL_S, Program, RigError
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
@@ -109,7 +111,10 @@ class Worker(Program):
 
 
 class Rig:
-    """A Valkey, a simulator and their workers. `work` holds the logs and configurations."""
+    """A Valkey, a simulator and their workers; with shards, these are members of a fleet.
+
+    `work` holds the logs and configurations.
+    """
 
     def __init__(
         self,
@@ -118,7 +123,10 @@ class Rig:
         simulator: Simulator,
         settings: Settings,
         environment: Mapping[str, str],
+        *,
+        places: Places = SINGLE,
     ) -> None:
+        self.places = places
         self.work = work
         self.valkey = valkey
         self.simulator = simulator
@@ -127,10 +135,14 @@ class Rig:
         self.gateways: list[Gateway] = []
         self._environment = {**environment, API_KEY: "rig"}
 
-    def worker(self, settings: Settings | None = None, version: Version = OURS) -> Worker:
+    def member(self, name: str, **fleet: Any) -> Worker:
+        """Return another member of the fleet, not started yet, with these keys of `[fleet]`."""
+        return self.worker({"fleet": {"shards": self.places.shards, "member": name} | fleet}, name=name)
+
+    def worker(self, settings: Settings | None = None, version: Version = OURS, name: str = "") -> Worker:
         """Return another worker, not started yet, with `settings` on top of the rig's."""
         port = free_port()
-        name = f"worker-{len(self.workers) + 1}"
+        name = name or f"worker-{len(self.workers) + 1}"
         own: Settings = {
             "redis": {"url": self.valkey.url},
             "deepgram": {"url": self.simulator.url},
@@ -166,6 +178,7 @@ async def rig(
     *,
     settings: Settings | None = None,
     simulate: tuple[str, ...] = ("--segment-ms", "1000"),
+    places: Places = SINGLE,
     valkey_options: Mapping[str, str] | None = None,
     wss: bool = False,
 ) -> AsyncIterator[Rig]:
@@ -185,7 +198,7 @@ async def rig(
         control = await program.said("http://", within=START_S)
         url = await program.said("wss://" if wss else "ws://", within=START_S)
         simulator = Simulator(program, url.split()[0], int(control.rsplit(":", 1)[1]))
-        built = Rig(work, valkey, simulator, settings or {}, environment)
+        built = Rig(work, valkey, simulator, settings or {}, environment, places=places)
         yield built
     finally:
         with trio.CancelScope(shield=True):  # bounded by the programs' own time limits
