@@ -9,7 +9,6 @@ from typing import Any
 
 import trio
 
-from trio_asr.bus.keys import HEIR
 from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.feeder import FedCall, calls
 from trio_asr.lab.rig.fleet import Owners, owned_by, shared_by
@@ -91,11 +90,18 @@ async def _freeze(fleet: FleetRun) -> None:
     await fleet.shared_by("abc", JOINS_S)
 
 
+async def _granted(fleet: FleetRun, name: str) -> str:
+    """Let a member go; return an heir, once a shard is on its way to it and before it has it."""
+    leaving = fleet.run.member(name)
+    leaving.signal(signal.SIGTERM)
+    line = await leaving.said('"A shard is handed over"', within=LEAVES_S * BUSY)
+    return line.partition('"heir":"')[2][:1]
+
+
 async def _freeze_leaving(fleet: FleetRun) -> None:
     """Freeze a member while it hands its shards over; once it wakes it ends."""
+    await _granted(fleet, "a")
     leaving = fleet.run.member("a")
-    leaving.signal(signal.SIGTERM)
-    await fleet.owners.become(lambda holders: any(one.startswith(HEIR) for one in holders), LEAVES_S)
     leaving.freeze()
     fleet.run.over()
     await fleet.owned_by("bc", OWNED_AGAIN_S)
@@ -106,21 +112,13 @@ async def _freeze_leaving(fleet: FleetRun) -> None:
 
 
 async def _kill_heir(fleet: FleetRun) -> None:
-    """Kill the member that a shard is kept for, before it has taken it."""
-
-    def heirs(holders: Any) -> list[str]:
-        return [one.removeprefix(HEIR) for one in holders if one.startswith(HEIR)]
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(fleet.leave, "a")
-        if not await fleet.owners.become(lambda holders: bool(heirs(holders)), LEAVES_S):
-            fleet.run.broken.append("no shard was seen on its way to an heir")
-            return
-        heir = heirs(fleet.owners.now)[0]
-        await fleet.run.member(heir).kill()
-        fleet.run.over()
-        fleet.run.notes.append(f"the heir was {heir}")
-        await fleet.owned_by("bcd".replace(heir, ""), OWNED_AGAIN_S)
+    """Kill a member that a shard is about to be passed to."""
+    heir = await _granted(fleet, "a")
+    await fleet.run.member(heir).kill()
+    fleet.run.over()
+    await fleet.owned_by("bcd".replace(heir, ""), OWNED_AGAIN_S)
+    if code := await fleet.run.member("a").ended():
+        fleet.run.broken.append(f"exit code {code} after SIGTERM")
 
 
 async def _deploy(fleet: FleetRun) -> None:

@@ -14,7 +14,7 @@ import redis
 
 from trio_asr.client.producer import ENCODING_NAMES
 from trio_asr.client.redis import connect, data, entries
-from trio_asr.core.fleet.places import Places
+from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.wire.audio_format import Encoding, Format, audio_format
 
 REPEAT_WINDOW = 256  # an entry identical to one of the last 256 is a producer's repeat
@@ -62,9 +62,6 @@ class Evidence:
     events: dict[str, list[Document]] = field(default_factory=dict)
     connections: list[Document] = field(default_factory=list)
     most_open: int = 0
-
-
-SINGLE = Places()
 
 
 def collect(url: str, connections: Document, places: Places = SINGLE) -> Evidence:

@@ -22,8 +22,7 @@ import trio
 from trio_asr.client.audio import Recording
 from trio_asr.client.producer import Call, Entries
 from trio_asr.client.redis import connect
-from trio_asr.core.fleet.places import Places
-from trio_asr.lab.rig.evidence import SINGLE
+from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.lab.rig.legs import ROLES, hushed, stamped
 from trio_asr.lab.rig.present import Present, fed
 from trio_asr.lab.rig.producing import (

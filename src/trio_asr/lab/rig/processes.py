@@ -14,10 +14,9 @@ import trio
 
 from trio_asr.client.http import NoAnswer, ask, get
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
-from trio_asr.core.fleet.places import Places
+from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
-from trio_asr.lab.rig.evidence import SINGLE
 from trio_asr.lab.rig.gateways import Gateway
 from trio_asr.lab.rig.programs import POLL_S, Program, RigError
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
@@ -162,7 +161,12 @@ class Rig:
         name = f"gateway-{len(self.gateways) + 1}"
         config = self.work / f"{name}.toml"
         own = {"port": port, "pages_port": pages_port, "route": routes}
-        config.write_text(toml({"redis": {"url": self.valkey.url}, "ingest": own | ingest}))
+        settings: Settings = {
+            "redis": {"url": self.valkey.url},
+            "fleet": {"shards": self.places.shards},
+            "ingest": own | ingest,
+        }
+        config.write_text(toml(settings))
         gateway = Gateway(name, config, self._environment, port=port, pages_port=pages_port)
         self.gateways.append(gateway)
         return gateway
