@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any
+from contextlib import aclosing, suppress
 
-import redis
 import trio
 
-from trio_asr.bus.keys import HEIR, Keys, holder_of
-from trio_asr.client.redis import connect
+from trio_asr.bus.base import BusUnavailable
+from trio_asr.bus.keys import HEIR
+from trio_asr.bus.router import RedisRouter
+from trio_asr.config import Config, FleetConfig, RedisConfig
 from trio_asr.core.fleet.places import Places
 from trio_asr.lab.rig.processes import START_S, Rig
 from trio_asr.lab.rig.programs import RigError
@@ -29,29 +29,28 @@ class Owners:
         self.now: Holders = [""] * places.shards
         self.moves = [0] * places.shards
         self._last: list[str] = list(self.now)
-        self._client = connect(url)
-        self._keys = [Keys(places.group, places.prefix(shard)).lease for shard in range(places.shards)]
+        redis = RedisConfig(url=url, consumer_group=places.group)
+        self._router = RedisRouter(Config(redis=redis, fleet=FleetConfig(shards=places.shards)))
 
     async def watch(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look until cancelled. While Redis does not answer, the last look stands."""
-        with self._client:
+        async with aclosing(self._router):
             await self._look()
             task_status.started()
             while True:
                 await trio.sleep(POLL_S)
-                with suppress(redis.RedisError):
+                with suppress(BusUnavailable):
                     await self._look()
 
     async def become(self, wanted: Callable[[Holders], bool], within: float) -> bool:
         """Wait for at most `within` seconds until the holders are as wanted; return whether they are."""
         with trio.move_on_after(within):
-            while not wanted(self.now):  # noqa: ASYNC110 (a thread looks)
+            while not wanted(self.now):  # noqa: ASYNC110 (as often as `watch` looks)
                 await trio.sleep(POLL_S)
         return wanted(self.now)
 
     async def _look(self) -> None:
-        found: Any = await trio.to_thread.run_sync(self._client.mget, self._keys, abandon_on_cancel=True)
-        self.now = [holder_of((one or b"").decode()) for one in found]
+        self.now = [holder or "" for holder in await self._router.control.holders()]
         for shard, holder in enumerate(self.now):
             if holder and not holder.startswith(HEIR) and holder != self._last[shard]:
                 self.moves[shard] += bool(self._last[shard])
