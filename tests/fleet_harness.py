@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import trio
 from tests.call_harness import whole
-from tests.worker_harness import EchoProvider, Producer, read
+from tests.worker_harness import EchoLink, EchoProvider, Producer, read
 
+from trio_asr.bus.base import BusUnavailable
+from trio_asr.bus.memory import MemoryBus
 from trio_asr.bus.memory_fleet import MemoryFleet, MemoryRouter
 from trio_asr.config import Config, FleetConfig, HttpConfig, RedisConfig, shard_prefix
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.daemon import Daemon
+from trio_asr.simulator import stamps
 from trio_asr.telemetry.labels import Role
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
@@ -33,16 +40,26 @@ def member_config(name: str, shards: int, **fleet: Any) -> Config:
     )
 
 
-class FreezableRouter(MemoryRouter):
-    """Requests of a member that is frozen do not leave it until it wakes."""
+class RoughRouter(MemoryRouter):
+    """A member's way to the shards on a rough network.
 
-    def __init__(self, fleet: MemoryFleet, config: Config) -> None:
+    Requests of a member that is frozen do not leave it until it wakes. Of the next `deaf` ones that write,
+    the answers are lost. With `echo_s`, each of them arrives a second time so many seconds later.
+    """
+
+    def __init__(self, fleet: MemoryFleet, config: Config, nursery: trio.Nursery) -> None:
         super().__init__(fleet, config)
         self.awake = trio.Event()
         self.awake.set()
+        self.deaf = 0
+        self.echo_s = 0.0
+        self._nursery = nursery
         parts: list[Any] = [self.control, *self._buses]
         for part in parts:
             part._arrive = self._gate(part._arrive)
+        for bus in self._buses:
+            for name in ("acquire", "renew", "release", "pass_on", "commit"):
+                setattr(bus, name, self._rough(bus, name))
 
     def _gate(self, arrive: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def gate() -> None:
@@ -51,6 +68,25 @@ class FreezableRouter(MemoryRouter):
 
         return gate
 
+    def _rough(self, bus: MemoryBus, name: str) -> Callable[..., Awaitable[Any]]:
+        method = getattr(type(bus), name)
+
+        async def again(twin: MemoryBus, *args: Any, **options: Any) -> None:
+            await trio.sleep(self.echo_s)
+            await method(twin, *args, **options)
+
+        async def request(*args: Any, **options: Any) -> Any:
+            twin = copy.copy(bus)  # it goes on with the token of now
+            answer = await method(bus, *args, **options)
+            if self.echo_s and name != "acquire":
+                self._nursery.start_soon(partial(again, twin, *args, **options))
+            if self.deaf:
+                self.deaf -= 1
+                raise BusUnavailable("the answer is lost")
+            return answer
+
+        return request
+
 
 @dataclass
 class MemberHarness:
@@ -58,7 +94,7 @@ class MemberHarness:
 
     name: str
     daemon: Daemon
-    router: FreezableRouter
+    router: RoughRouter
     provider: EchoProvider
     done: trio.Event = field(default_factory=trio.Event)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -107,6 +143,7 @@ class FleetHarness:
         self.shards, self.fleet = shards, MemoryFleet(shards)
         self.members: dict[str, MemberHarness] = {}
         self.producers: list[Producer] = []
+        self._fed: dict[int, dict[EchoLink, list[float]]] = defaultdict(dict)
         self._nursery = nursery
 
     def join(self, name: str, **fleet: Any) -> MemberHarness:
@@ -116,9 +153,24 @@ class FleetHarness:
 
     def make(self, name: str, **fleet: Any) -> MemberHarness:
         config = member_config(name, fleet.pop("shards", self.shards), **fleet)
-        router, provider = FreezableRouter(self.fleet, config), EchoProvider()
+        router, provider = RoughRouter(self.fleet, config, self._nursery), EchoProvider()
+        provider.inspect = self._note_feeding
         daemon = Daemon(config, router, provider, Metrics(), Notifier({}))
         return MemberHarness(name, daemon, router, provider)
+
+    def _note_feeding(self, link: EchoLink, pcm: bytes) -> None:
+        for number in {number for number, _, _ in stamps.read(pcm)}:
+            times = self._fed[number].setdefault(link, [trio.current_time(), 0.0])
+            times[1] = trio.current_time()
+
+    def overlaps(self) -> list[int]:
+        """Return the numbers of the calls of which two sockets were fed at one time."""
+        return [
+            number
+            for number, links in self._fed.items()
+            for one, next_one in itertools.pairwise(sorted(links.values()))
+            if next_one[0] < one[1]
+        ]
 
     def producer(self, interaction_id: str) -> Producer:
         shard = shard_of(interaction_id, self.shards)
