@@ -141,15 +141,18 @@ class StreamReader:
             self._pages.failed()
             self._next_look = 0.0  # a server that is back may not be the same
             raise
+        now = time.monotonic()
+        # Where entries come after a pause, what was read before it may soon be trimmed, as it should be.
+        look = now >= self._next_look or bool(batch.audio and now >= self.came + LOOK_S)
         if batch.audio or batch.ends:
-            self.came = time.monotonic()
+            self.came = now
         if batch.audio:
             self._at = batch.audio[-1][0].decode()
             if self._known is not None:  # as long as none is missed, they are all that were added
                 self._known = _Known(self._at, self._known.added + len(batch.audio))
         else:
             self._at = audio_after
-        if time.monotonic() >= self._next_look:
+        if look:
             batch = yield from self._look(batch)
         return batch
 

@@ -60,7 +60,7 @@ class Fleet:
         if self._server.client is None:
             return
         beats = self._beats(report)
-        leases = [holder_of((one or b"").decode("utf-8", "replace")) for one in self._mget(self._each_lease)]
+        leases = [holder_of(one) for one in self._mget(self._each_lease)]
         if not beats:
             report.warn("members", "nobody beats: no member is alive", "start some: trio-asr serve")
         else:
