@@ -282,3 +282,18 @@ async def test_a_primary_that_is_killed_is_replaced(clusters: None) -> None:
 def test_the_url_of_a_node(url: str, announced: bytes | None, expected: str) -> None:
     """The user, the password and the options of the one that is known; its host where none is announced."""
     assert nodes._place(url, "h", announced, 2) == expected
+
+
+async def test_servers_that_do_not_answer_say_why(new_valkey: Callable[[], EmbeddedValkey]) -> None:
+    """To all shards, of which one has asked; and all is well once one answers."""
+    server = new_valkey()
+    server.kill()
+    async with routed(server.url) as router:
+        for shard in range(3):
+            with pytest.raises(BusUnavailable, match="ConnectionError"):
+                await router.bus(shard).acquire(LONG_MS)
+        with pytest.raises(BusUnavailable, match="ConnectionError"):
+            await router.control.beats()
+        server.start()
+        tenure, _ = await patiently(partial(router.bus(0).acquire, LONG_MS))
+        assert tenure is Tenure.HELD

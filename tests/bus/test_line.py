@@ -169,6 +169,17 @@ async def test_a_cancelled_caller_does_not_wait_and_what_was_begun_goes_on(
     assert sorted(name for names in server.rounds for name in names) == ["after", "begun", "goes on"]
 
 
+async def test_a_bug_in_the_thread_costs_what_is_under_way(server: Server, line: Line) -> None:
+    server.reply = lambda names: names if "x" not in names else []  # too few: what is missing is no reply
+    with pytest.raises(BusFault):
+        await line.ask(steps("x"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(line, "_send", lambda _: 1 / 0)
+        with pytest.raises(BusFault, match="ZeroDivisionError"):
+            await line.ask(steps("a"))
+    assert await line.ask(steps("b")) == ["b"]
+
+
 async def test_a_cancelled_task_begins_nothing(server: Server, line: Line) -> None:
     with trio.CancelScope() as scope:
         scope.cancel()

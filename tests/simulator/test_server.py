@@ -165,6 +165,7 @@ async def test_the_ledger_tells_what_came(autojump_clock: MockClock) -> None:
         (0.5, "text", 20),
     ]
     assert (record.audio_bytes, record.binary_messages, record.text_messages) == (640, 2, 2)
+    assert (record.first_audio_at, record.last_audio_at) == (0, 0.5)
     assert (record.keepalives, record.finalizes, record.close_streams) == (1, 1, 0)
     assert (record.opened_at, record.closed_at, record.close_code) == (0, 1, 1000)
     assert (settings.ledger.open, settings.ledger.most_open, settings.ledger.total) == (0, 1, 1)

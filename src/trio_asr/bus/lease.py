@@ -37,6 +37,14 @@ class Lease:
         self._missing_since: float | None = None  # since when the fence is missing
 
     @property
+    def renewal_s(self) -> float:
+        """The interval of the renewals of a shard, in seconds: a member has many leases to renew.
+
+        A lease that is passed on or released is seen to be, so nobody waits for the next renewal.
+        """
+        return self._ttl_ms / 4000
+
+    @property
     def period_s(self) -> float:
         """The interval of renewals, and of a standby's attempts, in seconds."""
         return min(self._ttl_ms / 4000, MAX_PERIOD_S)

@@ -98,18 +98,21 @@ class Question(Generic[T]):
                 self.commands = self._steps.send(replies)  # type: ignore[arg-type] # None begins them
         except StopIteration as done:
             self.result = outcome.Value(done.value)
-        except (redis.RedisError, OSError) as error:
-            self._fail(BusUnavailable(describe(error)), error)
-        except (BusUnavailable, BusForbids) as error:
-            self.result = outcome.Error(error)
-        except Exception as error:  # noqa: BLE001 - an answer of an impossible shape
-            self._fail(BusFault(f"an answer that makes no sense ({describe(error)[:200]})"), error)
-            return False
+        except Exception as error:  # noqa: BLE001 - whatever it is, only this question fails
+            return self.fail(error)
         return True
 
-    def _fail(self, error: BusUnavailable, cause: Exception) -> None:
-        error.__cause__ = cause
-        self.result = outcome.Error(error)
+    def fail(self, error: Exception) -> bool:
+        """Let an error be the result. Return whether it is one that the server or the steps give."""
+        if isinstance(error, BusUnavailable | BusForbids):
+            self.result = outcome.Error(error)
+            return True
+        is_no_answer = isinstance(error, redis.RedisError | OSError)
+        says = f"an answer that makes no sense ({describe(error)[:200]})"
+        failure = BusUnavailable(describe(error)) if is_no_answer else BusFault(says)
+        failure.__cause__ = error
+        self.result = outcome.Error(failure)
+        return is_no_answer
 
     def deliver(self) -> None:
         """Hand over the result to whoever waits for it; in the event loop."""
@@ -162,11 +165,21 @@ class Questioner(Generic[Q]):
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
         with suppress(trio.RunFinishedError):
             while self._take():
-                self._serve(token)
-            for question in self._going:
-                question.go_on(redis.ConnectionError("the line is closed"))
-            token.run_sync_soon(deliver, self._going)
+                try:
+                    self._serve(token)
+                except trio.RunFinishedError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - a bug costs what is under way, and not the thread
+                    self._fail(error, token)
+            self._fail(BusUnavailable("the line is closed"), token)
         self._connection.close()
+
+    def _fail(self, error: Exception, token: trio.lowlevel.TrioToken) -> None:
+        """Let all that is under way fail."""
+        failed, self._going = self._going, []
+        for question in failed:
+            question.fail(error)
+        token.run_sync_soon(deliver, failed)
 
     def _take(self) -> bool:
         """Take all questions that wait; wait for one if there are none. Return whether the line is open."""

@@ -68,6 +68,7 @@ class Nodes:
         self._nodes: dict[str, Node] = {}  # by URL
         self._by_slot: dict[int, Node] = {}  # of those slots that were asked for
         self._next_look = -math.inf
+        self._why = ""  # why the last look failed
         self._looking = trio.Lock()
         self._threads = trio.CapacityLimiter(1)
 
@@ -96,7 +97,7 @@ class Nodes:
             async with self._looking:
                 if not self._ranges:  # nobody has found out meanwhile
                     if trio.current_time() < self._next_look:
-                        raise BusUnavailable("no server has said yet which node serves what")
+                        raise BusUnavailable(self._why)
                     await self._look(None)
         if slot not in self._by_slot:
             url = next((one.urls[0] for one in self._ranges if one.first <= slot <= one.last), None)
@@ -124,7 +125,13 @@ class Nodes:
         known = dict.fromkeys([*(url for one in self._ranges for url in one.urls), self._url])
         first = sorted(known, key=lambda url: self._nodes.get(url) is besides is not None)
         # In a thread for the moment: a node that is frozen must not hold up the others' lines.
-        found = await trio.to_thread.run_sync(_ranges, first, abandon_on_cancel=True, limiter=self._threads)
+        try:
+            found = await trio.to_thread.run_sync(
+                _ranges, first, abandon_on_cancel=True, limiter=self._threads
+            )
+        except BusUnavailable as error:
+            self._why = str(error)
+            raise
         self._is_cluster = bool(found)
         self._ranges = found or [_Range(0, SLOTS - 1, [self._url])]
         self._by_slot.clear()

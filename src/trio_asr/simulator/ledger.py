@@ -21,9 +21,10 @@ class ConnectionRecord:
 
     `received` and `sent` hold `(time, kind, bytes)` of the latest messages, where the kind is `audio`, `text`
     or, if sent, the message's type. `close_code` is the code that ended the stream, whoever sent it: 1006
-    without a close handshake. `stopped_at` is when reading stopped. `silence_s` is the longest time without
-    any message from the client while it was being read; `most_in_window` the most bytes of audio within any
-    `PACE_WINDOW_S`. A second of audio has `bytes_per_s`; 0 is unknown.
+    without a close handshake. `stopped_at` is when reading stopped. `first_audio_at` and `last_audio_at` are
+    the two ends of the time in which it was fed. `silence_s` is the longest time without any message from the
+    client while it was being read; `most_in_window` the most bytes of audio within any `PACE_WINDOW_S`.
+    A second of audio has `bytes_per_s`; 0 is unknown.
     """
 
     index: int
@@ -36,6 +37,8 @@ class ConnectionRecord:
     close_code: int | None = None
     stopped_at: float | None = None
     bytes_per_s: int = 0
+    first_audio_at: float | None = None
+    last_audio_at: float | None = None
     audio_bytes: int = 0
     binary_messages: int = 0
     text_messages: int = 0
@@ -54,6 +57,9 @@ class ConnectionRecord:
         """Record a binary message."""
         self.binary_messages += 1
         self.audio_bytes += len(data)
+        self.last_audio_at = now
+        if self.first_audio_at is None:
+            self.first_audio_at = now
         self._pace(now, len(data))
         self._heard(now)
         self.received.append((now, "audio", len(data)))

@@ -86,8 +86,9 @@ class Holding:
             OwnershipLost: Another worker has taken over.
         """
         problems, internal = self._office.problems.of_shard(self.shard), self._office.internal
+        period_s = self.lease.period_s if self.shard is None else self.lease.renewal_s
         while True:
-            await trio.sleep(self.lease.period_s)
+            await trio.sleep(period_s)
             try:
                 await self.lease.renew()
                 problems.resolve(Problem.LEASE, trio.current_time())

@@ -11,12 +11,15 @@ from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.wire import ids
 from trio_asr.wire.codes import EndReason, GapReason, Problem
+from trio_asr.wire.ids import EntryId
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.rounds import every_second
 
 # Messages of one call that wait for a key which somebody has to repair: an hour of speech, 1 MB.
 MAX_WAITING_ITEMS = 2000
+# Where nothing has changed as far as we know, somebody else may have changed something.
+LOOK_AGAIN_S, SHOW_AGAIN_S = 5.0, 10.0
 
 
 class Housekeeping:
@@ -26,6 +29,8 @@ class Housekeeping:
         self._bus, self._calls, self._dispatcher = bus, calls, dispatcher
         self._services = services
         self._misused: set[str] = set()
+        self._look_again = self._show_again = 0.0
+        self._shown: tuple[EntryId, EntryId] | None = None
 
     @property
     def _config(self) -> Config:
@@ -42,6 +47,9 @@ class Housekeeping:
     async def _look_at_keys(self) -> None:
         """Name the keys whose type somebody has changed: whatever needs them waits."""
         now, problems = trio.current_time(), self._services.problems
+        if now < self._look_again and not self._misused:
+            return
+        self._look_again = now + LOOK_AGAIN_S
         misused = set(await self._bus.misused())
         for key in misused:
             problems.report_key(key, Problem.KEYS, now, str(KeyMisused(key)))
@@ -50,8 +58,13 @@ class Housekeeping:
         self._misused = misused
 
     async def _show_lag(self) -> None:
-        if not self._config.redis.allow_foreign_consumers:  # else the group's position belongs to them
-            await self._bus.show_lag(*self._dispatcher.floors())
+        floors, now = self._dispatcher.floors(), trio.current_time()
+        if self._config.redis.allow_foreign_consumers:
+            return  # the group's position belongs to them
+        # Also now and then where nothing moves: somebody may have removed the group.
+        if floors != self._shown or now >= self._show_again:
+            await self._bus.show_lag(*floors)
+            self._shown, self._show_again = floors, now + SHOW_AGAIN_S
 
     async def _trim(self) -> None:
         if self._config.redis.trim:

@@ -204,6 +204,7 @@ def connection(request_id: str, accepted_at: float | None, closed_at: float | No
         "status": 101 if accepted_at is not None else 503,
         "silence_s": 1.0,
         "speed": 1.0,
+        "first_audio_at": None,
     } | more
 
 
@@ -226,6 +227,20 @@ def test_two_sockets_of_a_call_at_once_are_seen() -> None:
         )
         assert (found.overlaps, found.dialled, found.refused, found.unannounced) == (overlaps, 4, 1, 1)
         assert (found.speed, found.silence_s) == (1.3, 4.0)
+
+
+def test_two_sockets_of_a_call_that_get_audio_at_once_are_seen() -> None:
+    opened = [{**OPENED, "request_id": f"r{i}", "connection": i} for i in (1, 2, 3, 4)]
+    for until, fed_overlaps, unfed_s in [(3.0, 0, 1.5), (4.0, 0, 1.5), (4.5, 1, 1.5), (9.0, 2, -2.5)]:
+        connections = [
+            connection("r1", 1, None, first_audio_at=1.0, last_audio_at=until),
+            connection("r2", 3, 6, first_audio_at=4.0, last_audio_at=5.0),
+            connection("r3", 6, 7),  # was never fed
+            connection("r4", 6, None, first_audio_at=6.5, last_audio_at=8.0),
+        ]
+        found = account(Evidence(events={"a": opened}, connections=connections), {"a": RATE})
+        assert (found.fed_overlaps, found.unfed_s) == (fed_overlaps, unfed_s)
+    assert account(Evidence(), {}).unfed_s == 0.0
 
 
 def test_recovery_is_that_of_the_slowest_call_that_went_on() -> None:

@@ -12,7 +12,8 @@ import redis
 import trio
 
 from trio_asr.client.producer import Entries
-from trio_asr.lab.rig.evidence import Piece, audio
+from trio_asr.core.fleet.places import Places
+from trio_asr.lab.rig.evidence import Piece, audio, collect
 from trio_asr.lab.rig.feeder import SECOND_SERIES, FedCall, Feeder, Mode, calls
 from trio_asr.lab.rig.legs import LEG, ROLES, separated
 from trio_asr.lab.rig.producing import Due
@@ -131,6 +132,19 @@ async def test_it_feeds_in_real_time(redis_url: str, client: redis.Redis) -> Non
 async def test_it_cuts_the_stream_as_careless_producers_do(redis_url: str, client: redis.Redis) -> None:
     await Feeder(redis_url, calls(1, 0.5), maxlen=5).run()
     assert client.xlen("audio_stream") == 5
+
+
+@pytest.mark.integration
+async def test_each_call_goes_into_its_shard(redis_url: str, client: redis.Redis) -> None:
+    """`call-001` is in shard 7 of 8, `call-002` in 5, `call-003` in 3."""
+    places = Places(8)
+    await Feeder(redis_url, calls(3, 0.5), places).run()
+    shards = {"call-001": 7, "call-002": 5, "call-003": 3}
+    for name, shard in shards.items():
+        assert list(audio(client, f"{{asr-worker.{shard}}}:audio_stream")) == [name]
+        assert client.xlen(f"{{asr-worker.{shard}}}:call_end") == 1
+    assert {*collect(redis_url, {"connections": [], "most_open": 0}, places).audio} == {*shards}
+    assert not client.exists("audio_stream", "call_end")
 
 
 @pytest.mark.integration

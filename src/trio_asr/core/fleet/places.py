@@ -19,7 +19,7 @@ class Places:
 
     def of(self, interaction_id: str) -> str:
         """Return the prefix of a call's keys."""
-        return self.prefix(shard_of(interaction_id, self.shards))
+        return self.prefix(shard_of(interaction_id, self.shards)) if self.shards > 1 else ""
 
     def prefix(self, shard: int) -> str:
         """Return the prefix of a shard's keys."""
@@ -29,3 +29,6 @@ class Places:
     def prefixes(self) -> list[str]:
         """The prefixes of all shards, in order."""
         return [self.prefix(shard) for shard in range(self.shards)]
+
+
+SINGLE = Places()

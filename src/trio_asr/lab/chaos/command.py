@@ -32,6 +32,7 @@ NOT_TAKEN = {
     "http": ("host", "port"),
     "asr": ("provider",),
     "bus": ("adapter",),
+    "fleet": ("shards", "member", "generation"),
 }
 
 

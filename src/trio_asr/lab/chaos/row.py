@@ -35,6 +35,7 @@ class ChaosRun:
         self.notes: list[str] = []
         self.front: list[Gateway] = []  # in the order in which the balancer tries them
         self.callers: Callers | None = None  # where calls come through an ingest
+        self.moves: list[int] = []  # of each shard of a fleet
 
     @property
     def simulator(self) -> Simulator:
@@ -47,6 +48,10 @@ class ChaosRun:
     @property
     def standby(self) -> Worker:
         return self.rig.workers[1]
+
+    def member(self, name: str) -> Worker:
+        """Return a member of the fleet."""
+        return next(worker for worker in self.rig.workers if worker.name == name)
 
     async def at(self, seconds: float) -> None:
         """Wait until `seconds` after the first sample."""
@@ -121,7 +126,7 @@ def fits(shape: Shape) -> str:
 
 def fed(row: Row, run: ChaosRun, calls: Sequence[FedCall]) -> Producer:
     """Return a producer that puts the calls on the stream itself."""
-    return Feeder(run.rig.valkey.url, calls, maxlen=row.maxlen)
+    return Feeder(run.rig.valkey.url, calls, run.rig.places, maxlen=row.maxlen)
 
 
 def default_calls() -> list[FedCall]:
@@ -145,7 +150,8 @@ class Row:
     `gaps` are the permitted reasons for giving up audio, `connections` the most that a call may have. `shape`
     is the least that its calls need, but for those with a shape of their own; the terms of a rehearsal may
     ask for more. `unfit` tells why it would make no sense in a shape, or "". `beside` are the numbers of the
-    workers, from 0, that are of another version.
+    workers, from 0, that are of another version. `members` are those that a fleet of `shards` begins with, a
+    letter each, instead of workers.
     """
 
     name: str
@@ -155,6 +161,8 @@ class Row:
     produce: Callable[[Row, ChaosRun, Sequence[FedCall]], Producer] = fed
     workers: int = 1
     beside: frozenset[int] = frozenset()
+    shards: int = 1
+    members: str = ""
     quick: bool = False
     settings: Settings = field(default_factory=dict[str, Mapping[str, Any]])
     simulate: tuple[str, ...] = ("--segment-ms", "1000")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trio_asr.lab.chaos import (
     daemon_rows,
     deepgram_rows,
+    fleet_rows,
     hostile_rows,
     ingest_rows,
     input_rows,
@@ -24,6 +25,7 @@ ROWS: tuple[Row, ...] = (
     Row("calm", "nothing at all", _calm, quick=True),
     *deepgram_rows.ROWS,
     *daemon_rows.ROWS,
+    *fleet_rows.ROWS,
     *redis_rows.ROWS,
     *input_rows.ROWS,
     *hostile_rows.ROWS,

@@ -11,10 +11,12 @@ from typing import Any
 import trio
 
 from trio_asr.client.producer import Entries
+from trio_asr.core.fleet.places import Places
 from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.account import Account, recovery_s
 from trio_asr.lab.rig.feeder import FedCall
-from trio_asr.lab.rig.processes import Settings, merged, rig
+from trio_asr.lab.rig.fleet import start_fleet
+from trio_asr.lab.rig.processes import Rig, Settings, merged, rig
 from trio_asr.lab.rig.programs import RigError
 from trio_asr.lab.rig.run import Run
 from trio_asr.lab.rig.shape import Shape
@@ -131,11 +133,10 @@ async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
     fed = crowd([replace(call, shape=terms.shape(row.needs(call))) for call in row.calls()], terms.calls)
     room: Settings = {"deepgram": {"max_connections": terms.calls}} if terms.calls else {}
     settings = merged(room, terms.settings, row.settings)
-    async with rig(work, settings=settings, simulate=row.simulate, wss=terms.wss) as r:
+    places = Places(row.shards)
+    async with rig(work, settings=settings, simulate=row.simulate, places=places, wss=terms.wss) as r:
         run = ChaosRun(r)
-        for number in range(row.workers):
-            worker = r.worker(version=terms.version(row, number))
-            await worker.start_and_wait("standby" if number else "active")
+        await (start_fleet(r, row.members) if row.members else _start_workers(r, row, terms))
         if row.before is not None:
             await row.before(run)
         producer = row.produce(row, run, fed)
@@ -150,6 +151,12 @@ async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
         finding = Finding(run, account, feeding.evidence)
         outcome.broken += run.broken + row.check(finding) + judge(row, account)
         _fill(outcome, finding, fed)
+
+
+async def _start_workers(r: Rig, row: Row, terms: Terms) -> None:
+    for number in range(row.workers):
+        worker = r.worker(version=terms.version(row, number))
+        await worker.start_and_wait("standby" if number else "active")
 
 
 def crowd(calls: list[FedCall], count: int) -> list[FedCall]:
@@ -175,6 +182,7 @@ def judge(row: Row, account: Account) -> list[str]:
         f"shifted by {account.shift_ms:.0f} ms": account.shift_ms >= MAX_SHIFT_MS,
         f"a call had {account.most_connections} connections": account.most_connections > row.connections,
         f"{account.overlaps} connections beside another of their call": account.overlaps and not row.overlaps,
+        f"{account.fed_overlaps} connections fed beside another of their call": account.fed_overlaps,
         f"audio at {account.speed:.2f} times real time": account.speed > most_speed,
         f"not ended: {' '.join(unended)}": unended,
         "nothing was fed": not account.total("samples"),

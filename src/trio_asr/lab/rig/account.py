@@ -28,6 +28,8 @@ class Account:
     refused: int = 0
     unannounced: int = 0  # accepted, but without an event: the worker had no time, or no right, to write one
     overlaps: int = 0  # connections opened while an earlier one of the same call was open
+    fed_overlaps: int = 0  # connections that got audio while another of the same call did
+    unfed_s: float = 0.0  # longest time from the last audio of a connection to the first of the call's next
 
     @property
     def channels(self) -> list[tuple[str, ChannelAccount]]:
@@ -88,6 +90,7 @@ def account(
         for name, rate in rates.items()
     }
     accepted = [one for one in evidence.connections if one["accepted_at"] is not None]
+    pauses = _pauses(evidence)
     return Account(
         calls=calls,
         silence_s=max((one["silence_s"] for one in accepted), default=0.0),
@@ -96,6 +99,8 @@ def account(
         refused=sum(one["status"] not in (0, 101) for one in evidence.connections),
         unannounced=len(accepted) - sum(one["request_id"] in _owners(evidence) for one in accepted),
         overlaps=_overlaps(evidence),
+        fed_overlaps=sum(pause < 0 for pause in pauses),
+        unfed_s=max(pauses, default=0.0),
     )
 
 
@@ -185,6 +190,17 @@ def _overlaps(evidence: Evidence) -> int:
             closed = earlier["closed_at"]
             count += closed is None or closed > later["accepted_at"]
     return count
+
+
+def _pauses(evidence: Evidence) -> list[float]:
+    """Return the seconds from the audio of a connection to that of the call's next; below 0: both at once."""
+    out: list[float] = []
+    for ones in connections_of(evidence).values():
+        fed = [one for one in ones if one["first_audio_at"] is not None]
+        spans = sorted((one["first_audio_at"], one["last_audio_at"]) for one in fed)
+        until = itertools.accumulate((last for _, last in spans), max)
+        out += [first - last for last, (first, _) in zip(until, spans[1:], strict=False)]
+    return out
 
 
 def recovery_s(evidence: Evidence, names: Iterable[str], since_ms: float) -> float:

@@ -14,6 +14,7 @@ import redis
 
 from trio_asr.client.producer import ENCODING_NAMES
 from trio_asr.client.redis import connect, data, entries
+from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.wire.audio_format import Encoding, Format, audio_format
 
 REPEAT_WINDOW = 256  # an entry identical to one of the last 256 is a producer's repeat
@@ -63,19 +64,18 @@ class Evidence:
     most_open: int = 0
 
 
-def collect(
-    url: str, connections: Document, *, audio_stream: str = "audio_stream", events_stream: str = "asr_events"
-) -> Evidence:
+def collect(url: str, connections: Document, places: Places = SINGLE) -> Evidence:
     """Collect the evidence of a run from Redis and from the simulator's `connections` document."""
+    evidence = Evidence(connections=list(connections["connections"]), most_open=connections["most_open"])
     with connect(url) as client:
-        evidence = Evidence(
-            audio=audio(client, audio_stream),
-            events=events(client, events_stream),
-            connections=list(connections["connections"]),
-            most_open=connections["most_open"],
-        )
-        for interaction_id in {*evidence.audio, *evidence.events}:
-            evidence.transcripts[interaction_id] = documents(client, f"transcript.{interaction_id}")
+        for prefix in places.prefixes:
+            fed, told = audio(client, prefix + "audio_stream"), events(client, prefix + "asr_events")
+            evidence.audio |= fed
+            evidence.events |= told
+            for interaction_id in fed.keys() | told.keys():
+                evidence.transcripts[interaction_id] = documents(
+                    client, f"{prefix}transcript.{interaction_id}"
+                )
     return evidence
 
 

@@ -22,6 +22,7 @@ import trio
 from trio_asr.client.audio import Recording
 from trio_asr.client.producer import Call, Entries
 from trio_asr.client.redis import connect
+from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.lab.rig.legs import ROLES, hushed, stamped
 from trio_asr.lab.rig.present import Present, fed
 from trio_asr.lab.rig.producing import (
@@ -162,15 +163,23 @@ class FedCall:
                 return [Due(over, True, end)]
 
 
-class Feeder:
-    """A producer of several calls. `maxlen` trims the audio stream at each XADD, as careless producers do."""
+_Placed = tuple[Due, str]  # with the prefix of its call's keys
 
-    def __init__(self, url: str, calls: Sequence[FedCall], *, maxlen: int = 0) -> None:
+
+class Feeder:
+    """A producer of several calls, each in its shard if there are any.
+
+    `maxlen` trims the audio stream at each XADD, as careless producers do.
+    """
+
+    def __init__(
+        self, url: str, calls: Sequence[FedCall], places: Places = SINGLE, *, maxlen: int = 0
+    ) -> None:
         self.calls = calls
         self.began = 0.0  # on trio's clock
         self.troubles = 0  # batches that had to be retried
         self.accepted = 0  # audio entries
-        self._url, self._maxlen = url, maxlen
+        self._url, self._places, self._maxlen = url, places, maxlen
 
     @property
     def seconds(self) -> float:
@@ -185,22 +194,28 @@ class Feeder:
         self.began = trio.current_time()
         task_status.started(self.began)
         epoch_ms = int(time.time() * 1000)
-        entries = heapq.merge(*(call.entries(epoch_ms) for call in self.calls))
+        entries = heapq.merge(*(self._placed(call, epoch_ms) for call in self.calls))
         ahead = next(entries, None)
         with connect(self._url) as client:
             while ahead is not None:
-                await trio.sleep_until(self.began + ahead.due)
-                until = min(trio.current_time() - self.began, ahead.due + MAX_BATCH_S)
+                due = ahead[0].due
+                await trio.sleep_until(self.began + due)
+                until = min(trio.current_time() - self.began, due + MAX_BATCH_S)
                 batch = [ahead]
                 ahead = None
                 for entry in entries:
-                    if entry.due > until:
+                    if entry[0].due > until:
                         ahead = entry
                         break
                     batch.append(entry)
                 await self._add(client, batch)
 
-    async def _add(self, client: redis.Redis, batch: Sequence[Due]) -> None:
+    def _placed(self, call: FedCall, epoch_ms: int) -> Iterator[_Placed]:
+        prefix = self._places.of(call.id)
+        for entry in call.entries(epoch_ms):
+            yield entry, prefix
+
+    async def _add(self, client: redis.Redis, batch: Sequence[_Placed]) -> None:
         """Add a batch, all or nothing, retrying for as long as it takes."""
         while True:
             try:
@@ -209,20 +224,20 @@ class Feeder:
                 self.troubles += 1
                 await trio.sleep(RETRY_S)
             else:
-                self.accepted += sum(not entry.ends for entry in batch)
+                self.accepted += sum(not entry.ends for entry, _ in batch)
                 return
 
-    def _publish(self, client: redis.Redis, batch: Sequence[Due]) -> None:
+    def _publish(self, client: redis.Redis, batch: Sequence[_Placed]) -> None:
         entries = iter(batch)
         while piece := list(islice(entries, 5000)):
             pipeline: Any = client.pipeline(transaction=True)
-            for entry in piece:
+            for entry, prefix in piece:
                 field, document = entry.entry
                 cut = {"maxlen": self._maxlen, "approximate": False} if self._maxlen else {}
                 if entry.ends:
-                    pipeline.xadd("call_end", {field: document})
+                    pipeline.xadd(prefix + "call_end", {field: document})
                 else:
-                    pipeline.xadd("audio_stream", {field: document}, **cut)
+                    pipeline.xadd(prefix + "audio_stream", {field: document}, **cut)
             pipeline.execute()
 
 

@@ -14,6 +14,7 @@ import trio
 
 from trio_asr.client.http import NoAnswer, ask, get
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
+from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.gateways import Gateway
@@ -109,7 +110,10 @@ class Worker(Program):
 
 
 class Rig:
-    """A Valkey, a simulator and their workers. `work` holds the logs and configurations."""
+    """A Valkey, a simulator and their workers; with shards, these are members of a fleet.
+
+    `work` holds the logs and configurations.
+    """
 
     def __init__(
         self,
@@ -118,7 +122,10 @@ class Rig:
         simulator: Simulator,
         settings: Settings,
         environment: Mapping[str, str],
+        *,
+        places: Places = SINGLE,
     ) -> None:
+        self.places = places
         self.work = work
         self.valkey = valkey
         self.simulator = simulator
@@ -127,10 +134,14 @@ class Rig:
         self.gateways: list[Gateway] = []
         self._environment = {**environment, API_KEY: "rig"}
 
-    def worker(self, settings: Settings | None = None, version: Version = OURS) -> Worker:
+    def member(self, name: str, **fleet: Any) -> Worker:
+        """Return another member of the fleet, not started yet, with these keys of `[fleet]`."""
+        return self.worker({"fleet": {"shards": self.places.shards, "member": name} | fleet}, name=name)
+
+    def worker(self, settings: Settings | None = None, version: Version = OURS, name: str = "") -> Worker:
         """Return another worker, not started yet, with `settings` on top of the rig's."""
         port = free_port()
-        name = f"worker-{len(self.workers) + 1}"
+        name = name or f"worker-{len(self.workers) + 1}"
         own: Settings = {
             "redis": {"url": self.valkey.url},
             "deepgram": {"url": self.simulator.url},
@@ -150,7 +161,12 @@ class Rig:
         name = f"gateway-{len(self.gateways) + 1}"
         config = self.work / f"{name}.toml"
         own = {"port": port, "pages_port": pages_port, "route": routes}
-        config.write_text(toml({"redis": {"url": self.valkey.url}, "ingest": own | ingest}))
+        settings: Settings = {
+            "redis": {"url": self.valkey.url},
+            "fleet": {"shards": self.places.shards},
+            "ingest": own | ingest,
+        }
+        config.write_text(toml(settings))
         gateway = Gateway(name, config, self._environment, port=port, pages_port=pages_port)
         self.gateways.append(gateway)
         return gateway
@@ -166,6 +182,7 @@ async def rig(
     *,
     settings: Settings | None = None,
     simulate: tuple[str, ...] = ("--segment-ms", "1000"),
+    places: Places = SINGLE,
     valkey_options: Mapping[str, str] | None = None,
     wss: bool = False,
 ) -> AsyncIterator[Rig]:
@@ -185,7 +202,7 @@ async def rig(
         control = await program.said("http://", within=START_S)
         url = await program.said("wss://" if wss else "ws://", within=START_S)
         simulator = Simulator(program, url.split()[0], int(control.rsplit(":", 1)[1]))
-        built = Rig(work, valkey, simulator, settings or {}, environment)
+        built = Rig(work, valkey, simulator, settings or {}, environment, places=places)
         yield built
     finally:
         with trio.CancelScope(shield=True):  # bounded by the programs' own time limits

@@ -9,8 +9,9 @@ from typing import Protocol
 import trio
 
 from trio_asr.client.redis import connect
+from trio_asr.core.fleet.places import Places
 from trio_asr.lab.rig.account import Account, account
-from trio_asr.lab.rig.evidence import Evidence, collect, events
+from trio_asr.lab.rig.evidence import Document, Evidence, collect, events
 from trio_asr.lab.rig.present import Present
 from trio_asr.lab.rig.processes import Rig
 
@@ -85,7 +86,7 @@ class Run:
     async def account(self) -> Account:
         """Account for the samples fed so far."""
         seen = await self.rig.simulator.connections()
-        self.evidence = await trio.to_thread.run_sync(collect, self.rig.valkey.url, seen)
+        self.evidence = await trio.to_thread.run_sync(collect, self.rig.valkey.url, seen, self.rig.places)
         calls = self.feeder.calls
         return account(
             self.evidence,
@@ -96,16 +97,18 @@ class Run:
 
     async def all_ended(self) -> bool:
         """Return whether the last lifecycle event of each call is its end."""
-        return await trio.to_thread.run_sync(_all_ended, self.rig.valkey.url, self._names)
+        return await trio.to_thread.run_sync(_all_ended, self.rig.valkey.url, self._names, self.rig.places)
 
     @property
     def _names(self) -> Sequence[str]:
         return [call.id for call in self.feeder.calls]
 
 
-def _all_ended(url: str, names: Sequence[str]) -> bool:
+def _all_ended(url: str, names: Sequence[str], places: Places) -> bool:
+    seen: dict[str, list[Document]] = {}
     with connect(url) as client:
-        seen = events(client)
+        for prefix in places.prefixes:
+            seen |= events(client, prefix + "asr_events")
     life = ("started", "resumed", "ended")
     return all(
         [one["event"] for one in seen.get(name, ()) if one["event"] in life][-1:] == ["ended"]
