@@ -10,9 +10,11 @@ import pytest
 import redis
 from tests.commands.test_doctor import MOCK, diagnose, of, one, tells_rights
 
+from trio_asr.client.redis import connect_fleet
 from trio_asr.commands.doctor.findings import Level
 from trio_asr.commands.doctor.fleet import spans
 from trio_asr.core.fleet.beat import Beat, Load
+from trio_asr.lab.rig.cluster import EmbeddedCluster
 
 SHARDS = 4
 TOKEN = "0" * 32
@@ -28,7 +30,7 @@ def settings(url: str, **more: Any) -> dict[str, dict[str, Any]]:
     return MOCK | {"redis": {"url": url, "trim": True} | more, "fleet": {"shards": SHARDS, "member": "a"}}
 
 
-def begun(client: redis.Redis, **holders: list[int]) -> None:
+def begun(client: Any, **holders: list[int]) -> None:
     """A fleet with these members, and the shards that they hold."""
     client.hset("trio_asr:{asr-worker}:fleet", "shards", SHARDS)
     for member, shards in holders.items():
@@ -133,6 +135,37 @@ async def test_what_its_user_may_not_do_in_a_shard(
     own = "EVALSHA 0000000000000000000000000000000000000000, HSETNX trio_asr:{asr-worker}:fleet"
     assert denied.says == f"user doc may not: {own}"
     assert one(findings, "scripts").level is Level.FAIL
+
+
+@pytest.mark.integration
+async def test_a_fleet_on_a_cluster(tmp_path: Path) -> None:
+    """Its shards are on three nodes, none of which has a replica."""
+    with EmbeddedCluster() as cluster:
+        with connect_fleet(cluster.url) as client:
+            begun(client, a=[0, 1], b=[2, 3])
+            client.set("{asr-worker.1}:audio_stream", "no stream")
+        node = cluster.client(1)
+        node.config_set("cluster-require-full-coverage", "yes")
+        node.config_set("cluster-node-timeout", 15_000)
+        node.close()
+        findings = await diagnose(tmp_path, settings(cluster.servers[1].url))
+    names = ", ".join(sorted(f"127.0.0.1:{server.port}" for server in cluster.servers))
+    assert [(finding.check, finding.says) for finding in findings if finding.level is not Level.OK] == [
+        (
+            "coverage",
+            "cluster-require-full-coverage yes: one primary that is lost with its replicas stops all",
+        ),
+        (
+            "node timeout",
+            "cluster-node-timeout 15000: shards of a dead primary stand still for longer than that",
+        ),
+        ("durability", f"{names}: appendonly is off: a restart of Redis loses audio and transcripts"),
+        ("replicas", f"{names}: a primary without a replica: its shards are lost with it"),
+        ("progress", "shard 1: {asr-worker.1}:audio_stream is a string, not a stream"),
+    ]
+    assert one(findings, "topology").says == "a node of a cluster"
+    assert one(findings, "cluster").says == "16384 of 16384 slots, 3 primaries"
+    assert one(findings, "shards").says == "all 4 have a holder"
 
 
 @pytest.mark.parametrize(

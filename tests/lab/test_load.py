@@ -104,6 +104,15 @@ def test_frames_made_cheaply_are_those_of_every_producer(
     assert frames.left == 0
 
 
+def test_frames_and_ends_go_into_the_shard_of_their_call() -> None:
+    """`load-00001` is in shard 0 of 8."""
+    plan = Plan(calls=1, seconds=1, ramp_s=0.1, shards=8, group="g")
+    frames = Frames(plan, 1)
+    assert frames.next(0).startswith(b"*5\r\n$4\r\nXADD\r\n$18\r\n{g.0}:audio_stream\r\n")
+    assert frames.end(0).startswith(b"*5\r\n$4\r\nXADD\r\n$14\r\n{g.0}:call_end\r\n")
+    assert plan.input == "mono, linear16, json, 8 shards"
+
+
 # -- what is made of counters ------------------------------------------------------------------------------
 
 

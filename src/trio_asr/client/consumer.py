@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os.path
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
 
 import msgspec
+import redis
 
 from trio_asr.config import RedisConfig
-
-if TYPE_CHECKING:
-    import redis
 
 PLACEHOLDER = "{interaction_id}"
 DEFAULT_TEMPLATE = RedisConfig().transcript_stream
@@ -84,7 +84,7 @@ class TranscriptReader:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: redis.Redis | redis.RedisCluster,
         *,
         template: str = DEFAULT_TEMPLATE,
         events: str = DEFAULT_EVENTS,
@@ -119,16 +119,33 @@ class TranscriptReader:
         if not self._positions:
             time.sleep(BLOCK_MS / 1000)
             return []
-        answer = self._client.xread(dict(self._positions), count=COUNT, block=BLOCK_MS) or []
-        # A list of pairs; under RESP3, a dict of lists of lists.
-        streams = answer.items() if isinstance(answer, dict) else answer
         found: list[Message | Event] = []
-        for key, entries in streams:
+        for key, entries in self._ask():
             for chunk in entries:
                 for entry_id, fields in [chunk] if isinstance(chunk, tuple) else chunk:
                     self._positions[key] = entry_id
                     found += self._understand(key, fields)
         return found
+
+    def _ask(self) -> Iterable[tuple[bytes, Any]]:
+        """Return the entries of each stream that has any, after at most a short wait."""
+        if isinstance(self._client, redis.RedisCluster):
+            # No command may ask for streams of two slots, and none that waits may be in a pipeline.
+            slots: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+            cluster: Any = self._client
+            for key, after in self._positions.items():
+                slots[cluster.keyslot(key)][key] = after
+            pipe = cluster.pipeline()
+            for positions in slots.values():
+                pipe.xread(positions, count=COUNT)
+            answers = [answer for answer in pipe.execute() if answer]
+            if not answers:
+                time.sleep(BLOCK_MS / 1000)
+        else:
+            answers = [self._client.xread(dict(self._positions), count=COUNT, block=BLOCK_MS) or []]
+        # Lists of pairs; under RESP3, dicts of lists of lists.
+        each = (answer.items() if isinstance(answer, dict) else answer for answer in answers)
+        return chain.from_iterable(each)
 
     def _understand(self, key: bytes, fields: dict[bytes, bytes]) -> list[Message | Event]:
         data = (fields or {}).get(b"data", b"")

@@ -17,7 +17,7 @@ import msgspec
 import redis
 import trio
 
-from trio_asr.client.redis import connect, redis_failure
+from trio_asr.client.redis import connect, connect_fleet, redis_failure
 from trio_asr.wire.audio_format import Encoding
 from trio_asr.wire.frames import Junk, check_id
 
@@ -146,7 +146,7 @@ def entry(document: dict[str, Any], audio: bytes, entries: Entries) -> Entry:
 
 @dataclass(frozen=True)
 class Source:
-    """The streams that calls are played to, and the pace."""
+    """The streams that calls are played to, and the pace. Those of a fleet may be on a cluster."""
 
     redis_url: str
     audio_stream: str = "audio_stream"
@@ -154,12 +154,17 @@ class Source:
     frame_ms: int = FRAME_MS
     speed: float = 1.0
     send_end: bool = True
+    fleet: bool = False
 
     def __post_init__(self) -> None:
         if self.frame_ms < 1:
             raise ValueError(f"frame_ms is {self.frame_ms}, must be at least 1")
         if not self.speed > 0:
             raise ValueError(f"speed is {self.speed}, must be above 0")
+
+    def connect(self) -> Any:
+        """Return a client for its streams. Blocks, and raises `RedisFailure` as what it calls does."""
+        return (connect_fleet if self.fleet else connect)(self.redis_url)
 
     @property
     def tick(self) -> float:
@@ -180,7 +185,8 @@ async def play(
     Raises:
         RedisFailure: Redis cannot be reached.
     """
-    with connect(source.redis_url) as client, redis_failure(source.redis_url):
+    opened = await trio.to_thread.run_sync(source.connect) if source.fleet else source.connect()
+    with opened as client, redis_failure(source.redis_url):
         await trio.to_thread.run_sync(client.ping)
         start = trio.current_time()
         epoch_ms = time.time() * 1000

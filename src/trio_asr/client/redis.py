@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import redis
+import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -32,11 +33,35 @@ def connect(url: str) -> redis.Redis:
         RedisFailure: The URL is invalid.
     """
     try:
-        return redis.Redis.from_url(
-            url, retry=Retry(NoBackoff(), 0), socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
-        )
+        return redis.Redis.from_url(url, **_options())
     except ValueError as error:
         raise RedisFailure(f"{mask_url(url)}: {error}") from error
+
+
+def connect_fleet(url: str) -> Any:
+    """Return such a client of what a fleet lies on: one server, or the cluster that it is in. Blocks.
+
+    Raises:
+        RedisFailure: The URL is invalid, or nobody answers.
+    """
+    client = connect(url)
+    with redis_failure(url):
+        try:
+            info: Any = client.info("cluster")
+        except redis.exceptions.NoPermissionError:
+            return client
+        if not info.get("cluster_enabled"):
+            return client
+        client.close()
+        return redis.RedisCluster.from_url(url, require_full_coverage=False, **_options())
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": TIMEOUT_S,
+        "socket_connect_timeout": TIMEOUT_S,
+    }
 
 
 @contextlib.contextmanager

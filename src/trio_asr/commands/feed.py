@@ -126,7 +126,7 @@ def feed(
     interaction_id = f"{audio.stem}-{secrets.token_hex(3)}" if interaction is None else interaction
     shard = Places(shards, group).of(interaction_id)
     streams = shard + audio_stream, shard + call_end_stream
-    source = Source(redis_url, *streams, frame_ms, speed, send_end=not no_end)
+    source = Source(redis_url, *streams, frame_ms, speed, send_end=not no_end, fleet=shards > 1)
     try:
         usable_id(interaction_id)
         recording = _load(audio, rate, encoding, roles)

@@ -14,7 +14,7 @@ from trio_asr.client.consumer import (
     Message,
     TranscriptReader,
 )
-from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure, connect, redis_failure
+from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure, connect, connect_fleet, redis_failure
 from trio_asr.client.view import TranscriptView, printable
 from trio_asr.commands.shards import shard_options
 from trio_asr.config import mask_url
@@ -65,7 +65,7 @@ def watch(
         raise click.BadParameter(f"must contain {PLACEHOLDER}", param_hint="--transcript-stream")
     places = Places(shards, group)
     try:
-        client = connect(redis_url)
+        client = (connect if shards == 1 else connect_fleet)(redis_url)
         reader = TranscriptReader(
             client,
             template=transcript_stream,

@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from trio_asr.commands.check import config_option
+from trio_asr.commands.doctor.cluster import Cluster
 from trio_asr.commands.doctor.deepgram import Deepgram
 from trio_asr.commands.doctor.findings import Check, Finding, Level, Report, run_checks, threaded
 from trio_asr.commands.doctor.fleet import Fleet
@@ -67,7 +68,7 @@ def checks_of(env: Mapping[str, str], loaded: Loaded | None, problems: list[str]
     config = loaded.config
     if config.bus.adapter == "redis":
         fleet = config.fleet.shards > 1
-        server = Server(config.redis, fleet_commands if fleet else None)
+        server = Server(config.redis, fleet_commands if fleet else None, fleet=fleet)
         checks += _redis_checks_of(server)
         jobs = _fleet_jobs(config, server) if fleet else _single_jobs(config, server)
         checks += [Check(name, threaded(job), REDIS_S) for name, job in jobs]
@@ -81,10 +82,11 @@ def _single_jobs(config: Config, server: Server) -> list[Job]:
 
 
 def _fleet_jobs(config: Config, server: Server) -> list[Job]:
-    fleet = Fleet(config, server)
+    fleet, cluster = Fleet(config, server), Cluster(server)
     each = (("ownership", State.ownership), ("progress", State.progress), ("consumers", State.consumers))
     shards = [(name, fleet.each(check, name)) for name, check in each]
-    return [("fleet", fleet.shared), ("members", fleet.members), *shards]
+    jobs = [("cluster", cluster.state), ("primaries", cluster.primaries)]
+    return [*jobs, ("fleet", fleet.shared), ("members", fleet.members), *shards]
 
 
 def ingest_checks_of(env: Mapping[str, str], loaded: Loaded | None, problems: list[str]) -> list[Check]:

@@ -65,6 +65,35 @@ class Report:
         return "".join(char if char.isprintable() else " " for char in text)
 
 
+MOST = 8  # findings, or things that are named in one
+
+
+class Alike:
+    """Findings about many things of a kind. What is told of several is told once, with their names."""
+
+    def __init__(self) -> None:
+        self._found: dict[Finding, list[str]] = {}
+
+    def report(self, name: str) -> Report:
+        """Return what collects the findings about one of them; what is well is not kept."""
+
+        def note(finding: Finding) -> None:
+            if finding.level is not Level.OK:
+                self._found.setdefault(finding, []).append(name)
+
+        return Report(note)
+
+    def tell(self, report: Report, check: str, named: Callable[[list[str]], str], otherwise: str) -> None:
+        """Report them; without any, that all is well. `named` makes a text of names."""
+        for finding, names in [*self._found.items()][:MOST]:
+            tell = report.fail if finding.level is Level.FAIL else report.warn
+            tell(finding.check, f"{named(names)}: {finding.says}", finding.advice)
+        if len(self._found) > MOST:
+            report.warn(check, f"and {len(self._found) - MOST} findings more")
+        if not self._found:
+            report.ok(check, otherwise)
+
+
 class Check(NamedTuple):
     """A named check, and its time limit in seconds."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import redis.exceptions
 
 from trio_asr.bus.keys import FleetKeys, Keys, holder_of
-from trio_asr.commands.doctor.findings import Finding, Level, Report
+from trio_asr.commands.doctor.findings import MOST, Alike, Report
 from trio_asr.commands.doctor.server import Commands, Server, daemons
 from trio_asr.commands.doctor.state import State
 from trio_asr.config import Config, RedisConfig
@@ -17,7 +17,6 @@ from trio_asr.config.fleet import shard_prefix
 from trio_asr.core.fleet.beat import Beat
 from trio_asr.core.fleet.view import HEIR, View
 
-MOST = 8  # of a kind that are named
 NO_SCRIPT = "0" * 40  # the SHA-1 of none
 
 
@@ -44,7 +43,7 @@ class Fleet:
         else:
             report.ok("fleet", f"{self._shards} shards, as configured")
         try:
-            client.execute_command("EVALSHA", NO_SCRIPT, 0)
+            client.evalsha(NO_SCRIPT, 1, self._keys.fleet)
         except redis.exceptions.NoScriptError:
             report.ok("scripts", "EVALSHA is allowed")
         except redis.ResponseError as error:
@@ -60,7 +59,7 @@ class Fleet:
         if self._server.client is None:
             return
         beats = self._beats(report)
-        leases = [holder_of(one) for one in self._mget(self._each_lease)]
+        leases = [holder_of(one) for one in self._values(self._each_lease)]
         if not beats:
             report.warn("members", "nobody beats: no member is alive", "start some: trio-asr serve")
         else:
@@ -83,21 +82,12 @@ class Fleet:
         def job(report: Report) -> None:
             if self._server.client is None:
                 return
-            findings: dict[Finding, list[int]] = defaultdict(list)
+            alike = Alike()
             for shard, keys in enumerate(self._each):
                 state = State(self._config.redis.of_shard(shard), self._server, keys)
-                seen: list[Finding] = []
-                check(state, Report(seen.append))
-                for finding in seen:
-                    if finding.level is not Level.OK:
-                        findings[finding].append(shard)
-            for finding, shards in [*findings.items()][:MOST]:
-                tell = report.fail if finding.level is Level.FAIL else report.warn
-                tell(finding.check, f"{spans(shards)}: {finding.says}", finding.advice)
-            if len(findings) > MOST:
-                report.warn(name, f"and {len(findings) - MOST} findings more")
-            if not findings:
-                report.ok(name, f"in all {self._shards} shards as it should be")
+                check(state, alike.report(str(shard)))
+            well = f"in all {self._shards} shards as it should be"
+            alike.tell(report, name, lambda shards: spans([*map(int, shards)]), well)
 
         return job
 
@@ -110,18 +100,21 @@ class Fleet:
         client: Any = self._server.client
         members = sorted(one.decode("utf-8", "replace") for one in client.smembers(self._keys.beats))
         beats = []
-        for member, data in zip(members, self._mget(map(self._keys.beat, members)), strict=True):
+        for member, data in zip(members, self._values(map(self._keys.beat, members)), strict=True):
             try:
                 beats += [] if data is None else [Beat.read(data)]
             except ValueError as error:
                 report.fail("members", f"{member}: its beat cannot be read: {error}", "which version is it?")
         return beats
 
-    def _mget(self, keys: Iterable[str]) -> list[bytes | None]:
-        pipe: Any = None if self._server.client is None else self._server.client.pipeline(transaction=False)
+    def _values(self, keys: Iterable[str]) -> list[bytes | None]:
+        """Return the values of keys; a key of another type has none."""
+        client: Any = self._server.client
+        pipe = client.pipeline(transaction=False)
         for key in keys:
-            pipe.mget(key)
-        return [value for (value,) in pipe.execute()]
+            pipe.get(key)
+        found = pipe.execute(raise_on_error=False)
+        return [value if isinstance(value, bytes) else None for value in found]
 
 
 def commands(redis: RedisConfig) -> Commands:

@@ -10,7 +10,7 @@ import redis
 import redis.exceptions
 
 from trio_asr.bus.keys import Keys
-from trio_asr.client.redis import RedisFailure, connect
+from trio_asr.client.redis import RedisFailure, connect, connect_fleet
 from trio_asr.commands.doctor.findings import Report
 from trio_asr.config import RedisConfig, mask_url
 
@@ -26,15 +26,22 @@ Commands = Iterator[tuple[str | int, ...]]
 class Server:
     """The checks of the server. `client` is None until it has answered; without it they report nothing.
 
-    `commands` are those of the process whose rights are checked; without any they are the daemon's.
+    `commands` are those of the process whose rights are checked; without any they are the daemon's. A fleet
+    may lie on a cluster: `client` is then one of all its nodes, and the server the one that the URL names.
     """
 
     def __init__(
-        self, config: RedisConfig, commands: Callable[[RedisConfig], Commands] | None = None
+        self,
+        config: RedisConfig,
+        commands: Callable[[RedisConfig], Commands] | None = None,
+        *,
+        fleet: bool = False,
     ) -> None:
         self._config = config
         self._commands = commands or daemons
-        self.client: redis.Redis | None = None
+        self.client: Any = None
+        self._node: redis.Redis | None = None
+        self._fleet = fleet
 
     def reach(self, report: Report) -> None:
         """Check the connection, and keep it for the checks that follow."""
@@ -52,7 +59,7 @@ class Server:
         except (redis.RedisError, RedisFailure, OSError) as error:
             report.fail("redis", f"{shown} is not reachable: {error}", "see redis.url (REDIS_URL)")
         else:
-            self.client = client
+            self._take(client)
             report.ok("redis", f"{shown} answers, after {took_ms:.1f} ms")
 
     def _refused(
@@ -64,26 +71,31 @@ class Server:
     ) -> None:
         """Distinguish a user that may not PING, which the daemon never does, from one that may do nothing."""
         if "'ping'" in str(error):
-            self.client = client
+            self._take(client)
             report.ok("redis", f"{shown} answers; its user may not PING, and need not")
         else:
             report.fail("redis", f"{shown} lets this user do nothing: {error}", "allow it by ACL SETUSER")
 
+    def _take(self, client: redis.Redis | None) -> None:
+        self._node = client
+        self.client = connect_fleet(self._config.url) if self._fleet else client
+
     def settings(self, report: Report) -> None:
         """Check version, role, durability and memory."""
-        if self.client is None:
+        if self._node is None:
             return
-        info: Mapping[str, Any] = self.client.info()
-        _version(report, info)
-        _durability(report, info, self._setting("appendfsync"))
-        _memory(report, info)
+        info: Mapping[str, Any] = self._node.info()
+        _version(report, info, cluster=self._fleet)
+        if not info.get("cluster_enabled"):
+            durability(report, info, self.setting("appendfsync"))
+            memory(report, info)
 
     def clock(self, report: Report) -> None:
         """Compare the server's clock with ours: the age of audio is computed from both."""
-        if self.client is None:
+        if self._node is None:
             return
         before = time.time()
-        seconds, micros = self.client.time()
+        seconds, micros = self._node.time()
         off = seconds + micros / 1e6 - (before + time.time()) / 2
         says = f"the clocks of Redis and this machine are {abs(off) * 1000:.0f} ms apart"
         if abs(off) > CLOCK_S:
@@ -93,14 +105,14 @@ class Server:
 
     def permissions(self, report: Report) -> None:
         """Check that the user may run all commands. ACL DRYRUN executes nothing."""
-        if self.client is None:
+        if self._node is None:
             return
         try:
-            user = self.client.execute_command("ACL", "WHOAMI")  # type: ignore[no-untyped-call]
+            user = self._node.execute_command("ACL", "WHOAMI")  # type: ignore[no-untyped-call]
             denied = [
                 " ".join(str(word) for word in command[:2])
                 for command in self._commands(self._config)
-                if self.client.execute_command("ACL", "DRYRUN", user, *command) != b"OK"  # type: ignore[no-untyped-call]
+                if self._node.execute_command("ACL", "DRYRUN", user, *command) != b"OK"  # type: ignore[no-untyped-call]
             ]
         except redis.ResponseError as error:
             report.warn("permissions", f"cannot be asked for ({error})", "see the daemon's log")
@@ -112,17 +124,17 @@ class Server:
         else:
             report.ok("permissions", f"user {name} may do all that is needed")
 
-    def _setting(self, name: str) -> str:
+    def setting(self, name: str) -> str:
         """Return a setting, or "" where CONFIG is not allowed, as on many hosted servers."""
-        if self.client is None:
+        if self._node is None:
             return ""
         try:
-            return str(self.client.config_get(name).get(name, ""))
+            return str(self._node.config_get(name).get(name, ""))
         except redis.ResponseError:
             return ""
 
 
-def _version(report: Report, info: Mapping[str, Any]) -> None:
+def _version(report: Report, info: Mapping[str, Any], *, cluster: bool = False) -> None:
     text = str(info.get("redis_version", ""))
     name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {text}"
     version = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
@@ -130,7 +142,9 @@ def _version(report: Report, info: Mapping[str, Any]) -> None:
         report.fail("version", f"{name} is too old", "6.2 or newer is needed")
     else:
         report.ok("version", name)
-    if info.get("cluster_enabled"):
+    if info.get("cluster_enabled") and cluster:
+        report.ok("topology", "a node of a cluster")
+    elif info.get("cluster_enabled"):
         report.fail("topology", "a cluster is not supported", "use a primary, with replicas if you like")
     elif info.get("role") != "master":
         report.fail("topology", f"this is a {info.get('role')}", "let redis.url name the primary")
@@ -138,7 +152,8 @@ def _version(report: Report, info: Mapping[str, Any]) -> None:
         report.ok("topology", "a primary, no cluster")
 
 
-def _durability(report: Report, info: Mapping[str, Any], fsync: str) -> None:
+def durability(report: Report, info: Mapping[str, Any], fsync: str) -> None:
+    """Check whether a server keeps what it has acknowledged."""
     if not info.get("aof_enabled"):
         report.warn(
             "durability",
@@ -160,7 +175,8 @@ def _durability(report: Report, info: Mapping[str, Any], fsync: str) -> None:
         report.warn("durability", "the last snapshot failed: Redis may come to refuse writes", "see its log")
 
 
-def _memory(report: Report, info: Mapping[str, Any]) -> None:
+def memory(report: Report, info: Mapping[str, Any]) -> None:
+    """Check whether a server has room left, and what it does without."""
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     policy = str(info.get("maxmemory_policy", ""))
     if not most:

@@ -133,7 +133,7 @@ def smoke(
 
     async def play(name: str, report: Report) -> None:
         at = places.of(name)
-        source = Source(redis_url, at + audio_stream, at + call_end_stream)
+        source = Source(redis_url, at + audio_stream, at + call_end_stream, fleet=shards > 1)
         target = Target(source, at + transcript_stream, at + events_stream, log, journal, ingest)
         one = Smoke(target, Call(name, recording, tenant), file, audio_ms, report, provider=pages.provider)
         await _run(one, audio_ms / 1000 + BESIDE_S, report)

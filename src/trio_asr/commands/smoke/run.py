@@ -14,7 +14,7 @@ import trio
 
 from trio_asr.client.consumer import PLACEHOLDER, Event, Message
 from trio_asr.client.producer import Call, Source, play
-from trio_asr.client.redis import RedisFailure, connect, data, redis_failure
+from trio_asr.client.redis import RedisFailure, data, redis_failure
 from trio_asr.commands.doctor.findings import Report
 from trio_asr.commands.smoke import judge
 from trio_asr.commands.smoke.ingest import Ingest
@@ -111,9 +111,9 @@ class Smoke:
         self._report.fail("call", f"it did not end within {END_S:g} s of its call_end")
 
     def _read(self) -> None:
-        target, url = self._target, self._target.source.redis_url
+        target, source = self._target, self._target.source
         since = f"{int(self._since * 1000) - 60_000}-0"  # clocks may differ
-        with connect(url) as client, redis_failure(url):
+        with source.connect() as client, redis_failure(source.redis_url):
             said = data(client, target.transcript_key(self._call.interaction_id))
             events = data(client, target.events_stream, since)
         self.messages = [one for each in said if (one := _decoded(each, Message)) is not None]
@@ -161,7 +161,7 @@ def cleanup(target: Target, interaction_id: str) -> None:
     Raises:
         RedisFailure: Redis is not reachable, or refuses.
     """
-    with connect(target.source.redis_url) as client, redis_failure(target.source.redis_url):
+    with target.source.connect() as client, redis_failure(target.source.redis_url):
         client.delete(target.transcript_key(interaction_id))
 
 

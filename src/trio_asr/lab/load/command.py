@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trio_asr.client.producer import Entries
 from trio_asr.client.redis import RedisFailure
+from trio_asr.core.fleet.beat import MAX_SHARDS
 from trio_asr.lab.load.plan import Plan
 from trio_asr.lab.load.report import Report, table
 from trio_asr.lab.load.run import IDLE_S, Load, Where
@@ -74,6 +75,13 @@ def _numbers(_context: click.Context, _option: click.Parameter, text: str | None
     show_default=True,
     help="How entries are written.",
 )
+@click.option(
+    "--shards",
+    type=click.IntRange(1, MAX_SHARDS),
+    default=1,
+    show_default=True,
+    help="Let the daemon be the only member of a fleet.",
+)
 @click.option("--wss", is_flag=True, help="Let the simulator speak TLS, as Deepgram does.")
 @click.option(
     "--pin-daemon", type=int, metavar="CPU", help="Pin the daemon to this CPU, and keep all else off it."
@@ -94,6 +102,7 @@ def load(
     channels: int,
     encoding: Encoding,
     entries: str,
+    shards: int,
     wss: bool,
     pin_daemon: int | None,
     sweep: list[int],
@@ -121,6 +130,7 @@ def load(
             channels=channels,
             encoding=encoding,
             entries=Entries(entries),
+            shards=shards,
         )
         for number in sweep or [calls]
     ]

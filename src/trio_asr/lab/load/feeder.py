@@ -97,7 +97,8 @@ class Feeder:
 
     def _trim(self, tick: int) -> None:
         before = self._order.epoch_ms + round((tick * self._plan.tick_s - KEEP_S) * 1000)
-        self._client.xtrim(self._plan.audio_stream, minid=before, approximate=True)
+        for prefix in self._plan.places.prefixes:
+            self._client.xtrim(prefix + self._plan.audio_stream, minid=before, approximate=True)
 
 
 def main(argument: str) -> int:

@@ -39,7 +39,8 @@ class Frames:
         field, document = self._call.cut(0, 0, 0, 0)
         packed = plan.entries is Entries.MSGPACK
         self._write = _msgpack(document, self._size) if packed else _json(document)
-        self._frame_xadd, self._end_stream = _xadd(plan.audio_stream, field), plan.end_stream
+        place = plan.places.of(self._call.interaction_id)
+        self._frame_xadd, self._end_stream = _xadd(place + plan.audio_stream, field), place + plan.end_stream
 
     def next(self, timestamp_ms: int) -> bytes:
         """Return the command that adds the next frame."""

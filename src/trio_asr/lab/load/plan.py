@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from trio_asr.client.producer import Entries
+from trio_asr.core.fleet.places import DEFAULT_GROUP, Places
 from trio_asr.wire.audio_format import Encoding, Format, audio_format
 
 WARM_UP_S = 3.0  # after the ramp: the first flush of a call and its connection are not steady state
@@ -31,6 +32,13 @@ class Plan(msgspec.Struct, frozen=True):
     channels: int = 1
     encoding: Encoding = "linear16"
     entries: Entries = Entries.JSON
+    shards: int = 1
+    group: str = DEFAULT_GROUP
+
+    @property
+    def places(self) -> Places:
+        """Where the calls are: in the shards of a fleet, if there are any."""
+        return Places(self.shards, self.group)
 
     @property
     def format(self) -> Format:
@@ -41,7 +49,8 @@ class Plan(msgspec.Struct, frozen=True):
     def input(self) -> str:
         """What is fed, in words."""
         legs = "mono" if self.channels == 1 else "two channels"
-        return f"{legs}, {self.encoding}, {self.entries}"
+        shards = "" if self.shards == 1 else f", {self.shards} shards"
+        return f"{legs}, {self.encoding}, {self.entries}{shards}"
 
     @property
     def tick_s(self) -> float:

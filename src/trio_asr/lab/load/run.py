@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import trio
 
+from trio_asr.bus.keys import Keys
 from trio_asr.client.redis import connect, entries
 from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.lab.load.account import Published, account, delays_s
@@ -64,8 +65,12 @@ class Load:
         # Stream names of its own: on a shared Redis, nobody else's streams are touched.
         self.prefix = f"load:{token}:"
         self.plan = msgspec.structs.replace(
-            plan, audio_stream=f"{self.prefix}audio_stream", end_stream=f"{self.prefix}call_end"
+            plan,
+            audio_stream=f"{self.prefix}audio_stream",
+            end_stream=f"{self.prefix}call_end",
+            group=self._group,
         )
+        self._keys = [Keys(self._group, prefix) for prefix in self.plan.places.prefixes]
         self._where, self.work, self._progress = where, work, progress
         self.environment = clean_environment(OLD_VARIABLES) | {API_KEY: "load"}
 
@@ -109,6 +114,8 @@ class Load:
             "deepgram": {"url": address, "max_connections": self.plan.calls},
             "http": {"port": port},
         }
+        if self.plan.shards > 1:
+            sections["fleet"] = {"shards": self.plan.shards, "member": "load"}
         config.write_text(toml(sections))
         log = self.work / "daemon.log"
         return Worker("daemon", config, self.environment, log, port, version=self.version)
@@ -117,6 +124,12 @@ class Load:
         """Start it and wait until it is reading."""
         assert isinstance(worker, Worker)
         await worker.start_and_wait()
+        leases = [keys.lease for keys in self._keys]
+        with connect(self.plan.redis_url) as client, trio.move_on_after(START_S):
+            while client.exists(*leases) < len(leases):  # noqa: ASYNC110 - it takes one after the other
+                await trio.sleep(STEP_S)
+            return
+        raise worker.failure("does not hold all shards")
 
     async def page(self, worker: Program) -> Page:
         """Return its metrics page."""
@@ -125,7 +138,7 @@ class Load:
 
     async def all_over(self) -> bool:
         """Return whether all calls have ended."""
-        live: Any = self._client.scard(f"trio_asr:{{{self._group}}}:live")
+        live: Any = self._client.exists(*(keys.live for keys in self._keys))  # a set that is empty is none
         await trio.lowlevel.checkpoint()
         return not live
 
@@ -191,7 +204,7 @@ class Load:
         fed = await self._fed(feeder)
         await self._all_ended()
         transcripts = await trio.to_thread.run_sync(self._transcripts)
-        events = await trio.to_thread.run_sync(documents, self._client, f"{self.prefix}asr_events")
+        events = await trio.to_thread.run_sync(self._events)
         entry_bytes = await trio.to_thread.run_sync(self._entry_bytes)
         return report(
             Measured(
@@ -240,23 +253,28 @@ class Load:
     def _transcripts(self) -> dict[int, list[Published]]:
         found = {}
         for number in range(1, self.plan.calls + 1):
-            stream = f"{self.prefix}transcript.{self.plan.name(number)}"
+            name = self.plan.name(number)
+            stream = f"{self.plan.places.of(name)}{self.prefix}transcript.{name}"
             found[number] = [
                 Published(int(entry.split(b"-")[0]), msgspec.json.decode(fields[b"data"]))
                 for entry, fields in entries(self._client, stream)
             ]
         return found
 
+    def _events(self) -> list[dict[str, Any]]:
+        streams = (f"{prefix}{self.prefix}asr_events" for prefix in self.plan.places.prefixes)
+        return [event for stream in streams for event in documents(self._client, stream)]
+
     def _entry_bytes(self) -> float:
         """Return the memory in Redis of one entry of audio, overhead included."""
-        stream, client = self.plan.audio_stream, self._client
-        used: Any = client.memory_usage(stream, samples=0)
-        length: Any = client.xlen(stream)
-        return float(used / length)
+        client: Any = self._client
+        streams = [prefix + self.plan.audio_stream for prefix in self.plan.places.prefixes]
+        used = sum(client.memory_usage(stream, samples=0) or 0 for stream in streams)
+        return float(used / sum(client.xlen(stream) for stream in streams))
 
     def _clean(self) -> None:
         """Remove the run's keys from a Redis that others use."""
         if self._where.redis_url:
-            for pattern in (f"{self.prefix}*", f"trio_asr:{{{self._group}}}:*"):
+            for pattern in (f"{self.prefix}*", f"trio_asr:{{{self._group}}}:*", f"{{{self._group}.*}}:*"):
                 for key in self._client.scan_iter(match=pattern, count=1000):
                     self._client.unlink(key)
