@@ -352,3 +352,19 @@ async def test_what_a_member_shows_of_the_others(autojump_clock: MockClock) -> N
         assert a.member.status == f"2 of 4 shards, {len(a.daemon.interactions)} calls"
         assert b.value("asr_fleet_load_ratio") == len(b.daemon.interactions) / 100
         nursery.cancel_scope.cancel()
+
+
+async def test_all_together_have_so_many_connections_and_no_more(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = (on.join(name, max_connections=4) for name in "ab")
+        await on.balanced("a", "b")
+        producers = await talk(on, nursery, 20)
+        most = 0
+        for _ in range(100):
+            await trio.sleep(0.1)
+            most = max(most, a.daemon.office.open_connections + b.daemon.office.open_connections)
+        assert most == 4  # of six calls
+        await trio.sleep(12)
+        for producer in producers:
+            producer.end()
+        await finish(on, producers)  # the others had their turn

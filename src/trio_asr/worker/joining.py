@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
+from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S
+from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.control import Control
+from trio_asr.core.backoff import Backoff
 from trio_asr.core.fleet.beat import Beat
 from trio_asr.telemetry import logs
 
@@ -15,8 +20,25 @@ class FleetError(Exception):
     """What keeps this worker from being a member of the fleet."""
 
 
-async def check(control: Control, name: str, shards: int) -> None:
-    """Make sure of the number of shards and of the name. Waits for the beat of a dead member to expire.
+async def join(control: Control, name: str, shards: int, on_away: Callable[[BusUnavailable], None]) -> None:
+    """Make sure of the number of shards and of the name, as soon as the bus answers.
+
+    Raises:
+        FleetError: The fleet has another number of shards, or a living member of this name.
+    """
+    backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
+    while True:
+        try:
+            await _check(control, name, shards)
+        except BusUnavailable as error:
+            on_away(error)
+            await trio.sleep(backoff.next())
+        else:
+            return
+
+
+async def _check(control: Control, name: str, shards: int) -> None:
+    """Make sure of both. Waits for the beat of a dead member of this name to expire.
 
     Raises:
         FleetError: The fleet has another number of shards, or a living member of this name.

@@ -12,13 +12,13 @@ from functools import partial
 
 import trio
 
-from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S, away
+from trio_asr.bus.away import away
 from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.control import Router
 from trio_asr.config.fleet import VERSION
-from trio_asr.core.backoff import Backoff
 from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.pulling import REST_S, Pulling
+from trio_asr.core.fleet.quota import Quota
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.core.fleet.view import View
 from trio_asr.telemetry import logs
@@ -29,7 +29,7 @@ from trio_asr.telemetry.process import CpuShare
 from trio_asr.wire.codes import Handover, Problem
 from trio_asr.wire.records import NewerState
 from trio_asr.worker.holding import Holding, unless
-from trio_asr.worker.joining import BEAT_TTL_MS, beats, check
+from trio_asr.worker.joining import BEAT_TTL_MS, beats, join
 from trio_asr.worker.office import Office
 from trio_asr.worker.picture import Counts, loads, picture
 
@@ -49,7 +49,7 @@ class Member:
         self._since: dict[int, float] = {}  # since when each has rested here
         self._incarnation = secrets.token_hex(8)
         self._office, self._router, self._become = office, router, become
-        self._pulling = Pulling(self.name)
+        self._pulling, self._quota = Pulling(self.name), Quota()
         self._wants: frozenset[int] = frozenset()
         self._taking: set[int] = set()  # shards whose lease is being tried for
         self._beyond: set[int] = set()  # shards with work that only a later version can do
@@ -118,17 +118,10 @@ class Member:
         Raises:
             FleetError: The fleet has another number of shards, or a living member of this name.
         """
-        backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
-        while True:
-            try:
-                await check(self._router.control, self.name, self._shards)
-            except BusUnavailable as error:
-                self._away(error)
-                await trio.sleep(backoff.next())
-            else:
-                self._office.problems.resolve(Problem.FLEET, trio.current_time())
-                self._become("standby")
-                return True
+        await join(self._router.control, self.name, self._shards, self._away)
+        self._office.problems.resolve(Problem.FLEET, trio.current_time())
+        self._become("standby")
+        return True
 
     async def _beat(self) -> None:
         """Tell the others, twice a second. Never returns."""
@@ -160,6 +153,7 @@ class Member:
             handing=frozenset(shard for shard, holding in self.holdings.items() if holding.leaving),
             wants=self._wants,
             connections=self._office.open_connections,
+            limit=max(self._quota.limit, self._office.open_connections),
             cpu=self._cpu.read(now),
         )
 
@@ -201,8 +195,11 @@ class Member:
             self._away(error)
             return
         now = trio.current_time()
+        me = self._present(now)
         self._office.problems.resolve(Problem.FLEET, now)
-        step = self._pulling.step(self._present(now), self.view, now)
+        if maximum := self._office.config.fleet.max_connections:
+            self._office.limit_connections(self._quota.step(me, self.view, maximum, now))
+        step = self._pulling.step(me, self.view, now)
         ours = self.holdings.keys() | self._taking | self._beyond
         wants = step.wants - self._beyond
         if wants - self._wants:

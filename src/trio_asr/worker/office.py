@@ -40,6 +40,7 @@ class Office:
         self.totals = Totals(self.tenures)
         self._held: set[Shard] = set()
         self._admission: Admission | None = None
+        self._limit: int | None = 0 if config.fleet.max_connections else None
         self._read_gauges()
 
     @property
@@ -49,7 +50,7 @@ class Office:
             deepgram = self.config.deepgram
             self._admission = Admission(
                 self.provider,
-                limit=deepgram.max_connections,
+                limit=self._permits,
                 connect_timeout_s=deepgram.connect_timeout_ms / 1000,
                 metrics=self.metrics,
                 problems=self.problems,
@@ -92,11 +93,25 @@ class Office:
             self._admission = None
             self.problems.resolve_all(now)
 
+    def limit_connections(self, limit: int) -> None:
+        """Set how many connections this process may have, if the fleet as a whole is limited."""
+        if limit != self._limit:
+            self._limit = limit
+            self._resize()
+
+    def _resize(self) -> None:
+        if self._admission is not None:
+            self._admission.resize(self._permits)
+
+    @property
+    def _permits(self) -> int:
+        own = self.config.deepgram.max_connections
+        return own if self._limit is None else min(own, self._limit)
+
     def reload(self, config: Config) -> None:
         """Let all tenures go on with another configuration."""
         self.config = config
-        if self._admission is not None:
-            self._admission.resize(config.deepgram.max_connections)
+        self._resize()
         for shard, tenure in self.tenures.items():
             tenure.services.config = config.of_shard(shard)
 

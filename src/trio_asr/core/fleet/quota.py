@@ -1,0 +1,51 @@
+"""How many connections to the provider a member allows itself, where all together have a maximum. Pure.
+
+Nobody grants anything. Each aims at its share by capacity, and raises its limit only by what the others'
+beats leave. It lowers it at once. So two members with the same view never exceed the maximum together. With
+different ones nobody raises: a change of membership is waited for until all have seen it.
+"""
+
+from __future__ import annotations
+
+from trio_asr.core.fleet.beat import Beat
+from trio_asr.core.fleet.view import View
+
+QUIET_S = (
+    3.0  # how long membership has not changed before a limit is raised: beats, views and steps of others
+)
+DEAD_S = 10.0  # the connections of a member that is not heard of any more may be open for so long
+
+
+class Quota:
+    """One member's part of a maximum. `limit` is the one in force."""
+
+    def __init__(self) -> None:
+        self.limit = 0
+        self._members: frozenset[tuple[str, str]] | None = None
+        self._changed_at = 0.0
+        self._heard: dict[tuple[str, str], tuple[float, int]] = {}  # others: when, and what limit
+
+    def step(self, me: Beat, view: View, maximum: int, now: float) -> int:
+        """Set the limit anew and return it. `me` is this member's present beat.
+
+        It never falls below the connections that are open, since those stay open.
+        """
+        self._note(me, view, now)
+        if me.draining is not None or view.capacity == 0:
+            self.limit = min(self.limit, me.connections)
+            return self.limit
+        aim = maximum * me.capacity // max(view.capacity, me.capacity)
+        if aim <= self.limit:
+            self.limit = max(aim, min(self.limit, me.connections))
+        elif now - self._changed_at >= QUIET_S:
+            left = maximum - sum(limit for _, limit in self._heard.values())
+            self.limit = max(self.limit, min(aim, left))
+        return self.limit
+
+    def _note(self, me: Beat, view: View, now: float) -> None:
+        others = [beat for beat in view.beats.values() if beat.incarnation != me.incarnation]
+        members = frozenset((beat.member, beat.incarnation) for beat in others if beat.draining is None)
+        if members != self._members:
+            self._members, self._changed_at = members, now
+        self._heard |= {(beat.member, beat.incarnation): (now, beat.limit) for beat in others}
+        self._heard = {who: heard for who, heard in self._heard.items() if now - heard[0] < DEAD_S}
