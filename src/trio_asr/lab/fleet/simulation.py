@@ -13,7 +13,7 @@ from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.pulling import REST_S, Pulling
 from trio_asr.core.fleet.view import HEIR, View
 
-BEAT_S, STEP_S, BEAT_TTL_S, LEASE_S = 0.5, 1.0, 4.0, 5.0
+BEAT_S, STEP_S, BEAT_TTL_S = 0.5, 1.0, 4.0
 VIEW_S = 0.25  # members look at beats this old, besides the age of the beats themselves
 ACQUIRE_S, HANDOVER_S = (0.005, 0.05), (0.4, 0.9)
 
@@ -50,9 +50,9 @@ class Member:
 class Simulation:
     """The fleet. `at` schedules what an operator does; `run` plays it."""
 
-    def __init__(self, shards: int, seed: int = 1) -> None:
+    def __init__(self, shards: int, seed: int = 1, lease_s: float = 5.0) -> None:
         self.now = 0.0
-        self.shards = shards
+        self.shards, self._lease_s = shards, lease_s
         self.members: dict[str, Member] = {}
         self.moves: list[tuple[float, int]] = []
         self.unowned: dict[int, float] = dict.fromkeys(range(shards), 0.0)  # since when
@@ -62,7 +62,7 @@ class Simulation:
         self._heirs: dict[int, str] = {}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - no secret
         self._view: tuple[float, View] | None = None
 
     def at(self, when: float, do: Callable[[], None]) -> None:
@@ -88,7 +88,7 @@ class Simulation:
         member = self.members.pop(name)
         member.alive = False
         for shard in member.held:
-            until = self.now + self._random.uniform(LEASE_S - 0.5, LEASE_S)
+            until = self.now + self._random.uniform(0.9 * self._lease_s, self._lease_s)
             self._leases[shard] = name, until
             self.unowned.setdefault(shard, self.now)
         member.held.clear()
