@@ -106,6 +106,26 @@ async def test_who_stops_hands_all_over_and_goes(autojump_clock: MockClock) -> N
         assert b.value("asr_shard_handovers_total", why="given") == 2
 
 
+async def test_an_heir_takes_all_that_is_passed_to_it_at_once(autojump_clock: MockClock) -> None:
+    async with run_fleet(8) as on, trio.open_nursery() as nursery:
+        a, b = on.join("a"), on.join("b")
+        await on.balanced("a", "b")
+        producers = await talk(on, nursery, 20)
+        await trio.sleep(5)
+        a.daemon.stop()
+        kept = [0.0] * 8  # for how long the lease of each shard is kept for its heir
+        with trio.fail_after(30):
+            while b.held != list(range(8)):
+                for shard, store in enumerate(on.fleet.stores):
+                    kept[shard] += 0.01 if store.holder == "heir:b" else 0.0
+                await trio.sleep(0.01)
+        assert max(kept) <= 0.1
+        await trio.sleep(20)
+        await finish(on, producers)
+        assert {on.connections(producer) for producer in producers} <= {1, 2}
+        assert b.value("asr_shard_handovers_total", why="gave") == 0
+
+
 async def test_the_last_one_stops_at_once(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on:
         a = on.join("a")

@@ -83,7 +83,9 @@ class Pulling:
         for shard in sorted(view.askers.keys() & me.held.keys() - me.handing):
             if len(granted) >= room:
                 break
-            askers = [one for one in view.askers[shard] if leaving or _may_have(one, me)]
+            # The beat that others see of this member may still ask for what it has just got.
+            others = (one for one in view.askers[shard] if one.member != me.member)
+            askers = [one for one in others if leaving or _may_have(one, me)]
             if askers:
                 heir = min(askers, key=lambda one: (one.load, one.member))
                 granted.append((shard, heir.member))
@@ -96,7 +98,9 @@ class Pulling:
             self._free_since = {shard: self._free_since.get(shard, now) for shard in view.free}
 
     def _acquire(self, me: Beat, view: View, now: float) -> list[int]:
-        mine = [shard for shard in view.kept.get(me.member, ()) if shard not in me.held]
+        # What was asked for is waited for until it comes.
+        known = me.held.keys() | self._asked.keys()
+        mine = [shard for shard in view.kept.get(me.member, ()) if shard not in known]
         quiet_since = self._changed_at + self._quiet_s
         if mine or not view.free or now < quiet_since or now < self._not_before:
             return mine
