@@ -199,6 +199,7 @@ async def test_a_line_that_is_closed_lets_nobody_wait(server: Server, line: Line
 
 
 async def _closing(line: Line) -> None:
+    await trio.lowlevel.checkpoint()
     line.close()
 
 

@@ -17,7 +17,7 @@ import redis
 import trio
 
 from trio_asr.bus.answers import describe
-from trio_asr.bus.base import BusUnavailable
+from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
 from trio_asr.bus.connection import PipelinedConnection, options
 from trio_asr.bus.line import Line
 from trio_asr.bus.poller import Poller
@@ -81,11 +81,13 @@ class Nodes:
         node = await self.node(slot)
         try:
             return await question(node)
+        except (KeyMisused, BusFault):
+            raise  # it has answered
         except BusUnavailable as error:
-            if type(error) is BusUnavailable:  # else it has answered
-                with suppress(BusUnavailable):
-                    await self.look(besides=node)
-            raise
+            failure = error
+        with suppress(BusUnavailable):
+            await self.look(besides=node)
+        raise failure
 
     async def node(self, slot: int) -> Node:
         """Return the node that serves a slot, as far as is known.
