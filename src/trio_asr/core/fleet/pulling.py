@@ -174,7 +174,7 @@ class Pulling:
 
 
 def _may_have(asker: Beat, owner: Beat) -> bool:
-    """Return whether a living owner gives a shard to this member: it is newer, or has less even then."""
-    if asker.order != owner.order:
-        return asker.order > owner.order
+    """Return whether a living owner gives a shard to this member: it is not older, and has less even then."""
+    if asker.order < owner.order:
+        return False
     return (len(owner.held) - 1) * asker.capacity >= (len(asker.held) + 1) * owner.capacity
