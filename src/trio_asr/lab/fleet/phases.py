@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from trio_asr.lab.fleet.simulation import Simulation
 
@@ -40,7 +41,7 @@ class Play:
         """Play it, and yield each part when it is over."""
         fleet, shards = self._fleet, self._fleet.shards
         for number in range(self._size):
-            fleet.at(3 * number / self._size, lambda n=number: fleet.join(f"m{n}"))
+            fleet.at(3 * number / self._size, partial(fleet.join, f"m{number}"))
         yield self._phase("cold start", START_S, shards)
         fleet.run(fleet.now + CALM_S)
         yield self._phase("idle", self._idle_s, 0)
@@ -62,8 +63,8 @@ class Play:
         for number, first in enumerate(range(0, len(old), size)):
             begin = fleet.now + number * BATCH_S
             for name in old[first : first + size]:
-                fleet.at(begin, lambda name=name: fleet.join(f"{name}'", generation="2"))
-                fleet.at(begin + SURGE_S, lambda name=name: fleet.drain(name))
+                fleet.at(begin, partial(fleet.join, f"{name}'", generation="2"))
+                fleet.at(begin + SURGE_S, partial(fleet.drain, name))
         return BATCHES * BATCH_S
 
     def _phase(self, name: str, seconds: int, needed: int) -> Phase:
