@@ -33,7 +33,7 @@ def fleet() -> None:
 @click.option(
     "--minutes", type=click.IntRange(1, 600), default=10, show_default=True, help="Length of the idle part."
 )
-def plan(calls: int, members: int, shards: int, seed: int, lease_ms: int, minutes: int) -> None:
+def plan(*, calls: int, members: int, shards: int, seed: int, lease_ms: int, minutes: int) -> None:
     """Play a fleet on a virtual clock by the real rules, and say what it costs and needs."""
     if members > shards:
         raise click.UsageError(f"{members} members cannot share {shards} shards: some would have none")

@@ -38,7 +38,6 @@ def warnings(calls: int, members: int, shards: int) -> list[str]:
             f"fewer than {FEW_SHARDS} shards a member: loads are uneven; take {FEW_SHARDS * members}"
         )
     if calls > MANY_CALLS * shards:
-        found.append(
-            f"more than {MANY_CALLS} calls a shard: hand-overs are slow; take {math.ceil(calls / MANY_CALLS)} shards"
-        )
+        enough = math.ceil(calls / MANY_CALLS)
+        found.append(f"more than {MANY_CALLS} calls a shard: hand-overs are slow; take {enough} shards")
     return found
