@@ -12,6 +12,7 @@ import pytest
 import redis
 from tests.commands.test_smoke import SECRET, a_fleet, failed, smoke
 
+from trio_asr.core.fleet.places import Places
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.processes import rig, toml
 from trio_asr.lab.rig.valkey import EmbeddedValkey
@@ -58,10 +59,9 @@ def test_a_cluster_is_refused(tmp_path: Path, new_valkey: Callable[..., Embedded
 
 
 async def test_calls_go_into_each_shard(tmp_path: Path) -> None:
-    async with rig(tmp_path) as r:
+    async with rig(tmp_path, places=Places(4)) as r:
         member, _ = await a_fleet(r, 4)
         gateway = r.gateway([route(tmp_path)])
-        gateway.config.write_text(gateway.config.read_text() + "\n[fleet]\nshards = 4\n")
         await gateway.start_and_wait()
         url = f"http://127.0.0.1:{gateway.port}"
         more = ("--tenant", "acme", "--shards", "4", "--all-shards", "--ingest-url", url)
