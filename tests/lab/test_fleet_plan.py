@@ -14,7 +14,7 @@ def test_a_small_fleet_is_played_to_the_end() -> None:
     phases = {phase.name: phase for phase in Play(64, 8, 1, 5.0, 120).phases()}
     assert phases["idle"].moves == 0
     assert phases["+1 members"].moves == phases["+1 members"].needed == 7
-    assert phases["deploy, surge 10 %"].moves == 107
+    assert phases["deploy, surge 10 %"].moves <= 80
     assert phases["deploy, surge 10 %"].unowned_s == 0
     assert phases["crash of 5 %"].unowned_s < 9
     assert phases["crash of a third"].unowned_s < 15

@@ -52,6 +52,9 @@ def test_a_newcomer_gets_what_the_others_leave() -> None:
     quota.step(me, seen, MAXIMUM, 0.0)
     assert quota.step(me, seen, MAXIMUM, QUIET_S) == 0
     assert quota.step(me, view(beat("a", 33), beat("b", 50), me), MAXIMUM, QUIET_S + 1) == 17
+    assert (
+        quota.step(me, view(beat("a", 0), beat("b", 45), me), MAXIMUM, QUIET_S + 1) == 22
+    )  # a's part is a's
     assert quota.step(me, view(beat("a", 33), beat("b", 33), me), MAXIMUM, QUIET_S + 2) == 33
 
 

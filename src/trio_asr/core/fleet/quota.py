@@ -1,8 +1,9 @@
 """How many connections to the provider a member allows itself, where all together have a maximum. Pure.
 
-Nobody grants anything. Each aims at its share by capacity, and raises its limit only by what the others'
-beats leave. It lowers it at once. So two members with the same view never exceed the maximum together. With
-different ones nobody raises: a change of membership is waited for until all have seen it.
+Nobody grants anything. Each aims at its share by capacity, and raises its limit only by what is left if all
+others take theirs, or keep what they have beyond it. It lowers it at once. So members with the same view never
+exceed the maximum together. With different ones nobody raises: a change of membership is waited for until all
+have seen it.
 """
 
 from __future__ import annotations
@@ -30,16 +31,23 @@ class Quota:
 
         It never falls below the connections that are open, since those stay open.
         """
+        others = [beat for beat in view.alive if beat.incarnation != me.incarnation]
         self._note(me, view, now)
-        if me.draining is not None or view.capacity == 0:
+        if me.draining is not None:
             self.limit = min(self.limit, me.connections)
             return self.limit
-        aim = maximum * me.capacity // max(view.capacity, me.capacity)
+        # What others have seen of this member may not be in this view yet.
+        total = me.capacity + sum(beat.capacity for beat in others)
+        aim = maximum * me.capacity // total
         if aim <= self.limit:
             self.limit = max(aim, min(self.limit, me.connections))
         elif now - self._changed_at >= QUIET_S:
-            left = maximum - sum(limit for _, limit in self._heard.values())
-            self.limit = max(self.limit, min(aim, left))
+            # Others may be about to raise theirs, too.
+            taken = {who: limit for who, (_, limit) in self._heard.items()}
+            for beat in others:
+                who = beat.member, beat.incarnation
+                taken[who] = max(taken[who], maximum * beat.capacity // total)
+            self.limit = max(self.limit, min(aim, maximum - sum(taken.values())))
         return self.limit
 
     def _note(self, me: Beat, view: View, now: float) -> None:
