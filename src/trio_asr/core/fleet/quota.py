@@ -1,9 +1,9 @@
 """How many connections to the provider a member allows itself, where all together have a maximum. Pure.
 
 Nobody grants anything. Each aims at its share by capacity, and raises its limit only by what is left if all
-others take theirs, or keep what they have beyond it. It lowers it at once. So members with the same view never
-exceed the maximum together. With different ones nobody raises: a change of membership is waited for until all
-have seen it.
+others take theirs, or keep what they have beyond it. It lowers it at once. So members with the same view
+never exceed the maximum together. With different ones nobody raises: a change of membership is waited for
+until all have seen it.
 """
 
 from __future__ import annotations
