@@ -1,4 +1,4 @@
-"""Beats: what is written is read, what cannot be meant is refused, and what a later version adds is passed over."""
+"""Beats: what is written is read, what cannot be meant is refused, what a later version adds is passed over."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
     "data", [b"", b"7", b"{}", b'{"member":"a"}', b"\xff", b"[" * 100_000, b'{"member":7,"incarnation":"1"}']
 )
 def test_what_is_no_beat_is_a_value_error(data: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         Beat.read(data)
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_beat_is_a_value_error(data: bytes) -> None:
     ids=str,
 )
 def test_values_out_of_bounds_are_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read(**fields)
 
 

@@ -1,4 +1,4 @@
-"""The limits of connections: claimed before they are used, never more than the maximum, and used up at peace."""
+"""Limits of connections: claimed before they are used, never above the maximum, used up at peace."""
 
 from __future__ import annotations
 

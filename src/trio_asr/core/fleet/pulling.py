@@ -130,7 +130,7 @@ class Pulling:
         found = [
             shard
             for other in view.leaving
-            if me.order >= other.order or (other.draining or 0) >= ROLLBACK_S
+            if me.order >= view.newest or (other.draining or 0) >= ROLLBACK_S
             for shard in other.held
             if self._may_ask(shard, other)
         ]

@@ -15,8 +15,8 @@ class View:
     """What is worked out of it once, for every rule to use.
 
     `leases` are the holders of the leases, one for each shard: "" stands for none, `heir:MEMBER` for a shard
-    that is kept for a member, None for one that cannot be asked for now. `free` are shards that nobody's lease
-    and no beat holds. `kept` are those kept for each member. `askers` are the members that ask for a shard.
+    that is kept for a member, None for one that cannot be asked for now. `free` are shards that no lease and
+    no beat holds. `kept` are those kept for each member. `askers` are the members that ask for a shard.
     """
 
     def __init__(self, leases: Sequence[str | None], beats: Iterable[Beat]) -> None:

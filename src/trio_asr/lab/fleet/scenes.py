@@ -10,7 +10,7 @@ from functools import partial
 from trio_asr.lab.fleet.simulation import Simulation
 
 BEGIN_S = 30.0  # all is quiet until then
-AFTER_S = 300.0  # how long is looked at what follows
+AFTER_S = 120.0  # how long is looked at what follows
 SURGE_DRAIN_S = 5.0  # an old member drains so long after its successor has started
 ROUND_S = 40.0  # between two tenths of a deployment
 DOWN_S = 15.0  # without surge: between the stop of the old and the start of the new

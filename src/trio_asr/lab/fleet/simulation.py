@@ -61,7 +61,7 @@ class Simulation:
         self.now = 0.0
         self.calls = calls
         self.worst_calls = 0  # the most that any member has had
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - it must repeat itself
         self.members: dict[str, Member] = {}
         self.moves: list[tuple[float, int]] = []
         self.unowned: dict[int, float] = dict.fromkeys(range(len(calls)), 0.0)  # since when
@@ -203,7 +203,7 @@ class Simulation:
         return [move for move in self.moves if move[0] >= begin]
 
     def unowned_s(self, begin: float) -> float:
-        """Return for how long a shard was nobody's at the longest, of those owned again since a time or not yet."""
+        """Return the longest that a shard was nobody's, of those owned again since a time or not yet."""
         over = [seconds for when, seconds in self.dark if when >= begin]
         return max([*over, *(self.now - since for since in self.unowned.values())], default=0.0)
 
