@@ -243,3 +243,10 @@ def test_who_drains_takes_and_asks_for_nothing() -> None:
     me = beat("a", draining=0.0)
     found = steps(Pulling("a"), me, fleet(4, me, beat("b", [0, 1])), 0.0, 60.0)
     assert [(one.acquire, one.wants) for one in found] == [([], frozenset())] * 2
+
+
+def test_members_of_an_older_generation_leave_what_their_own_drain_to_the_newer_for_5_s() -> None:
+    new = beat("c", generation="2")
+    for drained, wants in ((4.9, 0), (5.0, 4)):
+        leaving = beat("b", range(8), draining=drained)
+        assert wanted(beat("a", generation="1"), leaving, new, shards=8, instants=(0.0,)) == [wants]
