@@ -78,7 +78,7 @@ def test_sizes_that_are_wrong_are_warned_of() -> None:
 
 
 def test_the_command_shows_each_scene_and_what_is_needed() -> None:
-    done = CliRunner().invoke(fleet, "plan --calls 100 --members 2 --shards 8 --minutes 1".split())
+    done = CliRunner().invoke(fleet, ["plan", "--calls=100", "--members=2", "--shards=8", "--minutes=1"])
     assert done.exit_code == 0
     assert all(f"\n{scene} " in done.output for scene in SCENES)
     assert "Deepgram connections, a member's calls spare                 150\n" in done.output

@@ -1,4 +1,4 @@
-"""Beats: what is written is read, what cannot be meant is refused, what a later version adds is passed over."""
+"""Beats: what is written is read, what cannot be meant is refused, what later versions add is passed over."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ RESTED = 120.0
 
 def beat(name: str, held: Iterable[int] = (), rested: float = RESTED, **fields: Any) -> Beat:
     loads = {shard: Load(rested) for shard in held}
-    sets = {key: frozenset(fields.pop(key)) for key in ("wants", "handing") if key in fields}
+    sets: dict[str, Any] = {key: frozenset(fields.pop(key)) for key in ("wants", "handing") if key in fields}
     return Beat(member=name, incarnation=name, held=loads, **sets, **fields)
 
 

@@ -14,14 +14,16 @@ from trio_asr.core.fleet.view import View
 TTL_S = 4.0
 
 
-def beat(name: str, limit: int = 0, capacity: int = 1, connections: int = 0, **more: float) -> Beat:
+def beat(
+    name: str, limit: int = 0, capacity: int = 1, connections: int = 0, draining: float | None = None
+) -> Beat:
     return Beat(
         member=name,
         incarnation="1",
         limit=limit,
         capacity=capacity,
         connections=connections,
-        draining=more.get("draining"),
+        draining=draining,
     )
 
 
@@ -114,7 +116,7 @@ class Fleet:
             name,
             self.quotas[name].announced,
             connections=self.open.get(name, 0) if drained is None else 0,
-            **({} if drained is None else {"draining": self.now - drained}),
+            draining=None if drained is None else self.now - drained,
         )
 
     def crash(self, name: str) -> None:
