@@ -40,7 +40,7 @@ COMMANDS = {
         "trio_asr.commands.doctor.command", "doctor", "Check a deployment and say what to do."
     ),
     "smoke": _Command("trio_asr.commands.smoke.command", "smoke", "Try a running deployment with one call."),
-    "fleet": _Command("trio_asr.lab.fleet.command", "fleet", "Plan a fleet of workers."),
+    "fleet": _Command("trio_asr.lab.fleet.command", "fleet", "Plan a fleet: what moves, and what is needed."),
     "chaos": _Command("trio_asr.lab.chaos.command", "chaos", "Rehearse faults and account for every sample."),
 }
 

@@ -1,177 +1,252 @@
-"""Each rule of pulling, with the instants at which it holds."""
+"""The rules of pulling, each at its exact instants."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+import pytest
 
 from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.pulling import Pulling, Step
 from trio_asr.core.fleet.view import View
 
-
-def member(name: str, held: str | dict[int, float] = "", **fields: Any) -> Beat:
-    """Return a beat; shards that are named in a text have rested for ever."""
-    rested = dict.fromkeys(map(int, held.split()), 1e6) if isinstance(held, str) else held
-    loads = {shard: Load(rested_s=seconds) for shard, seconds in rested.items()}
-    return Beat(**{"member": name, "incarnation": "1", "capacity": 10, "held": loads, **fields})
+RESTED = 120.0
 
 
-def leases(shards: int, *beats: Beat) -> list[str | None]:
+def beat(name: str, held: Iterable[int] = (), rested: float = RESTED, **fields: Any) -> Beat:
+    loads = {shard: Load(rested) for shard in held}
+    sets: dict[str, Any] = {key: frozenset(fields.pop(key)) for key in ("wants", "handing") if key in fields}
+    return Beat(member=name, incarnation=name, held=loads, **sets, **fields)
+
+
+def fleet(shards: int, *beats: Beat, **leases: str | None) -> View:
+    """A view in which the leases are as the beats say, but for those given as s0, s1, ..."""
     holders: list[str | None] = [""] * shards
-    for beat in beats:
-        for shard in beat.held:
-            holders[shard] = beat.member
-    return holders
+    for one in beats:
+        for shard in one.held:
+            holders[shard] = one.member
+    for name, lease in leases.items():
+        holders[int(name[1:])] = lease
+    return View(holders, beats)
 
 
-class Played:
-    """One member's rules among beats that stay as they are."""
-
-    def __init__(self, *beats: Beat, shards: int = 4) -> None:
-        self.me, self.view = beats[0], View(leases(shards, *beats), beats)
-        self.rules = Pulling(self.me.member)
-
-    def at(self, now: float) -> Step:
-        return self.rules.step(self.me, self.view, now)
+def steps(pulling: Pulling, me: Beat, view: View, *instants: float) -> list[Step]:
+    return [pulling.step(me, view, now) for now in instants]
 
 
-def test_a_member_alone_takes_everything_after_five_seconds() -> None:
-    played = Played(member("a"))
-    assert [played.at(now).acquire for now in (0.0, 4.9)] == [[], []]
-    assert sorted(played.at(5.0).acquire) == [0, 1, 2, 3]
+# -- what is free ------------------------------------------------------------------------------------------
 
 
-def test_among_others_a_member_takes_its_share_after_two_seconds() -> None:
-    played = Played(member("a"), member("b"))
-    assert [played.at(now).acquire for now in (0.0, 1.9)] == [[], []]
-    assert len(played.at(2.0).acquire) == 2
+def test_who_has_never_seen_another_takes_nothing_for_5_s_then_all() -> None:
+    me = beat("a")
+    before, after = steps(Pulling("a"), me, fleet(4, me), 0.0, 4.9), None
+    assert [one.acquire for one in before] == [[], []]
+    pulling = Pulling("a")
+    *_, after = steps(pulling, me, fleet(4, me), 0.0, 5.0)
+    assert sorted(after.acquire) == [0, 1, 2, 3]
 
 
-def test_a_share_is_by_capacity() -> None:
-    played = Played(member("a", capacity=30), member("b", capacity=10))
-    played.at(0.0)
-    assert len(played.at(2.0).acquire) == 3
+def test_a_cold_start_waits_until_membership_is_quiet_for_2_s_then_takes_a_share() -> None:
+    pulling, me = Pulling("a"), beat("a")
+    pulling.step(me, fleet(4, me), 0.0)
+    both = fleet(4, me, beat("b"))
+    found = steps(pulling, me, both, 1.5, 3.4, 3.5)
+    assert [len(one.acquire) for one in found] == [0, 0, 2]
 
 
-def test_who_joins_makes_the_others_wait_anew() -> None:
-    played = Played(member("a"), member("b"))
-    played.at(0.0)
-    beats = [played.me, member("b"), member("c")]
-    played.view = View(leases(4, *beats), beats)
-    assert [played.at(now).acquire for now in (1.5, 3.4)] == [[], []]
-    assert len(played.at(3.5).acquire) == 2
+def test_who_is_left_alone_after_others_waits_2_s_only() -> None:
+    pulling, me = Pulling("a"), beat("a", [0, 1])
+    pulling.step(me, fleet(4, me, beat("b", [2, 3])), 0.0)
+    found = steps(pulling, me, fleet(4, me), 10.0, 11.9, 12.0)
+    assert [sorted(one.acquire) for one in found] == [[], [], [2, 3]]
 
 
-def test_beyond_its_share_a_member_takes_one_that_is_overdue() -> None:
-    played = Played(member("a", "0 1"), member("b", "2"))
-    assert [played.at(now).acquire for now in (0.0, 2.0, 4.9)] == [[], [], []]
-    assert played.at(5.0).acquire == [3]
+def test_who_does_not_see_its_own_beat_takes_nothing() -> None:
+    me, other = beat("a"), beat("b")
+    assert [one.acquire for one in steps(Pulling("a"), me, fleet(4, other), 0.0, 60.0)] == [[], []]
 
 
-def test_a_shard_whose_node_cannot_be_asked_is_not_free() -> None:
-    played = Played(member("a"))
-    played.view = View(["", None, "", None], [played.me])
-    played.at(0.0)
-    assert sorted(played.at(5.0).acquire) == [0, 2]
+def test_members_begin_at_different_ends() -> None:
+    orders = []
+    for name in ("a", "b"):
+        me = beat(name)
+        orders.append(steps(Pulling(name), me, fleet(64, me), 0.0, 5.0)[1].acquire)
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(64))
+    assert orders[0] != orders[1]
 
 
-def test_a_shard_kept_for_a_member_is_its_own_at_once_and_nobody_elses() -> None:
-    back, other = member("a"), member("b", "2 3")
-    kept = View(["heir:a", "heir:a", "b", "b"], [back, other])
-    assert sorted(Pulling("a").step(back, kept, 0.0).acquire) == [0, 1]
-    stranger = Pulling("b")
-    assert [stranger.step(other, kept, now).acquire for now in (0.0, 2.0, 60.0)] == [[], [], []]
+def test_beyond_a_share_one_shard_at_a_time_is_taken_once_it_was_free_for_3_s() -> None:
+    pulling, me, other = Pulling("a"), beat("a", [0, 1]), beat("b", [2])
+    pulling.step(me, fleet(4, me, other, s3="b"), 0.0)
+    found = steps(pulling, me, fleet(4, me, other), 10.0, 12.9, 13.0)
+    assert [one.acquire for one in found] == [[], [], [3]]
 
 
-def test_a_race_that_was_lost_is_waited_for_a_little_longer_each_time() -> None:
-    played = Played(member("a"), member("b"))
-    played.at(0.0)
-    played.rules.lost(2.0)
-    assert (played.at(2.09).acquire, len(played.at(2.2).acquire)) == ([], 2)
-    for _ in range(9):
-        played.rules.lost(3.0)
-    assert (played.at(3.49).acquire, len(played.at(4.0).acquire)) == ([], 2)
-    played.rules.won()
-    played.rules.lost(5.0)
-    assert len(played.at(5.2).acquire) == 2
+def test_overdue_counts_from_the_quiet_on() -> None:
+    pulling, me, other = Pulling("a"), beat("a", [0, 1]), beat("b")
+    found = steps(pulling, me, fleet(4, me, other), 0.0, 4.9, 5.0)
+    assert [len(one.acquire) for one in found] == [0, 0, 1]
 
 
-def test_a_joiner_asks_the_fullest_after_three_seconds_for_one() -> None:
-    played = Played(member("a"), member("b", "0 1 2 3"), member("c", "4 5"), shards=6)
-    assert [played.at(now).wants for now in (0.0, 2.9)] == [frozenset(), frozenset()]
-    (wanted,) = played.at(3.0).wants
-    assert wanted in {0, 1, 2, 3}
+@pytest.mark.parametrize("lease", [None, "heir:b", "dead"])
+def test_a_lease_that_is_held_kept_or_cannot_be_asked_is_not_free(lease: str | None) -> None:
+    me = beat("a")
+    assert steps(Pulling("a"), me, fleet(1, me, s0=lease), 0.0, 60.0)[1].acquire == []
 
 
-def test_a_joiner_that_lacks_more_than_twenty_asks_for_two() -> None:
-    played = Played(member("a"), member("b", " ".join(map(str, range(42)))), shards=42)
-    played.at(0.0)
-    assert len(played.at(3.0).wants) == 2
+def test_a_shard_that_a_beat_holds_is_not_free() -> None:
+    me, other = beat("a"), beat("b", [0])
+    view = fleet(1, me, other, s0="")
+    assert steps(Pulling("a"), me, view, 0.0, 60.0)[1].acquire == []
 
 
-def test_nobody_asks_where_the_giver_would_then_have_less() -> None:
-    played = Played(member("a", "0"), member("b", "1 2"), shards=3)
-    assert [played.at(now).wants for now in (0.0, 3.0, 60.0)] == [frozenset()] * 3
+def test_what_is_kept_for_me_is_taken_at_once() -> None:
+    me = beat("a")
+    assert Pulling("a").step(me, fleet(2, me, beat("b"), s1="heir:a"), 0.0).acquire == [1]
 
 
-def test_a_shard_that_was_handed_over_rests_for_two_minutes() -> None:
-    played = Played(member("a"), member("b", {0: 119.9, 1: 119.9, 2: 120.0, 3: 0.0}))
-    played.at(0.0)
-    assert played.at(3.0).wants == {2}
+def test_each_lost_race_makes_the_next_wait_longer_until_one_is_won() -> None:
+    pulling, me = Pulling("a"), beat("a")
+    view = fleet(4, me, beat("b"))
+    pulling.step(me, view, 0.0)
+    waits = []
+    for now in range(10, 17):
+        pulling.lost(float(now))
+        waits.append(pulling._not_before - now)
+        assert pulling.step(me, view, pulling._not_before - 0.001).acquire == []
+        assert len(pulling.step(me, view, pulling._not_before).acquire) == 2
+    for wait, lost in zip(waits, (1, 2, 3, 4, 5, 5, 5), strict=True):
+        assert lost * 0.1 - 1e-6 <= wait < lost * 0.2
+    pulling.won()
+    pulling.lost(20.0)
+    assert pulling._not_before - 20 < 0.2
 
 
-def test_a_want_in_vain_expires_and_so_does_its_refusal() -> None:
-    played = Played(member("a"), member("b", "0 1"), shards=2)
-    played.at(0.0)
-    first = played.at(3.0).wants
-    assert played.at(7.9).wants == first
-    second = played.at(8.0).wants
-    assert first | second == {0, 1}
-    assert not first & second
-    assert played.at(13.0).wants == first
+# -- what is asked for -------------------------------------------------------------------------------------
 
 
-def test_one_is_granted_at_a_time_to_whoever_has_least() -> None:
-    full = member("a", "0 1 2 3")
-    asking = [member("b", "4", wants=frozenset({0, 1})), member("c", wants=frozenset({0}))]
-    assert Played(full, *asking, shards=5).at(0.0).hand_over == [(0, "c")]
-    busy = member("a", "0 1 2 3", handing=frozenset({3}))
-    assert Played(busy, *asking, shards=5).at(0.0).hand_over == []
+def wanted(me: Beat, *others: Beat, shards: int, instants: Iterable[float]) -> list[int]:
+    view = fleet(shards, me, *others)
+    return [len(one.wants) for one in steps(Pulling(me.member), me, view, *instants)]
 
 
-def test_a_wish_that_would_leave_the_giver_with_less_is_not_granted() -> None:
-    played = Played(member("a", "0 1"), member("b", "2", wants=frozenset({0})), shards=3)
-    assert played.at(0.0).hand_over == []
+def test_one_is_asked_for_once_membership_has_settled_for_3_s() -> None:
+    assert wanted(beat("a"), beat("b", range(4)), shards=4, instants=(0.0, 2.9, 3.0)) == [0, 0, 1]
 
 
-def test_who_drains_grants_four_at_a_time_and_takes_nothing() -> None:
-    leaving = member("a", "0 1 2 3 4", draining=1.0, generation="2")
-    heir = member("b", generation="1", wants=frozenset(range(5)))
-    step = Played(leaving, heir, shards=6).at(60.0)
-    assert step == Step(hand_over=[(shard, "b") for shard in range(4)])
+def test_two_by_who_lacks_more_than_20() -> None:
+    assert wanted(beat("a"), beat("b", range(42)), shards=42, instants=(0.0, 3.0)) == [0, 2]
+    assert wanted(beat("a"), beat("b", range(40)), shards=40, instants=(0.0, 3.0)) == [0, 1]
 
 
-def test_what_is_drained_is_asked_for_at_once_by_four() -> None:
-    played = Played(member("a"), member("b", "0 1 2 3 4", draining=0.0), shards=5)
-    assert len(played.at(0.0).wants) == 4
+def test_what_was_handed_over_rests_for_120_s() -> None:
+    for rested, wants in ((119.9, 0), (120.0, 1)):
+        other = beat("b", range(4), rested)
+        assert wanted(beat("a"), other, shards=4, instants=(0.0, 3.0)) == [0, wants]
 
 
-def test_an_older_generation_waits_five_seconds_for_what_newer_ones_drain() -> None:
-    old = member("a", generation="1.9")
-    for drained_s, asked in ((4.9, 0), (5.0, 4)):
-        leaving = member("b", "0 1 2 3", generation="1.10", draining=drained_s)
-        assert len(Played(old, leaving).at(0.0).wants) == asked
+def test_nothing_is_asked_for_that_would_only_turn_the_difference_round() -> None:
+    # The share of 3 by two is 2, rounded up: nobody has too many.
+    assert wanted(beat("a", [0]), beat("b", [1, 2]), shards=3, instants=(0.0, 3.0)) == [0, 0]
 
 
-def test_the_newest_generation_asks_older_ones_after_ten_seconds() -> None:
-    new, old = member("a", generation="2"), member("b", "0 1 2 3", generation="1")
-    played = Played(new, old)
-    assert [played.at(now).wants for now in (0.0, 9.9)] == [frozenset(), frozenset()]
-    assert len(played.at(10.0).wants) == 1
-    other = Played(member("b", generation="1"), member("a", "0 1 2 3", generation="2"))
-    assert [other.at(now).wants for now in (0.0, 60.0)] == [frozenset(), frozenset()]
+def test_the_fullest_is_asked() -> None:
+    me, full, fuller = beat("a"), beat("b", range(4)), beat("c", range(4, 9))
+    assert steps(Pulling("a"), me, fleet(9, me, full, fuller), 0.0, 3.0)[1].wants < frozenset(range(4, 9))
 
 
-def test_a_member_whose_own_beat_is_not_seen_takes_nothing() -> None:
-    rules, seen = Pulling("a"), View(["", ""], [member("b")])
-    assert [rules.step(member("a"), seen, now) for now in (0.0, 60.0)] == [Step(), Step()]
+def test_a_want_that_is_not_granted_in_5_s_makes_room_for_another_and_is_left_alone_as_long() -> None:
+    pulling, me = Pulling("a"), beat("a")
+    view = fleet(2, me, beat("b", range(2)))
+    _, first, still, other, back = steps(pulling, me, view, 0.0, 3.0, 7.9, 8.0, 13.0)
+    assert first.wants == still.wants
+    assert len(other.wants) == 1
+    assert other.wants.isdisjoint(first.wants)
+    assert back.wants == first.wants
+
+
+def test_who_has_its_share_asks_no_more() -> None:
+    pulling, me = Pulling("a"), beat("a")
+    assert len(steps(pulling, me, fleet(2, me, beat("b", range(2))), 0.0, 3.0)[1].wants) == 1
+    now = beat("a", [0], 0.0)
+    assert pulling.step(now, fleet(2, now, beat("b", [1])), 4.0).wants == frozenset()
+
+
+# -- deployments -------------------------------------------------------------------------------------------
+
+
+def test_four_are_asked_for_at_once_and_without_rest_from_who_drains() -> None:
+    leaving = beat("b", range(8), 0.0, draining=0.0)
+    assert wanted(beat("a"), leaving, shards=8, instants=(0.0,)) == [4]
+
+
+@pytest.mark.parametrize(("drained", "wants"), [(4.9, 0), (5.0, 4)])
+def test_an_older_generation_gets_what_a_newer_drains_after_5_s(drained: float, wants: int) -> None:
+    leaving = beat("b", range(8), draining=drained, generation="2")
+    assert wanted(beat("a", generation="1"), leaving, shards=8, instants=(0.0,)) == [wants]
+
+
+def test_the_newest_asks_an_older_generation_after_10_s() -> None:
+    old = beat("b", range(4), generation="1")
+    assert wanted(beat("a", generation="2"), old, shards=4, instants=(0.0, 9.9, 10.0)) == [0, 0, 1]
+
+
+def test_the_newest_asks_only_the_older_while_there_is_one() -> None:
+    me, peer, old = beat("a", generation="2"), beat("b", range(6), generation="2"), beat("c", [6])
+    _, found = steps(Pulling("a"), me, fleet(7, me, peer, old), 0.0, 10.0)
+    assert found.wants == frozenset({6})
+
+
+def test_an_older_generation_asks_nobody_alive() -> None:
+    new = beat("b", range(4), generation="2")
+    assert wanted(beat("a", generation="1"), new, shards=4, instants=(0.0, 60.0)) == [0, 0]
+
+
+# -- what is given -----------------------------------------------------------------------------------------
+
+
+def given(me: Beat, *others: Beat) -> list[tuple[int, str]]:
+    return Pulling(me.member).step(me, fleet(16, me, *others), 0.0).hand_over
+
+
+def test_one_at_a_time_is_handed_over_to_the_asker_with_the_least() -> None:
+    me = beat("a", range(8))
+    askers = beat("b", [8], wants=[2, 3]), beat("c", wants=[2])
+    assert given(me, *askers) == [(2, "c")]
+    assert given(beat("a", range(8), handing=[7]), *askers) == []
+
+
+def test_who_drains_hands_over_four_at_a_time_to_any_generation() -> None:
+    asker = beat("b", range(8, 16), wants=range(8), generation="1")
+    me = beat("a", range(8), draining=0.0, generation="2")
+    assert given(me, asker) == [(shard, "b") for shard in range(4)]
+    assert given(beat("a", range(8), draining=0.0, handing=[0, 1, 2]), asker) == [(3, "b")]
+
+
+def test_the_living_give_to_the_newer_and_never_to_the_older() -> None:
+    me = beat("a", [0], generation="2")
+    assert given(me, beat("b", [1, 2, 3], wants=[0], generation="3")) == [(0, "b")]
+    assert given(beat("a", range(8), generation="2"), beat("b", wants=[0], generation="1")) == []
+
+
+def test_nothing_is_given_that_would_leave_the_giver_with_less() -> None:
+    assert given(beat("a", [0]), beat("b", wants=[0])) == []
+    assert given(beat("a", [0, 1]), beat("b", wants=[0])) == [(0, "b")]
+
+
+def test_nothing_is_given_to_who_leaves() -> None:
+    assert given(beat("a", range(8)), beat("b", wants=[0], draining=0.0)) == []
+
+
+def test_who_drains_takes_and_asks_for_nothing() -> None:
+    me = beat("a", draining=0.0)
+    found = steps(Pulling("a"), me, fleet(4, me, beat("b", [0, 1])), 0.0, 60.0)
+    assert [(one.acquire, one.wants) for one in found] == [([], frozenset())] * 2
+
+
+def test_members_of_an_older_generation_leave_what_their_own_drain_to_the_newer_for_5_s() -> None:
+    new = beat("c", generation="2")
+    for drained, wants in ((4.9, 0), (5.0, 4)):
+        leaving = beat("b", range(8), draining=drained)
+        assert wanted(beat("a", generation="1"), leaving, new, shards=8, instants=(0.0,)) == [wants]

@@ -23,7 +23,7 @@ DEPLOYED_S = 10.0  # ... before those of an older generation are, whose members 
 OVERDUE_S = 3.0  # a shard that was free for so much longer is taken by whoever sees it, beyond a share
 PATIENCE_S = 5.0  # a shard that was asked for and not granted: another one is asked for
 REST_S = 120.0  # a shard that was handed over is not asked for again for so long
-ROLLBACK_S = 5.0  # for so long an older generation leaves what is drained to newer ones
+ROLLBACK_S = 5.0  # for so long an older generation leaves to newer ones what anybody drains
 MANY = 20  # a member that lacks more than this asks for two at a time
 DRAINING_AT_ONCE = 4
 
@@ -134,7 +134,7 @@ class Pulling:
         found = [
             shard
             for other in view.leaving
-            if me.order >= other.order or (other.draining or 0) >= ROLLBACK_S
+            if me.order >= max(view.newest, other.order) or (other.draining or 0) >= ROLLBACK_S
             for shard in other.held
             if self._may_ask(shard, other)
         ]

@@ -1,16 +1,14 @@
-"""The command `trio-asr fleet`: what a fleet of a size would do and need."""
+"""The command `trio-asr fleet`: how large a fleet has to be, and how it behaves."""
 
 from __future__ import annotations
-
-import math
 
 import click
 
 from trio_asr.core.fleet.beat import MAX_SHARDS
 from trio_asr.lab.fleet.needs import needs, warnings
-from trio_asr.lab.fleet.phases import Phase, Play
+from trio_asr.lab.fleet.scenes import Row, Shape, play
 
-ROW = "{:<20} {:>7} {:>12} {:>11} {:>13} {:>15}"
+HEAD = ("scene", "moves", "per shard", "unowned", "peace", "spread", "calls", "dials/s")
 
 
 @click.group()
@@ -19,43 +17,49 @@ def fleet() -> None:
 
 
 @fleet.command()
+@click.option("--calls", type=click.IntRange(1, 1_000_000), default=100_000, show_default=True)
+@click.option("--members", type=click.IntRange(2, 1000), default=200, show_default=True)
+@click.option("--shards", type=click.IntRange(2, MAX_SHARDS), default=2048, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another course.")
+@click.option("--lease-ms", type=click.IntRange(1000, 60_000), default=5000, show_default=True)
 @click.option(
-    "--calls", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="At the peak."
+    "--minutes",
+    type=click.FloatRange(1, 1440),
+    default=60,
+    show_default=True,
+    help="Length of the idle time.",
 )
-@click.option("--members", type=click.IntRange(2, 1000), default=4, show_default=True, help="Workers.")
-@click.option(
-    "--shards", type=click.IntRange(2, MAX_SHARDS), default=64, show_default=True, help="fleet.shards."
-)
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same table.")
-@click.option(
-    "--lease-ms", type=click.IntRange(1000, 60_000), default=5000, show_default=True, help="redis.lease_ms."
-)
-@click.option(
-    "--minutes", type=click.IntRange(1, 600), default=10, show_default=True, help="Length of the idle part."
-)
-def plan(*, calls: int, members: int, shards: int, seed: int, lease_ms: int, minutes: int) -> None:
-    """Play a fleet on a virtual clock by the real rules, and say what it costs and needs."""
-    if members > shards:
-        raise click.UsageError(f"{members} members cannot share {shards} shards: some would have none")
-    each = math.ceil(calls / shards)
-    heads = ("", "moves", "moves/needed", "unowned s", "worst member", "handshakes/s")
-    click.echo(ROW.format(*heads).rstrip())
-    for phase in Play(shards, members, seed, lease_ms / 1000, minutes * 60).phases():
-        click.echo(ROW.format(*_cells(phase, each)))
+def plan(*, calls: int, members: int, shards: int, seed: int, lease_ms: int, minutes: float) -> None:
+    """Simulate a fleet by the real rules, and say what it needs.
+
+    Plays what happens in its life on a virtual clock. "per shard" are moves per shard that had to move;
+    "unowned" is the longest that a shard was nobody's and "peace" when the last one moved, in seconds;
+    "spread" the fewest and the most shards of a member at the end; "calls" the most that a member had;
+    "dials/s" the most connections dialled in any second by all members together.
+    """
+    if shards < members:
+        raise click.BadParameter(f"{shards} shards are too few for {members} members: each needs one")
+    shape = Shape(calls, members, shards, seed, lease_ms, minutes)
+    rows = play(shape, lambda scene: click.echo(f"... {scene}", err=True))
+    for line in [HEAD, *map(_cells, rows)]:
+        click.echo(f"{line[0]:<22}" + "".join(f"{cell:>10}" for cell in line[1:]))
     click.echo()
-    for name, figure in needs(calls, members, shards):
-        click.echo(f"{name:<52} {figure:>10}")
-    for warning in warnings(calls, members, shards):
-        click.echo(f"warning: {warning}")
+    for name, value in needs(shape):
+        click.echo(f"{name:<48}{value:>16}")
+    for text in warnings(shape):
+        click.echo(f"Warning: {text}")
 
 
-def _cells(phase: Phase, calls: int) -> tuple[str, ...]:
-    ratio = f"{phase.moves / phase.needed:.2f}" if phase.needed else "-"
+def _cells(row: Row) -> tuple[str, ...]:
+    per_shard = "-" if row.per_shard is None else f"{row.per_shard:.2f}"
+    low, high = row.spread
     return (
-        phase.name,
-        str(phase.moves),
-        ratio,
-        f"{phase.unowned_s:.1f}",
-        f"{phase.worst * calls} calls",
-        str(phase.peak * calls),
+        row.scene,
+        str(row.moves),
+        per_shard,
+        f"{row.unowned_s:.1f}",
+        f"{row.peace_s:.1f}",
+        f"{low}-{high}",
+        str(row.worst_calls),
+        str(row.handshakes),
     )

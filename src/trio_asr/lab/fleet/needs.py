@@ -1,43 +1,51 @@
-"""What so many calls need: servers, memory, connections, and how long a hand-over is silent. Pure."""
+"""What a fleet of a given size needs of Redis and of Deepgram, by measured costs. Pure."""
 
 from __future__ import annotations
 
 import math
 
-# Primaries for 100,000 calls at 60 % of a core each, commits included, replication not.
-PRIMARIES = {
-    "20 ms frames": 250,
-    "20 ms frames, 16 at once": 90,
-    "100 ms frames": 56,
-    "100 ms frames, 16 at once": 31,
-}
-TRIMMED_MB = 0.45  # of streams for a call, trimmed a few seconds behind what is final
-DIAL_MS, LINGER_MS = 1.5, 300
+from trio_asr.lab.fleet.scenes import Shape
+
+# Measured with Valkey 9.1 and the append-only file on: what one frame costs the server, written alone and by
+# 16 in a pipeline, in us of CPU.
+WRITE_US = {(20, 1): 28.0, (20, 16): 8.9, (100, 1): 29.0, (100, 16): 13.8}
+READ_US = 1.3  # an entry
+COMMIT_US = 26.0
+COMMITS_PER_CALL_S = 1.0  # an assumption: one partial or final a second
+SHARE_OF_CORE = 0.6
+ENTRY_BYTES = {20: 607, 100: 2365}
+TRIMMED_S = 15.0  # how much audio of a call is kept with `redis.trim`
+LINGER_S, DIAL_S = 0.3, 0.0015
 FEW_SHARDS, MANY_CALLS = 10, 50
 
 
-def needs(calls: int, members: int, shards: int) -> list[tuple[str, str]]:
-    """Return what is needed, as pairs of a name and a figure with its unit."""
-    each = math.ceil(calls / shards)
-    rows = [
-        (f"Redis primaries, {name}", f"{math.ceil(calls * n / 100_000)}") for name, n in PRIMARIES.items()
-    ]
-    return [
-        *rows,
-        ("Redis memory with redis.trim", f"{calls * TRIMMED_MB / 1000:.1f} GB"),
-        ("connections at Deepgram, with one member's headroom", f"{calls + math.ceil(calls / members)}"),
-        ("silence of a call at a hand-over", f"{each * DIAL_MS + LINGER_MS:.0f} ms"),
-    ]
+def primaries(calls: int, frame_ms: int, together: int) -> int:
+    """Return how many Redis primaries the calls need, replication not counted."""
+    frame_us = (WRITE_US[frame_ms, together] + READ_US) * 1000 / frame_ms
+    return max(1, math.ceil(calls * (frame_us + COMMIT_US * COMMITS_PER_CALL_S) / 1e6 / SHARE_OF_CORE))
 
 
-def warnings(calls: int, members: int, shards: int) -> list[str]:
-    """Return what is unwise about these numbers."""
-    found: list[str] = []
-    if shards < FEW_SHARDS * members:
-        found.append(
-            f"fewer than {FEW_SHARDS} shards a member: loads are uneven; take {FEW_SHARDS * members}"
-        )
-    if calls > MANY_CALLS * shards:
-        enough = math.ceil(calls / MANY_CALLS)
-        found.append(f"more than {MANY_CALLS} calls a shard: hand-overs are slow; take {enough} shards")
+def needs(shape: Shape) -> list[tuple[str, str]]:
+    """Return what is needed, each with its name."""
+    found = [
+        (f"Redis primaries, frames of {ms} ms, written {how}", str(primaries(shape.calls, ms, together)))
+        for ms in (20, 100)
+        for together, how in ((1, "alone"), (16, "by 16"))
+    ]
+    memory = {ms: shape.calls * size * 1000 / ms * TRIMMED_S / 1e9 for ms, size in ENTRY_BYTES.items()}
+    found.append(("Memory of Redis with trim, 20 / 100 ms", f"{memory[20]:.1f} / {memory[100]:.1f} GB"))
+    headroom = math.ceil(shape.calls / shape.members)
+    found.append(("Deepgram connections, a member's calls spare", str(shape.calls + headroom)))
+    silence = LINGER_S + shape.calls / shape.shards * DIAL_S
+    found.append(("Silence of a call at a hand-over, about", f"{silence * 1000:.0f} ms"))
+    return found
+
+
+def warnings(shape: Shape) -> list[str]:
+    """Return what is wrong with the size."""
+    found = []
+    if shape.shards < FEW_SHARDS * shape.members:
+        found.append(f"fewer than {FEW_SHARDS} shards a member: they are spread unevenly")
+    if shape.calls > MANY_CALLS * shape.shards:
+        found.append(f"more than {MANY_CALLS} calls a shard: each hand-over takes long")
     return found
