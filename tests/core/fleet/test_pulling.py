@@ -193,9 +193,12 @@ def test_the_newest_asks_an_older_generation_after_10_s() -> None:
 
 
 def test_the_newest_asks_only_the_older_while_there_is_one() -> None:
-    me, peer, old = beat("a", generation="2"), beat("b", range(6), generation="2"), beat("c", [6])
+    me, peer, old = beat("a", generation="2"), beat("b", range(6), generation="2"), beat("c", [6, 7])
+    _, found = steps(Pulling("a"), me, fleet(8, me, peer, old), 0.0, 10.0)
+    assert found.wants < {6, 7}
+    old = beat("c", [6])  # which it would leave with nothing: that waits until the old one leaves
     _, found = steps(Pulling("a"), me, fleet(7, me, peer, old), 0.0, 10.0)
-    assert found.wants == frozenset({6})
+    assert found.wants == frozenset()
 
 
 def test_an_older_generation_asks_nobody_alive() -> None:
@@ -225,8 +228,9 @@ def test_who_drains_hands_over_four_at_a_time_to_any_generation() -> None:
 
 
 def test_the_living_give_to_the_newer_and_never_to_the_older() -> None:
-    me = beat("a", [0], generation="2")
-    assert given(me, beat("b", [1, 2, 3], wants=[0], generation="3")) == [(0, "b")]
+    me = beat("a", [0, 1], generation="2")
+    assert given(me, beat("b", wants=[0], generation="3")) == [(0, "b")]
+    assert given(me, beat("b", [2, 3], wants=[0], generation="3")) == []
     assert given(beat("a", range(8), generation="2"), beat("b", wants=[0], generation="1")) == []
 
 
