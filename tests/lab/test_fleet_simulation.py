@@ -96,3 +96,15 @@ def test_impossible_arguments_are_wrong_usage(arguments: str, message: str) -> N
     done = CliRunner().invoke(fleet, ["plan", *arguments.split()])
     assert done.exit_code == 2
     assert message in done.output
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_other_seeds_own_again_in_time_and_rest(seed: int) -> None:
+    found = {row.scene: row for row in play(Shape(3000, 8, 64, seed, minutes=5))}
+    assert [found[name].moves for name in ("idle", "control away 30 s", "hot shard")] == [0, 0, 0]
+    for name in ("5 % crash", "a third crashes"):
+        assert found[name].unowned_s <= LEASE_S + 3.5  # half a second beyond what is aimed at
+    per_shard = found["deploy with surge"].per_shard
+    assert per_shard is not None
+    assert per_shard <= 1.2
