@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 import yaml
+from tests.member_metrics import member_metrics
 
 from trio_asr.bus.base import KeyMisused, Tenure
 from trio_asr.bus.calls import Add, Claim, RedisCallStore
@@ -22,7 +23,6 @@ from trio_asr.config import Config, RedisConfig
 from trio_asr.config.sections import ROUTES, keys
 from trio_asr.ingest.metrics import IngestMetrics
 from trio_asr.lab.rig.valkey import EmbeddedValkey
-from trio_asr.telemetry.metrics import Metrics
 from trio_asr.wire.records import Commit, Outcome, Write
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 RULES = [
     rule
-    for file in ("rules.yml", "ingest_rules.yml")
+    for file in ("rules.yml", "fleet_rules.yml", "ingest_rules.yml")
     for group in yaml.safe_load((ROOT / "ops" / "prometheus" / file).read_text())["groups"]
     for rule in group["rules"]
 ]
@@ -130,7 +130,7 @@ def test_a_section_says_how_bad_it_is_what_it_means_and_what_to_do(name: str) ->
 
 def test_series_it_names_exist() -> None:
     recorded = {rule["record"] for rule in RULES if "record" in rule}
-    exposition = (Metrics().exposition() + IngestMetrics().exposition()).decode()
+    exposition = (member_metrics().exposition() + IngestMetrics().exposition()).decode()
     exported = {re.split(r"[{ ]", line)[0] for line in exposition.splitlines() if not line.startswith("#")}
     exported |= {line.split()[2] for line in exposition.splitlines() if line.startswith("# TYPE")}
     named = r"\b(?:asr|deepgram|ingest|process)_[a-z0-9_]+[a-z0-9]\b(?![-.*])"

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.member_metrics import member_metrics
 
 from trio_asr.ingest.doors import KINDS
 from trio_asr.ingest.metrics import IngestMetrics
-from trio_asr.telemetry.metrics import Metrics
 
 FOLDER = Path(__file__).parents[1] / "ops" / "prometheus"
-WORKER, INGEST = FOLDER / "rules.yml", FOLDER / "ingest_rules.yml"
-FILES = pytest.mark.parametrize("file", [WORKER, INGEST], ids=["worker", "ingest"])
+WORKER, FLEET, INGEST = ALL = [FOLDER / f"{name}.yml" for name in ("rules", "fleet_rules", "ingest_rules")]
+FILES = pytest.mark.parametrize("file", ALL, ids=["worker", "fleet", "ingest"])
 
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool (Debian: prometheus)")
@@ -99,12 +99,10 @@ def test_the_rollout_plan_is_kept(
     assert threshold in alert["expr"]
 
 
-@pytest.mark.parametrize(
-    ("file", "name"), [(file, name) for file in (WORKER, INGEST) for name in sorted(alerts(file))]
-)
+@pytest.mark.parametrize(("file", "name"), [(file, name) for file in ALL for name in sorted(alerts(file))])
 def test_an_alert_says_how_bad_it_is_and_what_to_do(file: Path, name: str) -> None:
     alert = alerts(file)[name]
-    assert name.startswith("asr_" if file == WORKER else "ingest_")
+    assert name.startswith("ingest_" if file == INGEST else "asr_")
     expected = {"critical": "page_oncall", "warning": "notify_team"}
     assert alert["labels"]["action"] == expected[alert["labels"]["severity"]]
     assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
@@ -121,7 +119,7 @@ def exported(exposition: bytes) -> set[str]:
 @FILES
 def test_rules_use_series_that_exist(file: Path) -> None:
     recorded = {rule["record"] for rule in rules(file) if "record" in rule}
-    known = exported((Metrics() if file == WORKER else IngestMetrics(["twilio"])).exposition())
+    known = exported((IngestMetrics(["twilio"]) if file == INGEST else member_metrics()).exposition())
     for rule in rules(file):
         asked = re.sub(r'"[^"]*"', "", rule["expr"])
         used = set(re.findall(r"\b(?:asr|deepgram|ingest|process|transcripts|audio|health)_\w+", asked))

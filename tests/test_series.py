@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import trio
 from prometheus_client.metrics_core import Metric
+from tests.member_metrics import member_metrics
 from tests.worker_harness import AUDIO, EchoLink, EchoProvider, Producer, RoughBus, run_worker, settings
 from trio.testing import MockClock
 
@@ -362,3 +363,17 @@ def test_no_series_is_left_out() -> None:
 def plain() -> Iterator[Metric]:
     """All families, also those without a sample yet."""
     return (f for f in Metrics().registry.collect() if f.name.startswith(("asr_", "deepgram_")))
+
+
+def test_the_series_of_a_fleet_are_a_members_alone() -> None:
+    """Each with what it is made of. The hand-overs are moved in `tests/worker/test_member.py`."""
+    before, after = samples(Metrics()), samples(member_metrics())
+    ours = {key: value for key, value in after.items() if key[0].startswith(("asr_fleet_", "asr_shard_"))}
+    assert before.keys() == after.keys() - ours.keys()
+    values = {name: value for (name, labels), value in ours.items() if name != "asr_shard_handovers"}
+    assert values == {
+        "asr_fleet_members": 0, "asr_fleet_shards": 8, "asr_fleet_shards_unowned": 1,
+        "asr_fleet_shards_held": 4, "asr_fleet_share": 3, "asr_fleet_capacity": 40,
+        "asr_fleet_load_ratio": 0.5, "asr_shard_held": 1, "asr_shard_calls": 20,
+        "asr_shard_lag_seconds": 0.5, "asr_shard_handover_seconds": 0,
+    }  # fmt: skip

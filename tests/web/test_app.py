@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock
 
 from trio_asr.config import Config, HttpConfig
+from trio_asr.telemetry.fleet import FleetPicture
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.web.app import create_app
@@ -132,4 +133,54 @@ async def test_ready_knows_of_the_call_that_is_furthest_behind(view: Any) -> Non
     code, body = await get(view, "/ready")
     assert code == 503
     assert body["reasons"] == ["the call furthest behind is read 65 s late"]
+    assert (await get(view, "/health"))[0] == 200
+
+
+FLEET = FleetPicture(
+    member="vm1-a",
+    shards=64,
+    held=30,
+    wanted=2,
+    handing_over=1,
+    unowned=3,
+    share=32,
+    hottest=None,
+    members=[],
+)
+
+
+async def test_health_of_a_member_names_it_and_counts_its_shards(view: Any) -> None:
+    _, alone = await get(view, "/health")
+    view.fleet = FLEET
+    code, body = await get(view, "/health")
+    assert code == 200
+    assert body == alone | {
+        "member": "vm1-a",
+        "shards": {"held": 30, "wanted": 2, "handing_over": 1, "unowned": 3},
+    }
+
+
+async def test_a_standby_of_a_fleet_is_ready(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others count on it: a rollout may go on once its beats are seen."""
+    view.role, view.fleet = "standby", FLEET
+    monkeypatch.setattr(view, "takes_part", lambda now: True)
+    assert await get(view, "/ready") == (200, {"status": "ready", "role": "standby", "reasons": []})
+
+
+async def test_a_member_that_drains_is_healthy_but_not_ready(view: Any) -> None:
+    view.role, view.fleet = "draining", FLEET
+    assert (await get(view, "/health"))[0] == 200
+    assert await get(view, "/ready") == (
+        503,
+        {"status": "not ready", "role": "draining", "reasons": ["role is draining"]},
+    )
+
+
+async def test_a_member_that_does_not_see_the_others_is_not_ready(
+    view: Any, autojump_clock: MockClock
+) -> None:
+    view.fleet, view.since = FLEET, {"fleet": trio.current_time()}
+    await trio.sleep(3)
+    code, body = await get(view, "/ready")
+    assert (code, body["reasons"]) == (503, ["fleet for 3 s"])
     assert (await get(view, "/health"))[0] == 200

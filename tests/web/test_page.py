@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 import trio
 from tests.web.browser import PROGRAM, Page, browser
 from tests.web.web_harness import TOKEN, run_web
 
+from trio_asr.daemon import Daemon
+from trio_asr.telemetry.fleet import FleetPicture, HotShard, MemberRow
 from trio_asr.wire.resume_point import ResumePoint
 from trio_asr.wire.transcripts import Item, Transcript
 
@@ -277,3 +281,73 @@ async def test_the_list_can_be_searched_and_sorted(page: Page) -> None:
         assert await page.text("#count") == "1 of 3"
         await trio.sleep(1.2)  # the next picture leaves it so
         assert await page.value(ids) == "call-2"
+
+
+def member(name: str, shards: int, calls: int, draining_s: float | None = None, **more: Any) -> MemberRow:
+    row = MemberRow(
+        member=name, generation="0.9", version="0.9", shards=shards, calls=calls, capacity=100, lag_s=0.04,
+        connections=calls, cpu=0.42, handing=0, draining_s=draining_s,
+    )  # fmt: skip
+    return msgspec.structs.replace(row, **more)
+
+
+def fleet(*members: MemberRow, **more: Any) -> FleetPicture:
+    whole = FleetPicture(
+        member=members[0].member, shards=8, held=4, wanted=0, handing_over=0, unowned=0, share=4,
+        hottest=HotShard(shard=3, calls=60, capacity=100), members=list(members),
+    )  # fmt: skip
+    return msgspec.structs.replace(whole, **more)
+
+
+async def test_the_members_of_a_fleet(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[FleetPicture | None] = [None]
+    monkeypatch.setattr(Daemon, "fleet", property(lambda _: seen[0]))
+    rows = (
+        "[...document.querySelectorAll('#fleet-rows tr')].map(row => [row.dataset.tone,"
+        " ...[...row.cells].map(cell => cell.textContent)].join('|')).join('\\n')"
+    )
+    async with run_web() as one:
+        await one.speak("call-17")
+        await unlock(page, one.port)
+        await page.until("document.querySelectorAll('#rows tr').length === 1")
+        assert await page.value("document.querySelector('#fleet').hidden")  # it is in no fleet
+
+        seen[0] = fleet(member("vm1-a", 4, 90), member(HOSTILE[0], 4, 101, version="0.8", lag_s=12.0))
+        mine = "ok|vm1-a (this one)|active|4|90 / 100|0.0 s|90|42 %|0.9"
+        others = f"ok|{HOSTILE[0]}|active|4|101 / 100|12.0 s|101|42 %|0.9 (0.8)"
+        await page.until(f"{rows} === {_js(chr(10).join((mine, others)))}")
+        assert await page.text("#fleet-note") == "2 members · 8 shards · all held"
+        assert not await page.value("document.querySelector('#fleet').hidden")
+        cells = (
+            "[...document.querySelectorAll('#fleet-rows tr')[1].cells].map(cell => cell.dataset.tone ?? '')"
+        )
+        assert await page.value(f"{cells}.join('|')") == "|||bad|bad|||"
+
+        # It leaves, a shard is nobody's, and another has more than any member could carry beside others.
+        seen[0] = fleet(
+            member("vm1-a", 4, 90),
+            member("vm2-a", 2, 0, draining_s=7.4, handing=2),
+            member("vm3-a", 0, 0),
+            unowned=1,
+            hottest=HotShard(shard=3, calls=61, capacity=100),
+        )
+        leaving, idle = (
+            f"{tone}|{name}|{state}|{shards}|0 / 100|0.0 s|0|42 %|0.9"
+            for tone, name, state, shards in (
+                ("warn", "vm2-a", "leaving for 7 s", 2),
+                ("idle", "vm3-a", "standby", 0),
+            )
+        )
+        await page.until(f"{rows} === {_js(chr(10).join((mine, leaving, idle)))}")
+        assert await page.text("#fleet-note") == (
+            "3 members · 8 shards · 1 held by nobody · 2 handed over now · shard 3 is hot: 61 calls"
+        )
+        assert await page.value("document.querySelector('#fleet-note').dataset.tone") == "bad"
+        await page.look(*PHONE)
+        assert await page.value("document.documentElement.scrollWidth <= innerWidth")
+
+        seen[0] = fleet(member("vm1-a", 8, 90), unowned=0)
+        alone = "ok|vm1-a (this one)|active|8|90 / 100|0.0 s|90|42 %|0.9"
+        await page.until(f"{rows} === {_js(alone)}")
+        assert await page.value("document.querySelector('#fleet-note').dataset.tone ?? ''") == ""
+    assert page.problems == []

@@ -83,15 +83,17 @@ class FleetSeries(Collector):
         )  # fmt: skip
 
     def collect(self) -> Iterable[Metric]:
-        picture, loads = self._picture(), self._loads()
+        picture, loads, capacity = self._picture(), self._loads(), self._capacity()
         yield _gauge("asr_fleet_members", "Members whose beat is fresh.", len(picture.members))
         yield _gauge("asr_fleet_shards", "Shards of the fleet.", picture.shards)
         yield _gauge("asr_fleet_shards_unowned", "Shards that nobody holds.", picture.unowned)
+        yield _gauge("asr_fleet_shards_held", "Shards that this member holds.", picture.held)
         yield _gauge("asr_fleet_share", "Shards that are this member's part.", picture.share)
+        yield _gauge("asr_fleet_capacity", "Calls that this member is good for.", capacity)
         yield _gauge(
             "asr_fleet_load_ratio",
             "Calls of this member by its capacity.",
-            sum(load.calls for load in loads.values()) / self._capacity(),
+            sum(load.calls for load in loads.values()) / capacity,
         )
         held = GaugeMetricFamily("asr_shard_held", "1 for a shard that this member holds.", labels=("shard",))
         calls = GaugeMetricFamily("asr_shard_calls", "Calls in progress in a shard.", labels=("shard",))
