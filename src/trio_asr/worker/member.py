@@ -170,7 +170,7 @@ class Member:
             self._wants = frozenset()
             rejoin_ms = round(self._office.config.fleet.rejoin_s * 1000)
             for holding in self.holdings.values():
-                holding.leave(*(self.name, rejoin_ms) if rejoin_ms else ())
+                holding.leave(self.name if rejoin_ms else "", rejoin_ms)
         with trio.move_on_after(STEP_S):
             await self._leave()
 
