@@ -32,6 +32,7 @@ CAREFUL_COUNT = 64  # most entries of a page that is read by size
 MOST_AFTER = 1000  # most entries after the last one read that are counted when some may have been trimmed
 BATCH = 400
 LEAST_CADENCE_S, CADENCE_S = 0.01, 0.04  # bounds of the spacing of reads
+BATCH_S, MOST_CADENCE_S = 0.0015, 0.1  # of several shards: least time per batch, and most between two reads
 LOOK_S = 1.0  # interval at which the streams are asked for their first and last ids
 
 
@@ -82,7 +83,8 @@ class Cadence:
     """The spacing of reads: each is to bring about `BATCH` entries.
 
     A small read costs nearly as much as a large one; but a large one makes many calls due at once, and the
-    last of them wait for the first.
+    last of them wait for the first. Of many shards each has a batch of its own, which takes a turn of the
+    event loop however small it is: the more there are, the longer they are gathered.
     """
 
     def __init__(self) -> None:
@@ -94,7 +96,8 @@ class Cadence:
             return 0.0
         wanted_s = self._seconds * BATCH / max(1, sum(len(batch.audio) for batch in batches))
         self._seconds = min(CADENCE_S, max(LEAST_CADENCE_S, wanted_s))
-        return self._seconds
+        came = sum(bool(batch.audio or batch.ends) for batch in batches)
+        return max(self._seconds, min(MOST_CADENCE_S, came * BATCH_S))
 
 
 class _Known(NamedTuple):
