@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +16,9 @@ from trio_asr.bus.base import BusFault, BusUnavailable, KeyMisused
 from trio_asr.bus.calls import PREFIX, Add, CallStore, Claim, Outcome, RedisCallStore, Reply
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.bus.memory_calls import MemoryCallStore
+from trio_asr.client.redis import connect_fleet
 from trio_asr.core.fleet.places import Places
+from trio_asr.lab.rig.cluster import EmbeddedCluster
 
 CLAIM = Claim("call", "one", "tenant", "in,out")
 OTHER = CLAIM._replace(owner="two")
@@ -318,3 +320,68 @@ async def test_all_keys_of_a_call_are_in_its_shard(redis_url: str) -> None:
     assert client.xlen(f"{{g.6}}:{AUDIO}") == client.xlen(f"{{g.7}}:{AUDIO}") == 2
     await store.aclose()
     client.close()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[EmbeddedCluster]:
+    with EmbeddedCluster() as cluster:
+        yield cluster
+
+
+def on_cluster(url: str) -> RedisCallStore:
+    return RedisCallStore(url, audio_stream=AUDIO, end_stream=ENDS, places=Places(8))
+
+
+async def patiently(store: CallStore, step: Claim | Add) -> Outcome:
+    with trio.fail_after(60):
+        while True:
+            try:
+                return (await outcomes(store, step))[0]
+            except BusUnavailable:
+                await trio.sleep(0.05)
+
+
+@pytest.mark.integration
+async def test_a_shard_that_is_refused_is_a_place_of_its_own(cluster: EmbeddedCluster) -> None:
+    """Its stream has another type; the others on its node do not wait for it, and it joins them again."""
+    store = on_cluster(cluster.url)
+    calls = [f"c{n}" for n in range(40)]
+    for call in calls:
+        assert await outcomes(store, CLAIM._replace(call=call)) == [Outcome.TAKEN]
+    at = Places(8)
+    one = calls[0]
+    other = next(c for c in calls if at.of(c) != at.of(one) and store.place(c) == store.place(one))
+    assert len({store.place(call) for call in calls}) == 3
+    steps = [add(0, 8, b"e")._replace(call=call) for call in (one, other)]
+    with connect_fleet(cluster.url) as client:
+        client.set(at.of(one) + AUDIO, "something")
+        with pytest.raises(KeyMisused):
+            await store.take(steps)
+        assert store.place(one) != store.place(other)
+        assert await outcomes(store, steps[1]) == [Outcome.DONE]
+        client.delete(at.of(one) + AUDIO)
+        assert await outcomes(store, steps[0]) == [Outcome.ADDED]
+        assert store.place(one) == store.place(other)
+    await store.aclose()
+
+
+@pytest.mark.integration
+@pytest.mark.soak
+async def test_a_primary_that_is_killed_in_mid_call_is_replaced() -> None:
+    """The call goes on at its replica; what was added is neither lost nor doubled."""
+    with EmbeddedCluster(replicas=True, node_timeout_ms=500) as cluster:
+        shard = Places(8).of("call")
+        with connect_fleet(cluster.url) as client:
+            port = client.get_node_from_key(shard + AUDIO).port
+        killed = [server.port for server in cluster.servers].index(port)
+        store = on_cluster(cluster.servers[killed].url)
+        assert await outcomes(store, CLAIM, add(0, 800, b"e1")) == [Outcome.TAKEN, Outcome.ADDED]
+        with cluster.client(killed) as client:
+            assert client.wait(1, 5000) == 1
+        cluster.servers[killed].kill()
+        assert await patiently(store, add(800, 1600, b"e2")) in (Outcome.ADDED, Outcome.DONE)
+        assert await patiently(store, add(1600, 1600, end=END)) in (Outcome.ADDED, Outcome.DONE)
+        with cluster.client(len(cluster.primaries) + killed) as client:
+            assert [fields[b"m"] for _, fields in client.xrange(shard + AUDIO)] == [b"e1", b"e2"]
+            assert client.xlen(shard + ENDS) == 1
+        await store.aclose()

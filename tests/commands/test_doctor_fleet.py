@@ -148,24 +148,45 @@ async def test_a_fleet_on_a_cluster(tmp_path: Path) -> None:
         node.config_set("cluster-require-full-coverage", "yes")
         node.config_set("cluster-node-timeout", 15_000)
         node.close()
-        findings = await diagnose(tmp_path, settings(cluster.servers[1].url))
+        findings = await diagnose(tmp_path, settings(cluster.servers[0].url))
+    whole = "one primary that is lost with its replicas stops all"
+    long = "shards of a dead primary stand still for longer than that"
+    bad = f"127.0.0.1:{cluster.servers[1].port}"
     names = ", ".join(sorted(f"127.0.0.1:{server.port}" for server in cluster.servers))
     assert [(finding.check, finding.says) for finding in findings if finding.level is not Level.OK] == [
+        ("durability", f"{names}: appendonly is off: a restart of Redis loses audio and transcripts"),
+        ("replicas", f"{names}: a primary without a replica: its shards are lost with it"),
         (
             "coverage",
-            "cluster-require-full-coverage yes: one primary that is lost with its replicas stops all",
+            f"{bad}: cluster-require-full-coverage yes: {whole}",
         ),
         (
             "node timeout",
-            "cluster-node-timeout 15000: shards of a dead primary stand still for longer than that",
+            f"{bad}: cluster-node-timeout 15000: {long}",
         ),
-        ("durability", f"{names}: appendonly is off: a restart of Redis loses audio and transcripts"),
-        ("replicas", f"{names}: a primary without a replica: its shards are lost with it"),
         ("progress", "shard 1: {asr-worker.1}:audio_stream is a string, not a stream"),
     ]
     assert one(findings, "topology").says == "a node of a cluster"
     assert one(findings, "cluster").says == "16384 of 16384 slots, 3 primaries"
     assert one(findings, "shards").says == "all 4 have a holder"
+
+
+@pytest.mark.integration
+async def test_a_cluster_as_it_should_be(tmp_path: Path) -> None:
+    """For a fleet; a single worker cannot be on it, nor an ingest before one."""
+    with EmbeddedCluster(replicas=True) as cluster:
+        for number in range(len(cluster.servers)):
+            with cluster.client(number) as node:
+                node.config_set("appendonly", "yes")
+        with connect_fleet(cluster.url) as client:
+            begun(client, a=[0, 1], b=[2, 3])
+        findings = await diagnose(tmp_path, settings(cluster.url))
+        single = MOCK | {"redis": {"url": cluster.url}}
+        refused = one(await diagnose(tmp_path, single), "topology")
+    assert [finding for finding in findings if finding.level is not Level.OK] == []
+    assert one(findings, "nodes").says == "all 6 as they should be"
+    says = "this is a node of a cluster, and a single worker's keys lie on several nodes"
+    assert (refused.level, refused.says) == (Level.FAIL, says)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,28 @@ import pytest
 import redis
 from tests.commands.test_smoke import SECRET, a_fleet, failed, smoke
 
+from trio_asr.client.redis import connect_fleet
 from trio_asr.core.fleet.places import Places
 from trio_asr.lab.rig.children import clean_environment
+from trio_asr.lab.rig.cluster import EmbeddedCluster
 from trio_asr.lab.rig.processes import rig, toml
-from trio_asr.lab.rig.valkey import EmbeddedValkey
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def session_cluster() -> Iterator[EmbeddedCluster]:
+    with EmbeddedCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(session_cluster: EmbeddedCluster) -> EmbeddedCluster:
+    """An empty cluster."""
+    for number in range(3):
+        with session_cluster.client(number) as client:
+            client.flushall()
+    return session_cluster
 
 
 def route(work: Path) -> dict[str, str]:
@@ -53,9 +69,12 @@ def test_another_number_of_shards_is_refused(tmp_path: Path, redis_url: str) -> 
     assert says in refused(tmp_path, redis_url)
 
 
-def test_a_cluster_is_refused(tmp_path: Path, new_valkey: Callable[..., EmbeddedValkey]) -> None:
-    server = new_valkey(options={"cluster-enabled": "yes"})
-    assert "redis.url: this is a node of a cluster" in refused(tmp_path, server.url)
+def test_another_number_of_shards_is_refused_on_a_cluster(tmp_path: Path, cluster: EmbeddedCluster) -> None:
+    """Whichever of its nodes has the key, and whichever is asked."""
+    with connect_fleet(cluster.url) as client:
+        client.hset("trio_asr:{asr-worker}:fleet", "shards", 8)
+    for server in cluster.servers:
+        assert "fleet.shards = 4: this fleet has begun with 8" in refused(tmp_path, server.url)
 
 
 async def test_calls_go_into_each_shard(tmp_path: Path) -> None:
@@ -72,3 +91,21 @@ async def test_calls_go_into_each_shard(tmp_path: Path) -> None:
                 f"{{asr-worker.{shard}}}:trio_asr:ingest:{call}".encode()
                 for shard, call in zip(range(4), found["interaction_ids"], strict=True)
             )
+
+
+async def test_calls_go_into_each_shard_of_a_cluster(tmp_path: Path, cluster: EmbeddedCluster) -> None:
+    """Through an ingest, and without: the shards lie on several nodes."""
+    async with rig(tmp_path, places=Places(4)) as r:
+        r.valkey = cluster.primaries[0]
+        member, _ = await a_fleet(r, 4)
+        gateway = r.gateway([route(tmp_path)])
+        await gateway.start_and_wait()
+        shards = ("--shards", "4", "--all-shards")
+        more = (*shards, "--tenant", "acme", "--ingest-url", f"http://127.0.0.1:{gateway.port}")
+        code, found = await smoke(r, member.http_port, *more, seconds=2, INGEST_TOKEN=SECRET)
+        assert (code, failed(found)) == (0, {}), found
+        with connect_fleet(cluster.url) as client:
+            for shard, call in enumerate(found["interaction_ids"]):
+                assert client.exists(f"{{asr-worker.{shard}}}:trio_asr:ingest:{call}")
+        code, found = await smoke(r, member.http_port, *shards, seconds=2)
+        assert (code, failed(found)) == (0, {}), found

@@ -15,6 +15,7 @@ from tests.client.answer_server import serve_answer
 
 from trio_asr.bus.keys import Keys
 from trio_asr.client.consumer import Event, Message
+from trio_asr.client.redis import connect_fleet
 from trio_asr.commands.smoke import judge
 from trio_asr.commands.smoke.ingest import read_ingest
 from trio_asr.config import shard_prefix
@@ -112,7 +113,7 @@ async def a_fleet(r: Rig, shards: int) -> list[Worker]:
     for member in members:
         await member.start()
     keys = [Keys("asr-worker", shard_prefix("asr-worker", shard)).lease for shard in range(shards)]
-    with redis.Redis.from_url(r.valkey.url) as client, trio.fail_after(60):
+    with connect_fleet(r.valkey.url) as client, trio.fail_after(60):
         while client.exists(*keys) < shards:  # noqa: ASYNC110
             await trio.sleep(0.1)
     return members

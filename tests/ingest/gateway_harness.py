@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,13 +31,30 @@ AUDIO, ENDS = "audio_stream", "call_end"
 
 
 class FlakyStore(MemoryCallStore):
-    """A store in memory that may be away, or lose its answers."""
+    """A store in memory that may be away, or lose its answers.
+
+    Some calls may be at places of their own, which may be away or frozen.
+    """
 
     away = False
     lose_answers = 0
 
+    def __init__(self, store: MemoryStore, *, audio_stream: str, end_stream: str) -> None:
+        super().__init__(store, audio_stream=audio_stream, end_stream=end_stream)
+        self.places: dict[str, str] = {}  # by call
+        self.away_places: set[str] = set()
+        self.frozen_places: set[str] = set()
+
+    def place(self, call: str) -> Hashable:
+        return self.places.get(call)
+
     async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
-        if self.away:
+        places = {self.places.get(step.call, "") for step in steps}
+        assert len(places) == 1, "a round has steps of one place"
+        if places & self.frozen_places:
+            await trio.sleep(5)
+            raise BusUnavailable("frozen")
+        if self.away or places & self.away_places:
             await trio.lowlevel.checkpoint()
             raise BusUnavailable("away")
         replies = await super().take(steps)

@@ -54,6 +54,43 @@ async def test_sockets_that_wait_for_others_take_nobodys_place(autojump_clock: M
         assert stored == dict.fromkeys(calls, 13 * 8000)
 
 
+@pytest.mark.parametrize("how", ["away_places", "frozen_places"])
+async def test_a_place_that_is_away_costs_its_own_calls_only(autojump_clock: MockClock, how: str) -> None:
+    """Those of the other go on at their pace; the problem lasts until both are back."""
+    async with run_gateway(TWILIO) as on:
+        on.calls.places = {"c1": "a", "c2": "b"}
+        bad: set[str] = getattr(on.calls, how)
+        bad.add("a")
+        one, two = enter(on, "c1", "one", 1), enter(on, "c2", "two", 1)
+        await trio.sleep(0.1)
+        assert (one.has_audio, two.has_audio) == (True, False)
+        await trio.sleep(6)
+        more = enter(on, "c2", "three", 1)
+        await trio.sleep(0.1)
+        assert not more.has_audio
+        assert not on.gateway.health()["pubsub"]
+        bad.clear()
+        await trio.sleep(6)
+        assert not one.has_audio
+        assert len(on.audio("c1")) == 8000
+        assert on.gateway.health()["pubsub"]
+
+
+async def test_calls_go_on_where_their_place_is_by_now(autojump_clock: MockClock) -> None:
+    """A node that is gone for good: its calls are at another once the store knows, and nothing is doubled."""
+    async with run_gateway(TWILIO) as on:
+        on.calls.places = {"c1": "a"}
+        on.calls.away_places = {"a"}
+        one = enter(on, "c1", "one", 1)
+        await trio.sleep(3)
+        assert on.entries("c1") == []
+        on.calls.places["c1"] = "b"
+        await trio.sleep(3)
+        assert not one.has_audio
+        assert len(on.audio("c1")) == 8000
+        assert on.gateway.health()["pubsub"]
+
+
 async def test_many_sockets_of_one_call_take_it_in_turn(autojump_clock: MockClock) -> None:
     """Each takes the call in turn, and nobody else waits."""
     async with run_gateway(TWILIO) as on, peer(on, TWILIO) as other:

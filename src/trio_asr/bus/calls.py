@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import redis
@@ -17,6 +17,7 @@ import redis.exceptions
 from trio_asr.bus.base import BusUnavailable, KeyMisused
 from trio_asr.bus.connection import Command, PipelinedConnection, Script, options
 from trio_asr.bus.line import Line, Steps
+from trio_asr.bus.nodes import Nodes, slot_of
 from trio_asr.core.fleet.places import Places
 
 # A day: as long as workers keep a call's checkpoint, so that a call whose id comes again goes on behind it.
@@ -84,12 +85,22 @@ class CallStore(Protocol):
     """Access to the store.
 
     Raises:
-        BusUnavailable: By each method but `aclose`, when the store does not answer or takes nothing; what was
-            asked for may have been done. `KeyMisused` when that is for a stream that all calls need.
+        BusUnavailable: By `take`, when the store does not answer or takes nothing; what was asked for may
+            have been done. `KeyMisused` when that is for a stream that all calls need.
     """
 
+    def place(self, call: str) -> Hashable:
+        """Return where a call is, as far as is known. What is at one place need not wait for another.
+
+        It may be elsewhere after `take` has failed, or been asked for the first time.
+        """
+        ...
+
     async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
-        """Do each step on its own, in order; return the answers in the same order."""
+        """Do each step on its own, in order; return the answers in the same order.
+
+        All are of calls at one place.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -98,18 +109,47 @@ class CallStore(Protocol):
 
 
 class RedisCallStore:
-    """The store on Redis or Valkey. All keys of a call are in its shard, if there are shards."""
+    """The store on Redis or Valkey. All keys of a call are in its shard, if there are shards.
+
+    Those may lie on a cluster: each node of it is a place. A shard that its node refuses is a place of its
+    own until it is served again, so that the others there do not wait for it.
+    """
 
     def __init__(self, url: str, *, audio_stream: str, end_stream: str, places: Places = SINGLE) -> None:
         self._audio, self._ends, self._places = audio_stream, end_stream, places
         self._line = Line("redis-ingest", PipelinedConnection(url, options()))
+        self._nodes = Nodes(url) if places.shards > 1 else None
+        self._refused: set[int] = set()  # slots
+
+    def _slot(self, call: str) -> int:
+        return slot_of(self._places.of(call))
+
+    def place(self, call: str) -> Hashable:
+        if self._nodes is None:
+            return None
+        slot = self._slot(call)
+        return slot if slot in self._refused else self._nodes.known(slot) or slot
 
     async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
-        return await self._line.ask(self._take(steps))
+        if self._nodes is None:
+            return await self._line.ask(self._take(steps))
+        return await self._nodes.ask(self._slot(steps[0].call), lambda node: node.line.ask(self._take(steps)))
 
     def _take(self, steps: Sequence[Claim | Add]) -> Steps[list[Reply]]:
         replies = yield [self._command(step) for step in steps]
-        return [self._judged(step, reply) for step, reply in zip(steps, replies, strict=True)]
+        judged: list[Reply] = []
+        failures: dict[int, redis.ResponseError | BusUnavailable] = {}  # by slot
+        for step, reply in zip(steps, replies, strict=True):
+            try:
+                judged.append(self._judged(step, reply))
+            except (redis.ResponseError, BusUnavailable) as error:
+                failures.setdefault(self._slot(step.call), error)
+        if self._refused or failures:
+            self._refused -= {self._slot(step.call) for step in steps}
+            self._refused |= failures.keys()
+        if failures:
+            raise next(iter(failures.values()))
+        return judged
 
     def _command(self, step: Claim | Add) -> Command:
         shard = self._places.of(step.call)
@@ -140,3 +180,5 @@ class RedisCallStore:
 
     async def aclose(self) -> None:
         self._line.close()
+        if self._nodes is not None:
+            self._nodes.close()

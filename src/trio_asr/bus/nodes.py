@@ -110,6 +110,10 @@ class Nodes:
             self._by_slot[slot] = self._nodes[url]
         return self._by_slot[slot]
 
+    def known(self, slot: int) -> Node | None:
+        """Return the node that serves a slot, if that was asked for since the last look."""
+        return self._by_slot.get(slot)
+
     async def look(self, besides: Node | None = None) -> None:
         """Ask which node serves what, unless that was just done; `besides` one node, which is asked last.
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import signal
 import ssl
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import redis
@@ -14,7 +12,7 @@ import trio
 
 from trio_asr.bus.calls import RedisCallStore
 from trio_asr.bus.keys import FleetKeys
-from trio_asr.client.redis import connect
+from trio_asr.client.redis import RedisFailure, connect_fleet
 from trio_asr.commands import early
 from trio_asr.commands.check import Refused, config_option
 from trio_asr.commands.starting import start
@@ -69,23 +67,15 @@ def _check_fleet(config: Config) -> None:
         Refused: They would not.
     """
     shards, key = config.fleet.shards, FleetKeys(config.redis.consumer_group).fleet
-    with connect(config.redis.url) as client:
-        info: Any = _told(lambda: client.info("cluster"), {})
-        written: Any = _told(lambda: client.hget(key, "shards"), None)
-    if info.get("cluster_enabled"):
-        raise Refused("redis.url: this is a node of a cluster; an ingest needs one server so far")
+    try:
+        with connect_fleet(config.redis.url) as client:
+            written = client.hget(key, "shards")
+    except (redis.RedisError, RedisFailure) as error:
+        logs.get("ingest").warning("Redis does not tell whether the fleet is as configured", why=str(error))
+        return
     if written is not None and written != str(shards).encode():
         found = written.decode("utf-8", "replace")
         raise Refused(f"fleet.shards = {shards}: this fleet has begun with {found} ({key})")
-
-
-def _told(ask: Callable[[], Any], otherwise: Any) -> Any:
-    """Return an answer of the server, if it gives one now, and to us."""
-    try:
-        return ask()
-    except redis.RedisError as error:
-        logs.get("ingest").warning("Redis does not tell whether the fleet is as configured", why=str(error))
-        return otherwise
 
 
 async def _run(config: Config, tls: ssl.SSLContext | None) -> None:

@@ -1,15 +1,17 @@
 """What takes series to the store: rounds of steps, each of many calls, and the clock of all series.
 
-There is one task for the rounds and one for the clock, however many calls there are. A series has at most one
-step in flight; a round that gets no answer is asked again, as it was.
+There is one task for the rounds at each place of the store where something is to be done, and one for the
+clock, however many calls there are. A series has at most one step in flight; a round that gets no answer is
+asked again, as it was, and only the calls of its place wait for that.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from heapq import heapify, heapreplace
 from typing import NamedTuple, NoReturn
 
@@ -57,6 +59,14 @@ class _Turn(NamedTuple):
     wants_call: float
 
 
+@dataclass(eq=False)
+class _Lane:
+    """The way to one place of the store: the sockets that may have a step for it, in the order they came."""
+
+    place: Hashable
+    ready: dict[str, None] = field(default_factory=dict)
+
+
 class Adder:
     """All series of a gateway, by the tokens of their sockets."""
 
@@ -74,8 +84,10 @@ class Adder:
         self._max_bytes, self._delay = max_buffered_bytes, delay
         self._of_call: dict[_Call, dict[str, int]] = {}  # the sockets' tokens, and how many had come before
         self._numbers = itertools.count()
-        self._ready: dict[str, None] = {}  # in the order in which they became so
-        self._wake = trio.Event()
+        self._ready: dict[str, _Lane] = {}  # by socket: it stays in its lane as long as it is ready
+        self._lanes: dict[Hashable, _Lane] = {}  # those that somebody is in
+        self._away: set[_Lane] = set()
+        self._opening, self._opened = trio.open_memory_channel[_Lane](math.inf)
         self._left = trio.Event()  # set and replaced whenever a series is over
 
     def enter(self, entrant: Entrant) -> None:
@@ -97,9 +109,13 @@ class Adder:
                 entrant.on_over(series)
                 self._left.set()
                 self._left = trio.Event()
-        elif owner in self.entrants and (series.wants_call or series.has_batch):
-            self._ready[owner] = None
-            self._wake.set()
+        elif owner in self.entrants and owner not in self._ready and (series.wants_call or series.has_batch):
+            place = self._store.place(series.identity.call)
+            if (lane := self._lanes.get(place)) is None:
+                lane = self._lanes[place] = _Lane(place)
+                self._opening.send_nowait(lane)
+            self._ready[owner] = lane
+            lane.ready[owner] = None
 
     @property
     def buffered_bytes(self) -> int:
@@ -161,22 +177,45 @@ class Adder:
 
     async def run(self) -> NoReturn:
         """Take whatever is ready to the store, for ever."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                nursery.start_soon(self._serve, await self._opened.receive())
+
+    async def _serve(self, lane: _Lane) -> None:
+        """Take whatever is ready to one place, until nothing is."""
         backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
-        while True:
-            await self._wake.wait()
+        while lane.ready:
             began = trio.current_time()
             try:
-                await self._round(began)
+                await self._round(lane, began)
             except BusUnavailable as error:
+                self._away.add(lane)
                 away(Problem.REDIS, error, self._problems, self._internal)
                 await trio.sleep(backoff.next())
+                self._sort(lane)
             else:
                 backoff.reset()
-                self._problems.resolve(Problem.REDIS, trio.current_time())
+                self._away.discard(lane)
+                if not self._away:
+                    self._problems.resolve(Problem.REDIS, trio.current_time())
                 await trio.sleep_until(began + ROUND_S)
+        self._away.discard(lane)
+        del self._lanes[lane.place]
 
-    async def _round(self, now: float) -> None:
-        """Ask for one step of each series that is ready.
+    def _sort(self, lane: _Lane) -> None:
+        """Have those that are ready go to where their calls are by now."""
+        for owner in [*lane.ready]:
+            self._rest(owner)
+            if (entrant := self.entrants.get(owner)) is not None:
+                self.note(entrant.series)
+
+    def _rest(self, owner: str) -> None:
+        """Have a socket be ready no more, until that is noted again."""
+        if (lane := self._ready.pop(owner, None)) is not None:
+            del lane.ready[owner]
+
+    async def _round(self, lane: _Lane, now: float) -> None:
+        """Ask for one step of each series that is ready at a place.
 
         Raises:
             BusUnavailable: There was no answer. What was asked for is asked for again.
@@ -184,7 +223,7 @@ class Adder:
         asked: list[Entrant] = []
         steps: list[Claim | Add] = []
         turns: dict[_Call, _Turn] = {}  # worked out once a round: a call may have a thousand sockets
-        for owner in [*self._ready]:
+        for owner in [*lane.ready]:
             if len(steps) == ROUND:
                 break
             entrant = self.entrants.get(owner)
@@ -196,25 +235,19 @@ class Adder:
                 with self._only(entrant):
                     step = _step(entrant.series, now)
             if entrant is None or step is None:
-                self._ready.pop(owner, None)
+                self._rest(owner)
             else:
                 asked.append(entrant)
                 steps.append(step)
-        self._rest()
         if not steps:
             return
         replies = await self._store.take(steps)
         now = trio.current_time()
         for entrant, step, reply in zip(asked, steps, replies, strict=True):
-            self._ready.pop(entrant.series.identity.owner, None)
+            self._rest(entrant.series.identity.owner)
             with self._only(entrant):
                 self._answered(entrant, step, reply, now)
                 self.note(entrant.series)
-        self._rest()
-
-    def _rest(self) -> None:
-        if not self._ready:
-            self._wake = trio.Event()
 
     def _must_wait(self, series: Series, turns: dict[_Call, _Turn]) -> bool:
         """Return whether a series must wait for another socket of its call and tenant.

@@ -1,13 +1,15 @@
-"""Checks of the cluster that a fleet lies on: its settings, and each of its primaries."""
+"""Checks of the cluster that a fleet lies on: whether it serves all, and each of its nodes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import redis
+import redis.exceptions
 
+from trio_asr.bus.answers import describe
 from trio_asr.commands.doctor.findings import Alike, Report
-from trio_asr.commands.doctor.server import Server, durability, memory
+from trio_asr.commands.doctor.server import NO_SCRIPT, Server, clock, durability, memory, setting
 
 LONGEST_MS = 5_000  # of cluster-node-timeout: a shard stands still for a little longer than that
 
@@ -19,7 +21,7 @@ class Cluster:
         self._server = server
 
     def state(self, report: Report) -> None:
-        """Check whether it serves all slots, and how long it would stand still when a node dies."""
+        """Check whether it serves all slots."""
         client: Any = self._server.client
         if not isinstance(client, redis.RedisCluster):
             return
@@ -29,33 +31,41 @@ class Cluster:
             report.ok("cluster", served)
         else:
             report.fail("cluster", f"not all of it is served: {served}", "see CLUSTER NODES")
-        settings = {
-            name: self._server.setting(f"cluster-{name}")
-            for name in ("require-full-coverage", "node-timeout")
-        }
-        coverage, timeout = settings.values()
-        if coverage == "yes":
-            says = "cluster-require-full-coverage yes: one primary that is lost with its replicas stops all"
-            report.warn("coverage", says, "set cluster-require-full-coverage no")
-        if timeout.isdigit() and int(timeout) > LONGEST_MS:
-            says = (
-                f"cluster-node-timeout {timeout}: shards of a dead primary stand still for longer than that"
-            )
-            report.warn("node timeout", says, "set cluster-node-timeout 5000, or less")
 
-    def primaries(self, report: Report) -> None:
-        """Check durability, memory and replicas of each."""
+    def nodes(self, report: Report) -> None:
+        """Check each node: settings, durability, memory, clock, scripts; and the replicas of a primary."""
         client: Any = self._server.client
         if not isinstance(client, redis.RedisCluster):
             return
-        fsync, alike = self._server.setting("appendfsync"), Alike()
-        nodes: dict[str, Any] = client.info(target_nodes=redis.RedisCluster.PRIMARIES)
-        for name, info in sorted(nodes.items()):
-            seen = alike.report(name)
-            durability(seen, info, fsync)
-            memory(seen, info)
-            if not info.get("connected_slaves"):
-                seen.warn(
-                    "replicas", "a primary without a replica: its shards are lost with it", "give it one"
-                )
-        alike.tell(report, "primaries", ", ".join, f"all {len(nodes)} as they should be")
+        alike = Alike()
+        found: Any = client.get_nodes()  # type: ignore[no-untyped-call]
+        nodes = sorted(found, key=lambda node: str(node.name))
+        for node in nodes:
+            seen = alike.report(node.name)
+            try:
+                _node(seen, client.get_redis_connection(node))
+            except (redis.RedisError, OSError) as error:
+                seen.fail("nodes", f"cannot be asked: {describe(error)}", "see its log")
+        alike.tell(report, "nodes", ", ".join, f"all {len(nodes)} as they should be")
+
+
+def _node(seen: Report, node: redis.Redis) -> None:
+    info: Any = node.info()
+    durability(seen, info, setting(node, "appendfsync"))
+    memory(seen, info)
+    clock(seen, node)
+    if setting(node, "cluster-require-full-coverage") == "yes":
+        says = "cluster-require-full-coverage yes: one primary that is lost with its replicas stops all"
+        seen.warn("coverage", says, "set cluster-require-full-coverage no")
+    timeout = setting(node, "cluster-node-timeout")
+    if timeout.isdigit() and int(timeout) > LONGEST_MS:
+        says = f"cluster-node-timeout {timeout}: shards of a dead primary stand still for longer than that"
+        seen.warn("node timeout", says, "set cluster-node-timeout 5000, or less")
+    if info.get("role") == "master" and not info.get("connected_slaves"):
+        seen.warn("replicas", "a primary without a replica: its shards are lost with it", "give it one")
+    try:
+        node.evalsha(NO_SCRIPT, 0)
+    except redis.exceptions.NoScriptError:
+        pass
+    except redis.ResponseError as error:
+        seen.fail("scripts", f"EVALSHA is refused: {error}", "allow it: nothing is written without it")

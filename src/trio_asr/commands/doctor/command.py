@@ -85,7 +85,7 @@ def _fleet_jobs(config: Config, server: Server) -> list[Job]:
     fleet, cluster = Fleet(config, server), Cluster(server)
     each = (("ownership", State.ownership), ("progress", State.progress), ("consumers", State.consumers))
     shards = [(name, fleet.each(check, name)) for name, check in each]
-    jobs = [("cluster", cluster.state), ("primaries", cluster.primaries)]
+    jobs = [("cluster", cluster.state), ("nodes", cluster.nodes)]
     return [*jobs, ("fleet", fleet.shared), ("members", fleet.members), *shards]
 
 
@@ -96,8 +96,9 @@ def ingest_checks_of(env: Mapping[str, str], loaded: Loaded | None, problems: li
         return checks
     config = loaded.config
     ingest, shard = Ingest(config.ingest), Places(config.fleet.shards, config.redis.consumer_group).prefix(0)
+    server = Server(config.redis, partial(ingest_commands, shard=shard), fleet=config.fleet.shards > 1)
     checks += [Check("routes", ingest.routes), Check("tls", ingest.certificate), Check("ports", ingest.ports)]
-    return checks + _redis_checks_of(Server(config.redis, partial(ingest_commands, shard=shard)))
+    return checks + _redis_checks_of(server)
 
 
 def _checks_of(local: Local) -> list[Check]:

@@ -10,14 +10,12 @@ import redis.exceptions
 
 from trio_asr.bus.keys import FleetKeys, Keys, holder_of
 from trio_asr.commands.doctor.findings import MOST, Alike, Report
-from trio_asr.commands.doctor.server import Commands, Server, daemons
+from trio_asr.commands.doctor.server import NO_SCRIPT, Commands, Server, daemons
 from trio_asr.commands.doctor.state import State
 from trio_asr.config import Config, RedisConfig
 from trio_asr.config.fleet import shard_prefix
 from trio_asr.core.fleet.beat import Beat
 from trio_asr.core.fleet.view import HEIR, View
-
-NO_SCRIPT = "0" * 40  # the SHA-1 of none
 
 
 class Fleet:

@@ -109,6 +109,8 @@ def commands(config: RedisConfig, shard: str = "") -> Commands:
     """
     call, audio, ends = f"{shard}{PREFIX}doctor", shard + config.audio_stream, shard + config.call_end_stream
     yield ("CLIENT", "SETNAME", "trio-asr")
+    if shard:
+        yield ("CLUSTER", "SLOTS")
     yield from (("EVALSHA", "0" * 40, 1, call), ("SCRIPT", "LOAD", "return 1"), ("TIME",))
     yield from (("HMGET", call, "owner", "pos"), ("HSET", call, "pos", 1), ("HDEL", call, "ended"))
     yield ("PEXPIRE", call, DAY_MS)

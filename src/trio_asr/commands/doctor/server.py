@@ -14,6 +14,7 @@ from trio_asr.client.redis import RedisFailure, connect, connect_fleet
 from trio_asr.commands.doctor.findings import Report
 from trio_asr.config import RedisConfig, mask_url
 
+NO_SCRIPT = "0" * 40  # the SHA-1 of none
 OLDEST = (6, 2)
 FULL, NEARLY_FULL = 0.95, 0.8  # of maxmemory
 CLOCK_S = 1.0
@@ -87,21 +88,14 @@ class Server:
         info: Mapping[str, Any] = self._node.info()
         _version(report, info, cluster=self._fleet)
         if not info.get("cluster_enabled"):
-            durability(report, info, self.setting("appendfsync"))
+            durability(report, info, setting(self._node, "appendfsync"))
             memory(report, info)
 
     def clock(self, report: Report) -> None:
         """Compare the server's clock with ours: the age of audio is computed from both."""
         if self._node is None:
             return
-        before = time.time()
-        seconds, micros = self._node.time()
-        off = seconds + micros / 1e6 - (before + time.time()) / 2
-        says = f"the clocks of Redis and this machine are {abs(off) * 1000:.0f} ms apart"
-        if abs(off) > CLOCK_S:
-            report.warn("clock", says, "run NTP on both: ages and latencies in metrics are off by as much")
-        else:
-            report.ok("clock", says)
+        clock(report, self._node)
 
     def permissions(self, report: Report) -> None:
         """Check that the user may run all commands. ACL DRYRUN executes nothing."""
@@ -124,14 +118,25 @@ class Server:
         else:
             report.ok("permissions", f"user {name} may do all that is needed")
 
-    def setting(self, name: str) -> str:
-        """Return a setting, or "" where CONFIG is not allowed, as on many hosted servers."""
-        if self._node is None:
-            return ""
-        try:
-            return str(self._node.config_get(name).get(name, ""))
-        except redis.ResponseError:
-            return ""
+
+def clock(report: Report, node: redis.Redis) -> None:
+    """Compare a server's clock with ours."""
+    before = time.time()
+    seconds, micros = node.time()
+    off = seconds + micros / 1e6 - (before + time.time()) / 2
+    says = f"the clocks of Redis and this machine are {abs(off) * 1000:.0f} ms apart"
+    if abs(off) > CLOCK_S:
+        report.warn("clock", says, "run NTP on both: ages and latencies in metrics are off by as much")
+    else:
+        report.ok("clock", says)
+
+
+def setting(node: redis.Redis, name: str) -> str:
+    """Return a setting, or "" where CONFIG is not allowed, as on many hosted servers."""
+    try:
+        return str(node.config_get(name).get(name, ""))
+    except redis.ResponseError:
+        return ""
 
 
 def _version(report: Report, info: Mapping[str, Any], *, cluster: bool = False) -> None:
@@ -145,7 +150,8 @@ def _version(report: Report, info: Mapping[str, Any], *, cluster: bool = False) 
     if info.get("cluster_enabled") and cluster:
         report.ok("topology", "a node of a cluster")
     elif info.get("cluster_enabled"):
-        report.fail("topology", "a cluster is not supported", "use a primary, with replicas if you like")
+        says = "this is a node of a cluster, and a single worker's keys lie on several nodes"
+        report.fail("topology", says, "set fleet.shards to 2 or more, or use a single primary")
     elif info.get("role") != "master":
         report.fail("topology", f"this is a {info.get('role')}", "let redis.url name the primary")
     else:

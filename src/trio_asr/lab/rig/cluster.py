@@ -81,6 +81,7 @@ class EmbeddedCluster:
         _wait(lambda: all(map(_is_whole, clients)), "all slots to be served")
         # A failover during the first copy would take seconds longer than later ones.
         _wait(lambda: all(map(_has_copy, clients[count:])), "the replicas")
+        _wait(lambda: all(_listed(client) == len(clients) for client in clients), "all to list all")
 
     def stop(self) -> None:
         """Terminate all servers and remove their files."""
@@ -113,6 +114,12 @@ def _known(client: Any) -> int:
     """Return the number of servers that a server knows, and has heard of."""
     lines = client.execute_command("CLUSTER", "NODES").splitlines()
     return sum(b"handshake" not in line for line in lines)
+
+
+def _listed(client: Any) -> int:
+    """Return the number of servers that a server tells clients of; it hears of replicas a little later."""
+    ranges: Any = client.execute_command("CLUSTER SLOTS")
+    return len({node[1] for _, _, *nodes in ranges for node in nodes})
 
 
 def _is_whole(client: Any) -> bool:
