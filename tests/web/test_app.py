@@ -70,6 +70,18 @@ async def test_health_is_degraded_only_after_a_while(view: Any, autojump_clock: 
     assert (code, body["status"]) == (200, "ok")
 
 
+async def test_others_that_cannot_be_seen_are_waited_for_ten_times_as_long(
+    view: Any, autojump_clock: MockClock
+) -> None:
+    view.since = {"fleet": trio.current_time()}
+    await trio.sleep(299.9)
+    assert (await get(view, "/health"))[0] == 200
+    assert (await get(view, "/ready"))[0] == 503  # at once: nobody is to be replaced meanwhile
+    await trio.sleep(0.1)
+    code, body = await get(view, "/health")
+    assert (code, body["problems"]) == (503, {"fleet": 300.0})
+
+
 async def test_a_standby_is_healthy_but_not_ready(view: Any) -> None:
     view.role = "standby"
     code, body = await get(view, "/health")

@@ -20,6 +20,7 @@ from trio_asr.wire.codes import Problem
 SERVICE = "asr-worker"  # the name that the old worker's monitoring expects
 
 SHARDS = ("held", "wanted", "handing_over", "unowned")  # what /health tells of a fleet's
+FLEET_TIMES = 10  # as long as other problems
 LAG_S = 10.0  # seconds behind; audio that is read later than this is not live
 
 
@@ -64,8 +65,15 @@ def not_ready(view: View, now: float) -> list[str]:
 
 
 def _lasting(problems: Mapping[str, float], patience_s: float) -> dict[str, float]:
-    """Return the problems that have lasted for at least `patience_s`, with their ages in seconds."""
-    return {name: round(age, 1) for name, age in problems.items() if age >= patience_s}
+    """Return the problems that have lasted for at least `patience_s`, with their ages in seconds.
+
+    That the other members of a fleet cannot be seen keeps nobody from the work at hand: it may last longer.
+    """
+    return {
+        name: round(age, 1)
+        for name, age in problems.items()
+        if age >= patience_s * (FLEET_TIMES if name == Problem.FLEET else 1)
+    }
 
 
 def _status(wrong: Collection[str]) -> int:
