@@ -24,7 +24,7 @@ from trio_asr.config import Config, DeepgramConfig, FlushConfig, InteractionConf
 from trio_asr.core import past
 from trio_asr.interaction import connection
 from trio_asr.wire.frames import check_id
-from trio_asr.worker import housekeeping, stored
+from trio_asr.worker import rounds, stored
 
 pytestmark = pytest.mark.soak
 
@@ -51,7 +51,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let simulated hours cost less: frames of 5 s are no pause, and nobody looks every second."""
     monkeypatch.setattr(connection, "PAUSE_S", 20.0)
     monkeypatch.setattr(memory, "BLOCK_S", 10.0)
-    monkeypatch.setattr(housekeeping, "PERIOD_S", 10.0)
+    monkeypatch.setattr(rounds, "PERIOD_S", 10.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
