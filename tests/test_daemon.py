@@ -17,7 +17,7 @@ from trio.testing import MockClock
 from trio_asr.bus.base import Answer, BusFault, BusUnavailable, Tenure
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.bus.redis import RedisBus
-from trio_asr.config import Config, FlushConfig, HttpConfig
+from trio_asr.config import Config, FleetConfig, FlushConfig, HttpConfig
 from trio_asr.config.sections import RedisConfig, ShutdownConfig
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.mock import MockProvider
@@ -167,6 +167,16 @@ async def test_one_is_active_and_the_other_stands_by(autojump_clock: MockClock) 
         assert (first.daemon.role, second.daemon.role) == ("active", "standby")
         assert (first.reasons(), second.reasons()) == ([], ["role is standby"])
         assert second.daemon.problems(30) == {}, "waiting for its turn is no problem"
+
+
+async def test_the_limit_of_a_fleet_does_not_bind_a_single_worker(autojump_clock: MockClock) -> None:
+    async with worker_group() as here:
+        limited = msgspec.structs.replace(config(), fleet=FleetConfig(max_connections=10))
+        worker = here.worker(limited)
+        await takes_over(worker)
+        call = Producer(here.store, "call-1", 1)
+        await call.talk(5)
+        assert worker.daemon.active_connections == 1
 
 
 async def test_a_stopped_workers_calls_go_on_within_a_second(autojump_clock: MockClock) -> None:

@@ -112,6 +112,27 @@ def test_a_slot_is_what_a_cluster_takes_it_for(cluster: EmbeddedCluster) -> None
             assert slot_of(key) == client.execute_command("CLUSTER KEYSLOT", key)
 
 
+async def test_a_cluster_that_is_still_being_formed(clusters: None) -> None:
+    """Its nodes know of no slots at first. They are not single servers for that."""
+    cluster = EmbeddedCluster()
+    for server in cluster.servers:
+        server.start()
+    clients: list[Any] = [cluster.client(number) for number in range(3)]
+    try:
+        async with routed(cluster.url) as router:
+            with pytest.raises(BusUnavailable):
+                await router.control.found(SHARDS)
+            await trio.to_thread.run_sync(cluster._form, clients)
+            with trio.fail_after(20):
+                for shard in range(SHARDS):
+                    acquire = partial(router.bus(shard).acquire, LONG_MS)
+                    assert (await patiently(acquire))[0] is Tenure.HELD
+    finally:
+        for client in clients:
+            client.close()
+        cluster.stop()
+
+
 async def test_every_shard_lies_where_the_cluster_says(cluster: EmbeddedCluster) -> None:
     assert {owner_of(cluster, slot(shard)) for shard in range(SHARDS)} == {0, 1, 2}
     async with routed(cluster.url) as router:

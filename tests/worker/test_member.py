@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 import trio
@@ -9,7 +11,9 @@ from tests.fleet_harness import LEASE_S, FleetHarness, MemberHarness, member_con
 from tests.worker_harness import Producer
 from trio.testing import MockClock
 
+from trio_asr.bus.base import BusUnavailable
 from trio_asr.config import FlushConfig
+from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.telemetry.groups import leaves
 from trio_asr.wire.records import Stored
@@ -138,6 +142,27 @@ async def test_the_last_one_stops_at_once(autojump_clock: MockClock) -> None:
         assert on.fleet.beats == {}
 
 
+async def test_a_stop_while_a_lease_is_being_tried_for_ends(autojump_clock: MockClock) -> None:
+    """What comes to a member that is about to go is given back, too."""
+    async with run_fleet(2) as on:
+        a = on.join("a")
+        bus = a.router.bus(0)
+        arrive = bus._arrive
+
+        async def late() -> None:
+            bus._arrive = arrive  # type: ignore[method-assign]
+            await trio.sleep(2)
+            await arrive()
+
+        bus._arrive = late  # type: ignore[method-assign]
+        while a.held != [1]:  # noqa: ASYNC110 (the clock jumps)
+            await trio.sleep(0.1)
+        a.daemon.stop()
+        with trio.fail_after(10):
+            await a.done.wait()
+        assert [store.holder for store in on.fleet.stores] == [None, None]
+
+
 async def test_what_a_dead_one_held_is_served_again_in_time(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
         a, b = on.join("a"), on.join("b")
@@ -150,6 +175,25 @@ async def test_what_a_dead_one_held_is_served_again_in_time(autojump_clock: Mock
         assert b.held == [0, 1, 2, 3]
         await trio.sleep(20)
         await finish(on, producers)
+
+
+async def test_what_a_dead_one_held_is_served_in_the_midst_of_a_deployment(autojump_clock: MockClock) -> None:
+    """A member joins every 1.5 s; what died meanwhile does not wait for the last of them."""
+    async with run_fleet(8) as on, trio.open_nursery() as nursery:
+        a, _ = on.join("a"), on.join("b")
+        await on.balanced("a", "b")
+
+        async def deploy() -> None:
+            for number in range(40):
+                on.join(f"c{number}")
+                await trio.sleep(1.5)
+
+        nursery.start_soon(deploy)
+        await trio.sleep(5)
+        a.kill()
+        del on.members["a"]
+        assert await on.owned() <= LEASE_S + 7
+        nursery.cancel_scope.cancel()
 
 
 async def test_one_that_freezes_and_wakes_commits_nothing_and_is_a_member_again(
@@ -207,6 +251,15 @@ async def test_another_number_of_shards_is_refused(autojump_clock: MockClock) ->
             "fleet.shards = 8: this fleet has begun with 4, which cannot change; begin another one beside "
             "it, under another redis.consumer_group"
         )
+
+
+async def test_a_beat_of_a_fleet_with_more_shards_harms_nobody(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on:
+        other = Beat(member="x", incarnation="x", draining=9.0, held={4: Load(500.0), 5: Load(500.0)})
+        on.fleet.beats["x"] = other.encode(), math.inf
+        a = on.join("a")
+        await on.owned()
+        assert a.held == [0, 1, 2, 3]
 
 
 async def test_a_name_that_is_in_use_is_refused(autojump_clock: MockClock) -> None:
@@ -317,6 +370,19 @@ async def test_a_reload_reaches_the_calls_of_all_shards(autojump_clock: MockCloc
         nursery.cancel_scope.cancel()
 
 
+async def test_a_reload_lifts_the_limit_of_all_together(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a = on.join("a", max_connections=2)
+        await on.owned()
+        producers = talk(on, nursery, 20)
+        await trio.sleep(5)
+        assert a.daemon.office.open_connections == 2
+        a.daemon.reload(member_config("a", 4))
+        await trio.sleep(3)
+        assert a.daemon.office.open_connections == len(producers)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_shard_for_a_later_version_is_left_to_one(autojump_clock: MockClock) -> None:
     async with run_fleet(2) as on:
         on.fleet.stores[1].states["call"] = Stored(1, b'{"version":99,"place":"in a way of its own"}')
@@ -351,6 +417,35 @@ async def test_one_frozen_shard_costs_that_shard(autojump_clock: MockClock) -> N
         await finish(on, producers)
 
 
+async def test_who_is_cut_off_from_a_shard_loses_it_to_a_member_that_is_not(
+    autojump_clock: MockClock,
+) -> None:
+    """It beats as before: that must not keep the others from what it cannot serve."""
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = on.join("a"), on.join("b")
+        await on.balanced("a", "b")
+        producers = talk(on, nursery, 40)
+        await trio.sleep(5)
+        shard = a.held[0]
+
+        async def cut_off() -> None:
+            await trio.lowlevel.checkpoint()
+            raise BusUnavailable("cut off")
+
+        bus = a.router.bus(shard)
+        arrive, bus._arrive = bus._arrive, cut_off  # type: ignore[method-assign]
+        began = trio.current_time()
+        with trio.fail_after(30):
+            while shard not in b.held:  # noqa: ASYNC110 (the clock jumps)
+                await trio.sleep(0.1)
+        assert trio.current_time() - began <= LEASE_S + 6  # nobody lacks a shard: it has to be overdue
+        bus._arrive = arrive  # type: ignore[method-assign]
+        await trio.sleep(30)
+        assert a.value("asr_shard_handovers_total", why="lost") == 1  # it may have come back since
+        await finish(on, producers)
+        assert on.overlaps() == []
+
+
 async def test_what_a_member_shows_of_the_others(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
         a, b = on.join("a", capacity=100), on.join("b", generation="2", capacity=100)
@@ -368,7 +463,6 @@ async def test_what_a_member_shows_of_the_others(autojump_clock: MockClock) -> N
         assert (picture.hottest.calls, picture.hottest.capacity) == (max(calls), 100)
         owner = on.owners()[shard_of(IDS[0], 4)]
         assert a.daemon.elsewhere(IDS[0]) == {"shard": shard_of(IDS[0], 4), "member": owner}
-        assert a.member.status == f"2 of 4 shards, {len(a.daemon.interactions)} calls"
         assert b.value("asr_fleet_load_ratio") == len(b.daemon.interactions) / 100
         nursery.cancel_scope.cancel()
 
@@ -387,3 +481,69 @@ async def test_all_together_have_so_many_connections_and_no_more(autojump_clock:
         for producer in producers:
             producer.end()
         await finish(on, producers)  # the others had their turn
+
+
+async def test_who_cannot_reach_the_shards_is_given_none(autojump_clock: MockClock) -> None:
+    """It sees the others and beats; but it could not take what is handed over to it."""
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a = on.join("a")
+        await on.owned()
+        await trio.sleep(130)
+        producers = talk(on, nursery, 60)
+        b = on.make("b")
+
+        async def cut_off() -> None:
+            await trio.lowlevel.checkpoint()
+            raise BusUnavailable("cut off")
+
+        for bus in b.router._buses:
+            bus._arrive = cut_off  # type: ignore[method-assign]
+        on.members["b"] = b
+        nursery.start_soon(b.run)
+        for _ in range(600):
+            await trio.sleep(0.1)
+            assert a.held == [0, 1, 2, 3]
+        assert {on.connections(producer) for producer in producers} == {1}
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_another_has_got_is_no_problem_any_more(autojump_clock: MockClock) -> None:
+    """Both try for what a dead one held, and one of them gets no answer."""
+    async with run_fleet(6) as on:
+        a, b, c = (on.join(name) for name in "abc")
+        await on.balanced("a", "b", "c")
+        on.members.pop("c").kill()
+
+        async def cut_off() -> None:
+            await trio.lowlevel.checkpoint()
+            raise BusUnavailable("cut off")
+
+        arrive = {}
+        for shard in set(range(6)) - set(a.held):
+            bus = a.router.bus(shard)
+            arrive[bus], bus._arrive = bus._arrive, cut_off  # type: ignore[method-assign]
+        with trio.fail_after(60):
+            while len(b.held) < 4:  # noqa: ASYNC110 (the clock jumps)
+                await trio.sleep(0.1)
+        for bus, as_before in arrive.items():
+            bus._arrive = as_before  # type: ignore[method-assign]
+        await trio.sleep(60)
+        assert a.daemon.problems(trio.current_time()) == {}
+        assert (c.name, a.reasons()) == ("c", [])
+
+
+async def test_who_has_gone_does_not_beat_once_more(autojump_clock: MockClock) -> None:
+    """The goodbye takes longer than a beat: its next start would wait, and lose what is kept for it."""
+    async with run_fleet(4) as on:
+        a = on.join("a")
+        await on.owned()
+        leave = a.router.control.leave
+
+        async def slowly(member: str) -> None:
+            await leave(member)
+            await trio.sleep(0.9)
+
+        a.router.control.leave = slowly  # type: ignore[method-assign]
+        a.daemon.stop()
+        await a.done.wait()
+        assert on.fleet.beats == {}

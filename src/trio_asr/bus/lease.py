@@ -53,6 +53,10 @@ class Lease:
         """Return whether the lease certainly holds at `now`, in seconds of trio's clock."""
         return now < self._valid_until and not self._retired
 
+    def expired(self, now: float) -> bool:
+        """Return whether the lease may be another's at `now`, in seconds of trio's clock."""
+        return now >= self._valid_until + self._ttl_ms / 1000 * MARGIN
+
     async def wait_valid(self) -> None:
         """Wait until the lease certainly holds."""
         while not self.valid(trio.current_time()):

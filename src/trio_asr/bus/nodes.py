@@ -175,6 +175,8 @@ def _ranges_of(url: str) -> Sequence[_Range]:
         if "cluster support disabled" in str(found):
             return []
         raise found
+    if not found:  # it is not taken for a single server: another node may know more, or this one later
+        raise redis.RedisError("this node of a cluster knows of no slots (yet): see CLUSTER INFO")
     if database := redis.ConnectionPool.from_url(url).connection_kwargs.get("db"):
         raise BusUnavailable(f"redis.url names database {database}, but a cluster has only database 0")
     return [

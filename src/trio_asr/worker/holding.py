@@ -86,14 +86,16 @@ class Holding:
             OwnershipLost: Another worker has taken over.
         """
         problems, internal = self._office.problems.of_shard(self.shard), self._office.internal
-        period_s = self.lease.period_s if self.shard is None else self.lease.renewal_s
+        period_s = pause_s = self.lease.period_s if self.shard is None else self.lease.renewal_s
         while True:
-            await trio.sleep(period_s)
+            await trio.sleep(pause_s)
             try:
                 await self.lease.renew()
                 problems.resolve(Problem.LEASE, trio.current_time())
+                pause_s = period_s
             except BusUnavailable as error:
                 away(Problem.LEASE, error, problems, internal)
+                pause_s = self.lease.period_s  # what was lost is made up for before the lease runs out
 
     async def _give_back(self) -> None:
         give = partial(self.lease.pass_on, self.heir, self._keep_ms) if self.heir else self.lease.release

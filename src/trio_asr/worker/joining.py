@@ -14,6 +14,7 @@ from trio_asr.core.fleet.beat import Beat
 from trio_asr.telemetry import logs
 
 BEAT_TTL_MS = 4_000  # a member is dead once its beat has expired
+_unreadable = logs.Rate(10.0)
 
 
 class FleetError(Exception):
@@ -74,5 +75,7 @@ async def beats(control: Control) -> list[Beat]:
         try:
             read.append(Beat.read(data))
         except ValueError as error:
-            logs.get("fleet").warning("A beat cannot be read", why=str(error))
+            if _unreadable.allow(trio.current_time()):
+                skipped = _unreadable.skipped
+                logs.get("fleet").warning("A beat cannot be read", why=str(error), suppressed=skipped)
     return read

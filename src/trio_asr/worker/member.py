@@ -50,11 +50,10 @@ class Member:
         self._incarnation = secrets.token_hex(8)
         self._office, self._router, self._become = office, router, become
         self._pulling, self._quota = Pulling(self.name), Quota()
-        self._wants: frozenset[int] = frozenset()
+        self._wants, self._within_reach = frozenset[int](), set[int]()  # asked for are those that are in both
         self._taking: set[int] = set()  # shards whose lease is being tried for
         self._beyond: set[int] = set()  # shards with work that only a later version can do
-        self._beaten_at = -math.inf
-        self._draining_at = math.inf
+        self._beaten_at, self._draining_at = -math.inf, math.inf
         self._stopping = trio.Event()
         self._hurry, self._news = trio.Event(), trio.Event()  # for the next step, and for the next beat
         self._cpu = CpuShare()
@@ -70,17 +69,13 @@ class Member:
         """Stop in order: hand the shards over, and go once all are gone or none of the others is alive."""
         self._draining_at = trio.current_time()
         self._become("draining")
+        self._wants = frozenset()
         self._stopping.set()
         self._hurry.set()
 
     def takes_part(self, now: float) -> bool:
         """Return whether the others count on this member, whether it holds a shard or not."""
         return not self._stopping.is_set() and now - self._beaten_at < BEAT_TTL_MS / 1000
-
-    @property
-    def status(self) -> str:
-        """What this member does, in a line for the service manager."""
-        return f"{len(self.holdings)} of {self._shards} shards, {self._office.totals.calls} calls"
 
     def picture(self) -> FleetPicture:
         """Return the fleet as last seen."""
@@ -105,6 +100,8 @@ class Member:
                 nursery.start_soon(self._beat)
                 await self._pull()
                 nursery.cancel_scope.cancel()
+            with trio.move_on_after(STEP_S):  # a beat after it would say that this member lives
+                await self._leave()
 
     async def aclose(self) -> None:
         """Close the connections to the bus."""
@@ -149,9 +146,10 @@ class Member:
             held={
                 shard: Load(now - since, *present.get(shard, (0, 0.0)))
                 for shard, since in self._since.items()
+                if not self.holdings[shard].lease.expired(now)  # others may serve it better
             },
             handing=frozenset(shard for shard, holding in self.holdings.items() if holding.leaving),
-            wants=self._wants,
+            wants=self._wants & self._within_reach,
             connections=self._office.open_connections,
             limit=max(self._quota.limit, self._office.open_connections),
             cpu=self._cpu.read(now),
@@ -171,8 +169,6 @@ class Member:
             rejoin_ms = round(self._office.config.fleet.rejoin_s * 1000)
             for holding in self.holdings.values():
                 holding.leave(self.name if rejoin_ms else "", rejoin_ms)
-        with trio.move_on_after(STEP_S):
-            await self._leave()
 
     def _moved(self) -> None:
         """Take the next step at once, if a member leaves: its calls' audio waits for the end of that."""
@@ -185,7 +181,8 @@ class Member:
         fleet = self._office.config.fleet
         late = bool(fleet.rejoin_s) or trio.current_time() - self._draining_at >= fleet.drain_s
         alone = self.view is not None and not any(beat.member != self.name for beat in self.view.alive)
-        return late or alone or not (self.holdings or self._taking)
+        # What is being tried for may come yet, and must be given back as well.
+        return not self._taking and (late or alone or not self.holdings)
 
     async def _step(self, nursery: trio.Nursery) -> None:
         try:
@@ -197,19 +194,15 @@ class Member:
         now = trio.current_time()
         me = self._present(now)
         self._office.problems.resolve(Problem.FLEET, now)
-        if maximum := self._office.config.fleet.max_connections:
-            self._office.limit_connections(self._quota.step(me, self.view, maximum, now))
+        maximum = self._office.config.fleet.max_connections
+        limit = self._quota.step(me, self.view, maximum, now) if maximum else None
+        self._office.limit_connections(limit)
         step = self._pulling.step(me, self.view, now)
         ours = self.holdings.keys() | self._taking | self._beyond
-        wants = step.wants - self._beyond
-        if wants - self._wants:
-            self._news.set()
-        self._wants = wants
-        for shard in step.acquire:
-            if shard not in ours:
-                nursery.start_soon(self._take, shard, False)
-        for shard in self._wants - ours:
-            nursery.start_soon(self._take, shard, True)
+        self._wants = step.wants - self._beyond
+        for shard in self._wants.union(step.acquire) - ours:
+            self._taking.add(shard)
+            nursery.start_soon(self._take, shard, shard in self._wants)
         for shard, heir in step.hand_over:
             self._log.info("A shard is handed over", shard=shard, heir=heir)
             self.holdings[shard].leave(heir)
@@ -229,11 +222,11 @@ class Member:
         """Work on a shard for as long as this member holds it, if it gets it at all."""
         bus = self._router.bus(shard)
         holding = Holding(self._office, bus, shard)
-        self._taking.add(shard)
         try:
             held = await (self._await_handover(holding) if asked else self._acquire(holding))
         finally:
             self._taking.discard(shard)
+            self._within_reach.discard(shard)
         if held:
             self.holdings[shard] = holding
             # Only a hand-over has disturbed calls: what was nobody's need not rest.
@@ -247,10 +240,16 @@ class Member:
                 self._moved()
             if not self.holdings and not self._stopping.is_set():
                 self._become("standby")
+        else:
+            self._office.problems.of_shard(shard).resolve_all(trio.current_time())
 
     async def _acquire(self, holding: Holding) -> bool:
-        """Try for a free shard. Return whether this member has got it."""
-        held = await self._try(holding)
+        """Try for a free shard until somebody has it. Return whether it is this member."""
+        held = None
+        while held is None and not self._stopping.is_set():
+            held = await self._try(holding)
+            if held is None:
+                await trio.sleep(BEAT_S)
         if held:
             self._pulling.won()
         elif held is not None:
@@ -259,9 +258,13 @@ class Member:
 
     async def _await_handover(self, holding: Holding) -> bool:
         """Look whether the shard has become ours, for as long as it is wanted."""
-        while holding.shard in self._wants:
-            if await self._try(holding):
+        while (shard := holding.shard) is not None and shard in self._wants:
+            held = await self._try(holding)
+            if held:
                 return True
+            if (held is not None) != (shard in self._within_reach):
+                self._within_reach ^= {shard}
+                self._news.set()
             await trio.sleep(POLL_S)
         return False
 

@@ -40,7 +40,8 @@ class Office:
         self.totals = Totals(self.tenures)
         self._held: set[Shard] = set()
         self._admission: Admission | None = None
-        self._limit: int | None = 0 if config.fleet.max_connections else None
+        fleet = config.fleet  # a single worker is in none
+        self._limit: int | None = 0 if fleet.max_connections and fleet.shards > 1 else None
         self._read_gauges()
 
     @property
@@ -93,8 +94,8 @@ class Office:
             self._admission = None
             self.problems.resolve_all(now)
 
-    def limit_connections(self, limit: int) -> None:
-        """Set how many connections this process may have, if the fleet as a whole is limited."""
+    def limit_connections(self, limit: int | None) -> None:
+        """Set how many connections this process may have; None if the fleet as a whole is not limited."""
         if limit != self._limit:
             self._limit = limit
             self._resize()

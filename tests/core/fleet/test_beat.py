@@ -31,6 +31,12 @@ def test_what_is_written_is_read() -> None:
     assert Beat.read(beat.encode()) == beat
 
 
+def test_a_lag_may_count_from_1970() -> None:
+    """The ids of a stream are times, unless its server's clock or a producer says otherwise."""
+    late = Beat(member="a", incarnation="1", held={0: Load(1.0, 1, 1_800_000_000.0)})
+    assert Beat.read(late.encode()) == late
+
+
 def test_fields_of_a_later_version_are_passed_over() -> None:
     assert read(mood="good") == Beat(member="a", incarnation="1")
 

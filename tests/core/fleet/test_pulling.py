@@ -67,6 +67,11 @@ def test_who_does_not_see_its_own_beat_takes_nothing() -> None:
     assert [one.acquire for one in steps(Pulling("a"), me, fleet(4, other), 0.0, 60.0)] == [[], []]
 
 
+def test_an_earlier_start_under_the_same_name_may_still_be_leaving() -> None:
+    pulling, me, view = Pulling("a"), beat("a"), fleet(4, beat("a", draining=1.0))
+    assert [one.acquire for one in steps(pulling, me, view, 0.0, 9.0)] == [[], []]
+
+
 def test_members_begin_at_different_ends() -> None:
     orders = []
     for name in ("a", "b"):
@@ -87,6 +92,19 @@ def test_overdue_counts_from_the_quiet_on() -> None:
     pulling, me, other = Pulling("a"), beat("a", [0, 1]), beat("b")
     found = steps(pulling, me, fleet(4, me, other), 0.0, 4.9, 5.0)
     assert [len(one.acquire) for one in found] == [0, 0, 1]
+
+
+def test_what_is_free_is_taken_though_membership_never_rests() -> None:
+    """Others join or die every second: a deployment, or a crash loop."""
+    pulling, me = Pulling("a"), beat("a", [0, 1])
+    taken = None
+    for second in range(60):
+        others = [beat("b", [2])] + [beat(f"c{second}")] * (second % 2)
+        if pulling.step(me, fleet(4, me, *others), float(second)).acquire:
+            taken = second
+            break
+    assert taken is not None
+    assert taken <= 10
 
 
 @pytest.mark.parametrize("lease", [None, "heir:b", "dead"])
@@ -254,3 +272,13 @@ def test_members_of_an_older_generation_leave_what_their_own_drain_to_the_newer_
     for drained, wants in ((4.9, 0), (5.0, 4)):
         leaving = beat("b", range(8), draining=drained)
         assert wanted(beat("a", generation="1"), leaving, new, shards=8, instants=(0.0,)) == [wants]
+
+
+@pytest.mark.parametrize("held", [[0, 1, 2], [0, 1, 2, 3]], ids=["below its share", "at its share"])
+def test_a_free_shard_that_cannot_be_had_does_not_hide_the_others(held: list[int]) -> None:
+    """Its lease may be a key of another type, or its work for a later version: it stays free."""
+    for name in "abcdefgh":
+        pulling, me, other = Pulling(name), beat(name, held), beat("z", [4, 5])
+        view = fleet(8, me, other, s3=name, s6="", s7="")
+        found = [pulling.step(me, view, float(second)).acquire for second in range(20)]
+        assert {shard for acquire in found for shard in acquire} == {6, 7}

@@ -46,6 +46,17 @@ def test_the_share_is_by_capacity() -> None:
     assert quota.step(me, seen, MAXIMUM, QUIET_S) == 75
 
 
+def test_who_was_stopped_for_a_while_begins_again_with_what_it_has() -> None:
+    """The others have taken its part meanwhile."""
+    quota, me = Quota(), beat("a")
+    alone = view(me)
+    quota.step(me, alone, MAXIMUM, 0.0)
+    assert quota.step(me, view(me, beat("b", 50)), MAXIMUM, QUIET_S) == 0
+    assert quota.step(me, view(me, beat("b", 50)), MAXIMUM, 2 * QUIET_S) == 50
+    awake = 2 * QUIET_S + 60
+    assert quota.step(me, view(me, beat("b", 100, connections=100)), MAXIMUM, awake) == 0
+
+
 def test_a_newcomer_gets_what_the_others_leave() -> None:
     quota, me = Quota(), beat("c")
     seen = view(beat("a", 50), beat("b", 50), me)

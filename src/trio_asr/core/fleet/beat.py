@@ -13,7 +13,7 @@ MAX_SHARDS = 16_384
 _Name = Annotated[str, Meta(min_length=1, max_length=100)]
 _Shard = Annotated[int, Meta(ge=0, lt=MAX_SHARDS)]
 _Count = Annotated[int, Meta(ge=0, le=2**31)]
-_Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+_Seconds = Annotated[float, Meta(ge=0, le=1e12)]  # a lag may count from 1970, and more
 
 
 class Load(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -10,6 +10,7 @@ that was granted a shard and died lets it run out with its lease.
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from trio_asr.core.fleet.view import View
 
 QUIET_S = 2.0  # how long membership has not changed before a free shard is taken
 ALONE_S = 5.0  # ... by a member that has never seen another
+RESTLESS_S = 5.0  # a shard that was free for so long is not left to the quiet: some may crash again and again
 SETTLED_S = 3.0  # ... before shards of the living are asked for
 DEPLOYED_S = 10.0  # ... before those of an older generation are, whose members may be about to leave
 OVERDUE_S = 3.0  # a shard that was free for so much longer is taken by whoever sees it, beyond a share
@@ -46,6 +48,7 @@ class Pulling:
         self._changed_at = 0.0
         self._quiet_s = ALONE_S
         self._free_since: dict[int, float] = {}
+        self._tried: dict[int, float] = {}  # free shards that were to be acquired, and when last
         self._asked: dict[int, float] = {}  # shards asked for, and when
         self._refused: dict[int, float] = {}  # shards asked for in vain, and until when they are left alone
         self._not_before = 0.0
@@ -68,7 +71,8 @@ class Pulling:
             self._quiet_s = QUIET_S
         self._note_free(view, now)
         grants = self._grants(me, view)
-        if me.draining is not None or me.member not in view.beats:
+        seen = view.beats.get(me.member)
+        if me.draining is not None or seen is None or seen.draining is not None:
             return Step(hand_over=grants)
         acquire = self._acquire(me, view, now)
         missing = view.share(me) - len(me.held) - len(acquire)
@@ -101,15 +105,24 @@ class Pulling:
         # What was asked for is waited for until it comes.
         known = me.held.keys() | self._asked.keys()
         mine = [shard for shard in view.kept.get(me.member, ()) if shard not in known]
-        quiet_since = self._changed_at + self._quiet_s
-        if mine or not view.free or now < quiet_since or now < self._not_before:
+        if mine or not view.free or now < self._not_before:
             return mine
-        free = [shard for shard in view.free if shard not in me.held]
-        missing = view.share(me) - len(me.held)
-        if missing > 0:
-            return sorted(free, key=self._preference)[:missing]
-        overdue = [shard for shard in free if now - max(self._free_since[shard], quiet_since) >= OVERDUE_S]
-        return sorted(overdue, key=lambda shard: (self._free_since[shard], self._preference(shard)))[:1]
+        quiet_since = self._changed_at + self._quiet_s
+        since = {
+            shard: min(quiet_since, self._free_since[shard] + RESTLESS_S)
+            for shard in view.free
+            if shard not in me.held
+        }
+        free = [shard for shard, at in since.items() if now >= at]
+        most = view.share(me) - len(me.held)
+        if most <= 0:
+            most = 1
+            free = [shard for shard in free if now - max(self._free_since[shard], since[shard]) >= OVERDUE_S]
+        # One that cannot be had, whatever the reason, is not to hide the others.
+        self._tried = {shard: at for shard, at in self._tried.items() if shard in view.free}
+        chosen = sorted(free, key=lambda one: (self._tried.get(one, -math.inf), self._preference(one)))[:most]
+        self._tried |= dict.fromkeys(chosen, now)
+        return chosen
 
     def _wants(self, me: Beat, view: View, missing: int, now: float) -> frozenset[int]:
         if not self._asked and not self._refused and missing <= 0:  # nearly always

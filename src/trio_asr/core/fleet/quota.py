@@ -23,7 +23,7 @@ class Quota:
     def __init__(self) -> None:
         self.limit = 0
         self._members: frozenset[tuple[str, str]] | None = None
-        self._changed_at = 0.0
+        self._changed_at = self._stepped_at = 0.0
         self._heard: dict[tuple[str, str], tuple[float, int]] = {}  # others: when, and what limit
 
     def step(self, me: Beat, view: View, maximum: int, now: float) -> int:
@@ -33,6 +33,9 @@ class Quota:
         """
         others = [beat for beat in view.alive if beat.incarnation != me.incarnation]
         self._note(me, view, now)
+        if now - self._stepped_at >= DEAD_S:  # others may have what this member had before
+            self.limit, self._changed_at = min(self.limit, me.connections), now
+        self._stepped_at = now
         if me.draining is not None:
             self.limit = min(self.limit, me.connections)
             return self.limit

@@ -21,7 +21,8 @@ class View:
 
     def __init__(self, leases: Sequence[str | None], beats: Iterable[Beat]) -> None:
         self.shards = len(leases)
-        self.beats = {beat.member: beat for beat in beats}
+        # One with shards that are none is no member of this fleet.
+        self.beats = {beat.member: beat for beat in beats if max(beat.held, default=0) < self.shards}
         self.alive = [beat for beat in self.beats.values() if beat.draining is None]
         self.leaving = [beat for beat in self.beats.values() if beat.draining is not None]
         self.members = frozenset((beat.member, beat.incarnation) for beat in self.alive)
