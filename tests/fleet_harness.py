@@ -6,7 +6,7 @@ import copy
 import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -73,7 +73,8 @@ class RoughRouter(MemoryRouter):
 
         async def again(twin: MemoryBus, *args: Any, **options: Any) -> None:
             await trio.sleep(self.echo_s)
-            await method(twin, *args, **options)
+            with suppress(BusUnavailable):
+                await method(twin, *args, **options)
 
         async def request(*args: Any, **options: Any) -> Any:
             twin = copy.copy(bus)  # it goes on with the token of now

@@ -125,11 +125,13 @@ class Producer:
         self._end = 0
         self._clock_ms = 0
         self._uneven = list[tuple[int, int]]()  # stretches cut in mid-sample
+        self._early = set[int]()  # parts of samples that come before those they go on from
         self._partial = -1  # the sample after one of which only a part is ever published
         for kind, *what in script.pieces:
             getattr(self, f"_{kind}")(*what)
         for n, later_ms in script.again:
-            if n < len(self.cuts):
+            # One that comes early, and again after what it goes on from, is not placed right yet.
+            if n < len(self.cuts) and n not in self._early:
                 self._once_more(self.cuts[n]._replace(added_ms=self.cuts[n].added_ms + later_ms))
         for other in script.others:
             self._other(*other)
@@ -172,7 +174,9 @@ class Producer:
                 break
             made.append(size)
             at += size
-        self._cut(made, delay_ms, [n for n in order if n < len(made)], ceil=ceil)
+        first, order = len(self.cuts), [n for n in order if n < len(made)]
+        self._early |= {first + at for at, n in enumerate(order) if n - 1 in order[at:]}
+        self._cut(made, delay_ms, order, ceil=ceil)
         self._uneven.append((begin, self._end))
         if at % width:
             self._partial = self._end

@@ -36,7 +36,8 @@ PUBLISHED = {
     "search rate_changing checkpoint_broken ended",
     "GapReason": "retention memory rejected unanswered skipped source unpublished internal",
     "EndReason": "call_end idle other_tenant closed",
-    "Problem": "redis lease commits deepgram foreign_consumer max_calls keys",
+    "Problem": "redis lease commits deepgram foreign_consumer max_calls fleet keys",
+    "Handover": "free given gave released lost",
     "ErrorKind": "internal trimmed input connect connection provider redis publish state",
     "DeadLetterKind": "no_data too_large json interaction_id sample_rate encoding channels roles audio "
     "internal",
@@ -57,6 +58,7 @@ def test_labels_are_the_codes() -> None:
     of: dict[str, type[Code]] = {
         "PROBLEMS": codes.Problem, "ERRORS": codes.ErrorKind, "STATES": codes.StoredKind,
         "GAPS": codes.GapReason, "DEAD_LETTERS": codes.DeadLetterKind, "PLACES": codes.CaughtAt,
+        "HANDOVERS": codes.Handover,
     }  # fmt: skip
     for name, kind in of.items():
         assert set(getattr(labels, name)) == set(kind) - {Problem.KEYS}, name
