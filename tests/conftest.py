@@ -16,6 +16,7 @@ import redis
 from _pytest._code.code import ExceptionRepr, ReprEntry, ReprEntryNative, ReprTraceback
 from tests.examples import examples
 
+from trio_asr.lab.rig.cluster import EmbeddedCluster
 from trio_asr.lab.rig.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
@@ -105,6 +106,29 @@ def valkey() -> Iterator[EmbeddedValkey]:
     """The session's server. Shared: a test that kills, pauses or fills one asks `new_valkey` for its own."""
     with EmbeddedValkey(options={"databases": str(DATABASES)}) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def clusters(valkey: EmbeddedValkey) -> None:
+    """Skip where the server is too old: its ports cannot be chosen, nor ranges of slots given."""
+    with redis.Redis.from_url(valkey.url) as client:
+        if int(client.info("server")["redis_version"].partition(".")[0]) < 7:
+            pytest.skip("clusters of servers before 7.0 are not formed")
+
+
+@pytest.fixture(scope="session")
+def session_cluster(clusters: None) -> Iterator[EmbeddedCluster]:
+    with EmbeddedCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(session_cluster: EmbeddedCluster) -> EmbeddedCluster:
+    """An empty cluster; its slots may have been moved."""
+    for number in range(3):
+        with session_cluster.client(number) as client:
+            client.flushall()
+    return session_cluster
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import trio
-from tests.call_harness import whole
+from tests.whole_daemon import DaemonHarness, complete
 from tests.worker_harness import EchoLink, EchoProvider, Producer, read
 
 from trio_asr.bus.base import BusUnavailable
@@ -25,7 +25,6 @@ from trio_asr.simulator import stamps
 from trio_asr.telemetry.labels import Role
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
-from trio_asr.web.app import not_ready
 from trio_asr.worker.member import Member
 
 LEASE_S = 5.0
@@ -61,6 +60,23 @@ class RoughRouter(MemoryRouter):
             for name in ("acquire", "renew", "release", "pass_on", "commit"):
                 setattr(bus, name, self._rough(bus, name))
 
+    def cut_off(self, *shards: int) -> Callable[[], None]:
+        """Let no request to these shards arrive; return what ends that."""
+        before: dict[MemoryBus, Any] = {}
+
+        async def nowhere() -> None:
+            await trio.lowlevel.checkpoint()
+            raise BusUnavailable("cut off")
+
+        for bus in (self._buses[shard] for shard in shards):
+            before[bus], bus._arrive = bus._arrive, nowhere  # type: ignore[method-assign]
+
+        def end() -> None:
+            for bus, arrive in before.items():
+                bus._arrive = arrive  # type: ignore[method-assign]
+
+        return end
+
     def _gate(self, arrive: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def gate() -> None:
             await self.awake.wait()
@@ -89,21 +105,12 @@ class RoughRouter(MemoryRouter):
         return request
 
 
-@dataclass
-class MemberHarness:
+@dataclass(kw_only=True)
+class MemberHarness(DaemonHarness):
     """One member, and the sockets that it opens."""
 
     name: str
-    daemon: Daemon
     router: RoughRouter
-    provider: EchoProvider
-    done: trio.Event = field(default_factory=trio.Event)
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-
-    async def run(self) -> None:
-        with self.scope:
-            await self.daemon.run()
-        self.done.set()
 
     @property
     def member(self) -> Member:
@@ -118,23 +125,11 @@ class MemberHarness:
     def role(self) -> Role:
         return self.daemon.role
 
-    def kill(self) -> None:
-        self.scope.cancel()
-
     def freeze(self) -> None:
         self.router.awake = trio.Event()
 
     def wake(self) -> None:
         self.router.awake.set()
-
-    def value(self, name: str, **labels: str) -> float:
-        """Return what a scrape would give."""
-        found = self.daemon._metrics.registry.get_sample_value(name, labels)
-        assert found is not None
-        return found
-
-    def reasons(self) -> list[str]:
-        return not_ready(self.daemon, trio.current_time())
 
 
 class FleetHarness:
@@ -147,6 +142,12 @@ class FleetHarness:
         self._fed: dict[int, dict[EchoLink, list[float]]] = defaultdict(dict)
         self._nursery = nursery
 
+    async def start(self, *names: str, **fleet: Any) -> list[MemberHarness]:
+        """Let members join together, and wait until they share the shards."""
+        members = [self.join(name, **fleet) for name in names]
+        await self.balanced(*names)
+        return members
+
     def join(self, name: str, **fleet: Any) -> MemberHarness:
         member = self.members[name] = self.make(name, **fleet)
         self._nursery.start_soon(member.run)
@@ -157,7 +158,7 @@ class FleetHarness:
         router, provider = RoughRouter(self.fleet, config, self._nursery), EchoProvider()
         provider.inspect = self._note_feeding
         daemon = Daemon(config, router, provider, Metrics(), Notifier({}))
-        return MemberHarness(name, daemon, router, provider)
+        return MemberHarness(name=name, daemon=daemon, router=router, provider=provider)
 
     def _note_feeding(self, link: EchoLink, pcm: bytes) -> None:
         for number in {number for number, _, _ in stamps.read(pcm)}:
@@ -188,10 +189,7 @@ class FleetHarness:
 
     def is_complete(self, producer: Producer) -> bool:
         """Say whether every sample of a call is in exactly one final, and each `seq` was used once."""
-        transcripts = self.messages(producer, f"transcript.{producer.id}")
-        finals = [transcript for transcript in transcripts if transcript["type"] == "final"]
-        seqs = [transcript["seq"] for transcript in transcripts]
-        return whole(finals, producer.samples, producer.number) and seqs == list(range(1, len(seqs) + 1))
+        return complete(self.messages(producer, f"transcript.{producer.id}"), producer)
 
     def is_over(self, producer: Producer) -> bool:
         return any(event["event"] == "ended" for event in self.messages(producer, "asr_events"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
 import msgspec
 import pytest
 import trio
-from tests.call_harness import whole
+from tests.whole_daemon import DaemonHarness, complete
 from tests.worker_harness import EchoProvider, Producer, RoughBus, read
 from trio.testing import MockClock
 
@@ -24,7 +24,6 @@ from trio_asr.deepgram.mock import MockProvider
 from trio_asr.lab.rig.valkey import EmbeddedValkey
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
-from trio_asr.web.app import not_ready
 from trio_asr.wire.records import Commit, Stored, decode_checkpoint
 
 LEASE_S = 5.0
@@ -80,30 +79,9 @@ class FreezableBus(RoughBus):
             raise BusUnavailable("read only")
 
 
-@dataclass
-class Worker:
-    daemon: Daemon
+@dataclass(kw_only=True)
+class Worker(DaemonHarness):
     bus: FreezableBus
-    provider: EchoProvider
-    done: trio.Event = field(default_factory=trio.Event)
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-
-    async def run(self) -> None:
-        with self.scope:
-            await self.daemon.run()
-        self.done.set()
-
-    def kill(self) -> None:
-        self.scope.cancel()
-
-    def value(self, name: str, **labels: str) -> float:
-        """Return what a scrape would give."""
-        found = self.daemon._metrics.registry.get_sample_value(name, labels)
-        assert found is not None
-        return found
-
-    def reasons(self) -> list[str]:
-        return not_ready(self.daemon, trio.current_time())
 
 
 class WorkerGroup:
@@ -115,16 +93,14 @@ class WorkerGroup:
 
     def worker(self, settings: Config | None = None) -> Worker:
         bus, provider = FreezableBus(self.store), EchoProvider()
-        worker = Worker(Daemon(settings or config(), bus, provider, Metrics(), Notifier({})), bus, provider)
+        daemon = Daemon(settings or config(), bus, provider, Metrics(), Notifier({}))
+        worker = Worker(daemon=daemon, bus=bus, provider=provider)
         self._nursery.start_soon(worker.run)
         return worker
 
     def complete(self, producer: Producer) -> bool:
         """Say whether every sample of a call is in exactly one final, and each `seq` was used once."""
-        transcripts = read(self.store, f"transcript.{producer.id}")
-        finals = [transcript for transcript in transcripts if transcript["type"] == "final"]
-        seqs = [transcript["seq"] for transcript in transcripts]
-        return whole(finals, producer.samples, producer.number) and seqs == list(range(1, len(seqs) + 1))
+        return complete(read(self.store, f"transcript.{producer.id}"), producer)
 
     def lose_all(self) -> None:
         """The server starts anew, empty."""

@@ -189,7 +189,8 @@ class Daemon:
             due = trio.current_time() + period
             await trio.sleep_until(due)
             self._notifier.watchdog()
-            if (fleet := self.fleet) is not None and not self._stopping:
-                self._notifier.status(f"{fleet.held} of {fleet.shards} shards, {self.active_buffers} calls")
+            if isinstance(self.work, Member) and not self._stopping:
+                shards = f"{len(self.work.holdings)} of {self._config.fleet.shards} shards"
+                self._notifier.status(f"{shards}, {self.active_buffers} calls")
             self._metrics.loop_late(max(0.0, trio.current_time() - due))
             self.history.note(due, self.office.totals.calls)

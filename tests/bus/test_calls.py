@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -322,12 +322,6 @@ async def test_all_keys_of_a_call_are_in_its_shard(redis_url: str) -> None:
     client.close()
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[EmbeddedCluster]:
-    with EmbeddedCluster() as cluster:
-        yield cluster
-
-
 def on_cluster(url: str) -> RedisCallStore:
     return RedisCallStore(url, audio_stream=AUDIO, end_stream=ENDS, places=Places(8))
 
@@ -367,6 +361,7 @@ async def test_a_shard_that_is_refused_is_a_place_of_its_own(cluster: EmbeddedCl
 
 @pytest.mark.integration
 @pytest.mark.soak
+@pytest.mark.usefixtures("clusters")
 async def test_a_primary_that_is_killed_in_mid_call_is_replaced() -> None:
     """The call goes on at its replica; what was added is neither lost nor doubled."""
     with EmbeddedCluster(replicas=True, node_timeout_ms=500) as cluster:

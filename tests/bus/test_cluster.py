@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -30,29 +30,6 @@ SHARDS = 8
 GROUP = "asr-worker"
 APPLIED, DONE = Answer(Outcome.APPLIED), Answer(Outcome.DONE)
 T = TypeVar("T")
-
-
-@pytest.fixture(scope="session")
-def clusters(valkey: EmbeddedValkey) -> None:
-    """Skip where the server is too old: its ports cannot be chosen, nor ranges of slots given."""
-    with redis.Redis.from_url(valkey.url) as client:
-        if int(client.info("server")["redis_version"].partition(".")[0]) < 7:
-            pytest.skip("clusters of servers before 7.0 are not formed")
-
-
-@pytest.fixture(scope="session")
-def session_cluster(clusters: None) -> Iterator[EmbeddedCluster]:
-    with EmbeddedCluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(session_cluster: EmbeddedCluster) -> EmbeddedCluster:
-    """An empty cluster; its slots may have been moved."""
-    for number in range(3):
-        with session_cluster.client(number) as client:
-            client.flushall()
-    return session_cluster
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,12 +18,6 @@ from trio_asr.wire.audio_format import audio_format
 
 pytestmark = pytest.mark.integration
 PLACES = Places(8)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[EmbeddedCluster]:
-    with EmbeddedCluster() as cluster:
-        yield cluster
 
 
 async def test_a_call_is_played_into_its_shard(cluster: EmbeddedCluster) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,6 @@ from trio_asr.lab.rig.cluster import EmbeddedCluster
 from trio_asr.lab.rig.processes import rig, toml
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def session_cluster() -> Iterator[EmbeddedCluster]:
-    with EmbeddedCluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def cluster(session_cluster: EmbeddedCluster) -> EmbeddedCluster:
-    """An empty cluster."""
-    for number in range(3):
-        with session_cluster.client(number) as client:
-            client.flushall()
-    return session_cluster
 
 
 def route(work: Path) -> dict[str, str]:

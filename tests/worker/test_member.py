@@ -11,7 +11,6 @@ from tests.fleet_harness import LEASE_S, FleetHarness, MemberHarness, member_con
 from tests.worker_harness import Producer
 from trio.testing import MockClock
 
-from trio_asr.bus.base import BusUnavailable
 from trio_asr.config import FlushConfig
 from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.route import shard_of
@@ -86,16 +85,13 @@ async def test_who_joins_later_gets_its_share_and_no_call_loses_a_sample(autojum
         assert len(b.held) == 2
         await trio.sleep(30)
         await finish(on, producers)
-        assert {on.connections(producer) for producer in producers} == {
-            1,
-            2,
-        }  # one reconnect for those that moved
+        connections = {on.connections(producer) for producer in producers}
+        assert connections == {1, 2}  # one reconnect for those that moved
 
 
 async def test_who_stops_hands_all_over_and_goes(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
-        a, b = on.join("a"), on.join("b")
-        await on.balanced("a", "b")
+        a, b = await on.start("a", "b")
         producers = talk(on, nursery, 20)
         await trio.sleep(5)
         a.daemon.stop()
@@ -112,8 +108,7 @@ async def test_who_stops_hands_all_over_and_goes(autojump_clock: MockClock) -> N
 
 async def test_an_heir_takes_all_that_is_passed_to_it_at_once(autojump_clock: MockClock) -> None:
     async with run_fleet(8) as on, trio.open_nursery() as nursery:
-        a, b = on.join("a"), on.join("b")
-        await on.balanced("a", "b")
+        a, b = await on.start("a", "b")
         producers = talk(on, nursery, 20)
         await trio.sleep(5)
         a.daemon.stop()
@@ -165,8 +160,7 @@ async def test_a_stop_while_a_lease_is_being_tried_for_ends(autojump_clock: Mock
 
 async def test_what_a_dead_one_held_is_served_again_in_time(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
-        a, b = on.join("a"), on.join("b")
-        await on.balanced("a", "b")
+        a, b = await on.start("a", "b")
         producers = talk(on, nursery, 20)
         await trio.sleep(5)
         a.kill()
@@ -180,8 +174,7 @@ async def test_what_a_dead_one_held_is_served_again_in_time(autojump_clock: Mock
 async def test_what_a_dead_one_held_is_served_in_the_midst_of_a_deployment(autojump_clock: MockClock) -> None:
     """A member joins every 1.5 s; what died meanwhile does not wait for the last of them."""
     async with run_fleet(8) as on, trio.open_nursery() as nursery:
-        a, _ = on.join("a"), on.join("b")
-        await on.balanced("a", "b")
+        a, _ = await on.start("a", "b")
 
         async def deploy() -> None:
             for number in range(40):
@@ -201,8 +194,7 @@ async def test_one_that_freezes_and_wakes_commits_nothing_and_is_a_member_again(
 ) -> None:
     """It sends nothing without its leases, finds other fences, and is filled up again."""
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
-        a, b = on.join("a"), on.join("b")
-        await on.balanced("a", "b")
+        a, b = await on.start("a", "b")
         producers = talk(on, nursery, 40)
         await trio.sleep(5)
         a.freeze()
@@ -222,8 +214,7 @@ async def test_one_that_freezes_and_wakes_commits_nothing_and_is_a_member_again(
 
 async def test_while_the_control_is_away_nothing_moves_and_nothing_stops(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
-        a, _ = on.join("a"), on.join("b")
-        await on.balanced("a", "b")
+        a, _ = await on.start("a", "b")
         producers = talk(on, nursery, 40)
         before = on.owners()
         on.fleet.away = True
@@ -274,6 +265,19 @@ async def test_a_name_that_is_in_use_is_refused(autojump_clock: MockClock) -> No
         assert trio.current_time() - began == pytest.approx(4, abs=0.1)
 
 
+async def test_two_of_one_name_that_start_together_say_so(autojump_clock: MockClock) -> None:
+    """Neither has seen the other's beat when it joined. From then on each hides the other's."""
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, twin = on.join("a"), on.make("a")
+        nursery.start_soon(twin.run)
+        reasons = list[str]()
+        for _ in range(100):
+            await trio.sleep(0.1)
+            reasons += [*a.reasons(), *twin.reasons()]
+        assert any(reason.startswith("fleet for") for reason in reasons)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_restart_in_place_moves_nothing(autojump_clock: MockClock) -> None:
     """With `rejoin_s` the shards are kept for the member's next start, under the same name."""
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
@@ -308,8 +312,7 @@ async def test_who_does_not_come_back_in_time_is_replaced(autojump_clock: MockCl
 
 async def test_an_heir_that_dies_leaves_nothing_dark_for_long(autojump_clock: MockClock) -> None:
     async with run_fleet(6) as on, trio.open_nursery() as nursery:
-        a, *_ = (on.join(name) for name in "abc")
-        await on.balanced("a", "b", "c")
+        a, *_ = await on.start("a", "b", "c")
         producers = talk(on, nursery, 30)
         await trio.sleep(5)
         a.daemon.stop()
@@ -327,8 +330,7 @@ async def test_an_heir_that_dies_leaves_nothing_dark_for_long(autojump_clock: Mo
 
 async def test_who_is_killed_while_it_leaves_leaves_nothing_dark_for_long(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
-        a, b = on.join("a"), on.join("b")
-        await on.balanced("a", "b")
+        a, b = await on.start("a", "b")
         producers = talk(on, nursery, 30)
         await trio.sleep(5)
         a.daemon.stop()
@@ -422,24 +424,18 @@ async def test_who_is_cut_off_from_a_shard_loses_it_to_a_member_that_is_not(
 ) -> None:
     """It beats as before: that must not keep the others from what it cannot serve."""
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
-        a, b = on.join("a"), on.join("b")
-        await on.balanced("a", "b")
+        a, b = await on.start("a", "b")
         producers = talk(on, nursery, 40)
         await trio.sleep(5)
         shard = a.held[0]
 
-        async def cut_off() -> None:
-            await trio.lowlevel.checkpoint()
-            raise BusUnavailable("cut off")
-
-        bus = a.router.bus(shard)
-        arrive, bus._arrive = bus._arrive, cut_off  # type: ignore[method-assign]
+        within_reach = a.router.cut_off(shard)
         began = trio.current_time()
         with trio.fail_after(30):
             while shard not in b.held:  # noqa: ASYNC110 (the clock jumps)
                 await trio.sleep(0.1)
         assert trio.current_time() - began <= LEASE_S + 6  # nobody lacks a shard: it has to be overdue
-        bus._arrive = arrive  # type: ignore[method-assign]
+        within_reach()
         await trio.sleep(30)
         assert a.value("asr_shard_handovers_total", why="lost") == 1  # it may have come back since
         await finish(on, producers)
@@ -469,8 +465,7 @@ async def test_what_a_member_shows_of_the_others(autojump_clock: MockClock) -> N
 
 async def test_all_together_have_so_many_connections_and_no_more(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
-        a, b = (on.join(name, max_connections=4) for name in "ab")
-        await on.balanced("a", "b")
+        a, b = await on.start("a", "b", max_connections=4)
         producers = talk(on, nursery, 20)
         most = 0
         for _ in range(100):
@@ -492,12 +487,7 @@ async def test_who_cannot_reach_the_shards_is_given_none(autojump_clock: MockClo
         producers = talk(on, nursery, 60)
         b = on.make("b")
 
-        async def cut_off() -> None:
-            await trio.lowlevel.checkpoint()
-            raise BusUnavailable("cut off")
-
-        for bus in b.router._buses:
-            bus._arrive = cut_off  # type: ignore[method-assign]
+        b.router.cut_off(*range(4))
         on.members["b"] = b
         nursery.start_soon(b.run)
         for _ in range(600):
@@ -510,23 +500,14 @@ async def test_who_cannot_reach_the_shards_is_given_none(autojump_clock: MockClo
 async def test_what_another_has_got_is_no_problem_any_more(autojump_clock: MockClock) -> None:
     """Both try for what a dead one held, and one of them gets no answer."""
     async with run_fleet(6) as on:
-        a, b, c = (on.join(name) for name in "abc")
-        await on.balanced("a", "b", "c")
+        a, b, c = await on.start("a", "b", "c")
         on.members.pop("c").kill()
 
-        async def cut_off() -> None:
-            await trio.lowlevel.checkpoint()
-            raise BusUnavailable("cut off")
-
-        arrive = {}
-        for shard in set(range(6)) - set(a.held):
-            bus = a.router.bus(shard)
-            arrive[bus], bus._arrive = bus._arrive, cut_off  # type: ignore[method-assign]
+        within_reach = a.router.cut_off(*set(range(6)) - set(a.held))
         with trio.fail_after(60):
             while len(b.held) < 4:  # noqa: ASYNC110 (the clock jumps)
                 await trio.sleep(0.1)
-        for bus, as_before in arrive.items():
-            bus._arrive = as_before  # type: ignore[method-assign]
+        within_reach()
         await trio.sleep(60)
         assert a.daemon.problems(trio.current_time()) == {}
         assert (c.name, a.reasons()) == ("c", [])

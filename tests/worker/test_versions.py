@@ -52,7 +52,7 @@ async def ends(store: MemoryStore, settings: Config | None = None) -> AsyncItera
     """Run a daemon that must end within the block with the error about `call-1`, and hold no lease then."""
     bus, provider = FreezableBus(store), EchoProvider()
     daemon = Daemon(settings or config(), bus, provider, Metrics(), Notifier({}))
-    running = Running(daemon, bus, provider)
+    running = Running(daemon=daemon, bus=bus, provider=provider)
     errors: list[BaseException] = []
 
     async def run() -> None:

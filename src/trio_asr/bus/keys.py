@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import secrets
 
-HEIR = "heir:"  # before the name of the member that a lease is kept for
-
 
 class Keys:
     """The keys of a group; of one shard, with the shard's prefix, which puts them all into one slot."""
@@ -44,6 +42,6 @@ def new_token(member: str) -> str:
 
 
 def holder_of(lease: bytes | None) -> str:
-    """Return the member whose token a lease has, or `HEIR` and the one for whom it is kept; or ""."""
+    """Return the member whose token a lease has, or `heir:` and the one for whom it is kept; or ""."""
     value = (lease or b"").decode("utf-8", "replace")
     return value.rpartition("/")[0] or value

@@ -47,7 +47,7 @@ class Lease:
     @property
     def period_s(self) -> float:
         """The interval of renewals, and of a standby's attempts, in seconds."""
-        return min(self._ttl_ms / 4000, MAX_PERIOD_S)
+        return min(self.renewal_s, MAX_PERIOD_S)
 
     def valid(self, now: float) -> bool:
         """Return whether the lease certainly holds at `now`, in seconds of trio's clock."""

@@ -12,7 +12,9 @@ from itertools import takewhile
 import trio
 
 from trio_asr.bus.base import HEIR_MS, Answer, Batch, BusUnavailable, Consumer, Page, RawEntry, Tenure
-from trio_asr.bus.keys import HEIR, new_token
+from trio_asr.bus.keys import new_token
+from trio_asr.config import RedisConfig
+from trio_asr.core.fleet.view import HEIR
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Commit, Outcome, Stored
@@ -112,6 +114,17 @@ class MemoryBus:
         # An entry that was read, and how many entries were ever added up to it.
         self._added: tuple[EntryId, int] | None = None
         self.floors: tuple[EntryId, EntryId] = ids.ORIGIN, ids.ORIGIN
+
+    @classmethod
+    def of(cls, store: MemoryStore, config: RedisConfig, *, member: str = "") -> MemoryBus:
+        """Return the bus with the streams of a configuration."""
+        return cls(
+            store,
+            audio_stream=config.audio_stream,
+            end_stream=config.call_end_stream,
+            transcript_key=config.transcript_key,
+            member=member,
+        )
 
     async def _arrive(self) -> None:
         await trio.lowlevel.checkpoint()

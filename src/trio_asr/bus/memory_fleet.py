@@ -65,16 +65,10 @@ class MemoryRouter:
 
     def __init__(self, fleet: MemoryFleet, config: Config) -> None:
         self.control = MemoryControl(fleet)
+        member = config.fleet.member_name
         self._buses = [
-            MemoryBus(
-                store,
-                audio_stream=redis.audio_stream,
-                end_stream=redis.call_end_stream,
-                transcript_key=redis.transcript_key,
-                member=config.fleet.member_name,
-            )
+            MemoryBus.of(store, config.of_shard(shard).redis, member=member)
             for shard, store in enumerate(fleet.stores)
-            for redis in [config.of_shard(shard).redis]
         ]
 
     def bus(self, shard: int) -> MemoryBus:

@@ -14,9 +14,11 @@ from trio_asr.bus import groups
 from trio_asr.bus.answers import is_unwilling, judged, stored_of
 from trio_asr.bus.base import HEIR_MS, Answer, Batch, Consumer, KeyMisused, Page, Tenure
 from trio_asr.bus.connection import Command, Script
-from trio_asr.bus.keys import HEIR, Keys, new_token
+from trio_asr.bus.keys import Keys, new_token
 from trio_asr.bus.line import Steps, granted
 from trio_asr.bus.server import OwnServer, Server
+from trio_asr.config import RedisConfig
+from trio_asr.core.fleet.view import HEIR
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Commit, Stored
@@ -61,6 +63,23 @@ class RedisBus:
         # The keys that all calls need, and their types.
         self._kinds = {keys.lease: b"string", keys.fence: b"string", keys.live: b"set"}
         self._kinds |= dict.fromkeys((audio_stream, end_stream, *shared), b"stream")
+
+    @classmethod
+    def of(
+        cls, config: RedisConfig, *, prefix: str = "", member: str = "", server: Server | None = None
+    ) -> RedisBus:
+        """Return the bus with the streams of a configuration."""
+        return cls(
+            config.url,
+            group=config.consumer_group,
+            audio_stream=config.audio_stream,
+            end_stream=config.call_end_stream,
+            transcript_key=config.transcript_key,
+            shared=(config.events_stream, config.dead_letter_stream),
+            prefix=prefix,
+            member=member,
+            server=server,
+        )
 
     # -- ownership -------------------------------------------------------------------------------------
 

@@ -134,22 +134,9 @@ class Reload:
 
 def make_bus(config: Config) -> Bus:
     """Return a single worker's bus, which `bus.adapter` names. It is not connected yet."""
-    redis = config.redis
     if config.bus.adapter == "memory":
-        return MemoryBus(
-            MemoryStore(),
-            audio_stream=redis.audio_stream,
-            end_stream=redis.call_end_stream,
-            transcript_key=redis.transcript_key,
-        )
-    return RedisBus(
-        redis.url,
-        group=redis.consumer_group,
-        audio_stream=redis.audio_stream,
-        end_stream=redis.call_end_stream,
-        transcript_key=redis.transcript_key,
-        shared=(redis.events_stream, redis.dead_letter_stream),
-    )
+        return MemoryBus.of(MemoryStore(), config.redis)
+    return RedisBus.of(config.redis)
 
 
 def make_router(config: Config) -> Router:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from trio_asr.core.fleet.beat import MAX_SHARDS
+from trio_asr.config.fleet import MAX_SHARDS
 from trio_asr.core.fleet.places import DEFAULT_GROUP
 
 _OPTIONS = (

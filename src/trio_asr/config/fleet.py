@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import socket
-from importlib.metadata import version
 from typing import Annotated
 
 from msgspec import Meta
 
 from trio_asr.config.kinds import Section
 
-VERSION = version("trio-asr")
+MAX_SHARDS = 16_384  # as many as a cluster has slots
+
+# No colons: a lease that is kept for a member is told by one (`core/fleet/view.py`).
 _Name = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9._:-]{1,100}\Z",
-        extra={"allowed": "1-100 letters, digits, dots, colons, dashes and underscores"},
+        pattern=r"^[A-Za-z0-9._-]{1,100}\Z",
+        extra={"allowed": "1-100 letters, digits, dots, dashes and underscores"},
     ),
 ]
 
@@ -24,7 +25,7 @@ _Name = Annotated[
 class FleetConfig(Section, frozen=True):
     """`[fleet]`: the shards, and this worker as a member."""
 
-    shards: Annotated[int, Meta(ge=1, le=16_384)] = 1
+    shards: Annotated[int, Meta(ge=1, le=MAX_SHARDS)] = 1
     member: _Name | None = None
     generation: _Name | None = None
     capacity: Annotated[int, Meta(ge=1, le=100_000)] = 700
@@ -36,12 +37,20 @@ class FleetConfig(Section, frozen=True):
     @property
     def member_name(self) -> str:
         """The name of this member; without one, the host's."""
-        return self.member or socket.gethostname()[:100] or f"pid-{os.getpid()}"
+        return self.member or os.uname().nodename[:100] or f"pid-{os.getpid()}"
 
     @property
     def generation_name(self) -> str:
         """The deployment that this member belongs to; without one, the program's version."""
-        return self.generation or VERSION
+        return self.generation or program_version()
+
+
+@functools.cache
+def program_version() -> str:
+    """Return the version of this program."""
+    from importlib.metadata import version  # noqa: PLC0415 - slow to import, and a member alone asks for it
+
+    return version("trio-asr")
 
 
 def shard_prefix(group: str, shard: int) -> str:

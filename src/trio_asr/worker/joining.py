@@ -1,4 +1,4 @@
-"""What a worker makes sure of before it becomes a member of a fleet; and the members' beats."""
+"""How a worker joins a fleet and leaves it; and the members' beats."""
 
 from __future__ import annotations
 
@@ -58,6 +58,14 @@ async def _check(control: Control, name: str, shards: int) -> None:
                 f"fleet.member = {name!r}: another member of this name is alive; the names must differ "
                 "(TRIO_ASR_MEMBER sets it for each process)"
             )
+
+
+async def leave(control: Control, name: str) -> None:
+    """Tell the others that a member is gone, if the bus answers."""
+    try:
+        await control.leave(name)
+    except BusUnavailable as error:
+        logs.get("fleet").warning("Could not say goodbye; the beat expires", why=str(error))
 
 
 async def _is_taken(control: Control, name: str) -> bool:

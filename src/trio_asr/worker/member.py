@@ -15,7 +15,7 @@ import trio
 from trio_asr.bus.away import away
 from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.control import Router
-from trio_asr.config.fleet import VERSION
+from trio_asr.config.fleet import program_version
 from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.pulling import REST_S, Pulling
 from trio_asr.core.fleet.quota import Quota
@@ -29,7 +29,7 @@ from trio_asr.telemetry.process import CpuShare
 from trio_asr.wire.codes import Handover, Problem
 from trio_asr.wire.records import NewerState
 from trio_asr.worker.holding import Holding, unless
-from trio_asr.worker.joining import BEAT_TTL_MS, beats, join
+from trio_asr.worker.joining import BEAT_TTL_MS, beats, join, leave
 from trio_asr.worker.office import Office
 from trio_asr.worker.picture import Counts, loads, picture
 
@@ -101,7 +101,7 @@ class Member:
                 await self._pull()
                 nursery.cancel_scope.cancel()
             with trio.move_on_after(STEP_S):  # a beat after it would say that this member lives
-                await self._leave()
+                await leave(self._router.control, self.name)
 
     async def aclose(self) -> None:
         """Close the connections to the bus."""
@@ -123,13 +123,12 @@ class Member:
     async def _beat(self) -> None:
         """Tell the others, twice a second. Never returns."""
         while True:
-            now = trio.current_time()
+            now, self._news = trio.current_time(), trio.Event()
             try:
                 await self._router.control.beat(self.name, self._present(now).encode(), BEAT_TTL_MS)
                 self._beaten_at = now
             except BusUnavailable as error:
                 self._away(error)
-            self._news = trio.Event()
             with trio.move_on_at(now + BEAT_S):
                 await self._news.wait()
 
@@ -140,7 +139,7 @@ class Member:
             member=self.name,
             incarnation=self._incarnation,
             generation=fleet.generation_name,
-            version=VERSION,
+            version=program_version(),
             capacity=fleet.capacity,
             draining=now - self._draining_at if self._stopping.is_set() else None,
             held={
@@ -165,7 +164,6 @@ class Member:
                 await self._step(nursery)
                 with trio.move_on_after(LEAVING_STEP_S if self._stopping.is_set() else STEP_S):
                     await self._hurry.wait()
-            self._wants = frozenset()
             rejoin_ms = round(self._office.config.fleet.rejoin_s * 1000)
             for holding in self.holdings.values():
                 holding.leave(self.name if rejoin_ms else "", rejoin_ms)
@@ -193,7 +191,11 @@ class Member:
             return
         now = trio.current_time()
         me = self._present(now)
-        self._office.problems.resolve(Problem.FLEET, now)
+        seen = self.view.beats.get(self.name, me)
+        if seen.incarnation == self._incarnation:
+            self._office.problems.resolve(Problem.FLEET, now)
+        else:  # it came at the same moment, or `join` had refused one of both
+            self._office.problems.report(Problem.FLEET, now, f"another member is called {self.name}, too")
         maximum = self._office.config.fleet.max_connections
         limit = self._quota.step(me, self.view, maximum, now) if maximum else None
         self._office.limit_connections(limit)
@@ -206,12 +208,6 @@ class Member:
         for shard, heir in step.hand_over:
             self._log.info("A shard is handed over", shard=shard, heir=heir)
             self.holdings[shard].leave(heir)
-
-    async def _leave(self) -> None:
-        try:
-            await self._router.control.leave(self.name)
-        except BusUnavailable as error:
-            self._log.warning("Could not say goodbye; the beat expires", why=str(error))
 
     def _away(self, error: BusUnavailable) -> None:
         away(Problem.FLEET, error, self._office.problems, self._office.internal)

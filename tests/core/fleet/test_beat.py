@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from trio_asr.core.fleet.beat import MAX_SHARDS, Beat, Load, natural
+from trio_asr.config.fleet import MAX_SHARDS
+from trio_asr.core.fleet.beat import Beat, Load, natural
 
 PLAIN: dict[str, Any] = {"member": "a", "incarnation": "1"}
 

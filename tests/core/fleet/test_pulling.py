@@ -282,3 +282,31 @@ def test_a_free_shard_that_cannot_be_had_does_not_hide_the_others(held: list[int
         view = fleet(8, me, other, s3=name, s6="", s7="")
         found = [pulling.step(me, view, float(second)).acquire for second in range(20)]
         assert {shard for acquire in found for shard in acquire} == {6, 7}
+
+
+# -- heirs -------------------------------------------------------------------------------------------------
+
+
+def test_a_shard_that_has_just_come_is_not_handed_to_its_owner_once_more() -> None:
+    """Its own beat, as others still see it, asks for the shard and holds nothing."""
+    before, giver = beat("b", wants=[0, 1, 2, 3]), beat("a", [2, 3], draining=1.0)
+    view = fleet(4, before, giver, s0="b", s1="heir:b")
+    assert Pulling("b").step(beat("b", [0, 1, 2]), view, 10).hand_over == []
+    leaving = beat("b", [0, 1, 2], draining=0.0)
+    assert Pulling("b").step(leaving, view, 10).hand_over == []
+
+
+def test_what_was_asked_for_is_wanted_until_it_is_there() -> None:
+    """Of four shards that are passed on, one has come: the others are waited for."""
+    pulling, leaving = Pulling("b"), beat("a", range(4), draining=1.0)
+    all_of_them = frozenset(range(4))
+    assert pulling.step(beat("b"), fleet(4, beat("b"), leaving), 10).wants == all_of_them
+    view = fleet(4, beat("b", wants=range(4)), leaving, s0="b", s1="heir:b", s2="heir:b", s3="heir:b")
+    step = pulling.step(beat("b", [0]), view, 10.1)
+    assert (step.acquire, step.wants) == ([], all_of_them - {0})
+
+
+def test_what_is_kept_for_a_member_that_did_not_ask_is_taken() -> None:
+    view = fleet(2, beat("b"), beat("a", [1]), s0="heir:b")
+    step = Pulling("b").step(beat("b"), view, 10)
+    assert (step.acquire, step.wants) == ([0], frozenset())

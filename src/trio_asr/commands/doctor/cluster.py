@@ -9,7 +9,7 @@ import redis.exceptions
 
 from trio_asr.bus.answers import describe
 from trio_asr.commands.doctor.findings import Alike, Report
-from trio_asr.commands.doctor.server import NO_SCRIPT, Server, clock, durability, memory, setting
+from trio_asr.commands.doctor.server import Server, clock, durability, memory, refused_script, setting
 
 LONGEST_MS = 5_000  # of cluster-node-timeout: a shard stands still for a little longer than that
 
@@ -63,9 +63,5 @@ def _node(seen: Report, node: redis.Redis) -> None:
         seen.warn("node timeout", says, "set cluster-node-timeout 5000, or less")
     if info.get("role") == "master" and not info.get("connected_slaves"):
         seen.warn("replicas", "a primary without a replica: its shards are lost with it", "give it one")
-    try:
-        node.evalsha(NO_SCRIPT, 0)
-    except redis.exceptions.NoScriptError:
-        pass
-    except redis.ResponseError as error:
-        seen.fail("scripts", f"EVALSHA is refused: {error}", "allow it: nothing is written without it")
+    if why := refused_script(node):
+        seen.fail("scripts", f"EVALSHA is refused: {why}", "allow it: nothing is written without it")

@@ -6,11 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import redis.exceptions
-
 from trio_asr.bus.keys import FleetKeys, Keys, holder_of
 from trio_asr.commands.doctor.findings import MOST, Alike, Report
-from trio_asr.commands.doctor.server import NO_SCRIPT, Commands, Server, daemons
+from trio_asr.commands.doctor.server import Commands, Server, daemons, refused_script
 from trio_asr.commands.doctor.state import State
 from trio_asr.config import Config, RedisConfig
 from trio_asr.config.fleet import shard_prefix
@@ -40,12 +38,10 @@ class Fleet:
             report.fail("fleet", says, "set it right, here and at every producer")
         else:
             report.ok("fleet", f"{self._shards} shards, as configured")
-        try:
-            client.evalsha(NO_SCRIPT, 1, self._keys.fleet)
-        except redis.exceptions.NoScriptError:
+        if why := refused_script(client, self._keys.fleet):
+            report.fail("scripts", f"EVALSHA is refused: {why}", "no worker can run on this server")
+        else:
             report.ok("scripts", "EVALSHA is allowed")
-        except redis.ResponseError as error:
-            report.fail("scripts", f"EVALSHA is refused: {error}", "no worker can run on this server")
         if self._config.redis.trim:
             report.ok("trim", "workers cut off the audio that is transcribed")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -14,7 +15,7 @@ from trio_asr.client.redis import RedisFailure, connect, connect_fleet
 from trio_asr.commands.doctor.findings import Report
 from trio_asr.config import RedisConfig, mask_url
 
-NO_SCRIPT = "0" * 40  # the SHA-1 of none
+_NO_SCRIPT = "0" * 40  # the SHA-1 of none
 OLDEST = (6, 2)
 FULL, NEARLY_FULL = 0.95, 0.8  # of maxmemory
 CLOCK_S = 1.0
@@ -129,6 +130,16 @@ def clock(report: Report, node: redis.Redis) -> None:
         report.warn("clock", says, "run NTP on both: ages and latencies in metrics are off by as much")
     else:
         report.ok("clock", says)
+
+
+def refused_script(client: Any, *keys: str) -> str:
+    """Return why the server takes no EVALSHA from us; "" if it does."""
+    try:
+        with suppress(redis.exceptions.NoScriptError):
+            client.evalsha(_NO_SCRIPT, len(keys), *keys)
+    except redis.ResponseError as error:
+        return str(error)
+    return ""
 
 
 def setting(node: redis.Redis, name: str) -> str:

@@ -8,7 +8,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-MAX_SHARDS = 16_384
+from trio_asr.config.fleet import MAX_SHARDS
+
+DIGITS = frozenset("0123456789")
 
 _Name = Annotated[str, Meta(min_length=1, max_length=100)]
 _Shard = Annotated[int, Meta(ge=0, lt=MAX_SHARDS)]
@@ -51,6 +53,11 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     cpu: _Seconds = 0.0
 
     @property
+    def start(self) -> tuple[str, str]:
+        """Which start of which member it is: a restarted one is another, and has nothing yet."""
+        return self.member, self.incarnation
+
+    @property
     def load(self) -> float:
         """Shards held by capacity."""
         return len(self.held) / self.capacity
@@ -89,6 +96,3 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
             word = ""
         word += char
     return tuple(parts)
-
-
-DIGITS = frozenset("0123456789")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from trio_asr.core.fleet.beat import Beat
 
-HEIR = "heir:"
+HEIR = "heir:"  # before the name of the member that a lease is kept for
 
 
 class View:
@@ -25,7 +25,7 @@ class View:
         self.beats = {beat.member: beat for beat in beats if max(beat.held, default=0) < self.shards}
         self.alive = [beat for beat in self.beats.values() if beat.draining is None]
         self.leaving = [beat for beat in self.beats.values() if beat.draining is not None]
-        self.members = frozenset((beat.member, beat.incarnation) for beat in self.alive)
+        self.members = frozenset(beat.start for beat in self.alive)
         self.capacity = sum(beat.capacity for beat in self.alive)
         self.newest = max((beat.order for beat in self.alive), default=())
         self.oldest = min((beat.order for beat in self.alive), default=())

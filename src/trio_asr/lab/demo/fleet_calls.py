@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 import trio
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException
-from redis.retry import Retry
 
 from trio_asr.bus.keys import Keys, holder_of
-from trio_asr.client.redis import RedisFailure, redis_failure
+from trio_asr.client.redis import RedisFailure, connect_fleet, redis_failure
 from trio_asr.config import RedisConfig
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.lab.rig.account import Account, account
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from trio_asr.core.fleet.places import Places
     from trio_asr.lab.rig.producing import Due
 
-TIMEOUT_S = 10.0
 STREAMS = RedisConfig()
 
 
@@ -56,9 +53,7 @@ class Cluster:
     def __init__(self, url: str, places: Places) -> None:
         self._url, self._places = url, places
         with _failure(url):
-            self._client: Any = redis.RedisCluster.from_url(
-                url, retry=Retry(NoBackoff(), 0), socket_timeout=TIMEOUT_S
-            )
+            self._client: Any = connect_fleet(url)
 
     def close(self) -> None:
         """Close all connections."""

@@ -6,10 +6,10 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from trio_asr.core.fleet.route import shard_of
+from trio_asr.lab.demo.tables import plain_table
 from trio_asr.lab.rig.account import Account
 
 if TYPE_CHECKING:
@@ -64,13 +64,7 @@ class FleetReport:
 
     def table(self) -> Table:
         """Return a table with one row per worker."""
-        table = Table(
-            title="What the shards and the calls came to",
-            title_justify="left",
-            title_style="bold",
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-        )
+        table = plain_table("What the shards and the calls came to")
         for heading in ("worker", "shards\nbefore", "shards\nafter"):
             table.add_column(heading, no_wrap=True)
         for heading in HEADINGS:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass, field
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from trio_asr.client.consumer import Event, Message
 from trio_asr.client.view import printable, who
+from trio_asr.lab.demo.tables import plain_table
 from trio_asr.lab.demo.wer import error_rate, words
 from trio_asr.lab.rig.page import Page
 
@@ -119,13 +119,7 @@ class Report:
     def table(self) -> Table:
         """Return a table with one row per call."""
         # Fits 80 columns, the width of output that is not a terminal.
-        table = Table(
-            title="What the calls came to",
-            title_justify="left",
-            title_style="bold",
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-        )
+        table = plain_table("What the calls came to")
         table.add_column("call", no_wrap=True, max_width=20)
         for heading in HEADINGS:
             table.add_column(heading, justify="right", no_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from trio_asr.core.fleet.beat import MAX_SHARDS
+from trio_asr.config.fleet import MAX_SHARDS
 from trio_asr.lab.fleet.needs import needs, warnings
 from trio_asr.lab.fleet.scenes import Row, Shape, play
 

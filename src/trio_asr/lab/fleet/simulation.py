@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from trio_asr.bus.base import HEIR_MS
 from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.pulling import REST_S, Pulling
 from trio_asr.core.fleet.view import HEIR, View
+from trio_asr.worker.joining import BEAT_TTL_MS
+from trio_asr.worker.member import BEAT_S, LEAVING_STEP_S, STEP_S
 
 CAPACITY = 700  # calls; all members have the same
-BEAT_S, BEAT_TTL_S = 0.5, 4.0
-STEP_S, LEAVING_STEP_S = 1.0, 0.2
 VIEW_S = 0.5  # the age of a view, besides that of the beats in it: what a member sees is up to 1 s old
-HEIR_S = 2.0  # for so long a shard is kept for its heir
 ACQUIRE_S, HANDOVER_S = (0.005, 0.05), (0.4, 0.9)
 
 
@@ -129,7 +129,7 @@ class Simulation:
     def _seen(self) -> View:
         if self._view is None or self.now - self._view[0] >= VIEW_S:
             for name, (when, _) in list(self._beats.items()):
-                if self.now - when > BEAT_TTL_S:
+                if self.now - when > BEAT_TTL_MS / 1000:
                     del self._beats[name]
             leases = [self._holder(shard) for shard in range(len(self.calls))]
             self._view = self.now, View(leases, [beat for _, beat in self._beats.values()])
@@ -190,7 +190,7 @@ class Simulation:
         member.calls -= self.calls[shard]
         to = self.members.get(heir)
         if to is None or to.draining_at is not None:
-            self._leases[shard] = HEIR + heir, self.now + HEIR_S
+            self._leases[shard] = HEIR + heir, self.now + HEIR_MS / 1000
             self.unowned.setdefault(shard, self.now)
         else:
             self._take(to, shard, self.now)

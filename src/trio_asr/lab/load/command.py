@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trio_asr.client.producer import Entries
 from trio_asr.client.redis import RedisFailure
-from trio_asr.core.fleet.beat import MAX_SHARDS
+from trio_asr.config.fleet import MAX_SHARDS
 from trio_asr.lab.load.plan import Plan
 from trio_asr.lab.load.report import Report, table
 from trio_asr.lab.load.run import IDLE_S, Load, Where

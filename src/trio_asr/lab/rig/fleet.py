@@ -10,10 +10,10 @@ from contextlib import aclosing, suppress
 import trio
 
 from trio_asr.bus.base import BusUnavailable
-from trio_asr.bus.keys import HEIR
 from trio_asr.bus.router import RedisRouter
 from trio_asr.config import Config, FleetConfig, RedisConfig
 from trio_asr.core.fleet.places import Places
+from trio_asr.core.fleet.view import HEIR
 from trio_asr.lab.rig.processes import START_S, Rig
 from trio_asr.lab.rig.programs import RigError
 
