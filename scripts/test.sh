@@ -19,8 +19,8 @@ python=${TRIO_ASR_VENV:-.venv}/bin/python
 cores=$(getconf _NPROCESSORS_ONLN)
 if [[ ${1:-} == --soak ]]; then
     shift
-    # These do not wait: they compute, on a clock that jumps.
-    set -- -m soak -n "${TRIO_ASR_TEST_WORKERS:-$cores}" "$@"
+    # Most of these compute, on a clock that jumps: few are waiting at any moment.
+    set -- -m soak -n "${TRIO_ASR_TEST_WORKERS:-$((cores + 1))}" "$@"
 else
     set -- -n "${TRIO_ASR_TEST_WORKERS:-$((cores < 3 ? 3 * cores : 2 * cores))}" "$@"
 fi

@@ -55,6 +55,7 @@ def test_promtool_accepts_the_example_of_a_configuration() -> None:
 
 @needs_promtool
 @FILES
+@pytest.mark.soak
 def test_every_alert_fires_when_it_should_and_only_then(file: Path) -> None:
     """Requirements 19 and 20. Scenarios name all that fires, so each of them keeps the others quiet."""
     assert "SUCCESS" in promtool("test", "rules", scenarios(file))

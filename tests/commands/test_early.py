@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from trio_asr.commands import early
+from trio_asr.lab.rig.valkey import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -32,9 +33,7 @@ class Serve:
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.bind(str(folder / "notify"))
         self.manager.settimeout(TOO_LONG_S)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.file = folder / "config.toml"
         self.text = f'[bus]\nadapter = "memory"\n[asr]\nprovider = "mock"\n[http]\nport = {self.port}\n'
         self.file.write_text(self.text)

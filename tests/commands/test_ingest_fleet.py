@@ -77,6 +77,7 @@ async def test_calls_go_into_each_shard(tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.soak
 async def test_calls_go_into_each_shard_of_a_cluster(tmp_path: Path, cluster: EmbeddedCluster) -> None:
     """Through an ingest, and without: the shards lie on several nodes."""
     async with rig(tmp_path, places=Places(4)) as r:

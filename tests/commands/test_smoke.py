@@ -120,6 +120,7 @@ async def a_fleet(r: Rig, shards: int) -> list[Worker]:
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 async def test_each_shard_of_a_fleet(tmp_path: Path) -> None:
     async with rig(tmp_path) as r:
         member, other = await a_fleet(r, 4)
@@ -158,6 +159,7 @@ SECRET = "secret-that-nobody-may-see"
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 async def test_a_call_that_begins_at_an_ingest(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET)
     held = {"tenant": "acme", "id_prefix": "eu-"}

@@ -107,6 +107,7 @@ async def connected(line: CallFeed) -> float:
 
 
 @pytest.mark.parametrize("handshake_s", [0.0, 0.2])
+@pytest.mark.soak
 async def test_a_live_call_amid_new_ids_for_each_frame_is_served(
     handshake_s: float, autojump_clock: MockClock
 ) -> None:

@@ -543,6 +543,7 @@ async def test_a_flood_of_frames_closes_the_connection(kind: str, autojump_clock
 
 
 @pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.soak
 async def test_a_lasting_flood_closes_it_too_and_what_is_ordinary_does_not(
     kind: str, autojump_clock: MockClock
 ) -> None:

@@ -66,6 +66,7 @@ async def test_a_restart_in_the_middle_changes_nothing(how: str, tmp_path: Path)
             ]
 
 
+@pytest.mark.soak
 async def test_kill_9_again_and_again(tmp_path: Path) -> None:
     """At any moment: while connecting, streaming, closing."""
     chance = random.Random(7)

@@ -86,6 +86,7 @@ async def killed_beside_a_standby(r: Rig) -> None:
 
 
 @pytest.mark.parametrize("deed", [stopped_and_started, killed_beside_a_standby])
+@pytest.mark.soak
 async def test_a_later_version_s_call_is_left_to_one_that_knows_it(deed: Any, tmp_path: Path) -> None:
     async with rig(tmp_path) as r:
         await r.worker().start_and_wait()

@@ -45,6 +45,7 @@ async def hold(port: int, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", SENT)
+@pytest.mark.soak
 async def test_floods(name: str) -> None:
     async with run_daemon(MemoryBackend()) as one, trio.open_nursery() as nursery:
 

@@ -152,6 +152,7 @@ async def test_a_call_fed_all_at_once_makes_nobody_wait(autojump_clock: MockCloc
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.soak
 async def test_a_new_id_per_frame_takes_no_places(autojump_clock: MockClock) -> None:
     """1,600 calls of one frame each: a genuine call has its first final within 5 s, and is whole."""
     backend = MemoryBackend()

@@ -215,6 +215,7 @@ async def test_a_peer_that_floods_is_slowed_and_nothing_of_it_is_lost(autojump_c
         + Frame(Opcode.CONT, b"").serialize(mask=True),
     ],
 )
+@pytest.mark.soak
 async def test_a_peer_that_sends_frames_of_nothing_is_slowed(
     autojump_clock: MockClock, nothing: bytes
 ) -> None:

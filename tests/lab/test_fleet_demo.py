@@ -155,6 +155,7 @@ def ports(logs: Path) -> set[int]:
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 def test_a_killed_worker_costs_its_calls_a_reconnect_and_no_sample(tmp_path: Path) -> None:
     """It is shown, and nothing runs afterwards."""
     with started(tmp_path) as process:

@@ -63,6 +63,7 @@ def test_some_are_quick_and_each_begins_with_members_that_share() -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 async def test_a_member_leaves_and_nothing_is_lost(tmp_path: Path) -> None:
     row = fleet_row("leave", "a member leaves", one_leaves, "ab", moves=range(4, 5), seconds=12.0)
     outcome = await play_row(row, tmp_path, Terms())

@@ -31,12 +31,14 @@ def rows() -> dict[str, Row]:
 
 
 @pytest.mark.parametrize("scene", ["idle", "control away 30 s", "hot shard"])
+@pytest.mark.soak
 def test_nothing_moves_where_nobody_comes_or_goes(scene: str) -> None:
     row = rows()[scene]
     assert (row.moves, row.unowned_s, row.handshakes) == (0, 0.0, 0)
 
 
 @pytest.mark.parametrize("scene", PER_SHARD)
+@pytest.mark.soak
 def test_few_shards_move_that_need_not(scene: str) -> None:
     found = rows()[scene].per_shard
     assert found is not None
@@ -49,6 +51,7 @@ def test_what_a_crash_leaves_is_owned_again_soon(scene: str) -> None:
     assert rows()[scene].peace_s <= 15
 
 
+@pytest.mark.soak
 def test_more_members_are_filled_within_30_s() -> None:
     assert rows()["10 % more members"].peace_s <= 30
 

@@ -176,6 +176,7 @@ class PagedBus(RoughBus):
         return await super().read_again(after)
 
 
+@pytest.mark.soak
 async def test_who_is_a_little_behind_does_not_wait_for_who_is_far_behind(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -231,11 +231,19 @@ class EmbeddedValkey:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that nobody listens on, and that the kernel gives to nobody else for a minute.
+
+    That is because a connection to it has just been closed (TIME_WAIT). Servers that reuse addresses, as all
+    of ours do, can listen on it.
+    """
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, 0))
+        listener.listen(1)
+        address: tuple[str, int] = listener.getsockname()
+        with socket.create_connection(address):
+            listener.accept()[0].close()
+        return address[1]
 
 
 def _answers(port: int) -> bool:
