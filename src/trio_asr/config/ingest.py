@@ -10,16 +10,28 @@ from trio_asr.config.secrets import Secret
 
 TOKEN = "{token}"  # noqa: S105 - a placeholder in a path
 
-Platform = Literal["generic", "twilio", "exotel", "genesys", "jambonz"]
+Platform = Literal[
+    "generic", "twilio", "telnyx", "plivo", "smartflo", "exotel", "ozonetel", "genesys", "audiocodes",
+    "jambonz", "vonage", "knowlarity", "asterisk", "audiosocket",
+]  # fmt: skip
 Method = Literal["none", "jwt", "basic", "bearer", "path", "twilio", "genesys"]
 
 # How each platform proves who it is, unless the route says otherwise.
 USUAL: dict[Platform, Method] = {
     "generic": "jwt",
     "twilio": "twilio",
+    "telnyx": "path",
+    "plivo": "path",
+    "smartflo": "path",
     "exotel": "basic",
+    "ozonetel": "path",
     "genesys": "genesys",
+    "audiocodes": "bearer",
     "jambonz": "basic",
+    "vonage": "path",
+    "knowlarity": "path",
+    "asterisk": "basic",
+    "audiosocket": "path",
 }
 # The scheme of the Authorization header that a method reads; the others read none.
 SCHEMES: dict[Method, str] = {"jwt": "bearer", "bearer": "bearer", "basic": "basic"}
@@ -80,6 +92,11 @@ class Route(Section, frozen=True):
         ]
         | None
     ) = None
+    tracks: Annotated[
+        tuple[_WORD, ...],
+        Meta(max_length=2, extra={"allowed": "one or two different words of the platform"}),
+    ] = ()
+    byte_order: Literal["little", "big"] | None = None
     accounts: Texts = ()
     sources: _Networks = ()
     meta: Texts = ()

@@ -10,6 +10,7 @@ from trio_asr.config.rules import Finding
 from trio_asr.config.sections import ROUTES
 
 _SIGNED = ("twilio", "genesys")  # methods that sign the URL
+_TOLD = ("twilio", "telnyx", "plivo", "smartflo")  # platforms of which a route may say more than they do
 
 
 def problems(ingest: IngestConfig) -> Iterator[Finding]:
@@ -37,6 +38,9 @@ def doubts(ingest: IngestConfig) -> Iterator[Finding]:
         prefix = f"{ROUTES}.{number}"
         if route.method == "none" and not route.sources:
             yield Finding(f"{prefix}.auth", "lets everybody in who finds the path: set sources")
+        for key in ("tracks", "byte_order"):
+            if getattr(route, key) and route.platform not in _TOLD:
+                yield Finding(f"{prefix}.{key}", f"is not read: {route.platform} says it itself")
         for spec in SECRETS:
             key = f"{spec.name}_file"
             if route.method not in spec.methods and getattr(route, key) is not None:
@@ -89,5 +93,7 @@ def _route_problems(route: Route, ingest: IngestConfig) -> Iterator[tuple[str, s
         yield "user", 'is needed for auth = "basic"'
     if route.method == "jwt" and route.shared_secret_file and route.public_key_file:
         yield "shared_secret_file", "excludes public_key_file: which of them is there decides the algorithm"
+    if len(set(route.tracks)) < len(route.tracks):
+        yield "tracks", "has the same word twice"
     if route.method in _SIGNED and ingest.public_url is None:
         yield "auth", "needs ingest.public_url: the signature is over the URL that the platform asked for"

@@ -24,18 +24,13 @@ from trio_asr.wire.frames import MAX_POSITION, MAX_ROLE_LENGTH
 from trio_asr.wire.lenient import from_base64
 
 _TRACKS = {"both": ("inbound", "outbound")}
-# All the keys that mean something here, folded. What a start says besides is about the call.
+# The keys that mean something here, folded, beside a platform's own. What a start says more is of the call.
 _OUTER = frozenset({
     "event", "start", "media", "stop", "closed", "sequencenumber", "protocol", "version",
     "streamsid", "streamid",
 })  # fmt: skip
-_IDS = frozenset({
-    "streamsid", "streamid", "callsid", "callid", "legsid", "callcontrolid", "session",
-    "accountsid", "accountid", "userid",
-})  # fmt: skip
 _FORMAT = frozenset({"mediaformat", "encoding", "samplerate", "channels", "bitrate"})
-_BODY = frozenset({"tracks", "track", "customparameters"})
-_START = _OUTER | _IDS | _FORMAT | _BODY
+_START = _OUTER | _FORMAT | {"tracks", "track"}
 _MEDIA = frozenset({"track", "timestamp", "chunk", "payload"})
 _END = frozenset({"reason"})
 QUIET = frozenset({"connected", "dtmf", "mark", "clear"})
@@ -63,18 +58,24 @@ _decode = msgspec.json.Decoder(_Message, strict=False).decode
 class Platform(NamedTuple):
     """What tells one platform from the others. Names of fields are folded: "callsid" is "call_sid", too.
 
-    `call` and `account` are where the ids of these are found, best first. `default` is the format where a
-    start says none. `numbered`: messages may come out of order, and `chunk` counts those of a track.
-    `binary_audio`: binary messages that are no event are audio. Events of `quiet` change nothing; those of
-    `ends` end the call.
+    `call` and `account` are where the ids of these are found, best first, and `custom` what the customer says
+    of the call. `default` is the format where a start says none, and `tracks` are those that come then.
+    `byte_order` is that of linear16; None: nobody knows, and it is refused. `numbered`: messages may come out
+    of order, and `chunk` counts those of a track. `binary_audio`: binary messages that are no event are
+    audio. Events of `quiet` change nothing, those of `told` say that something is wrong, and those of `ends`
+    end the call.
     """
 
     call: tuple[str, ...]
     account: tuple[str, ...]
     default: Format
+    custom: tuple[str, ...] = ("customparameters",)
+    tracks: tuple[str, ...] = ()
+    byte_order: Literal["little", "big"] | None = "little"
     numbered: bool = False
     binary_audio: bool = False
     quiet: frozenset[str] = QUIET
+    told: frozenset[str] = frozenset()
     ends: frozenset[str] = frozenset({"stop"})
 
 
@@ -83,6 +84,7 @@ class MediaEvents:
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
+        self._names = _START | {*platform.call, *platform.account, *platform.custom}
         self._begun: Begin | None = None
         self._stream = ""
         self._replaced: set[str] = set()  # streams that another one on this socket has taken the place of
@@ -137,13 +139,18 @@ class MediaEvents:
                 return self._media(document, len(message))
             case "start":
                 return self._start(document)
-        return () if event in self.platform.quiet else (Odd("event"),)
+        return self._other(event)
+
+    def _other(self, event: str | None) -> Sequence[Effect]:
+        if event in self.platform.quiet:
+            return ()
+        return (Odd("told" if event in self.platform.told else "event"),)
 
     def _start(self, document: dict[str, Any]) -> Sequence[Effect]:
-        fields = folded(document, _START)
+        fields = folded(document, self._names)
         body = fields.get("start")
         body = body if isinstance(body, dict) else document
-        fields |= folded(body, _START)
+        fields |= folded(body, self._names)
         fields |= folded(fields.get("mediaformat"), _FORMAT)
         begin = self._begin(fields)
         stream = _stream_of(fields)
@@ -153,7 +160,7 @@ class MediaEvents:
                 return (Odd("start_again"),)
             if (begin.format, begin.legs) != (self._begun.format, self._begun.legs):
                 raise Refusal("format", "another stream of the call has another format, or other tracks")
-        meta = _meta(fields, body)
+        meta = self._meta(fields, body)
         if meta is not None:
             begin = begin._replace(meta=meta)
         if stream:
@@ -163,7 +170,8 @@ class MediaEvents:
         if len(begin.legs) == 1:
             self._legs[None] = 0
         width = begin.format.width
-        self._wholes = [Whole(width) for _ in range(len(begin.legs) or 1)] if width > 1 else []
+        swapped = self.platform.byte_order == "big"
+        self._wholes = [Whole(width, swapped) for _ in range(len(begin.legs) or 1)] if width > 1 else []
         effects: list[Effect] = [begin]
         if not declared:
             effects.append(Odd("format"))
@@ -178,12 +186,22 @@ class MediaEvents:
         fmt = reading.format_of(
             fields.get("encoding"), fields.get("samplerate"), fields.get("channels"), self.platform.default
         )
-        legs = _legs(fields.get("tracks"))
+        if fmt.encoding == "linear16" and self.platform.byte_order is None:
+            raise Refusal("encoding", "linear16 of an unknown byte order: is it L16 of RTP?", UNSUPPORTED)
+        legs = _legs(fields.get("tracks", list(self.platform.tracks)))
         if fmt.channels == 2 and len(legs) == 2:
             raise Refusal("tracks", "two tracks of two channels each", UNSUPPORTED)
         call = reading.call_id(fields.get(name) for name in self.platform.call)
         account = reading.account_of(fields.get(name) for name in self.platform.account)
         return Begin(call, fmt, () if fmt.channels == 2 else legs, fmt.channels == 2, account)
+
+    def _meta(self, fields: dict[str, Any], body: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what a start says of the call: the customer's own parameters, above them the platform's."""
+        custom: dict[str, Any] = {}
+        for name in self.platform.custom:
+            custom |= reading.parameters_of(fields.get(name))
+        said = {key: value for key, value in body.items() if reading.fold(key) not in self._names}
+        return reading.meta_of(custom | said)
 
     def _media(self, document: dict[str, Any], size: int) -> Sequence[Effect]:
         if self._begun is None:
@@ -256,10 +274,3 @@ def _audio(payload: object) -> bytes | None:
         return from_base64(payload) if isinstance(payload, str) else None
     except ValueError:
         return None
-
-
-def _meta(fields: dict[str, Any], body: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what a start says of the call: the customer's own parameters, and above them the platform's."""
-    custom = fields.get("customparameters")
-    said = {key: value for key, value in body.items() if reading.fold(key) not in _START}
-    return reading.meta_of((custom if isinstance(custom, dict) else {}) | said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ ODDITIES = frozenset(
         "pace",  # the bytes are not those of the declared format, by the platform's own clock
         "payload",  # audio that is not base64
         "position",  # the platform's count of samples is not ours
+        "rate",  # audio of another rate than the call's
         "sequence",  # a message was left out or came twice
         "start_again",  # the same start once more
         "told",  # the platform says that something is wrong
@@ -158,14 +160,29 @@ def meta_of(said: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
+def parameters_of(said: object) -> dict[str, Any]:
+    """Return a customer's own parameters, which platforms pass on as an object, or as a text.
+
+    A text is JSON, or pairs such as "queue=gold;vip=1". Of what is neither there are none.
+    """
+    if isinstance(said, str):
+        document = read_object(said.encode(errors="replace"))
+        if document is None:
+            pairs = (pair.partition("=") for pair in re.split("[;,]", said))
+            return {name.strip(): value.strip() for name, sign, value in pairs if sign and name.strip()}
+        return document
+    return said if isinstance(said, dict) else {}
+
+
 class Whole:
     """Makes whole samples of what comes in messages: the bytes of an incomplete one go before the next.
 
-    Whether any such bytes are left is true of an object.
+    With `swapped` the two bytes of 16 bits come with the high one first. Whether any bytes of a sample are
+    left is true of an object.
     """
 
-    def __init__(self, width: int) -> None:
-        self.width = width
+    def __init__(self, width: int, swapped: bool = False) -> None:
+        self.width, self._swapped = width, swapped
         self._rest = b""
 
     def take(self, audio: bytes) -> bytes:
@@ -173,7 +190,7 @@ class Whole:
         audio = self._rest + audio
         end = len(audio) - len(audio) % self.width
         self._rest = audio[end:]
-        return audio[:end]
+        return _swapped(audio[:end]) if self._swapped else audio[:end]
 
     def drop(self) -> None:
         """Forget the incomplete sample: what follows begins a new one."""
@@ -181,3 +198,9 @@ class Whole:
 
     def __bool__(self) -> bool:
         return bool(self._rest)
+
+
+def _swapped(audio: bytes) -> bytes:
+    swapped = bytearray(audio)
+    swapped[0::2], swapped[1::2] = audio[1::2], audio[0::2]
+    return bytes(swapped)

@@ -8,22 +8,12 @@ as numbers, ids without Twilio's prefixes, `callId` and `accountId`, a `stop` wi
 
 from __future__ import annotations
 
-from trio_asr.ingest.dialect import Request
-from trio_asr.ingest.dialects.media_events import MediaEvents, Platform
+from trio_asr.ingest.dialects.media_events import Platform
 from trio_asr.wire.audio_format import audio_format
 
-SUBPROTOCOLS: tuple[str, ...] = ()
 # "audio/x-mulaw" at 8000 Hz is all that Twilio's page knows.
 TWILIO = Platform(
     call=("callsid", "callid", "session", "streamsid", "streamid"),
     account=("accountsid", "accountid"),
     default=audio_format(8000, "mulaw"),
 )
-
-
-def open_dialect(request: Request) -> MediaEvents:  # noqa: ARG001
-    """Return the reader of one socket. Nothing of the request is needed, and no subprotocol is accepted.
-
-    What authenticates a request (`X-Twilio-Signature`, SignalWire's bearer token) is not looked at here.
-    """
-    return MediaEvents(TWILIO)
