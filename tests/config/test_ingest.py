@@ -142,7 +142,7 @@ def test_every_method_has_its_secrets_and_every_platform_a_method() -> None:
         ),
         (
             GENERIC + GENERIC.replace("generic", "zoom"),
-            'FILE: ingest.route 2 ("/v1/ingest"): platform = "zoom": allowed is "asterisk" or "audiocodes" or ',
+            'FILE: ingest.route 2 ("/v1/ingest"): platform = "zoom": allowed is "asterisk" or ',
         ),
         (
             "[[ingest.route]]\nplatform = 'generic'",

@@ -42,26 +42,42 @@ SECRETS = {
     "password": "password-of-acme",
     "api_key": "api-key-of-acme",
     "client_secret": "Y2xpZW50LXNlY3JldC1vZi1hY21l",
+    "token": "token-of-acme-in-the-path",
 }
+LEGS = {"roles": {"inbound": "customer", "outbound": "agent"}}
 # By platform: the secrets of its route, and the other keys.
 ROUTES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
     "generic": (["shared_secret"], {}),
-    "twilio": (["auth_token"], {"roles": {"inbound": "customer", "outbound": "agent"}}),
+    "twilio": (["auth_token"], LEGS),
+    "telnyx": (["token"], LEGS),
+    "plivo": (["token"], LEGS),
+    "smartflo": (["token"], {}),
     "exotel": (["password"], {"user": "acme"}),
+    "ozonetel": (["token"], {}),
     "genesys": (["api_key", "client_secret"], {"roles": {"external": "customer", "internal": "agent"}}),
     "jambonz": (["password"], {"user": "acme", "roles": {"left": "customer", "right": "agent"}}),
 }
 MULAW, ALAW, LINEAR = audio_format(8000, "mulaw"), audio_format(8000, "alaw"), audio_format(8000)
 BOTH, LINEAR_BOTH, WIDE = audio_format(8000, "mulaw", 2), audio_format(8000, channels=2), audio_format(16000)
+ALAW_BOTH = audio_format(8000, "alaw", 2)
+# Who is dialled as one platform, and taken as another.
+TAKEN_AS = {"vobiz": "plivo"}
 PLAYED: list[tuple[str, Format, str]] = [  # with the reason of the call's end
     ("generic", LINEAR, "disconnected"),
     ("generic", ALAW, "disconnected"),
     ("generic", LINEAR_BOTH, "disconnected"),
     ("twilio", MULAW, "stop"),
     ("twilio", BOTH, "stop"),
+    ("telnyx", BOTH, "stop"),
+    ("telnyx", ALAW_BOTH, "stop"),
+    ("plivo", WIDE, "disconnected"),
+    ("plivo", BOTH, "disconnected"),
+    ("vobiz", MULAW, "disconnected"),
+    ("smartflo", MULAW, "The caller disconnected the call"),
     ("exotel", LINEAR, "callended"),
     ("exotel", WIDE, "callended"),
     ("exotel", MULAW, "callended"),
+    ("ozonetel", LINEAR, "stop"),
     ("genesys", MULAW, "end"),
     ("genesys", BOTH, "end"),
     ("jambonz", WIDE, "disconnected"),
@@ -79,7 +95,12 @@ def routes(work: Path) -> list[dict[str, Any]]:
         (work / name).write_text(secret)
         (work / name).chmod(0o600)
     return [
-        {"path": f"/{platform}", "platform": platform, "tenant": "acme", "meta": ["from", "to"]}
+        {
+            "path": f"/{platform}" + ("/{token}" if "token" in names else ""),
+            "platform": platform,
+            "tenant": "acme",
+            "meta": ["from", "to"],
+        }
         | {f"{name}_file": str(work / name) for name in names}
         | more
         for platform, (names, more) in ROUTES.items()
@@ -91,10 +112,12 @@ def call(number: int, platform: str, form: Format, seconds: float = 4.0, **more:
     token = jwt.encode({"exp": time.time() + 3600, "tenant_id": "acme"}, SECRETS["shared_secret"], "HS256")
     held = {"generic": token, "twilio": SECRETS["auth_token"], "genesys": SECRETS["client_secret"]}
     secret = Secret(held[platform]) if platform in held else None
-    user = "" if secret else f"acme:{SECRETS['password']}@"
+    route = TAKEN_AS.get(platform, platform)
+    user = f"acme:{SECRETS['password']}@" if "password" in ROUTES[route][0] else ""
+    path = f"{route}/{SECRETS['token']}" if "token" in ROUTES[route][0] else route
     return dialled(
         number, form, seconds,
-        platform=platform, call=f"{platform}-{number}", url=f"wss://{user}asr.example.com/{platform}",
+        platform=platform, call=f"{platform}-{number}", url=f"wss://{user}asr.example.com/{path}",
         secret=secret, key=SECRETS["api_key"], caller="+4930123", called="+4940456", **more,
     )  # fmt: skip
 
@@ -161,7 +184,8 @@ async def test_every_platform(tmp_path: Path) -> None:
             life = [event["event"] for event in run.evidence.events[one.id]]
             assert (life[0], life.count("started"), life.count("ended")) == ("started", 1, 1)
             started = run.evidence.events[one.id][0]
-            assert (started["tenant_id"], started["meta"]["platform"]) == ("acme", one.dial.platform)
+            platform = TAKEN_AS.get(one.dial.platform, one.dial.platform)
+            assert (started["tenant_id"], started["meta"]["platform"]) == ("acme", platform)
             roles = {each.get("role") for each in run.evidence.transcripts[one.id]}
             named = one.dial.platform != "generic" and one.dial.recording.format.channels == 2
             assert roles == ({"customer", "agent"} if named else {None})

@@ -8,7 +8,7 @@ import json
 import pytest
 from tests.lab.dial.calls import call, recording
 
-from trio_asr.lab.dial.exotel import FIRST_MS, Exotel
+from trio_asr.lab.dial.exotel import Exotel
 from trio_asr.lab.dial.frames import frames
 from trio_asr.wire.audio_format import Encoding
 
@@ -36,7 +36,7 @@ def test_a_stream_from_connected_to_stop() -> None:
     cut = frames(dial.recording, exotel.TRAITS.chunk_ms, dial.faults, separate=False)
     media = [json.loads(m) for frame in cut for m in exotel.media(frame)]
     first_ms = int(media[0]["media"]["timestamp"])
-    assert first_ms in FIRST_MS
+    assert first_ms in Exotel.FIRST_MS
     assert media == [
         {
             "event": "media",

@@ -13,7 +13,7 @@ from trio_asr.config import Secret
 from trio_asr.lab.dial.frames import Frame, frames
 from trio_asr.lab.dial.platform import Message, Platform
 from trio_asr.lab.dial.settings import Dial, Faults
-from trio_asr.lab.dial.twilio import FIRST_MS, JITTER_MS, Twilio
+from trio_asr.lab.dial.twilio import Twilio
 
 
 def documents(messages: list[Message]) -> list[dict[str, Any]]:
@@ -80,10 +80,10 @@ def test_timestamps_begin_anywhere_and_jitter_and_are_the_same_again() -> None:
     dial = call("twilio", mulaw(2, channels=1))
     times = [int(m["media"]["timestamp"]) for m in played(Twilio(dial), dial)]
     assert times == [int(m["media"]["timestamp"]) for m in played(Twilio(dial), dial)]
-    assert times[0] in FIRST_MS
+    assert times[0] in Twilio.FIRST_MS
     drifts = [at - times[0] - 20 * i for i, at in enumerate(times)]
     assert drifts[0] == 0
-    assert set(drifts) == set(range(-JITTER_MS, JITTER_MS + 1))
+    assert set(drifts) == set(range(-Twilio.JITTER_MS, Twilio.JITTER_MS + 1))
     assert all(later > earlier for earlier, later in pairwise(times))
 
 
@@ -94,7 +94,7 @@ def test_a_later_socket_begins_its_own_clock_and_counters() -> None:
     assert start["streamSid"] != documents(Twilio(dial).hello(0))[1]["streamSid"]
     first = documents(second.media(Frame(0.52, 4000, 160, 0, b"\xff" * 160, 500.0)))[0]
     assert (first["sequenceNumber"], first["media"]["chunk"]) == ("2", "1")
-    assert int(first["media"]["timestamp"]) in FIRST_MS
+    assert int(first["media"]["timestamp"]) in Twilio.FIRST_MS
 
 
 def test_the_clock_of_the_platform_goes_on_over_lost_audio_and_jumps() -> None:

@@ -187,7 +187,9 @@ class MediaEvents:
             fields.get("encoding"), fields.get("samplerate"), fields.get("channels"), self.platform.default
         )
         if fmt.encoding == "linear16" and self.platform.byte_order is None:
-            raise Refusal("encoding", "linear16 of an unknown byte order: is it L16 of RTP?", UNSUPPORTED)
+            raise Refusal(
+                "encoding", "linear16 of an unknown byte order: set byte_order of the route", UNSUPPORTED
+            )
         legs = _legs(fields.get("tracks", list(self.platform.tracks)))
         if fmt.channels == 2 and len(legs) == 2:
             raise Refusal("tracks", "two tracks of two channels each", UNSUPPORTED)

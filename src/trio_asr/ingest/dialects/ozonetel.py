@@ -92,9 +92,9 @@ class Ozonetel(MediaEvents):
     def _open(self) -> Sequence[Effect]:
         """Begin the call, in the rate of the second message if there is one."""
         assert self._start_held is not None
-        if self._held:
-            self.platform = KOOKOO._replace(default=audio_format(self._held[:2][-1][1]))
-        effects = list(super()._start(self._start_held))
+        rates = [rate for _, rate in self._held[:2]] or [KOOKOO.default.rate]
+        format_ = {"encoding": "linear16", "sampleRate": rates[-1]}
+        effects = list(super()._start(self._start_held | format_))
         held, self._held = self._held, []
         if len(held) > 1 and held[0][1] != held[1][1]:
             effects.append(Odd("rate"))

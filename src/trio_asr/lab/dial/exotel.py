@@ -7,18 +7,15 @@ are from recorded traffic. A user and a password in the URL arrive as `Authoriza
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
-from trio_asr.lab.dial.frames import Frame
-from trio_asr.lab.dial.platform import Message, Platform, Traits, encoded
-from trio_asr.lab.dial.settings import Dial
+from trio_asr.lab.dial.events import Events
+from trio_asr.lab.dial.platform import Message, Traits, encoded
 
-FIRST_MS = (10, 12, 200)  # the first timestamp
 ENCODINGS = {"linear16": "raw/slin", "mulaw": "audio/x-mulaw"}
 
 
-class Exotel(Platform):
+class Exotel(Events):
     """A stream of a call."""
 
     TRAITS = Traits(
@@ -30,11 +27,7 @@ class Exotel(Platform):
         retries=1,
     )
 
-    def __init__(self, dial: Dial, number: int = 1, previous: Platform | None = None) -> None:
-        super().__init__(dial, number, previous)
-        self._sequence = self._chunks = 0
-        self._began_ms: float | None = None
-        self._first_ms = self.chance.choice(FIRST_MS)
+    FIRST_MS = (10, 12, 200)
 
     def hello(self, now: float) -> list[Message]:  # noqa: ARG002
         """Return `connected` and `start`."""
@@ -54,17 +47,9 @@ class Exotel(Platform):
         }
         return [encoded({"event": "connected"}), self._message("start", start)]
 
-    def media(self, frame: Frame) -> list[Message]:
-        """Return `media`."""
-        self._chunks += 1
-        if self._began_ms is None:
-            self._began_ms = frame.at_ms
-        media = {
-            "chunk": str(self._chunks),
-            "timestamp": str(round(frame.at_ms - self._began_ms) + self._first_ms),
-            "payload": base64.b64encode(frame.audio).decode(),
-        }
-        return [self._message("media", media)]
+    def medium(self, leg: int, chunk: int, at_ms: int, audio: str) -> str:  # noqa: ARG002 - it has one
+        """Return `media`, in which all numbers are texts."""
+        return self._message("media", {"chunk": str(chunk), "timestamp": str(at_ms), "payload": audio})
 
     def stop(self, now: float) -> list[Message]:  # noqa: ARG002
         """Return `stop`, after which Exotel closes."""
@@ -73,6 +58,5 @@ class Exotel(Platform):
         return [self._message("stop", ids | {"reason": "callended"})]
 
     def _message(self, event: str, body: dict[str, Any]) -> str:
-        self._sequence += 1
-        document = {"event": event, "sequence_number": str(self._sequence), "stream_sid": self._stream}
+        document = {"event": event, "sequence_number": str(self.count()), "stream_sid": self._stream}
         return encoded(document | {event: body})

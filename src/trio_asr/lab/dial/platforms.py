@@ -9,14 +9,23 @@ from trio_asr.lab.dial.exotel import Exotel
 from trio_asr.lab.dial.generic import Generic
 from trio_asr.lab.dial.genesys import Genesys
 from trio_asr.lab.dial.jambonz import FreeSwitch, Jambonz
+from trio_asr.lab.dial.ozonetel import Ozonetel
 from trio_asr.lab.dial.platform import Platform, Unfit
+from trio_asr.lab.dial.plivo import Plivo, Vobiz
 from trio_asr.lab.dial.settings import Dial
+from trio_asr.lab.dial.smartflo import Smartflo
+from trio_asr.lab.dial.telnyx import Telnyx
 from trio_asr.lab.dial.twilio import Twilio
 
 PLATFORMS: dict[str, type[Platform]] = {
     "generic": Generic,
     "twilio": Twilio,
+    "telnyx": Telnyx,
+    "plivo": Plivo,
+    "vobiz": Vobiz,
+    "smartflo": Smartflo,
     "exotel": Exotel,
+    "ozonetel": Ozonetel,
     "genesys": Genesys,
     "jambonz": Jambonz,
     "freeswitch": FreeSwitch,

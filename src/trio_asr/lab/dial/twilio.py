@@ -9,20 +9,15 @@ the others, and the 200 ms that arrive with `start`.
 
 from __future__ import annotations
 
-import base64
-from collections import Counter
 from typing import Any
 
-from trio_asr.lab.dial.frames import Frame
+from trio_asr.lab.dial.events import Events
 from trio_asr.lab.dial.platform import Message, Platform, Traits, encoded
 from trio_asr.lab.dial.settings import Dial
 from trio_asr.lab.dial.signing import twilio_signature
 
-FIRST_MS = range(8, 172)  # the first timestamp
-JITTER_MS = 2
 
-
-class Twilio(Platform):
+class Twilio(Events):
     """A stream of a call."""
 
     TRAITS = Traits(
@@ -36,13 +31,12 @@ class Twilio(Platform):
         numbered=True,
     )
 
+    FIRST_MS = range(8, 172)
+    JITTER_MS = 2
+
     def __init__(self, dial: Dial, number: int = 1, previous: Platform | None = None) -> None:
         super().__init__(dial, number, previous)
         self._sid = f"MZ{self._stream}"
-        self._sequence = 0
-        self._chunks: Counter[str] = Counter()
-        self._began_ms: float | None = None
-        self._first_ms = self.chance.choice(FIRST_MS)
 
     def headers(self, wall: float, nonce: str) -> dict[str, str]:  # noqa: ARG002 - it signs no time
         """Return the signature, if there is an auth token."""
@@ -55,34 +49,22 @@ class Twilio(Platform):
 
         Twilio tells no numbers: who wants them has TwiML pass them as parameters, as is done here.
         """
-        numbers = {"from": self._dial.caller, "to": self._dial.called}
         start = {
             "streamSid": self._sid,
             "accountSid": self._dial.account,
             "callSid": self._dial.call,
             "tracks": self.TRAITS.legs[: self._form.channels],
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
-            "customParameters": {k: v for k, v in numbers.items() if v} | dict(self._dial.parameters),
+            "customParameters": self.told() | dict(self._dial.parameters),
         }
         connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
         return [encoded(connected), self._message("start", start)]
 
-    def media(self, frame: Frame) -> list[Message]:
-        """Return `media`."""
-        track = self.TRAITS.legs[frame.leg]
-        self._chunks[track] += 1
-        if self._began_ms is None:
-            self._began_ms, jitter = frame.at_ms, 0
-        else:
-            jitter = self.chance.randint(-JITTER_MS, JITTER_MS)
-        at_ms = round(frame.at_ms - self._began_ms) + self._first_ms + jitter
-        media = {
-            "track": track,
-            "chunk": str(self._chunks[track]),
-            "timestamp": str(at_ms),
-            "payload": base64.b64encode(frame.audio).decode(),
-        }
-        return [self._message("media", media)]
+    def medium(self, leg: int, chunk: int, at_ms: int, audio: str) -> str:
+        """Return `media`, in which all numbers are texts."""
+        track = self.TRAITS.legs[leg]
+        media = {"track": track, "chunk": str(chunk), "timestamp": str(at_ms), "payload": audio}
+        return self._message("media", media)
 
     def stop(self, now: float) -> list[Message]:  # noqa: ARG002
         """Return `stop`, after which Twilio closes."""
@@ -90,6 +72,5 @@ class Twilio(Platform):
         return [self._message("stop", {"accountSid": self._dial.account, "callSid": self._dial.call})]
 
     def _message(self, event: str, body: dict[str, Any]) -> str:
-        self._sequence += 1
-        document = {"event": event, "sequenceNumber": str(self._sequence), "streamSid": self._sid}
+        document = {"event": event, "sequenceNumber": str(self.count()), "streamSid": self._sid}
         return encoded(document | {event: body})
