@@ -35,6 +35,9 @@ def heard(numbers: list[int]) -> tuple[list[int], int]:
         ([1, 3, 4, 5, 6, 7, 8, 2], [1, 3, 4, 5, 6, 7, 8], 1),  # it was waited for long enough
         ([100, 101, 1, 2, 3], [100, 101, 1, 2, 3], 0),  # it counts anew
         ([100, 102, 1], [100, 102, 1], 0),
+        ([2, 1, 3], [1, 2, 3], 0),  # the very first is late
+        ([2, 3, 4, 5, 6, 7, 1], [2, 3, 4, 5, 6, 7], 1),  # and may never come
+        ([7, 6], [7], 1),  # nobody knows that it is
     ],
 )
 def test_messages_come_out_in_order(come: list[int], go: list[int], repeats: int) -> None:
@@ -48,6 +51,12 @@ def test_what_waits_is_bounded() -> None:
         assert of.take(number, message(number)) == []
     out = of.take(MOST_HELD + 2, message(MOST_HELD + 2))
     assert [int(one.audio) for one in out] == list(range(2, MOST_HELD + 3))
+
+
+@given(st.permutations(range(1, 7)))
+@settings(deadline=None)
+def test_any_order_of_the_first_six_is_put_right(order: list[int]) -> None:
+    assert heard(order) == (list(range(1, 7)), 0)
 
 
 @given(st.permutations(range(6)), st.integers(0, 20))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 MOST_HELD = 5  # messages: 100 ms
+FIRST = 1
 NEAR = 64  # a number so little below the next one is a repeat, or too late; a lower one is another beginning
 
 
@@ -35,7 +36,9 @@ class Window:
 
     def take(self, number: int, message: Message) -> list[Message]:
         """Take the message of this number; return those whose turn it is, in order."""
-        if self._next is None or number < self._next - NEAR:
+        if self._next is None:  # they count from 1, and the first one may come late, too
+            self._next = FIRST if FIRST < number <= FIRST + MOST_HELD else number
+        if number < self._next - NEAR:
             ready = self.close()
             self._next = number + 1
             return [*ready, message]
