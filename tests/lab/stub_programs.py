@@ -64,22 +64,22 @@ def daemon(mode: str, config: str) -> None:
     while True:
         if mode == "dies":
             sys.exit("lost its mind")
-        for _, entries in client.xread({"audio_stream": position}, block=50) or []:
-            position = entries[-1][0]
-            for _, fields in entries:
-                frame = document(fields)
-                call = frame["interaction_id"]
-                if call not in seen:
-                    seen[call] = frame.get("roles", [])
+        # In one answer: whatever came before an end is in it, too.
+        read = dict(client.xread({"audio_stream": position, "call_end": last}, block=50) or [])
+        for entry, fields in read.get(b"audio_stream", []):
+            position = entry
+            frame = document(fields)
+            call = frame["interaction_id"]
+            if call not in seen:
+                seen[call] = frame.get("roles", [])
+                publish("asr_events", event="connection_opened", interaction_id=call)
+                if mode == "twice":
                     publish("asr_events", event="connection_opened", interaction_id=call)
-                    if mode == "twice":
-                        publish("asr_events", event="connection_opened", interaction_id=call)
-        for _, entries in client.xread({"call_end": last}, block=50) or []:
-            last = entries[-1][0]
-            for _, fields in entries:
-                call = json.loads(fields[b"data"])["interaction_id"]
-                say(publish, call, seen[call])
-                publish("asr_events", event="ended", interaction_id=call, connections=1)
+        for entry, fields in read.get(b"call_end", []):
+            last = entry
+            call = json.loads(fields[b"data"])["interaction_id"]
+            say(publish, call, seen[call])
+            publish("asr_events", event="ended", interaction_id=call, connections=1)
 
 
 def main() -> None:
