@@ -13,10 +13,14 @@ scripts/setup.sh test
 # has compiled, that is half of the time.
 unset PYTHONDONTWRITEBYTECODE
 python=${TRIO_ASR_VENV:-.venv}/bin/python
-# In a new checkout, one process compiles the tests for all.
-[[ -d tests/__pycache__ ]] || "$python" -m pytest --collect-only -q >/dev/null
-
 cores=$(getconf _NPROCESSORS_ONLN)
+# In a new checkout the tests are compiled once, for all workers. What cannot be is reported by the run itself.
+if [[ ! -d tests/__pycache__ ]]; then
+    files=(tests/*/test_*.py tests/*/*/test_*.py tests/test_*.py)
+    printf '%s\n' "${files[@]}" | xargs -P "$cores" -n $(((${#files[@]} + cores - 1) / cores)) \
+        "$python" -m pytest --collect-only -q >/dev/null 2>&1 || true
+fi
+
 if [[ ${1:-} == --soak ]]; then
     shift
     # Most of these compute, on a clock that jumps: few are waiting at any moment.

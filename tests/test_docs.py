@@ -31,7 +31,7 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 RULES = [
     rule
     for file in ("rules.yml", "fleet_rules.yml", "ingest_rules.yml")
-    for group in yaml.safe_load((ROOT / "ops" / "prometheus" / file).read_text())["groups"]
+    for group in yaml.load((ROOT / "ops" / "prometheus" / file).read_text(), yaml.CSafeLoader)["groups"]
     for rule in group["rules"]
 ]
 KEYS = [path for path, _ in keys()]

@@ -131,7 +131,7 @@ async def test_the_rights_it_lists_are_enough(new_valkey: Callable[..., Embedded
 
 
 def manifest() -> dict[str, Any]:
-    documents = yaml.safe_load_all((ROOT / "ops" / "kubernetes" / "fleet.yaml").read_text())
+    documents = yaml.load_all((ROOT / "ops" / "kubernetes" / "fleet.yaml").read_text(), yaml.CSafeLoader)
     return {document["kind"]: document for document in documents}
 
 

@@ -35,7 +35,9 @@ def scenarios(file: Path) -> Path:
 
 
 def rules(file: Path = WORKER) -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+    return [
+        rule for group in yaml.load(file.read_text(), yaml.CSafeLoader)["groups"] for rule in group["rules"]
+    ]
 
 
 def alerts(file: Path = WORKER) -> dict[str, dict[str, Any]]:

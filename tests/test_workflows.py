@@ -16,7 +16,7 @@ FILES = sorted(FOLDER.glob("*.yml"))
 
 
 def load(path: Path) -> dict[Any, Any]:
-    document: dict[Any, Any] = yaml.safe_load(path.read_text())
+    document: dict[Any, Any] = yaml.load(path.read_text(), yaml.CSafeLoader)
     document["on"] = document.pop(True)  # what YAML 1.1 makes of the word
     return document
 

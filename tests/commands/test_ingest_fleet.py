@@ -61,6 +61,7 @@ def test_another_number_of_shards_is_refused_on_a_cluster(tmp_path: Path, cluste
         assert "fleet.shards = 4: this fleet has begun with 8" in refused(tmp_path, server.url)
 
 
+@pytest.mark.soak
 async def test_calls_go_into_each_shard(tmp_path: Path) -> None:
     async with rig(tmp_path, places=Places(4)) as r:
         member, _ = await a_fleet(r, 4)
