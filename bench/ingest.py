@@ -8,12 +8,13 @@ messages that were made beforehand. Redis' own work is not counted, the gateway'
 
 from __future__ import annotations
 
-import base64
 import json
+import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,112 +25,79 @@ from rich.console import Console
 from rich.table import Table
 from websockets.frames import Frame, Opcode
 
+from trio_asr.client.audio import Recording
 from trio_asr.client.http import get
 from trio_asr.client.redis import connect
+from trio_asr.lab.dial.frames import frames
+from trio_asr.lab.dial.platform import Message
+from trio_asr.lab.dial.platforms import PLATFORMS
+from trio_asr.lab.dial.settings import Dial
 from trio_asr.lab.load.measure import cpu_s, pin, rss_bytes
 from trio_asr.lab.rig.page import Page
 from trio_asr.lab.rig.processes import START_S
 from trio_asr.lab.rig.programs import Program
 from trio_asr.lab.rig.valkey import EmbeddedValkey
+from trio_asr.wire.audio_format import Format, audio_format
 
 TICK_S = 0.02
-ROUTES = "".join(
-    f'[[ingest.route]]\npath = "/{platform}"\nplatform = "{platform}"\nauth = "none"\ntenant = "bench"\n'
-    for platform in ("twilio", "exotel", "generic", "genesys", "jambonz")
-)
 
 
-def text(document: object) -> bytes:
-    return Frame(Opcode.TEXT, json.dumps(document, separators=(",", ":")).encode()).serialize(mask=True)
-
-
-def binary(data: bytes) -> bytes:
-    return Frame(Opcode.BINARY, data).serialize(mask=True)
-
-
-def twilio(call: str, tracks: tuple[str, ...], ticks: int) -> Iterator[bytes]:
-    start = {
-        "accountSid": "AC1", "streamSid": "MZ1", "callSid": call, "tracks": tracks,
-        "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
-    }  # fmt: skip
-    yield text({"event": "connected", "protocol": "Call", "version": "1.0.0"}) + text(
-        {"event": "start", "sequenceNumber": "1", "start": start, "streamSid": "MZ1"}
-    )
-    payload, number = base64.b64encode(os.urandom(160)).decode(), 1
-    for tick in range(ticks):
-        sent = b""
-        for track in tracks:
-            number += 1
-            media = {"track": track, "chunk": str(tick + 1), "timestamp": str(tick * 20), "payload": payload}
-            sent += text(
-                {"event": "media", "sequenceNumber": str(number), "media": media, "streamSid": "MZ1"}
-            )
-        yield sent
-    yield text({"event": "stop", "sequenceNumber": "9", "streamSid": "MZ1", "stop": {"callSid": call}})
-
-
-def exotel(call: str, ticks: int) -> Iterator[bytes]:
-    start = {
-        "stream_sid": call, "call_sid": call, "account_sid": "a",
-        "media_format": {"encoding": "raw/slin", "sample_rate": "8000"},
-    }  # fmt: skip
-    yield text({"event": "connected"}) + text({"event": "start", "stream_sid": call, "start": start})
-    payload = base64.b64encode(os.urandom(1600)).decode()
-    for tick in range(ticks):
-        if tick % 5 == 4:
-            media = {"chunk": str(tick // 5 + 1), "timestamp": str((tick - 4) * 20), "payload": payload}
-            yield text({"event": "media", "sequence_number": str(tick), "stream_sid": call, "media": media})
-        else:
-            yield b""
-    yield text({"event": "stop", "stream_sid": call, "stop": {"call_sid": call, "reason": "callended"}})
-
-
-def generic(call: str, ticks: int) -> Iterator[bytes]:
-    yield text(
-        {
-            "event": "start",
-            "interaction_id": call,
-            "tenant_id": "bench",
-            "sample_rate": 8000,
-            "encoding": "pcm16",
-        }
-    )
-    frame = binary(os.urandom(320))
-    for _ in range(ticks):
-        yield frame
-    yield text({"event": "stop"})
-
-
-def jambonz(call: str, ticks: int) -> Iterator[bytes]:
-    yield text({"callSid": call, "sampleRate": 8000, "mixType": "stereo", "direction": "inbound"})
-    frame = binary(os.urandom(640))
-    for _ in range(ticks):
-        yield frame
-    yield Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True)
+def framed(message: Message) -> bytes:
+    if isinstance(message, str):
+        return Frame(Opcode.TEXT, message.encode()).serialize(mask=True)
+    return Frame(Opcode.BINARY, message).serialize(mask=True)
 
 
 class Kind(NamedTuple):
-    """A kind of caller."""
+    """A kind of caller: a platform of `trio-asr dial`, and the audio that it plays."""
 
-    path: str
-    play: Callable[[str, int], Iterator[bytes]]
-    subprotocol: str = ""
+    platform: str
+    format: Format
+
+    def play(self, call: str, ticks: int) -> Iterator[bytes]:
+        """Yield the frames of each tick."""
+        traits = PLATFORMS[self.platform].TRAITS
+        samples = round(ticks * TICK_S * self.format.rate)
+        recording = Recording(os.urandom(samples * self.format.width), self.format)
+        dial = Dial(self.platform, "ws://gateway/", call, recording, account="bench")
+        one = PLATFORMS[self.platform](dial)
+        one.headers(time.time(), "")
+        sent: list[list[Message]] = [[] for _ in range(ticks + 2)]
+        sent[0] += one.hello(0)
+        for frame in frames(recording, traits.chunk_ms, dial.faults, separate=bool(traits.legs)):
+            sent[math.ceil(frame.due / TICK_S - 1e-6)] += one.media(frame)
+        sent[-1] += one.stop(0)
+        for messages in sent:
+            yield b"".join(map(framed, messages))
+        if not sent[-1]:
+            yield Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True)
 
 
+MULAW, BOTH = audio_format(8000, "mulaw"), audio_format(8000, "mulaw", 2)
+LINEAR, LINEAR_BOTH = audio_format(8000), audio_format(8000, channels=2)
 KINDS = {
-    "twilio2": Kind("/twilio", lambda call, ticks: twilio(call, ("inbound", "outbound"), ticks)),
-    "twilio1": Kind("/twilio", lambda call, ticks: twilio(call, ("inbound",), ticks)),
-    "exotel": Kind("/exotel", exotel),
-    "generic": Kind("/generic", generic),
-    "jambonz": Kind("/jambonz", jambonz, "audio.jambonz.org"),
+    "twilio2": Kind("twilio", BOTH),
+    "twilio1": Kind("twilio", MULAW),
+    "telnyx2": Kind("telnyx", BOTH),
+    "plivo2": Kind("plivo", BOTH),
+    "smartflo": Kind("smartflo", MULAW),
+    "exotel": Kind("exotel", LINEAR),
+    "ozonetel": Kind("ozonetel", LINEAR),
+    "generic": Kind("generic", LINEAR),
+    "jambonz": Kind("jambonz", LINEAR_BOTH),
 }
+ROUTES = "".join(
+    f'[[ingest.route]]\npath = "/{platform}"\nplatform = "{platform}"\nauth = "none"\ntenant = "bench"\n'
+    for platform in dict.fromkeys(kind.platform for kind in KINDS.values())
+)
 
 
 async def play(kind: Kind, port: int, number: int, ticks: int, begin: float) -> None:
     stream = await trio.open_tcp_stream("127.0.0.1", port)
-    offer = f"Sec-WebSocket-Protocol: {kind.subprotocol}\r\n" if kind.subprotocol else ""
+    subprotocols = PLATFORMS[kind.platform].TRAITS.subprotocols
+    offer = f"Sec-WebSocket-Protocol: {subprotocols[0]}\r\n" if subprotocols else ""
     await stream.send_all(
-        f"GET {kind.path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{offer}"
+        f"GET /{kind.platform} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{offer}"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
     answer = b""
