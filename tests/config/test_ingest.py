@@ -116,7 +116,7 @@ def test_a_route_of_each_platform(tmp_path: Path) -> None:
 
 def test_every_method_has_its_secrets_and_every_platform_a_method() -> None:
     methods = {method for spec in SECRETS for method in spec.methods}
-    assert methods == {"jwt", "basic", "bearer", "path", "twilio", "genesys"}
+    assert methods == {"jwt", "basic", "bearer", "path", "twilio", "genesys", "vonage"}
     assert set(USUAL.values()) <= methods
 
 

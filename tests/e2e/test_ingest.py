@@ -54,6 +54,9 @@ ROUTES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
     "smartflo": (["token"], {}),
     "exotel": (["password"], {"user": "acme"}),
     "ozonetel": (["token"], {}),
+    "vonage": (["shared_secret"], {}),
+    "knowlarity": (["token"], {}),
+    "asterisk": (["password"], {"user": "acme"}),
     "genesys": (["api_key", "client_secret"], {"roles": {"external": "customer", "internal": "agent"}}),
     "jambonz": (["password"], {"user": "acme", "roles": {"left": "customer", "right": "agent"}}),
 }
@@ -82,6 +85,10 @@ PLAYED: list[tuple[str, Format, str]] = [  # with the reason of the call's end
     ("genesys", BOTH, "end"),
     ("jambonz", WIDE, "disconnected"),
     ("jambonz", LINEAR_BOTH, "disconnected"),
+    ("vonage", WIDE, "disconnected"),
+    ("knowlarity", WIDE, "disconnected"),
+    ("asterisk", MULAW, "disconnected"),
+    ("asterisk", WIDE, "disconnected"),
 ]
 # A leg is waited for longer than a busy machine holds back one of two messages.
 PATIENT = {"align_ms": 2000}
@@ -110,7 +117,10 @@ def routes(work: Path) -> list[dict[str, Any]]:
 def call(number: int, platform: str, form: Format, seconds: float = 4.0, **more: Any) -> DialledCall:
     """Return a call of a platform, which proves itself as that does."""
     token = jwt.encode({"exp": time.time() + 3600, "tenant_id": "acme"}, SECRETS["shared_secret"], "HS256")
-    held = {"generic": token, "twilio": SECRETS["auth_token"], "genesys": SECRETS["client_secret"]}
+    held = {
+        "generic": token, "twilio": SECRETS["auth_token"], "genesys": SECRETS["client_secret"],
+        "vonage": SECRETS["shared_secret"],
+    }  # fmt: skip
     secret = Secret(held[platform]) if platform in held else None
     route = TAKEN_AS.get(platform, platform)
     user = f"acme:{SECRETS['password']}@" if "password" in ROUTES[route][0] else ""

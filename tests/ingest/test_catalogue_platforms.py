@@ -19,16 +19,17 @@ from trio_asr.wire.audio_format import Format, audio_format
 
 TOKEN = "a-token-of-24-characters"
 MULAW, ALAW, LINEAR = audio_format(8000, "mulaw"), audio_format(8000, "alaw"), audio_format(8000)
+WIDE = audio_format(16_000)
 BOTH, ALAW_BOTH, LINEAR_BOTH = (
     audio_format(8000, "mulaw", 2), audio_format(8000, "alaw", 2), audio_format(8000, channels=2),
 )  # fmt: skip
 
 
 def route(platform: str, **more: Any) -> Route:
-    """Return a route with the platform's usual authentication."""
+    """Return a route with a token in its path."""
     name: Any = {"vobiz": "plivo"}.get(platform, platform)
     return Route(
-        path="/x/{token}", platform=name, tenant="acme", secrets={"token": Secret(TOKEN)}, **more
+        path="/x/{token}", platform=name, auth="path", tenant="acme", secrets={"token": Secret(TOKEN)}, **more
     )  # fmt: skip
 
 
@@ -47,10 +48,15 @@ CALLS = [
     ("telnyx", ALAW_BOTH, "stop"),
     ("plivo", MULAW, "disconnected"),
     ("plivo", LINEAR_BOTH, "disconnected"),
-    ("plivo", audio_format(16_000), "disconnected"),
+    ("plivo", WIDE, "disconnected"),
     ("vobiz", MULAW, "disconnected"),
     ("smartflo", MULAW, "The caller disconnected the call"),
     ("ozonetel", LINEAR, "stop"),
+    ("vonage", WIDE, "disconnected"),
+    ("knowlarity", WIDE, "disconnected"),
+    ("asterisk", MULAW, "disconnected"),
+    ("asterisk", ALAW, "disconnected"),
+    ("asterisk", audio_format(48_000), "disconnected"),
 ]
 
 
@@ -65,9 +71,12 @@ async def test_a_call_is_on_the_stream_once_and_whole(
         assert on.ends("c-1") == [end]
 
 
-@pytest.mark.parametrize("platform", ["telnyx", "plivo", "vobiz", "smartflo"])
-async def test_2_media_before_the_start(platform: str, autojump_clock: MockClock) -> None:
-    fmt = BOTH if platform == "telnyx" else MULAW
+@pytest.mark.parametrize(
+    ("platform", "fmt"),
+    [("telnyx", BOTH), ("plivo", MULAW), ("vobiz", MULAW), ("smartflo", MULAW), ("ozonetel", LINEAR),
+     ("vonage", WIDE), ("knowlarity", WIDE), ("asterisk", ALAW)],
+)  # fmt: skip
+async def test_2_media_before_the_start(platform: str, fmt: Format, autojump_clock: MockClock) -> None:
     async with run_gateway(route(platform)) as on:
         _, audio = await dialled(on, platform, fmt, media_before_start=True)
         assert on.audio("c-1", fmt.silence) == audio

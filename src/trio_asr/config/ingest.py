@@ -14,7 +14,7 @@ Platform = Literal[
     "generic", "twilio", "telnyx", "plivo", "smartflo", "exotel", "ozonetel", "genesys", "audiocodes",
     "jambonz", "vonage", "knowlarity", "asterisk", "audiosocket",
 ]  # fmt: skip
-Method = Literal["none", "jwt", "basic", "bearer", "path", "twilio", "genesys"]
+Method = Literal["none", "jwt", "basic", "bearer", "path", "twilio", "genesys", "vonage"]
 
 # How each platform proves who it is, unless the route says otherwise.
 USUAL: dict[Platform, Method] = {
@@ -28,13 +28,15 @@ USUAL: dict[Platform, Method] = {
     "genesys": "genesys",
     "audiocodes": "bearer",
     "jambonz": "basic",
-    "vonage": "path",
+    "vonage": "vonage",
     "knowlarity": "path",
     "asterisk": "basic",
     "audiosocket": "path",
 }
 # The scheme of the Authorization header that a method reads; the others read none.
-SCHEMES: dict[Method, str] = {"jwt": "bearer", "bearer": "bearer", "basic": "basic"}
+SCHEMES: dict[Method, str] = {
+    "jwt": "bearer", "bearer": "bearer", "vonage": "bearer", "basic": "basic",
+}  # fmt: skip
 
 _NETWORK = Annotated[Text, Meta(extra={"allowed": 'an address, or a network such as "10.0.0.0/8"'})]
 _Networks = Annotated[tuple[_NETWORK, ...], Meta(max_length=1_000)]
@@ -56,7 +58,9 @@ class RouteSecret(NamedTuple):
 
 SECRETS = (
     RouteSecret("public_key", "public key", ("jwt",), 1),
-    RouteSecret("shared_secret", "shared secret", ("jwt",), 32),  # RFC 7518, 3.2: as long as the hash
+    RouteSecret(
+        "shared_secret", "shared secret", ("jwt", "vonage"), 32
+    ),  # RFC 7518, 3.2: as long as the hash
     RouteSecret("password", "password", ("basic",)),
     RouteSecret("token", "token", ("bearer", "path")),
     RouteSecret("auth_token", "auth token", ("twilio",)),
@@ -77,7 +81,9 @@ class Route(Section, frozen=True):
         ),
     ]
     platform: Platform
-    auth: Literal["platform", "none", "jwt", "basic", "bearer", "path", "twilio", "genesys"] = "platform"
+    auth: Literal["platform", "none", "jwt", "basic", "bearer", "path", "twilio", "genesys", "vonage"] = (
+        "platform"
+    )
     tenant: KeyName | None = None
     id_prefix: Annotated[
         str,

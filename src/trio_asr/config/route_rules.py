@@ -28,7 +28,7 @@ def problems(ingest: IngestConfig) -> Iterator[Finding]:
             yield Finding(
                 f"{prefix}.path",
                 f"is that of route {first}: two routes of one path must differ in the scheme of their "
-                "Authorization (jwt and bearer: Bearer; basic: Basic; the others: none)",
+                "Authorization (jwt, vonage and bearer: Bearer; basic: Basic; the others: none)",
             )
 
 

@@ -44,8 +44,9 @@ def tenant_of(begin: Begin, admitted: Admitted) -> str:
         Refusal: It is somebody else's than the one who may connect here.
     """
     route = admitted.route
-    if route.accounts and begin.account not in route.accounts:
-        raise Refusal("account", f"the account {begin.account[:MAX_SHOWN]!r} may not use {route.path}")
+    account = admitted.account or begin.account
+    if route.accounts and account not in route.accounts:
+        raise Refusal("account", f"the account {account[:MAX_SHOWN]!r} may not use {route.path}")
     if admitted.call not in ("", begin.call):
         raise Refusal("claims", "interaction_id is not the one that the token is for")
     if begin.tenant and admitted.tenant not in ("", begin.tenant):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import hmac
+import math
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import jwt
 import msgspec
@@ -19,10 +20,11 @@ from trio_asr.ingest.dialect import Request
 
 
 class Claims(NamedTuple):
-    """What a credential says of the call, where it says anything: its tenant and its id."""
+    """What a credential says of the call, where it says anything: its tenant, its id, and the account."""
 
     tenant: str = ""
     call: str = ""
+    account: str = ""
 
 
 class Denied(Exception):
@@ -32,6 +34,9 @@ class Denied(Exception):
         super().__init__(reason)
         self.kind, self.reason, self.status = kind, reason, status
 
+
+# Vonage makes a JWT for each socket that it opens. Nobody documents how long it is valid.
+MAX_AGE_S, MAX_AHEAD_S = 300, 60
 
 # From a request and the wall clock, in epoch seconds, to what is claimed. It raises nothing but `Denied`.
 Check = Callable[[Request, float], Claims]
@@ -47,6 +52,16 @@ class _Payload(msgspec.Struct):
     nbf: _Time = 0.0
     tenant_id: str | None = None
     interaction_id: str | None = None
+
+
+class _Vonage(msgspec.Struct):
+    """The claims of a JWT of Vonage's that count here (page "Signed webhooks", whose form it has)."""
+
+    iss: str
+    iat: _Time
+    exp: _Time | None = None
+    application_id: str | None = None
+    api_key: str | None = None
 
 
 def octets(text: str) -> bytes:
@@ -69,15 +84,10 @@ def json_web_token(algorithm: Literal["RS256", "HS256"], key: str) -> Check:
 
     The configuration decides the algorithm, never the token. `exp` is required, as by the original.
     """
-    verify, decode = jwt.PyJWS(algorithms=[algorithm]).decode, msgspec.json.Decoder(_Payload).decode
+    read = _reader(algorithm, key, _Payload)
 
     def check(request: Request, now: float) -> Claims:
-        token = _authorization(request, "bearer")
-        try:
-            claims = decode(verify(token, key, algorithms=[algorithm]))
-        # The token is the peer's: whatever it brings about is a refusal.
-        except Exception as exc:
-            raise Denied("credentials", f"the JWT cannot be used: {type(exc).__name__}") from exc
+        claims = read(request)
         if now >= claims.exp:
             raise Denied("expired", f"the JWT expired {now - claims.exp:.0f} s ago")
         if now < claims.nbf:
@@ -85,6 +95,44 @@ def json_web_token(algorithm: Literal["RS256", "HS256"], key: str) -> Check:
         return Claims(claims.tenant_id or "", claims.interaction_id or "")
 
     return check
+
+
+def vonage(secret: str) -> Check:
+    """Check the JWT of Vonage's in `Authorization: Bearer`: HS256 with the account's signature secret.
+
+    It says when it was made, and seldom until when it is valid. The account is its application, or its key.
+    """
+    read = _reader("HS256", secret, _Vonage)
+
+    def check(request: Request, now: float) -> Claims:
+        claims = read(request)
+        if claims.iss != "Vonage":
+            raise Denied("credentials", "the JWT is not Vonage's")
+        if claims.iat > now + MAX_AHEAD_S:
+            raise Denied("expired", f"the JWT is from {claims.iat - now:.0f} s ahead: is the clock right?")
+        if now >= min(claims.iat + MAX_AGE_S, claims.exp or math.inf):
+            raise Denied("expired", f"the JWT is {now - claims.iat:.0f} s old")
+        return Claims(account=claims.application_id or claims.api_key or "")
+
+    return check
+
+
+_Read = TypeVar("_Read", bound=msgspec.Struct)
+
+
+def _reader(algorithm: str, key: str, claims: type[_Read]) -> Callable[[Request], _Read]:
+    """Return what reads the claims of a request's JWT, once its signature is verified."""
+    verify, decode = jwt.PyJWS(algorithms=[algorithm]).decode, msgspec.json.Decoder(claims).decode
+
+    def read(request: Request) -> _Read:
+        token = _authorization(request, "bearer")
+        try:
+            return decode(verify(token, key, algorithms=[algorithm]))
+        # The token is the peer's: whatever it brings about is a refusal.
+        except Exception as exc:
+            raise Denied("credentials", f"the JWT cannot be used: {type(exc).__name__}") from exc
+
+    return read
 
 
 def basic(user: str, password: str) -> Check:

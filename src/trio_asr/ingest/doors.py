@@ -25,14 +25,16 @@ SECRET_LENGTH = 16  # a piece of such a path that is as long may be a token: non
 class Admitted(NamedTuple):
     """A request that may become a socket of `route`.
 
-    `tenant` is the route's, or else the one that the credential is bound to, and `call` the call's id that it
-    is bound to; "" where there is none. `address` is the peer's, "" if it has none.
+    `tenant` is the route's, or else the one that the credential is bound to, `call` the call's id that it is
+    bound to, and `account` whose it is at the platform; "" where there is none. `address` is the peer's, ""
+    if it has none.
     """
 
     route: Route
     address: str
     tenant: str = ""
     call: str = ""
+    account: str = ""
 
 
 class Turned(NamedTuple):
@@ -91,7 +93,7 @@ class Doors:
         except Denied as denied:
             reason = f"{route.path} from {address}: {denied.reason}"
             return Turned(denied.status, denied.kind, reason, route.platform, route.scheme)
-        return Admitted(route, address, route.tenant or claims.tenant, claims.call)
+        return Admitted(route, address, route.tenant or claims.tenant, claims.call, claims.account)
 
     def _door_of(self, request: Request) -> _Door | None:
         """Return the door at a request's path. If there are two, the scheme of its Authorization decides."""
@@ -129,6 +131,8 @@ def _check_of(route: Route, public_url: str) -> Check:
             check = credentials.json_web_token("HS256", secrets["shared_secret"])
         case "basic":
             check = credentials.basic(route.user or "", secrets["password"])
+        case "vonage":
+            check = credentials.vonage(secrets["shared_secret"])
         case "bearer":
             check = credentials.bearer(secrets["token"])
         case "path":

@@ -1,7 +1,7 @@
-"""The family of platforms that say one JSON hello, and send raw linear16 in binary messages.
+"""The family of platforms that say one hello, and send raw audio in binary messages.
 
-Jambonz and FreeSWITCH's modules are of it. Audio has no header, no number and no clock, and nothing but the
-close of the socket says the end.
+Jambonz, FreeSWITCH's modules, Vonage, Knowlarity and Asterisk's chan_websocket are of it. Audio has no
+header, no number and no clock, and nothing but the close of the socket says the end.
 
 The hello is mostly the customer's own: it may overwrite what the platform says, come after the first audio,
 be no JSON, or not come at all. So what stands in the query of the address goes before it.
@@ -9,7 +9,7 @@ be no JSON, or not come at all. So what stands in the query of the address goes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trio_asr.ingest.dialect import UNSUPPORTED, Audio, Begin, Effect, Odd, Refusal
@@ -18,23 +18,29 @@ from trio_asr.ingest.dialects.reading import MOST_EARLY_BYTES, Whole, folded
 from trio_asr.wire import ids
 from trio_asr.wire.audio_format import audio_format
 
+_NO_MIX: Mapping[str, tuple[str, ...]] = {"": ()}
+
 
 class Platform(NamedTuple):
     """What tells one platform from the others. Names of fields are folded: "callsid" is "call_sid", too.
 
-    `call`, `account` and `tenant` are where these are found, best first, as `rate` (Hz) and `mix` are.
-    `mixes` are the legs by the word found for `mix`, in lower case; "" stands for none. Of `rate_hz` is the
-    audio where no rate is found. Events of `quiet` change nothing.
+    `call`, `account` and `tenant` are where these are found, best first, as `rate` (Hz), `encoding` and `mix`
+    are; "" if the platform has none. What is under `custom` is said by the customer. `mixes` are the legs by
+    the word found for `mix`, in lower case; "" stands for none. Where no encoding or rate is found, the audio
+    is linear16 of `rate_hz`. `read` makes an object of a text. Events of `quiet` change nothing.
     """
 
     call: tuple[str, ...]
-    account: tuple[str, ...]
-    tenant: tuple[str, ...]
-    rate: str
-    mix: str
-    mixes: Mapping[str, tuple[str, ...]]
     rate_hz: int
-    quiet: frozenset[str]
+    account: tuple[str, ...] = ()
+    tenant: tuple[str, ...] = ()
+    rate: str = ""
+    encoding: str = ""
+    mix: str = ""
+    mixes: Mapping[str, tuple[str, ...]] = _NO_MIX
+    custom: str = ""
+    read: Callable[[bytes], dict[str, Any] | None] = reading.read_object
+    quiet: frozenset[str] = frozenset()
 
 
 class HelloFirst:
@@ -42,9 +48,8 @@ class HelloFirst:
 
     def __init__(self, platform: Platform, query: Mapping[str, str]) -> None:
         self.platform = platform
-        self._names = frozenset(
-            {*platform.call, *platform.account, *platform.tenant, platform.rate, platform.mix}
-        )
+        self._of_format = frozenset({platform.rate, platform.encoding, platform.mix}) - {""}
+        self._names = frozenset({*platform.call, *platform.account, *platform.tenant}) | self._of_format
         self._query = folded(dict(query), self._names)
         self._begun: Begin | None = None
         self._whole = Whole(1)
@@ -58,11 +63,11 @@ class HelloFirst:
             Refusal: It cannot be used.
         """
         if text:
-            document = reading.read_object(message)
+            document = self.platform.read(message)
             return (Odd("json"),) if document is None else self._hear_object(document)
         if self._begun is not None:
             return self._hear_audio(message)
-        document = reading.read_object(message)  # a hello in a binary message
+        document = self.platform.read(message)  # a hello in a binary message
         if document is not None:
             return self._hear_object(document)
         if self._names_call(self._query):
@@ -88,7 +93,7 @@ class HelloFirst:
         fields = folded(document, self._names)
         named = self._names_call(fields)
         # Once there is a call, a text that names one is a hello only if it says of what format, too.
-        if named and (self._begun is None or self.platform.rate in fields or self.platform.mix in fields):
+        if named and (self._begun is None or self._of_format & fields.keys()):
             return self._begin(document)
         event = document.get("event", document.get("type"))
         if isinstance(event, str) and event.lower() in self.platform.quiet:
@@ -98,9 +103,9 @@ class HelloFirst:
     def _begin(self, hello: dict[str, Any]) -> Sequence[Effect]:
         fields, platform = folded(hello, self._names) | self._query, self.platform
         legs = self._legs(fields.get(platform.mix, ""))
-        fmt = reading.format_of(
-            "linear16", fields.get(platform.rate), max(1, len(legs)), audio_format(platform.rate_hz)
-        )
+        encoding = fields.get(platform.encoding, "linear16")
+        default = audio_format(platform.rate_hz)
+        fmt = reading.format_of(encoding, fields.get(platform.rate), max(1, len(legs)), default)
         begin = Begin(
             reading.call_id(fields.get(name) for name in platform.call),
             fmt,
@@ -111,8 +116,7 @@ class HelloFirst:
         )
         if reading.is_again(self._begun, begin):
             return (Odd("start_again"),)
-        said = {key: value for key, value in hello.items() if reading.fold(key) not in self._names}
-        meta = reading.meta_of(said)
+        meta = reading.meta_of(self._said(hello))
         self._begun = begin._replace(meta=meta or {})
         self._whole = Whole(fmt.width)
         effects: list[Effect] = [self._begun] if meta is not None else [self._begun, Odd("meta")]
@@ -120,6 +124,17 @@ class HelloFirst:
         for held in early:
             effects += self._hear_audio(held)
         return effects
+
+    def _said(self, hello: dict[str, Any]) -> dict[str, Any]:
+        """Return what a hello says of the call: the customer's own parameters, above them the platform's."""
+        custom: dict[str, Any] = {}
+        said: dict[str, Any] = {}
+        for key, value in hello.items():
+            if (name := reading.fold(key)) == self.platform.custom:
+                custom = reading.parameters_of(value)
+            elif name not in self._names:
+                said[key] = value
+        return custom | said
 
     def _legs(self, mix: object) -> tuple[str, ...]:
         legs = self.platform.mixes.get(mix.lower()) if isinstance(mix, str) else None

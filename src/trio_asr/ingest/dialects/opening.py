@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from trio_asr.config import Route
 from trio_asr.ingest.dialect import Dialect, Request
-from trio_asr.ingest.dialects import exotel, genesys, jambonz
+from trio_asr.ingest.dialects import asterisk, exotel, genesys, jambonz, knowlarity, vonage
 from trio_asr.ingest.dialects.generic import Generic
 from trio_asr.ingest.dialects.media_events import MediaEvents, Platform
 from trio_asr.ingest.dialects.ozonetel import Ozonetel
@@ -26,9 +26,12 @@ _OTHERS: dict[str, Callable[[Request], Dialect]] = {
     "genesys": genesys.open_dialect,
     "jambonz": jambonz.open_dialect,
     "ozonetel": lambda _: Ozonetel(),
+    "vonage": vonage.open_dialect,
+    "knowlarity": knowlarity.open_dialect,
+    "asterisk": asterisk.open_dialect,
 }
 # Platforms that offer one and hang up unless it is accepted. The others must not be told one.
-_SUBPROTOCOLS = {"jambonz": jambonz.SUBPROTOCOLS}
+_SUBPROTOCOLS = {"jambonz": jambonz.SUBPROTOCOLS, "asterisk": asterisk.SUBPROTOCOLS}
 
 
 def open_dialect(route: Route, request: Request, ack_interval: int) -> tuple[Dialect, str | None]:

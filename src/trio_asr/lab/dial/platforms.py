@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trio_asr.client.audio import in_encoding
+from trio_asr.lab.dial.asterisk import Asterisk
 from trio_asr.lab.dial.exotel import Exotel
 from trio_asr.lab.dial.generic import Generic
 from trio_asr.lab.dial.genesys import Genesys
 from trio_asr.lab.dial.jambonz import FreeSwitch, Jambonz
+from trio_asr.lab.dial.knowlarity import Knowlarity
 from trio_asr.lab.dial.ozonetel import Ozonetel
 from trio_asr.lab.dial.platform import Platform, Unfit
 from trio_asr.lab.dial.plivo import Plivo, Vobiz
@@ -16,6 +18,7 @@ from trio_asr.lab.dial.settings import Dial
 from trio_asr.lab.dial.smartflo import Smartflo
 from trio_asr.lab.dial.telnyx import Telnyx
 from trio_asr.lab.dial.twilio import Twilio
+from trio_asr.lab.dial.vonage import Vonage
 
 PLATFORMS: dict[str, type[Platform]] = {
     "generic": Generic,
@@ -29,6 +32,9 @@ PLATFORMS: dict[str, type[Platform]] = {
     "genesys": Genesys,
     "jambonz": Jambonz,
     "freeswitch": FreeSwitch,
+    "vonage": Vonage,
+    "knowlarity": Knowlarity,
+    "asterisk": Asterisk,
 }
 
 

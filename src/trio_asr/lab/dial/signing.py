@@ -7,6 +7,8 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
+import msgspec
+
 from trio_asr.config import Secret
 
 
@@ -40,3 +42,14 @@ def genesys_signature(
         "Signature-Input": f"sig1={signed}",
         "Signature": f"sig1=:{base64.b64encode(digest).decode()}:",
     }
+
+
+def json_web_token(secret: Secret, claims: Mapping[str, object]) -> str:
+    """Return claims as a JWT, signed with HS256 (RFC 7515, 3.3; RFC 7519)."""
+    parts = [_base64url(msgspec.json.encode(part)) for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
+    signed = ".".join(parts)
+    return f"{signed}.{_base64url(hmac.digest(secret.reveal().encode(), signed.encode(), hashlib.sha256))}"
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
