@@ -35,7 +35,7 @@ PAGES = [ROOT / "docs" / "ingest.md", *sorted((ROOT / "docs" / "telephony").glob
 CODE = "\n".join(path.read_text() for path in (ROOT / "src" / "trio_asr" / "ingest").rglob("*.py"))
 CREDENTIALS = "/run/credentials/trio-asr-ingest.service"
 # What pages say to write, and to dial on a line of its own. What the shell puts in is the secret.
-SECRET = "T" * 16
+SECRET = "T" * 32
 TABLES = [
     (path, block)
     for path in PAGES
@@ -118,13 +118,14 @@ def asked(line: str, token: str, folder: Path) -> Dial:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     said = dial.make_context("dial", shlex.split(arguments)).params
+    traits = PLATFORMS[said["platform"]].TRAITS
     secret = (token if said["platform"] == "generic" else SECRET) if before else None
     return fitted(
         Dial(
             said["platform"],
             said["url"],
             "call-1",
-            recording(3, audio_format(8000, channels=min(2, PLATFORMS[said["platform"]].TRAITS.channels))),
+            recording(3, audio_format(traits.rates[0], channels=min(2, traits.channels))),
             account=said["account"],
             caller=said["caller"],
             called=said["called"],
@@ -149,7 +150,7 @@ async def test_what_pages_say_to_dial_is_taken_by_what_they_say_to_write(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     token = jwt.encode({"exp": time.time() + 3600, "tenant_id": "acme"}, key, "RS256")
-    names = ("password", "token", "auth_token", "api_key", "client_secret")
+    names = ("password", "token", "auth_token", "api_key", "client_secret", "shared_secret")
     config = configured(path, dict.fromkeys(names, SECRET) | {"public_key": public(key)})
     wanted = asked(line, token, tmp_path)
     async with run_gateway(*config.route, public_url=config.public_url) as on:
@@ -161,7 +162,7 @@ async def test_what_pages_say_to_dial_is_taken_by_what_they_say_to_write(
         assert len(on.ends("call-1")) == 1
         seconds = entries[-1]["position"] / entries[-1]["sample_rate"]
         assert 2.5 < seconds < 5
-        platform = {"freeswitch": "jambonz"}.get(wanted.platform, wanted.platform)
+        platform = {"freeswitch": "jambonz", "vobiz": "plivo"}.get(wanted.platform, wanted.platform)
         assert on.count("ingest_calls_begun_total", platform=platform) == len(report.sockets)
         roles = entries[0].get("roles")
         one = wanted.recording.format.channels == 1

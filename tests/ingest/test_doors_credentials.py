@@ -158,3 +158,44 @@ def test_a_fixed_bearer_token() -> None:
     for token in ("", TOKEN[:-1], TOKEN + "0", "\xff"):
         assert turned(judge(bearer(token), ours)) == (401, "credentials")
     assert turned(judge(request(), ours)) == (401, "no_credentials")
+
+
+VONAGE = route(platform="vonage", tenant="t", secrets={"shared_secret": SHARED})
+MADE = {"iss": "Vonage", "iat": NOW, "jti": "j", "application_id": "app-1", "api_key": "k-1"}
+
+
+def test_vonages_jwt_names_the_account_and_no_call() -> None:
+    assert judge(signed(MADE, SHARED, "HS256"), VONAGE) == Admitted(VONAGE, "192.0.2.7", "t", account="app-1")
+    without = {name: value for name, value in MADE.items() if name != "application_id"}
+    assert judge(signed(without, SHARED, "HS256"), VONAGE) == Admitted(
+        VONAGE, "192.0.2.7", "t", account="k-1"
+    )
+    assert turned(judge(request(), VONAGE)) == (401, "no_credentials")
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"iat": NOW - 299}, ""),
+        ({"iat": NOW - 300}, "expired"),
+        ({"iat": NOW + 60}, ""),
+        ({"iat": NOW + 61}, "expired"),
+        ({"exp": NOW + 1}, ""),
+        ({"exp": NOW}, "expired"),
+        ({"iat": NOW - 600, "exp": NOW + 600}, "expired"),
+        ({"iss": "vonage"}, "credentials"),
+        ({"iss": None}, "credentials"),
+        ({"iat": None}, "credentials"),
+        ({"iat": "yesterday"}, "credentials"),
+        ({"exp": 1e300}, "credentials"),
+        ({"application_id": 7}, "credentials"),
+    ],
+)
+def test_times_and_claims_of_vonages_jwt(changes: dict[str, Any], kind: str) -> None:
+    verdict = judge(signed(MADE | changes, SHARED, "HS256"), VONAGE)
+    assert (verdict.kind if isinstance(verdict, Turned) else "") == kind
+
+
+def test_vonages_jwt_of_another_secret_or_algorithm() -> None:
+    assert turned(judge(signed(MADE, SHARED[::-1], "HS256"), VONAGE)) == (401, "credentials")
+    assert turned(judge(signed(MADE, SHARED * 2, "HS512"), VONAGE)) == (401, "credentials")
