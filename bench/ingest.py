@@ -85,6 +85,9 @@ KINDS = {
     "ozonetel": Kind("ozonetel", LINEAR),
     "generic": Kind("generic", LINEAR),
     "jambonz": Kind("jambonz", LINEAR_BOTH),
+    "vonage": Kind("vonage", audio_format(16_000)),
+    "knowlarity": Kind("knowlarity", audio_format(16_000)),
+    "asterisk": Kind("asterisk", MULAW),
 }
 ROUTES = "".join(
     f'[[ingest.route]]\npath = "/{platform}"\nplatform = "{platform}"\nauth = "none"\ntenant = "bench"\n'
