@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trio_asr.client.audio import in_encoding
+from trio_asr.lab.dial.audiocodes import AudioCodes
 from trio_asr.lab.dial.exotel import Exotel
 from trio_asr.lab.dial.generic import Generic
 from trio_asr.lab.dial.genesys import Genesys
@@ -18,6 +19,7 @@ PLATFORMS: dict[str, type[Platform]] = {
     "twilio": Twilio,
     "exotel": Exotel,
     "genesys": Genesys,
+    "audiocodes": AudioCodes,
     "jambonz": Jambonz,
     "freeswitch": FreeSwitch,
 }
