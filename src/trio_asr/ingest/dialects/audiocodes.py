@@ -19,7 +19,7 @@ from trio_asr.ingest.dialects.reading import Whole
 from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.lenient import from_base64
 
-# Best first. 24 kHz are made of less: no phone line has them. The others have a header of WAV ("wav/...").
+# Best first; no phone line has 24 kHz. The others that are offered have a header of WAV ("wav/...").
 FORMATS = {
     "raw/lpcm16": audio_format(16_000),
     "raw/lpcm16_8": audio_format(8000),
