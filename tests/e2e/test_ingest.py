@@ -40,6 +40,7 @@ SECRETS = {
     "shared_secret": "shared-secret-of-acme-and-of-nobody-else",
     "auth_token": "auth-token-of-acme",
     "password": "password-of-acme",
+    "token": "token-of-acme-and-nobody-else",
     "api_key": "api-key-of-acme",
     "client_secret": "Y2xpZW50LXNlY3JldC1vZi1hY21l",
 }
@@ -49,6 +50,10 @@ ROUTES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
     "twilio": (["auth_token"], {"roles": {"inbound": "customer", "outbound": "agent"}}),
     "exotel": (["password"], {"user": "acme"}),
     "genesys": (["api_key", "client_secret"], {"roles": {"external": "customer", "internal": "agent"}}),
+    "audiocodes": (
+        ["token"],
+        {"tracks": ["caller", "callee"], "roles": {"caller": "customer", "callee": "agent"}},
+    ),
     "jambonz": (["password"], {"user": "acme", "roles": {"left": "customer", "right": "agent"}}),
 }
 MULAW, ALAW, LINEAR = audio_format(8000, "mulaw"), audio_format(8000, "alaw"), audio_format(8000)
@@ -64,6 +69,8 @@ PLAYED: list[tuple[str, Format, str]] = [  # with the reason of the call's end
     ("exotel", MULAW, "callended"),
     ("genesys", MULAW, "end"),
     ("genesys", BOTH, "end"),
+    ("audiocodes", BOTH, "client-disconnected"),
+    ("audiocodes", audio_format(16000, channels=2), "client-disconnected"),
     ("jambonz", WIDE, "disconnected"),
     ("jambonz", LINEAR_BOTH, "disconnected"),
 ]
@@ -89,7 +96,12 @@ def routes(work: Path) -> list[dict[str, Any]]:
 def call(number: int, platform: str, form: Format, seconds: float = 4.0, **more: Any) -> DialledCall:
     """Return a call of a platform, which proves itself as that does."""
     token = jwt.encode({"exp": time.time() + 3600, "tenant_id": "acme"}, SECRETS["shared_secret"], "HS256")
-    held = {"generic": token, "twilio": SECRETS["auth_token"], "genesys": SECRETS["client_secret"]}
+    held = {
+        "generic": token,
+        "twilio": SECRETS["auth_token"],
+        "genesys": SECRETS["client_secret"],
+        "audiocodes": SECRETS["token"],
+    }
     secret = Secret(held[platform]) if platform in held else None
     user = "" if secret else f"acme:{SECRETS['password']}@"
     return dialled(
