@@ -349,6 +349,15 @@ def test_an_open_door_and_a_secret_that_is_not_read_cause_warnings(tmp_path: Pat
     )
 
 
+def test_what_a_platform_says_itself_is_not_read_of_its_route(tmp_path: Path) -> None:
+    file = secret_file(tmp_path, "token", "0123456789abcdef")
+    text = GENERIC.replace("generic", "audiocodes") + f"tenant = 't'\ntoken_file = '{file}'\n"
+    assert load_ingest(tmp_path, text + "tracks = ['caller', 'callee']").warnings == ()
+    loaded = load_ingest(tmp_path, text + "byte_order = 'big'")
+    prefix = f'{loaded.path}: ingest.route 1 ("/v1/ingest"): '
+    assert loaded.warnings == (f'{prefix}byte_order = "big": is not read: audiocodes says it itself',)
+
+
 def test_a_secret_of_a_route_does_not_show(tmp_path: Path) -> None:
     file = secret_file(tmp_path, "token", "sesame-sesame-sesame")
     loaded = load_ingest(tmp_path, GENERIC + f"auth = 'bearer'\ntoken_file = '{file}'")

@@ -20,6 +20,7 @@ from websockets.uri import WebSocketURI
 
 from trio_asr.client.redis import connect
 from trio_asr.config import Secret
+from trio_asr.config.ingest import USUAL
 from trio_asr.lab.dial.report import Outcome
 from trio_asr.lab.dial.settings import Faults
 from trio_asr.lab.rig.account import Account
@@ -40,9 +41,9 @@ SECRETS = {
     "shared_secret": "shared-secret-of-acme-and-of-nobody-else",
     "auth_token": "auth-token-of-acme",
     "password": "password-of-acme",
+    "token": "token-of-acme-and-nobody-else",
     "api_key": "api-key-of-acme",
     "client_secret": "Y2xpZW50LXNlY3JldC1vZi1hY21l",
-    "token": "token-of-acme-in-the-path",
 }
 LEGS = {"roles": {"inbound": "customer", "outbound": "agent"}}
 # By platform: the secrets of its route, and the other keys.
@@ -58,6 +59,10 @@ ROUTES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
     "knowlarity": (["token"], {}),
     "asterisk": (["password"], {"user": "acme"}),
     "genesys": (["api_key", "client_secret"], {"roles": {"external": "customer", "internal": "agent"}}),
+    "audiocodes": (
+        ["token"],
+        {"tracks": ["caller", "callee"], "roles": {"caller": "customer", "callee": "agent"}},
+    ),
     "jambonz": (["password"], {"user": "acme", "roles": {"left": "customer", "right": "agent"}}),
 }
 MULAW, ALAW, LINEAR = audio_format(8000, "mulaw"), audio_format(8000, "alaw"), audio_format(8000)
@@ -83,6 +88,8 @@ PLAYED: list[tuple[str, Format, str]] = [  # with the reason of the call's end
     ("ozonetel", LINEAR, "stop"),
     ("genesys", MULAW, "end"),
     ("genesys", BOTH, "end"),
+    ("audiocodes", BOTH, "client-disconnected"),
+    ("audiocodes", audio_format(16000, channels=2), "client-disconnected"),
     ("jambonz", WIDE, "disconnected"),
     ("jambonz", LINEAR_BOTH, "disconnected"),
     ("vonage", WIDE, "disconnected"),
@@ -96,6 +103,11 @@ MINUTE = {"reconnect_grace_s": 60}
 CUT = 2 * 8000  # samples of a channel: there something happens
 
 
+def in_path(platform: Any) -> bool:
+    """Return whether the platform's token stands in the path."""
+    return USUAL[platform] == "path"
+
+
 def routes(work: Path) -> list[dict[str, Any]]:
     """Return a route for each platform, with the usual proof of who calls; secrets are in files in `work`."""
     for name, secret in SECRETS.items():
@@ -103,7 +115,7 @@ def routes(work: Path) -> list[dict[str, Any]]:
         (work / name).chmod(0o600)
     return [
         {
-            "path": f"/{platform}" + ("/{token}" if "token" in names else ""),
+            "path": f"/{platform}" + ("/{token}" if in_path(platform) else ""),
             "platform": platform,
             "tenant": "acme",
             "meta": ["from", "to"],
@@ -119,12 +131,12 @@ def call(number: int, platform: str, form: Format, seconds: float = 4.0, **more:
     token = jwt.encode({"exp": time.time() + 3600, "tenant_id": "acme"}, SECRETS["shared_secret"], "HS256")
     held = {
         "generic": token, "twilio": SECRETS["auth_token"], "genesys": SECRETS["client_secret"],
-        "vonage": SECRETS["shared_secret"],
+        "audiocodes": SECRETS["token"], "vonage": SECRETS["shared_secret"],
     }  # fmt: skip
     secret = Secret(held[platform]) if platform in held else None
     route = TAKEN_AS.get(platform, platform)
     user = f"acme:{SECRETS['password']}@" if "password" in ROUTES[route][0] else ""
-    path = f"{route}/{SECRETS['token']}" if "token" in ROUTES[route][0] else route
+    path = f"{route}/{SECRETS['token']}" if in_path(route) else route
     return dialled(
         number, form, seconds,
         platform=platform, call=f"{platform}-{number}", url=f"wss://{user}asr.example.com/{path}",

@@ -19,6 +19,9 @@ from trio_asr.config import Route
 
 TWILIO = Route(path="/twilio", platform="twilio", auth="none", tenant="acme")
 GENERIC = Route(path="/v1/ingest", platform="generic", auth="none")
+AUDIOCODES = Route(
+    path="/audiocodes", platform="audiocodes", auth="none", tenant="acme", tracks=("caller", "callee")
+)
 
 
 def start(call: str = "CA1", stream: str = "MZ1", **more: Any) -> dict[str, Any]:
@@ -42,6 +45,12 @@ def media(n: int, byte: int = 1, track: str = "inbound", size: int = 160) -> dic
 
 def stop(call: str = "CA1") -> dict[str, Any]:
     return {"event": "stop", "stop": {"callSid": call}}
+
+
+def codes(kind: str, audio: bytes = b"", **fields: Any) -> dict[str, Any]:
+    """A message of AudioCodes' session v-1."""
+    chunk = {"audioChunk": base64.b64encode(audio).decode()} if audio else {}
+    return {"type": kind, "conversationId": "v-1"} | chunk | fields
 
 
 def generic_start(tenant: str = "t") -> dict[str, Any]:
@@ -324,6 +333,58 @@ async def test_13_an_encoding_that_changes_ends_the_call(autojump_clock: MockClo
         await trio.sleep(1)
         assert it.close[0] == 1008
         assert on.ends("CA1") == ["refused: format"]
+
+
+async def test_13_formats_of_which_none_can_be_taken_are_answered_before_the_close(
+    autojump_clock: MockClock,
+) -> None:
+    async with run_gateway(AUDIOCODES) as on, peer(on, AUDIOCODES) as it:
+        await it.say(codes("session.initiate", supportedMediaFormats=["wav/mulaw"]))
+        await trio.sleep(1)
+        reason = "none of raw/lpcm16, raw/lpcm16_8, raw/mulaw, raw/lpcm16_24 is offered"
+        assert it.said == [{"type": "session.error", "reason": reason}]
+        assert it.close == (1003, reason)
+        assert on.count("ingest_refusals_total", platform="audiocodes", reason="media") == 1
+
+
+async def test_15_a_probe_is_answered_and_makes_no_call(autojump_clock: MockClock) -> None:
+    async with run_gateway(AUDIOCODES) as on, peer(on, AUDIOCODES) as it:
+        await it.say({"type": "connection.validate"})
+        await trio.sleep(3)
+        assert it.said == [{"type": "connection.validated", "success": True}]
+        assert on.calls.calls == {}
+        assert on.count("ingest_odd_messages_total", platform="audiocodes", kind="probe") == 1
+        assert on.count("ingest_calls_begun_total", platform="audiocodes") == 0
+        assert on.count("ingest_refusals_total", platform="audiocodes", reason="no_start") == 0
+
+
+async def test_a_participant_whose_stream_stops_is_silent_for_that_time(autojump_clock: MockClock) -> None:
+    """The other's audio is the time that passes; without it none does."""
+    async with run_gateway(AUDIOCODES) as on, peer(on, AUDIOCODES) as it:
+        offer = codes("session.initiate", supportedMediaFormats=["raw/mulaw"])
+        legs = {"caller": b"\x01", "callee": b"\x02"}
+        await it.say(offer, *(codes("userStream.start", participant=who) for who in legs))
+
+        async def speak(ticks: int, *speakers: str) -> None:
+            for _ in range(ticks):
+                await it.say(
+                    *(codes("userStream.chunk", legs[who] * 160, participant=who) for who in speakers)
+                )
+
+        await speak(50, "caller", "callee")
+        await it.say(codes("userStream.stop", participant="callee"))
+        await speak(100, "caller")
+        await it.say(codes("userStream.stop", participant="caller"))
+        await trio.sleep(5)  # both
+        await it.say(*(codes("userStream.start", participant=who) for who in legs))
+        await speak(50, "caller", "callee")
+        await it.say(codes("session.end", reasonCode="client-disconnected"))
+        await trio.sleep(1)
+        audio = on.audio("v-1", b"\xff\xff")
+        assert (len(audio), audio.count(1), audio.count(2)) == (2 * 32_000, 32_000, 16_000)
+        assert audio[0::2] == b"\x01" * 32_000
+        assert audio[1::2].strip(b"\x02") == b"\xff" * 16_000
+        assert on.ends("v-1") == ["client-disconnected"]
 
 
 async def test_16_a_slow_store_does_not_stop_the_reading(autojump_clock: MockClock) -> None:

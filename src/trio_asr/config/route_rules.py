@@ -10,7 +10,11 @@ from trio_asr.config.rules import Finding
 from trio_asr.config.sections import ROUTES
 
 _SIGNED = ("twilio", "genesys")  # methods that sign the URL
-_TOLD = ("twilio", "telnyx", "plivo", "smartflo")  # platforms of which a route may say more than they do
+# Platforms of which a route may say more than they do, by its keys.
+_TOLD = {
+    "tracks": ("twilio", "telnyx", "plivo", "smartflo", "audiocodes"),
+    "byte_order": ("twilio", "telnyx", "plivo", "smartflo"),
+}
 
 
 def problems(ingest: IngestConfig) -> Iterator[Finding]:
@@ -38,8 +42,8 @@ def doubts(ingest: IngestConfig) -> Iterator[Finding]:
         prefix = f"{ROUTES}.{number}"
         if route.method == "none" and not route.sources:
             yield Finding(f"{prefix}.auth", "lets everybody in who finds the path: set sources")
-        for key in ("tracks", "byte_order"):
-            if getattr(route, key) and route.platform not in _TOLD:
+        for key, platforms in _TOLD.items():
+            if getattr(route, key) and route.platform not in platforms:
                 yield Finding(f"{prefix}.{key}", f"is not read: {route.platform} says it itself")
         for spec in SECRETS:
             key = f"{spec.name}_file"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from trio_asr.config import Route
 from trio_asr.ingest.dialect import Dialect, Request
 from trio_asr.ingest.dialects import asterisk, exotel, genesys, jambonz, knowlarity, vonage
+from trio_asr.ingest.dialects.audiocodes import AudioCodes
 from trio_asr.ingest.dialects.generic import Generic
 from trio_asr.ingest.dialects.media_events import MediaEvents, Platform
 from trio_asr.ingest.dialects.ozonetel import Ozonetel
@@ -40,6 +41,8 @@ def open_dialect(route: Route, request: Request, ack_interval: int) -> tuple[Dia
     subprotocol = next((one for one in request.subprotocols if one in known), None)
     if route.platform == "generic":
         return Generic(ack_interval), subprotocol
+    if route.platform == "audiocodes":
+        return AudioCodes(route.tracks), subprotocol
     if (platform := _MEDIA_EVENTS.get(route.platform)) is not None:
         return MediaEvents(as_told(platform, route)), subprotocol
     return _OTHERS[route.platform](request), subprotocol

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from trio_asr.client.audio import in_encoding
 from trio_asr.lab.dial.asterisk import Asterisk
+from trio_asr.lab.dial.audiocodes import AudioCodes
 from trio_asr.lab.dial.exotel import Exotel
 from trio_asr.lab.dial.generic import Generic
 from trio_asr.lab.dial.genesys import Genesys
@@ -30,6 +31,7 @@ PLATFORMS: dict[str, type[Platform]] = {
     "exotel": Exotel,
     "ozonetel": Ozonetel,
     "genesys": Genesys,
+    "audiocodes": AudioCodes,
     "jambonz": Jambonz,
     "freeswitch": FreeSwitch,
     "vonage": Vonage,
