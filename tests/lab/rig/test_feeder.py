@@ -262,7 +262,7 @@ async def test_the_shards_of_a_cluster_are_fed_while_one_of_them_moves(cluster: 
             new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
             old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
             while keys := old.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
-                old.migrate("127.0.0.1", cluster.servers[(source + 1) % 3].port, keys, 0, 5000)  # type: ignore[arg-type]
+                old.migrate("127.0.0.1", cluster.servers[(source + 1) % 3].port, keys, 0, 5000)
             for client in (new, old):
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
     found = collect(cluster.url, {"connections": [], "most_open": 0}, places).audio
