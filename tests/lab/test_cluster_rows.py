@@ -19,8 +19,10 @@ def test_one_is_quick_and_all_are_of_a_fleet_on_a_cluster() -> None:
 
 @pytest.mark.integration
 @pytest.mark.soak
-async def test_a_primary_is_killed_and_nothing_is_lost(clusters: None, tmp_path: Path) -> None:
-    row = cluster_row("kill", "a primary is killed", kill_primary, most=2, seconds=12.0, overlaps=True)
+async def test_a_primary_is_killed_and_all_that_redis_has_is_in_a_final(
+    clusters: None, tmp_path: Path
+) -> None:
+    row = cluster_row("kill", "a primary is killed", kill_primary, most=2, overlaps=True, gone=True)
     outcome = await play_row(row, tmp_path, Terms())
     assert outcome.broken == []
-    assert (outcome.samples, outcome.covered) == (24 * 12 * 8000, 24 * 12 * 8000)
+    assert outcome.samples == outcome.covered > 0

@@ -173,6 +173,7 @@ ROWS = (
         seconds=QUICK_S,
         quick=True,
         overlaps=True,
+        gone=True,
     ),
     cluster_row("failover", "a planned failover, and back", _hand_over),
     cluster_row("freeze-3s", "a primary frozen for 3 s", _freeze, moves=range(1), most=0),
