@@ -11,8 +11,10 @@ import pytest
 import redis
 import trio
 
+from trio_asr.bus.nodes import slot_of
 from trio_asr.client.producer import Entries
 from trio_asr.core.fleet.places import Places
+from trio_asr.lab.rig.cluster import EmbeddedCluster
 from trio_asr.lab.rig.evidence import Piece, audio, collect
 from trio_asr.lab.rig.feeder import SECOND_SERIES, FedCall, Feeder, Mode, calls
 from trio_asr.lab.rig.legs import LEG, ROLES, separated
@@ -240,3 +242,31 @@ def test_what_is_scrambled_is_all_there_and_can_be_put_in_order_again() -> None:
     ordered = b"".join(placed[at] for at in range(32_000))
     assert legs([{"audio": ordered}]) == [[(3, 0, 32_000)], [(3 + LEG, 0, 32_000)]]
     assert sum(len(one["audio"]) // 2 for one in documents) > 1.2 * 32_000
+
+
+@pytest.mark.integration
+async def test_the_shards_of_a_cluster_are_fed_while_one_of_them_moves(cluster: EmbeddedCluster) -> None:
+    """Its feeder asks anew where the shard is; nothing is lost, and what comes again is a repeat."""
+    places, fed = Places(8), calls(8, 2.0)
+    slot = slot_of(places.of(fed[0].id))
+    feeder = Feeder(cluster.url, fed, places)
+    with cluster.client(0) as client:
+        ranges: Any = client.execute_command("CLUSTER SLOTS")
+    port = next(node[1] for first, last, node, *_ in ranges if first <= slot <= last)
+    source = [server.port for server in cluster.servers].index(port)
+    with cluster.client(source) as old, cluster.client((source + 1) % 3) as new:
+        ids: list[Any] = [client.execute_command("CLUSTER", "MYID") for client in (old, new)]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(feeder.run)
+            await trio.sleep(0.5)
+            new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+            old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+            while keys := old.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+                old.migrate("127.0.0.1", cluster.servers[(source + 1) % 3].port, keys, 0, 5000)
+            for client in (new, old):
+                client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+    found = collect(cluster.url, {"connections": [], "most_open": 0}, places).audio
+    assert {name: sum(len(piece.audio) for piece in pieces) for name, pieces in found.items()} == {
+        call.id: 2 * call.samples for call in fed
+    }
+    assert feeder.accepted == 8 * 100

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
+from trio_asr.lab.rig.account import Account
 from trio_asr.lab.rig.feeder import FedCall, calls
 from trio_asr.lab.rig.fleet import Owners, owned_by, shared_by
 
@@ -71,7 +72,7 @@ async def one_leaves(fleet: FleetRun) -> None:
     await fleet.owned_by("bc", 1.0)
 
 
-async def _kill(fleet: FleetRun, names: str, others: str) -> None:
+async def kill(fleet: FleetRun, names: str, others: str) -> None:
     """Kill members at once; the others hold all that was theirs before long."""
     async with trio.open_nursery() as nursery:
         for name in names:
@@ -150,6 +151,12 @@ async def _watched(run: ChaosRun, deed: Deed, until_s: float) -> None:
     run.moves = owners.moves
 
 
+def _missing(account: Account, call: FedCall) -> int:
+    """Return the samples of a call that Redis has acknowledged, and no longer has."""
+    there = account.calls[call.id]
+    return call.samples * len(there.channels) - there.total("samples")
+
+
 def fleet_row(
     name: str,
     title: str,
@@ -160,17 +167,21 @@ def fleet_row(
     most: int = 1,
     unfed_s: float = OWNED_AGAIN_S,
     seconds: float = SECONDS,
+    gone: bool = False,
     **more: Any,
 ) -> Row:
     """Return a row whose shards move `moves` times in all, and `most` times each.
 
-    No call may be without a connection that is fed for more than `unfed_s` seconds.
+    No call may be without a connection that is fed for more than `unfed_s` seconds. With `gone` Redis may
+    lose what it has acknowledged.
     """
 
     def check(finding: Finding) -> list[str]:
         run, account = finding.run, finding.account
-        run.notes.append(f"{sum(run.moves)} moves, {account.unfed_s:.1f} s unfed")
+        missing = sum(_missing(account, call) for call in make())
+        run.notes.append(f"{sum(run.moves)} moves, {account.unfed_s:.1f} s unfed, {missing} gone with Redis")
         broken = {
+            f"{missing} samples acknowledged, and gone": missing and not gone,
             f"{sum(run.moves)} moves: {run.moves}": sum(run.moves) not in moves or max(run.moves) > most,
             f"a call was not fed for {account.unfed_s:.1f} s": account.unfed_s > unfed_s * BUSY,
         }
@@ -206,7 +217,7 @@ ROWS = (
     fleet_row(
         "fleet-kill",
         "kill -9 of a member",
-        partial(_kill, names="a", others="bc"),
+        partial(kill, names="a", others="bc"),
         moves=range(2, 4),
         seconds=QUICK_S,
         quick=True,
@@ -214,7 +225,7 @@ ROWS = (
     fleet_row(
         "fleet-kill-two",
         "kill -9 of two members at once",
-        partial(_kill, names="ab", others="cd"),
+        partial(kill, names="ab", others="cd"),
         "abcd",
         moves=range(4, 5),
     ),

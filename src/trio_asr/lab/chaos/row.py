@@ -151,7 +151,8 @@ class Row:
     is the least that its calls need, but for those with a shape of their own; the terms of a rehearsal may
     ask for more. `unfit` tells why it would make no sense in a shape, or "". `beside` are the numbers of the
     workers, from 0, that are of another version. `members` are those that a fleet of `shards` begins with, a
-    letter each, instead of workers.
+    letter each, instead of workers. With `node_timeout_ms` they are on a cluster of three primaries with a
+    replica each.
     """
 
     name: str
@@ -163,6 +164,7 @@ class Row:
     beside: frozenset[int] = frozenset()
     shards: int = 1
     members: str = ""
+    node_timeout_ms: int = 0
     quick: bool = False
     settings: Settings = field(default_factory=dict[str, Mapping[str, Any]])
     simulate: tuple[str, ...] = ("--segment-ms", "1000")

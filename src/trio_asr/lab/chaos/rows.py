@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trio_asr.lab.chaos import (
+    cluster_rows,
     daemon_rows,
     deepgram_rows,
     fleet_rows,
@@ -26,6 +27,7 @@ ROWS: tuple[Row, ...] = (
     *deepgram_rows.ROWS,
     *daemon_rows.ROWS,
     *fleet_rows.ROWS,
+    *cluster_rows.ROWS,
     *redis_rows.ROWS,
     *input_rows.ROWS,
     *hostile_rows.ROWS,

@@ -14,6 +14,7 @@ from trio_asr.client.producer import Entries
 from trio_asr.core.fleet.places import Places
 from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.account import Account, recovery_s
+from trio_asr.lab.rig.cluster import EmbeddedCluster
 from trio_asr.lab.rig.feeder import FedCall
 from trio_asr.lab.rig.fleet import start_fleet
 from trio_asr.lab.rig.processes import Rig, Settings, merged, rig
@@ -134,7 +135,12 @@ async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
     room: Settings = {"deepgram": {"max_connections": terms.calls}} if terms.calls else {}
     settings = merged(room, terms.settings, row.settings)
     places = Places(row.shards)
-    async with rig(work, settings=settings, simulate=row.simulate, places=places, wss=terms.wss) as r:
+    cluster = None
+    if row.node_timeout_ms:
+        cluster = EmbeddedCluster(replicas=True, node_timeout_ms=row.node_timeout_ms)
+    async with rig(
+        work, settings=settings, simulate=row.simulate, places=places, cluster=cluster, wss=terms.wss
+    ) as r:
         run = ChaosRun(r)
         await (start_fleet(r, row.members) if row.members else _start_workers(r, row, terms))
         if row.before is not None:

@@ -20,6 +20,7 @@ from trio_asr.lab.demo.fleet_report import FleetReport, listed, shards_of
 from trio_asr.lab.demo.steps import step
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.cluster import EmbeddedCluster
+from trio_asr.lab.rig.feeder import Feeder
 from trio_asr.lab.rig.processes import Worker, toml
 from trio_asr.lab.rig.programs import Program
 from trio_asr.lab.rig.valkey import EmbeddedServerError, free_port
@@ -147,7 +148,7 @@ class FleetDemo:
         self._console.print(f"\nPlaying {what}.\n")
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(cluster.play, self._calls)
+            nursery.start_soon(Feeder(self._servers.url, self._calls, self._places).run)
             await trio.sleep(KILL_S)
             await self._kill(cluster, workers[VICTIM], began)
         with trio.move_on_after(TAIL_S):

@@ -1,4 +1,4 @@
-"""The calls of the fleet's demo, on a cluster: put into their shards in real time, and read back.
+"""The calls of the fleet's demo, and what became of them on a cluster.
 
 Every sample of a call tells which it is, and the words of the simulator name the samples that they cover. So
 the transcripts show by themselves whether something is lost or there twice.
@@ -7,13 +7,10 @@ the transcripts show by themselves whether something is lost or there twice.
 from __future__ import annotations
 
 import contextlib
-import heapq
 import itertools
-import time
 from typing import TYPE_CHECKING, Any
 
 import redis
-import trio
 from redis.exceptions import RedisClusterException
 
 from trio_asr.bus.keys import Keys, holder_of
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from trio_asr.core.fleet.places import Places
-    from trio_asr.lab.rig.producing import Due
 
 STREAMS = RedisConfig()
 
@@ -48,7 +44,7 @@ def calls_of(shards: int, each: int, seconds: float) -> list[FedCall]:
 
 
 class Cluster:
-    """A client of the cluster, for a producer and a consumer. Each command is tried once."""
+    """A client of the cluster, for a consumer. Each command is tried once."""
 
     def __init__(self, url: str, places: Places) -> None:
         self._url, self._places = url, places
@@ -59,34 +55,6 @@ class Cluster:
         """Close all connections."""
         with contextlib.suppress(redis.RedisError):
             self._client.close()
-
-    async def play(self, calls: Sequence[FedCall]) -> None:
-        """Put the calls into their shards, in real time from now on.
-
-        Raises:
-            RedisFailure: The cluster does not take them.
-        """
-        began, epoch_ms = trio.current_time(), int(time.time() * 1000)
-        due: list[tuple[str, Due]] = []
-        for prefix, entry in heapq.merge(*(self._placed(call, epoch_ms) for call in calls), key=_when):
-            if began + entry.due > trio.current_time():
-                await trio.to_thread.run_sync(self._add, due)
-                due = []
-                await trio.sleep_until(began + entry.due)
-            due.append((prefix, entry))
-        await trio.to_thread.run_sync(self._add, due)
-
-    def _placed(self, call: FedCall, epoch_ms: int) -> Iterator[tuple[str, Due]]:
-        prefix = self._places.of(call.id)
-        return ((prefix, entry) for entry in call.entries(epoch_ms))
-
-    def _add(self, entries: Sequence[tuple[str, Due]]) -> None:
-        pipeline = self._client.pipeline(transaction=False)
-        for prefix, (_, ends, (field, document)) in entries:
-            stream = STREAMS.call_end_stream if ends else STREAMS.audio_stream
-            pipeline.xadd(prefix + stream, {field: document})
-        with _failure(self._url):
-            pipeline.execute()
 
     def holders(self) -> list[str]:
         """Return for each shard the worker that holds its lease, or "". Blocks.
@@ -125,7 +93,3 @@ def _failure(url: str) -> Iterator[None]:
             yield
     except RedisClusterException as error:
         raise RedisFailure(f"the cluster at {url}: {error}") from error
-
-
-def _when(placed: tuple[str, Due]) -> float:
-    return placed[1].due

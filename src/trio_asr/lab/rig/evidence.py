@@ -13,7 +13,7 @@ import msgspec
 import redis
 
 from trio_asr.client.producer import ENCODING_NAMES
-from trio_asr.client.redis import connect, data, entries
+from trio_asr.client.redis import connect_fleet, data, entries
 from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.wire.audio_format import Encoding, Format, audio_format
 
@@ -67,7 +67,7 @@ class Evidence:
 def collect(url: str, connections: Document, places: Places = SINGLE) -> Evidence:
     """Collect the evidence of a run from Redis and from the simulator's `connections` document."""
     evidence = Evidence(connections=list(connections["connections"]), most_open=connections["most_open"])
-    with connect(url) as client:
+    with connect_fleet(url) as client:
         for prefix in places.prefixes:
             fed, told = audio(client, prefix + "audio_stream"), events(client, prefix + "asr_events")
             evidence.audio |= fed

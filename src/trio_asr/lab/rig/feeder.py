@@ -1,8 +1,8 @@
 """A producer of calls of stamped audio in real time, well-behaved or in one of many bad ways.
 
 An entry counts as accepted once Redis has confirmed it. While Redis is away the feeder retries a batch, in
-order, until it is answered. A batch that was applied but not answered is then there twice, byte for byte, as
-with any producer that retries an XADD.
+order, until it is answered; each shard has its own, so that one that is away stops no other. A batch that was
+applied but not answered is then there twice, byte for byte, as with any producer that retries an XADD.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import heapq
 import random
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
@@ -18,10 +20,11 @@ from typing import Any
 
 import redis
 import trio
+from redis.exceptions import RedisClusterException
 
 from trio_asr.client.audio import Recording
 from trio_asr.client.producer import Call, Entries
-from trio_asr.client.redis import connect
+from trio_asr.client.redis import RedisFailure, connect_fleet
 from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.lab.rig.legs import ROLES, hushed, stamped
 from trio_asr.lab.rig.present import Present, fed
@@ -163,9 +166,6 @@ class FedCall:
                 return [Due(over, True, end)]
 
 
-_Placed = tuple[Due, str]  # with the prefix of its call's keys
-
-
 class Feeder:
     """A producer of several calls, each in its shard if there are any.
 
@@ -194,50 +194,76 @@ class Feeder:
         self.began = trio.current_time()
         task_status.started(self.began)
         epoch_ms = int(time.time() * 1000)
-        entries = heapq.merge(*(self._placed(call, epoch_ms) for call in self.calls))
+        shards: dict[str, list[FedCall]] = defaultdict(list)
+        for call in self.calls:
+            shards[self._places.of(call.id)].append(call)
+        async with trio.open_nursery() as nursery:
+            for prefix, calls in shards.items():
+                entries = heapq.merge(*(call.entries(epoch_ms) for call in calls))
+                nursery.start_soon(self._feed, _Line(self._url, prefix, self._maxlen), entries)
+
+    async def _feed(self, line: _Line, entries: Iterator[Due]) -> None:
         ahead = next(entries, None)
-        with connect(self._url) as client:
+        with closing(line):
             while ahead is not None:
-                due = ahead[0].due
+                due = ahead.due
                 await trio.sleep_until(self.began + due)
                 until = min(trio.current_time() - self.began, due + MAX_BATCH_S)
                 batch = [ahead]
                 ahead = None
                 for entry in entries:
-                    if entry[0].due > until:
+                    if entry.due > until:
                         ahead = entry
                         break
                     batch.append(entry)
-                await self._add(client, batch)
+                await self._add(line, batch)
 
-    def _placed(self, call: FedCall, epoch_ms: int) -> Iterator[_Placed]:
-        prefix = self._places.of(call.id)
-        for entry in call.entries(epoch_ms):
-            yield entry, prefix
-
-    async def _add(self, client: redis.Redis, batch: Sequence[_Placed]) -> None:
+    async def _add(self, line: _Line, batch: Sequence[Due]) -> None:
         """Add a batch, all or nothing, retrying for as long as it takes."""
         while True:
             try:
-                await trio.to_thread.run_sync(self._publish, client, batch)
-            except redis.RedisError:
+                await trio.to_thread.run_sync(line.publish, batch)
+            except (redis.RedisError, RedisClusterException, RedisFailure):
                 self.troubles += 1
                 await trio.sleep(RETRY_S)
             else:
-                self.accepted += sum(not entry.ends for entry, _ in batch)
+                self.accepted += sum(not entry.ends for entry in batch)
                 return
 
-    def _publish(self, client: redis.Redis, batch: Sequence[_Placed]) -> None:
+
+class _Line:
+    """A client that adds to one shard. All its keys are in one slot, so that a transaction can have them."""
+
+    def __init__(self, url: str, prefix: str, maxlen: int) -> None:
+        self._url, self._prefix, self._maxlen = url, prefix, maxlen
+        self._client: Any = None
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def publish(self, batch: Sequence[Due]) -> None:
+        """Add entries. After a failure it asks anew where the shard is. Blocks."""
+        try:
+            if self._client is None:
+                self._client = connect_fleet(self._url)
+            self._publish(batch)
+        except BaseException:
+            self.close()
+            raise
+
+    def _publish(self, batch: Sequence[Due]) -> None:
         entries = iter(batch)
         while piece := list(islice(entries, 5000)):
-            pipeline: Any = client.pipeline(transaction=True)
-            for entry, prefix in piece:
+            pipeline = self._client.pipeline(transaction=True)
+            for entry in piece:
                 field, document = entry.entry
                 cut = {"maxlen": self._maxlen, "approximate": False} if self._maxlen else {}
                 if entry.ends:
-                    pipeline.xadd(prefix + "call_end", {field: document})
+                    pipeline.xadd(self._prefix + "call_end", {field: document})
                 else:
-                    pipeline.xadd(prefix + "audio_stream", {field: document}, **cut)
+                    pipeline.xadd(self._prefix + "audio_stream", {field: document}, **cut)
             pipeline.execute()
 
 

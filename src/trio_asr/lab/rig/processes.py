@@ -17,6 +17,7 @@ from trio_asr.config.environment import API_KEY, OLD_VARIABLES
 from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.lab.rig.certificate import certificate
 from trio_asr.lab.rig.children import clean_environment
+from trio_asr.lab.rig.cluster import EmbeddedCluster
 from trio_asr.lab.rig.gateways import Gateway
 from trio_asr.lab.rig.programs import POLL_S, Program, RigError
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
@@ -112,7 +113,7 @@ class Worker(Program):
 class Rig:
     """A Valkey, a simulator and their workers; with shards, these are members of a fleet.
 
-    `work` holds the logs and configurations.
+    `work` holds the logs and configurations. On a cluster `valkey` is the node that all are told of.
     """
 
     def __init__(
@@ -124,8 +125,10 @@ class Rig:
         environment: Mapping[str, str],
         *,
         places: Places = SINGLE,
+        cluster: EmbeddedCluster | None = None,
     ) -> None:
         self.places = places
+        self.cluster = cluster
         self.work = work
         self.valkey = valkey
         self.simulator = simulator
@@ -184,32 +187,34 @@ async def rig(
     simulate: tuple[str, ...] = ("--segment-ms", "1000"),
     places: Places = SINGLE,
     valkey_options: Mapping[str, str] | None = None,
+    cluster: EmbeddedCluster | None = None,
     wss: bool = False,
 ) -> AsyncIterator[Rig]:
-    """Run a Valkey with an append-only file and a simulator; yield the rig, without any worker yet."""
+    """Run a simulator and a Valkey with an append-only file, or a cluster; yield the rig without a worker."""
     environment = clean_environment(OLD_VARIABLES)
     command = [sys.executable, "-m", "trio_asr", "simulate", "--port", "0", "--control-port", "0", *simulate]
     if wss:
         issued = await trio.to_thread.run_sync(certificate, work)
         command += issued.options
         environment |= issued.trust
-    valkey = EmbeddedValkey(appendonly=True, options=valkey_options)
-    await trio.to_thread.run_sync(valkey.start)
+    valkey = cluster.primaries[0] if cluster else EmbeddedValkey(appendonly=True, options=valkey_options)
+    servers = cluster or valkey
     program = Program("simulator", command, environment, work / "simulator.log")
     built: Rig | None = None
     try:
+        await trio.to_thread.run_sync(servers.start)
         await program.start()
         control = await program.said("http://", within=START_S)
         url = await program.said("wss://" if wss else "ws://", within=START_S)
         simulator = Simulator(program, url.split()[0], int(control.rsplit(":", 1)[1]))
-        built = Rig(work, valkey, simulator, settings or {}, environment, places=places)
+        built = Rig(work, valkey, simulator, settings or {}, environment, places=places, cluster=cluster)
         yield built
     finally:
         with trio.CancelScope(shield=True):  # bounded by the programs' own time limits
             if built is not None:
                 await built.aclose()
             await program.aclose()
-            await trio.to_thread.run_sync(valkey.stop)
+            await trio.to_thread.run_sync(servers.stop)
 
 
 def merged(*layers: Settings) -> dict[str, dict[str, Any]]:

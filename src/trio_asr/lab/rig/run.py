@@ -8,7 +8,7 @@ from typing import Protocol
 
 import trio
 
-from trio_asr.client.redis import connect
+from trio_asr.client.redis import connect_fleet
 from trio_asr.core.fleet.places import Places
 from trio_asr.lab.rig.account import Account, account
 from trio_asr.lab.rig.evidence import Document, Evidence, collect, events
@@ -106,7 +106,7 @@ class Run:
 
 def _all_ended(url: str, names: Sequence[str], places: Places) -> bool:
     seen: dict[str, list[Document]] = {}
-    with connect(url) as client:
+    with connect_fleet(url) as client:
         for prefix in places.prefixes:
             seen |= events(client, prefix + "asr_events")
     life = ("started", "resumed", "ended")
