@@ -12,7 +12,7 @@ TOKEN = "{token}"  # noqa: S105 - a placeholder in a path
 
 Platform = Literal[
     "generic", "twilio", "telnyx", "plivo", "smartflo", "exotel", "ozonetel", "genesys", "audiocodes",
-    "jambonz", "vonage", "knowlarity", "asterisk", "audiosocket",
+    "jambonz", "vonage", "knowlarity", "asterisk",
 ]  # fmt: skip
 Method = Literal["none", "jwt", "basic", "bearer", "path", "twilio", "genesys", "vonage"]
 
@@ -31,7 +31,6 @@ USUAL: dict[Platform, Method] = {
     "vonage": "vonage",
     "knowlarity": "path",
     "asterisk": "basic",
-    "audiosocket": "path",
 }
 # The scheme of the Authorization header that a method reads; the others read none.
 SCHEMES: dict[Method, str] = {
