@@ -42,7 +42,10 @@ from trio_asr.wire.audio_format import Format, audio_format
 TICK_S = 0.02
 
 
-def framed(message: Message) -> bytes:
+def framed(message: Message, tcp: bool) -> bytes:
+    if tcp:
+        assert isinstance(message, bytes)
+        return message
     if isinstance(message, str):
         return Frame(Opcode.TEXT, message.encode()).serialize(mask=True)
     return Frame(Opcode.BINARY, message).serialize(mask=True)
@@ -59,7 +62,9 @@ class Kind(NamedTuple):
         traits = PLATFORMS[self.platform].TRAITS
         samples = round(ticks * TICK_S * self.format.rate)
         recording = Recording(os.urandom(samples * self.format.width), self.format)
-        dial = Dial(self.platform, "ws://gateway/", call, recording, account="bench")
+        dial = Dial(
+            self.platform, "tcp://gateway/" if traits.tcp else "ws://gateway/", call, recording, "bench"
+        )
         one = PLATFORMS[self.platform](dial)
         one.headers(time.time(), "")
         sent: list[list[Message]] = [[] for _ in range(ticks + 2)]
@@ -68,7 +73,7 @@ class Kind(NamedTuple):
             sent[math.ceil(frame.due / TICK_S - 1e-6)] += one.media(frame)
         sent[-1] += one.stop(0)
         for messages in sent:
-            yield b"".join(map(framed, messages))
+            yield b"".join(framed(message, traits.tcp) for message in messages)
         if not sent[-1]:
             yield Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=True)
 
@@ -88,15 +93,36 @@ KINDS = {
     "vonage": Kind("vonage", audio_format(16_000)),
     "knowlarity": Kind("knowlarity", audio_format(16_000)),
     "asterisk": Kind("asterisk", MULAW),
+    "audiosocket": Kind("audiosocket", LINEAR),
 }
 ROUTES = "".join(
     f'[[ingest.route]]\npath = "/{platform}"\nplatform = "{platform}"\nauth = "none"\ntenant = "bench"\n'
+    + ("port = 0\n" if PLATFORMS[platform].TRAITS.tcp else "")
     for platform in dict.fromkeys(kind.platform for kind in KINDS.values())
 )
 
 
 async def play(kind: Kind, port: int, number: int, ticks: int, begin: float) -> None:
     stream = await trio.open_tcp_stream("127.0.0.1", port)
+    if not PLATFORMS[kind.platform].TRAITS.tcp:
+        await shake_hands(kind, stream)
+    messages = [*kind.play(f"bench-{number}", ticks)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drain, stream)
+        for tick, message in enumerate(messages):
+            await trio.sleep_until(begin + number * 0.0007 + tick * TICK_S)
+            if message:
+                os.write(stream.socket.fileno(), message)
+        nursery.cancel_scope.deadline = trio.current_time() + 3
+    await stream.aclose()
+
+
+async def drain(stream: trio.SocketStream) -> None:
+    while await stream.receive_some():
+        pass
+
+
+async def shake_hands(kind: Kind, stream: trio.SocketStream) -> None:
     subprotocols = PLATFORMS[kind.platform].TRAITS.subprotocols
     offer = f"Sec-WebSocket-Protocol: {subprotocols[0]}\r\n" if subprotocols else ""
     await stream.send_all(
@@ -109,15 +135,6 @@ async def play(kind: Kind, port: int, number: int, ticks: int, begin: float) -> 
         assert piece, answer
         answer += piece
     assert answer.startswith(b"HTTP/1.1 101"), answer
-    messages = [*kind.play(f"bench-{number}", ticks)]
-    for tick, message in enumerate(messages):
-        await trio.sleep_until(begin + number * 0.0007 + tick * TICK_S)
-        if message:
-            os.write(stream.socket.fileno(), message)
-    with trio.move_on_after(3):
-        while await stream.receive_some():
-            pass
-    await stream.aclose()
 
 
 class Figures(NamedTuple):
@@ -141,13 +158,15 @@ async def turn(name: str, calls: int, seconds: float, work: Path) -> Figures:
         await gateway.said("Ready for calls", within=START_S)
         (line,) = (one for one in gateway.output().splitlines() if "Ready for calls" in one)
         ready = json.loads(line)
+        tcp = PLATFORMS[kind.platform].TRAITS.tcp
+        (port,) = ready["audiosocket_ports"] if tcp else (ready["port"],)
         pin(gateway.pid, {0})
         os.sched_setaffinity(0, {1})
         empty = rss_bytes(gateway.pid)
         begin = trio.current_time() + 1 + calls * 0.01
         async with trio.open_nursery() as nursery:
             for number in range(calls):
-                nursery.start_soon(play, kind, ready["port"], number, ticks, begin)
+                nursery.start_soon(play, kind, port, number, ticks, begin)
             await trio.sleep_until(begin + seconds * 0.25)
             before, at = cpu_s(gateway.pid), trio.current_time()
             await trio.sleep_until(begin + seconds * 0.9)

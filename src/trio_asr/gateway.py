@@ -11,9 +11,10 @@ import msgspec
 import trio
 
 from trio_asr.bus.calls import CallStore
-from trio_asr.config import Config, HttpConfig, IngestConfig
+from trio_asr.config import Config, HttpConfig, IngestConfig, Route
 from trio_asr.core.ingest.series import Terms
 from trio_asr.ingest.adder import Adder
+from trio_asr.ingest.audiosocket import AudioSockets
 from trio_asr.ingest.doors import KINDS, Doors
 from trio_asr.ingest.metrics import IngestMetrics
 from trio_asr.ingest.server import Server
@@ -56,7 +57,19 @@ class Gateway:
             delay=self.metrics.delay,
         )
         context = Context(self.adder, self.metrics, self.internal, _terms(ingest), ingest.start_timeout_s)
-        self.server = Server(ingest, context, Doors(ingest), tls=tls, health=self._original_health)
+        tcp = [route for route in ingest.route if route.platform == "audiosocket"]
+        others = tuple(route for route in ingest.route if route not in tcp)
+        self.server = Server(ingest, context, _doors(ingest, *others), tls=tls, health=self._original_health)
+        self.audiosockets = [
+            AudioSockets(
+                self.server,
+                _doors(ingest, route),
+                route,
+                start_s=ingest.start_timeout_s,
+                idle_s=ingest.idle_s,
+            )
+            for route in tcp
+        ]
         self.metrics.sockets.read = lambda: len(self.server.sessions)
         self.metrics.calls.read = lambda: len(self.adder.entrants)
         self.metrics.buffered_s.read = lambda: self.adder.buffered_s
@@ -110,16 +123,21 @@ class Gateway:
                         app, pages, keys="ingest.pages_host, ingest.pages_port", task_status=task_status
                     )
                 )
-                listeners = await self._listen()
+                ports = [("ingest.port", self._ingest.port)]
+                ports += [(f"port of {one.route.path}", one.route.port or 0) for one in self.audiosockets]
+                listeners = [await self._listen(key, port) for key, port in ports]
+                for audiosockets in self.audiosockets:
+                    nursery.start_soon(audiosockets.keep_silent)
                 nursery.start_soon(self.adder.run)
                 nursery.start_soon(self.adder.keep_time)
                 nursery.start_soon(self.server.ticks.run)
                 nursery.start_soon(self._beat)
-                self.port = listeners[0].socket.getsockname()[1]
+                self.port, *tcp = (one[0].socket.getsockname()[1] for one in listeners)
                 self._notifier.ready("Taking calls")
-                self._log.info("Ready for calls", port=self.port, pages_port=self.pages_port)
+                more = {"audiosocket_ports": tcp} if tcp else {}
+                self._log.info("Ready for calls", port=self.port, pages_port=self.pages_port, **more)
                 task_status.started(self.port)
-                await self.serve(listeners)
+                await self.serve(*listeners)
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
@@ -132,22 +150,23 @@ class Gateway:
             await trio.sleep(self._notifier.watchdog_interval_s or BEAT_S)
             self._notifier.watchdog()
 
-    async def _listen(self) -> list[trio.SocketListener]:
+    async def _listen(self, key: str, port: int) -> list[trio.SocketListener]:
         raise_file_limit()
-        host, port = self._ingest.host, self._ingest.port
+        host = self._ingest.host
         try:
             return await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG)
         except OSError as error:
             raise CannotListenError(
-                f"ingest.host, ingest.port: cannot listen on {host}, port {port}: {error.strerror or error}"
+                f"ingest.host, {key}: cannot listen on {host}, port {port}: {error.strerror or error}"
             ) from error
 
-    async def serve(self, listeners: list[trio.SocketListener]) -> None:
-        """Take sockets until a stop, then drain."""
+    async def serve(self, *listeners: list[trio.SocketListener]) -> None:
+        """Take sockets until a stop, then drain. The first listeners are for WebSockets."""
+        handlers = [self.server.handle, *(one.handle for one in self.audiosockets)]
         async with trio.open_nursery() as sockets:
             async with trio.open_nursery() as accepting:
-                serve = partial(trio.serve_listeners, self.server.handle, listeners, handler_nursery=sockets)
-                accepting.start_soon(serve)
+                for handle, some in zip(handlers, listeners, strict=True):
+                    accepting.start_soon(partial(trio.serve_listeners, handle, some, handler_nursery=sockets))
                 await self._stop.wait()
                 self.server.stopping = True
                 accepting.cancel_scope.cancel()
@@ -162,6 +181,10 @@ class Gateway:
                 await self.adder.over()
                 await self.server.empty()
             sockets.cancel_scope.cancel()
+
+
+def _doors(ingest: IngestConfig, *routes: Route) -> Doors:
+    return Doors(msgspec.structs.replace(ingest, route=routes))
 
 
 def _terms(ingest: IngestConfig) -> Terms:

@@ -22,6 +22,7 @@ PEM = (
 )
 JWT = {"JWT_PUBLIC_KEY": PEM}
 GENERIC = "[[ingest.route]]\npath = '/v1/ingest'\nplatform = 'generic'\n"
+TCP = "[[ingest.route]]\npath = '/a'\nplatform = 'audiosocket'\ntenant = 't'\nauth = 'none'\n"
 FIRST = 'FILE: ingest.route 1 ("/v1/ingest")'
 SHARED = "0123456789abcdef0123456789abcdef"
 
@@ -226,11 +227,48 @@ def test_a_refusal_names_file_route_key_value_and_what_is_allowed(
             "[ingest]\ntrusted_proxies = ['proxy']\n" + GENERIC,
             "'proxy' is neither an address nor a network such as 10.0.0.0/8",
         ),
+        (TCP, "port = (not set): is needed: AudioSocket is no WebSocket, and has a port of its own"),
+        (TCP + "port = 5000", "port = 5000: is that of ingest.port or ingest.pages_port"),
+        (
+            TCP
+            + "port = 9092\n"
+            + TCP.replace("/a", "/b")
+            + "port = 9093\n"
+            + TCP.replace("/a", "/c")
+            + "port = 9093",
+            'route 2 ("/b"): port = 9093: is that of another route',
+        ),
+        (TCP.replace("'none'", "'basic'") + "port = 9092\nuser = 'u'", "nothing else can be shown there"),
+        (
+            "[ingest]\nhost = '0.0.0.0'\n" + TCP + "port = 9092",
+            'sources = []: is needed for auth = "none": there is no TLS, and the id of a call proves nothing',
+        ),
+        ("[ingest]\nhost = 'pbx'\n" + TCP + "port = 9092", "sources = []: is needed for auth"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_for_the_ingest(tmp_path: Path, text: str, line: str) -> None:
     problems = [one for one in refused(tmp_path, text) if line in one]
     assert len(problems) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_on_this_machine_alone_audiosocket_needs_no_sources(tmp_path: Path, host: str) -> None:
+    loaded = load_ingest(tmp_path, f"[ingest]\nhost = '{host}'\n{TCP}port = 9092")
+    assert loaded.config.ingest.route[0].port == 9092
+
+
+def test_a_port_of_another_platform_is_not_read(tmp_path: Path) -> None:
+    loaded = load_ingest(tmp_path, GENERIC + "port = 9092", JWT)
+    assert [one for one in loaded.warnings if "port = 9092: is not read" in one]
+
+
+@pytest.mark.parametrize("token", ["0123456789abcdeF", "0123456789abcdef0", "sesame-sesame-sesame"])
+def test_the_secret_of_audiosocket_is_half_a_uuid(tmp_path: Path, token: str) -> None:
+    file = secret_file(tmp_path, "half", token)
+    text = TCP.replace("/a", "/a/{token}").replace("'none'", "'path'") + f"port = 1\ntoken_file = '{file}'"
+    (line,) = refused(tmp_path, text)
+    assert line.endswith("it is the first half of a UUID: 16 digits 0-9 and a-f are allowed")
+    assert token not in line
 
 
 def test_the_worker_starts_whatever_is_wrong_with_routes(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from trio_asr.lab.rig.present import present
 from trio_asr.lab.rig.processes import Rig, rig
 from trio_asr.lab.rig.run import Run
 from trio_asr.lab.rig.spans import Span
+from trio_asr.lab.rig.valkey import free_port
 from trio_asr.wire.audio_format import Format, audio_format
 
 pytestmark = pytest.mark.integration
@@ -42,6 +43,7 @@ SECRETS = {
     "auth_token": "auth-token-of-acme",
     "password": "password-of-acme",
     "token": "token-of-acme-and-nobody-else",
+    "half": "0123456789abcdef",
     "api_key": "api-key-of-acme",
     "client_secret": "Y2xpZW50LXNlY3JldC1vZi1hY21l",
 }
@@ -191,17 +193,40 @@ def keeps_what_came(account: Account, calls: Sequence[DialledCall]) -> None:
         assert set(found.gaps) <= {"source"}
 
 
+def audiosocket(work: Path, port: int) -> dict[str, Any]:
+    """Return a route of AudioSocket, which is on a port of its own."""
+    return {
+        "path": "/audiosocket/{token}",
+        "platform": "audiosocket",
+        "port": port,
+        "tenant": "acme",
+        "token_file": str(work / "half"),
+    }
+
+
 async def test_every_platform(tmp_path: Path) -> None:
-    async with deployment(tmp_path, {}) as (r, (gateway,)):
+    port = free_port()
+    own = {"route": [*routes(tmp_path), audiosocket(tmp_path, port)]}
+    async with deployment(tmp_path, own) as (r, (gateway,)):
         calls = [call(number, platform, form) for number, (platform, form, _) in enumerate(PLAYED, 1)]
-        callers = Callers(calls, balanced([gateway]))
+        for number, form in ((98, LINEAR), (99, WIDE)):
+            url = f"tcp://127.0.0.1:{port}/{SECRETS['half']}"
+            calls.append(dialled(number, form, 4.0, platform="audiosocket", call=f"{number:016x}", url=url))
+
+        async def reach(url: WebSocketURI) -> trio.abc.Stream:
+            if not url.secure:
+                return await trio.open_tcp_stream(url.host, url.port)
+            return await balanced([gateway])(url)
+
+        callers = Callers(calls, reach)
         run = Run(r, callers)
         account = await run.run()
         outcomes = {name: [one.outcome for one in report.sockets] for name, report in callers.reports.items()}
         assert outcomes == {one.id: [Outcome.FINISHED] for one in calls}
         samples = sum(one.samples * one.dial.recording.format.channels for one in calls)
         keeps_promises(account, samples=samples, connections=1)
-        assert ends(r) == {one.id: [end] for one, (*_, end) in zip(calls, PLAYED, strict=True)}
+        reasons = [*(end for *_, end in PLAYED), "hangup", "hangup"]
+        assert ends(r) == {one.id: [end] for one, end in zip(calls, reasons, strict=True)}
         for one in calls:
             life = [event["event"] for event in run.evidence.events[one.id]]
             assert (life[0], life.count("started"), life.count("ended")) == ("started", 1, 1)

@@ -182,6 +182,7 @@ def test_vonages_jwt_names_the_account_and_no_call() -> None:
         ({"iat": NOW + 61}, "expired"),
         ({"exp": NOW + 1}, ""),
         ({"exp": NOW}, "expired"),
+        ({"exp": 0}, "expired"),
         ({"iat": NOW - 600, "exp": NOW + 600}, "expired"),
         ({"iss": "vonage"}, "credentials"),
         ({"iss": None}, "credentials"),

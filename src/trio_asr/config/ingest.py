@@ -12,7 +12,7 @@ TOKEN = "{token}"  # noqa: S105 - a placeholder in a path
 
 Platform = Literal[
     "generic", "twilio", "telnyx", "plivo", "smartflo", "exotel", "ozonetel", "genesys", "audiocodes",
-    "jambonz", "vonage", "knowlarity", "asterisk",
+    "jambonz", "vonage", "knowlarity", "asterisk", "audiosocket",
 ]  # fmt: skip
 Method = Literal["none", "jwt", "basic", "bearer", "path", "twilio", "genesys", "vonage"]
 
@@ -31,6 +31,7 @@ USUAL: dict[Platform, Method] = {
     "vonage": "vonage",
     "knowlarity": "path",
     "asterisk": "basic",
+    "audiosocket": "path",
 }
 # The scheme of the Authorization header that a method reads; the others read none.
 SCHEMES: dict[Method, str] = {
@@ -83,6 +84,7 @@ class Route(Section, frozen=True):
     auth: Literal["platform", "none", "jwt", "basic", "bearer", "path", "twilio", "genesys", "vonage"] = (
         "platform"
     )
+    port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
     tenant: KeyName | None = None
     id_prefix: Annotated[
         str,

@@ -36,6 +36,27 @@ def problems(ingest: IngestConfig) -> Iterator[Finding]:
             )
 
 
+def _audiosocket_problems(route: Route, ingest: IngestConfig) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a route of AudioSocket: it is TCP, without any header to show something in."""
+    if route.port is None:
+        yield "port", "is needed: AudioSocket is no WebSocket, and has a port of its own"
+    elif route.port and route.port in (ingest.port, ingest.pages_port):
+        yield "port", "is that of ingest.port or ingest.pages_port"
+    elif route.port and sum(one.port == route.port for one in ingest.route) > 1:
+        yield "port", "is that of another route"
+    if route.method not in ("path", "none"):
+        yield "auth", 'has to be "path" or "none": nothing else can be shown there'
+    if route.method == "none" and not route.sources and not _is_loopback(ingest.host):
+        yield "sources", 'is needed for auth = "none": there is no TLS, and the id of a call proves nothing'
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def doubts(ingest: IngestConfig) -> Iterator[Finding]:
     """Yield what is accepted but probably not meant."""
     for number, route in enumerate(ingest.route, 1):
@@ -45,6 +66,8 @@ def doubts(ingest: IngestConfig) -> Iterator[Finding]:
         for key, platforms in _TOLD.items():
             if getattr(route, key) and route.platform not in platforms:
                 yield Finding(f"{prefix}.{key}", f"is not read: {route.platform} says it itself")
+        if route.port is not None and route.platform != "audiosocket":
+            yield Finding(f"{prefix}.port", "is not read: the platform connects to ingest.port")
         for spec in SECRETS:
             key = f"{spec.name}_file"
             if route.method not in spec.methods and getattr(route, key) is not None:
@@ -97,6 +120,8 @@ def _route_problems(route: Route, ingest: IngestConfig) -> Iterator[tuple[str, s
         yield "user", 'is needed for auth = "basic"'
     if route.method == "jwt" and route.shared_secret_file and route.public_key_file:
         yield "shared_secret_file", "excludes public_key_file: which of them is there decides the algorithm"
+    if route.platform == "audiosocket":
+        yield from _audiosocket_problems(route, ingest)
     if len(set(route.tracks)) < len(route.tracks):
         yield "tracks", "has the same word twice"
     if route.method in _SIGNED and ingest.public_url is None:

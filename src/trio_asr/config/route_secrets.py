@@ -17,6 +17,7 @@ from trio_asr.config.sections import ROUTES
 RSA_BITS = 2_048  # RFC 7518, 3.3: at least
 # RFC 3986, 2.3: what no proxy between writes in another way.
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]+")
+_HALF_UUID = re.compile(r"[0-9a-f]{16}")
 
 
 class RouteSecrets(NamedTuple):
@@ -78,6 +79,8 @@ def _find(wanted: RouteSecret, route: Route, env: Mapping[str, str], label: str)
 
 
 def _reason(spec: RouteSecret, route: Route, text: str) -> str | None:
+    if route.platform == "audiosocket" and not _HALF_UUID.fullmatch(text):
+        return "it is the first half of a UUID: 16 digits 0-9 and a-f are allowed"
     if route.method == "path" and not _UNRESERVED.fullmatch(text):
         return "in a path only letters, digits and . _ ~ - are allowed"
     if spec.name == "client_secret":

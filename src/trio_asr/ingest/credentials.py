@@ -110,7 +110,7 @@ def vonage(secret: str) -> Check:
             raise Denied("credentials", "the JWT is not Vonage's")
         if claims.iat > now + MAX_AHEAD_S:
             raise Denied("expired", f"the JWT is from {claims.iat - now:.0f} s ahead: is the clock right?")
-        if now >= min(claims.iat + MAX_AGE_S, claims.exp or math.inf):
+        if now >= min(claims.iat + MAX_AGE_S, math.inf if claims.exp is None else claims.exp):
             raise Denied("expired", f"the JWT is {now - claims.iat:.0f} s old")
         return Claims(account=claims.application_id or claims.api_key or "")
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
 from wsproto.utilities import LocalProtocolError
 
 from trio_asr.config import IngestConfig
+from trio_asr.ingest.dialect import Dialect, Request
 from trio_asr.ingest.dialects.opening import open_dialect
 from trio_asr.ingest.doors import Admitted, Doors, Turned
 from trio_asr.ingest.media_stream import HeadTooLarge, MediaStream
@@ -41,6 +43,8 @@ BROKEN = (
 
 
 _Shaken = tuple[MediaStream, WebSocketRequest]
+# From a connection, its peer's address, and a nursery that ends with it.
+Serve = Callable[[trio.abc.Stream, str, trio.Nursery], Awaitable[None]]
 
 
 class Server:
@@ -72,16 +76,19 @@ class Server:
 
     async def handle(self, stream: trio.abc.Stream) -> None:
         """Serve one connection, from its first byte to its end. Only cancellation gets out."""
+        await self.guard(stream, self._websocket)
+
+    async def guard(self, stream: trio.abc.Stream, serve: Serve) -> None:
+        """Serve one connection if there is a place for it, and close it. Only cancellation gets out."""
         if self.stopping or (self.places.full and not self._make_place()):
-            self._turned("", "stopping" if self.stopping else "connections", "no place is free")
+            self.turned(Turned(503, "stopping" if self.stopping else "connections", "no place is free"))
             await trio.aclose_forcefully(stream)
             return
         self.places.open += 1
         try:
             address = _watched(stream)
             async with trio.open_nursery() as nursery:
-                if (shaken := await self._shake_hands(stream, nursery)) is not None:
-                    await self._serve(*shaken, address)
+                await serve(stream, address, nursery)
                 nursery.cancel_scope.cancel()
         except* BROKEN:
             pass  # the peer went away, or sent nonsense
@@ -93,6 +100,10 @@ class Server:
             self.places.open -= 1
             await trio.aclose_forcefully(stream)
 
+    async def _websocket(self, stream: trio.abc.Stream, address: str, nursery: trio.Nursery) -> None:
+        if (shaken := await self._shake_hands(stream, nursery)) is not None:
+            await self._serve(*shaken, address)
+
     def _make_place(self) -> bool:
         """Have the slowest handshake give its place up; return whether there is one.
 
@@ -103,54 +114,78 @@ class Server:
         slowest = next(iter(self._shaking))
         del self._shaking[slowest]
         slowest.cancel()
-        self._turned("", "connections", "others came while it was at its handshake")
+        self.turned(Turned(503, "connections", "others came while it was at its handshake"))
         return True
+
+    @contextmanager
+    def shaking(self, seconds: float) -> Iterator[None]:
+        """Give a handshake so much time; less, if others wait for its place."""
+        with trio.move_on_after(seconds) as scope:
+            self._shaking[scope] = None
+            try:
+                yield
+            finally:
+                self._shaking.pop(scope, None)
 
     async def _shake_hands(self, stream: trio.abc.Stream, nursery: trio.Nursery) -> _Shaken | None:
         """Return what a peer asks for; None if that is a page, or it takes too long over it."""
-        with trio.move_on_after(HANDSHAKE_S) as scope:
-            self._shaking[scope] = None
-            try:
-                if self._tls is not None:
-                    stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
-                    await stream.do_handshake()
-                media = MediaStream(stream, self._config.max_message_kb * 1024, self.ticks)
-                head = await media.read_head()
-                if is_upgrade(head):
-                    return media, await wrap_server_stream(nursery, media)
-                await media.send_all(answer_to_plain(head, self._health()))
-            finally:
-                self._shaking.pop(scope, None)
+        with self.shaking(HANDSHAKE_S):
+            if self._tls is not None:
+                stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+                await stream.do_handshake()
+            media = MediaStream(stream, self._config.max_message_kb * 1024, self.ticks)
+            head = await media.read_head()
+            if is_upgrade(head):
+                return media, await wrap_server_stream(nursery, media)
+            await media.send_all(answer_to_plain(head, self._health()))
         return None
 
     async def _serve(self, media: MediaStream, asked: WebSocketRequest, address: str) -> None:
         request = request_of(asked.path, asked.headers, asked.proposed_subprotocols, address)
-        admitted = self._doors.judge(request, time.time())
-        if isinstance(admitted, Admitted):
-            admitted = self._placed(admitted)
+        admitted = self.admit(request, self._doors)
         if isinstance(admitted, Turned):
-            self._turned(admitted.platform, admitted.kind, admitted.reason)
             with trio.fail_after(SEND_S):
                 await asked.reject(admitted.status, extra_headers=admitted.headers)
             return
+        dialect, subprotocol = open_dialect(admitted.route, request, self._config.ack_interval)
+        with self.seated(admitted):
+            with trio.fail_after(SEND_S):
+                websocket = await asked.accept(subprotocol=subprotocol)
+            with self.session(admitted, dialect) as session:
+                media.listen(session)
+                await _converse(websocket, session)
+
+    def admit(self, request: Request, doors: Doors) -> Admitted | Turned:
+        """Return whether a peer may have a session."""
+        admitted = doors.judge(request, time.time())
+        if isinstance(admitted, Admitted):
+            admitted = self._placed(admitted)
+        if isinstance(admitted, Turned):
+            self.turned(admitted)
+        return admitted
+
+    @contextmanager
+    def seated(self, admitted: Admitted) -> Iterator[None]:
+        """Count a socket of its address and its route."""
         place = admitted.address, id(admitted.route)
         self.places.enter(*place)
         try:
-            dialect, subprotocol = open_dialect(admitted.route, request, self._config.ack_interval)
-            with trio.fail_after(SEND_S):
-                websocket = await asked.accept(subprotocol=subprotocol)
-            session = Session(self._context, admitted, dialect)
-            self.sessions.add(session)
-            try:
-                media.listen(session)
-                await _converse(websocket, session)
-            finally:
-                session.ended()
-                self.sessions.discard(session)
-                self._left.set()
-                self._left = trio.Event()
+            yield
         finally:
             self.places.leave(*place)
+
+    @contextmanager
+    def session(self, admitted: Admitted, dialect: Dialect) -> Iterator[Session]:
+        """Have a session, which is over at the end."""
+        session = Session(self._context, admitted, dialect)
+        self.sessions.add(session)
+        try:
+            yield session
+        finally:
+            session.ended()
+            self.sessions.discard(session)
+            self._left.set()
+            self._left = trio.Event()
 
     def _placed(self, admitted: Admitted) -> Admitted | Turned:
         """Return what was admitted, or that there is no place for it."""
@@ -161,14 +196,15 @@ class Server:
             return Turned(429, "route_connections", f"too many sockets on {route.path}", route.platform)
         return admitted
 
-    def _turned(self, platform: str, kind: str, reason: str) -> None:
-        self._context.metrics.refused(platform, kind)
+    def turned(self, turned: Turned) -> None:
+        """Count a peer that was turned away, and say so at times."""
+        self._context.metrics.refused(turned.platform, turned.kind)
         if self._rate.allow(trio.current_time()):
             self._log.warning(
                 "Sockets turned away",
-                platform=platform,
-                kind=kind,
-                reason=reason,
+                platform=turned.platform,
+                kind=turned.kind,
+                reason=turned.reason,
                 suppressed=self._rate.skipped,
             )
 

@@ -54,10 +54,10 @@ def test_empty_audio_is_counted() -> None:
 @pytest.mark.parametrize(
     ("messages", "kind", "code"),
     [
-        ((_HELLO, b"\x18ab"), "format", UNSUPPORTED),
+        ((_HELLO, b"\x18ab"), "sample_rate", UNSUPPORTED),
         ((_HELLO, b"\x10ab", b"\x12ab"), "format", UNSUPPORTED),
-        ((b"\x01abc",), "id", 1008),
-        ((_HELLO, b"\x01" + bytes(15) + b"a"), "id", 1008),
+        ((b"\x01abc",), "call_id", 1008),
+        ((_HELLO, b"\x01" + bytes(15) + b"a"), "call_id", 1008),
         ((b"\x10" + bytes(65_535), b"\x10ab"), "early", 1008),
     ],
 )

@@ -169,7 +169,7 @@ def test_a_call_of_asterisks() -> None:
 
 
 def test_nothing_is_ever_said_to_asterisk() -> None:
-    """A ping hung calls up until 2026, and so do messages in several frames: the server makes neither."""
+    """The server itself makes neither pings, at which calls hung up until 2026, nor fragments."""
     dialect = reader("asterisk")
     heard(dialect, MEDIA_START)
     assert (dialect.stored(1), dialect.leave("shutdown"), dialect.leave("error")) == (None, None, None)

@@ -62,7 +62,8 @@ class Ingest:
         if status:
             await self._running(report, status, body)
             return
-        for host, port in ((config.host, config.port), (config.pages_host, config.pages_port)):
+        ours = [(config.host, config.port), (config.pages_host, config.pages_port)]
+        for host, port in ours + [(config.host, port) for port in _tcp_ports(config)]:
             if reason := await trio.to_thread.run_sync(cannot_bind, host, port):
                 report.fail("ports", f"cannot listen on {host}, port {port}: {reason}")
             else:
@@ -87,12 +88,17 @@ class Ingest:
             report.fail(
                 "ports", f"the ingest on port {config.pages_port} is not ready: {body.strip()}", "see its log"
             )
-        try:
-            await trio.aclose_forcefully(await trio.open_tcp_stream(reachable(config.host), config.port))
-        except OSError as error:
-            report.fail("ports", f"nobody takes calls on port {config.port}: {error}")
-        else:
-            report.ok("ports", f"it takes calls on port {config.port}")
+        for port in (config.port, *_tcp_ports(config)):
+            try:
+                await trio.aclose_forcefully(await trio.open_tcp_stream(reachable(config.host), port))
+            except OSError as error:
+                report.fail("ports", f"nobody takes calls on port {port}: {error}")
+            else:
+                report.ok("ports", f"it takes calls on port {port}")
+
+
+def _tcp_ports(config: IngestConfig) -> list[int]:
+    return [route.port for route in config.route if route.port]
 
 
 def _told(route: Route, public_url: str | None) -> str:

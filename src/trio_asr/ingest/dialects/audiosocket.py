@@ -32,6 +32,7 @@ class AudioSocket:
         self._whole = Whole(2)
         self._early: list[bytes] = []
         self._early_bytes = 0
+        self._over = False
 
     def hear(self, message: bytes, *, text: bool) -> Sequence[Effect]:  # noqa: ARG002
         """Return what a frame means, in order.
@@ -39,16 +40,19 @@ class AudioSocket:
         Raises:
             Refusal: It cannot be used.
         """
-        kind, payload = message[0], message[1:]
+        kind = message[0]
+        if self._over:
+            return (Odd("late"),)
         if kind in RATES or kind == _TOO_FAST:
             return self._hear_audio(kind, message)
         if kind == UUID:
-            return self._hear_uuid(payload)
+            return self._hear_uuid(message[1:])
         if kind == HANGUP:
+            self._over = True
             return (Finish("hangup"),)
         if kind == DTMF:
             return ()
-        return (Odd("told"),) if kind == ERROR else (Odd("event"),)
+        return (Odd("told" if kind == ERROR else "event"),)
 
     def stored(self, number: int) -> str | None:  # noqa: ARG002
         """Return None: nobody waits for it."""
@@ -60,20 +64,21 @@ class AudioSocket:
 
     def _hear_uuid(self, uuid: bytes) -> Sequence[Effect]:
         if len(uuid) != _UUID_BYTES:
-            raise Refusal("id", f"a UUID of {len(uuid)} bytes")
+            raise Refusal("call_id", f"a UUID of {len(uuid)} bytes")
         if self._uuid:
             if uuid == self._uuid:
                 return (Odd("start_again"),)
-            raise Refusal("id", "a second UUID")
+            raise Refusal("call_id", "a second UUID")
         self._uuid = uuid
         if not any(uuid):
+            self._over = True
             return (Begin("", audio_format(8_000), probe=True),)
         early, self._early = self._early, []
         return [effect for held in early for effect in self._hear_audio(held[0], held)]
 
     def _hear_audio(self, kind: int, message: bytes) -> Sequence[Effect]:
         if kind == _TOO_FAST:
-            raise Refusal("format", "linear16 at 192000 Hz is not taken", UNSUPPORTED)
+            raise Refusal("sample_rate", "sample rate 192000 cannot be taken", UNSUPPORTED)
         if not self._uuid:
             self._early_bytes += len(message)
             if self._early_bytes > MOST_EARLY_BYTES:
@@ -88,8 +93,7 @@ class AudioSocket:
             raise Refusal("format", f"audio of type {kind:#04x} after {self._type:#04x}", UNSUPPORTED)
         if len(message) == 1:
             return [*effects, Odd("empty")]
-        broken = bool(self._whole) or len(message) % 2 == 0
-        if broken:
+        if self._whole or len(message) % 2 == 0:
             effects.append(Odd("incomplete"))
         if audio := self._whole.take(message[1:]):
             effects.append(Audio(audio))

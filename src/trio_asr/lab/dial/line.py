@@ -15,12 +15,14 @@ from trio_asr.lab.dial.platform import Message, Platform
 from trio_asr.lab.dial.report import Outcome, SocketReport
 from trio_asr.lab.dial.settings import Dial
 from trio_asr.lab.dial.socket import ABNORMAL, ClientSocket, Refused
+from trio_asr.lab.dial.tcp import TcpSocket
 
 CONNECT_S = 10.0  # Exotel's page "Voicebot applet" allows that much for the handshake
 STUCK_S = 1.0  # TCP is cut so much later if the server does not read, or does not let us begin
 EARLY_MS = 100  # of audio before the start of its stream, where that is asked for
 NO_FAILURE = frozenset({1000, 1001, 1005})  # close codes (RFC 6455, 7.4.1); 1005 is a close without a code
 
+Socket = ClientSocket | TcpSocket
 Reach = Callable[[WebSocketURI], Awaitable[trio.abc.Stream]]
 
 
@@ -71,8 +73,11 @@ class Line:
         try:
             with trio.fail_after(CONNECT_S):
                 stream = await reach(url)
+                traits = self._platform.TRAITS
                 headers = self._platform.headers(wall, secrets.token_urlsafe(24))
-                socket = await ClientSocket.open(stream, url, headers, self._platform.TRAITS.subprotocols)
+                socket: Socket = TcpSocket(stream)
+                if not traits.tcp:
+                    socket = await ClientSocket.open(stream, url, headers, traits.subprotocols)
             await self._speak(socket)
         except Refused as refused:
             self._said.fail(Outcome.REFUSED, refused.reason, status=refused.status)
@@ -85,7 +90,7 @@ class Line:
             if stream is not None:
                 await trio.aclose_forcefully(stream)
 
-    async def _speak(self, socket: ClientSocket) -> None:
+    async def _speak(self, socket: Socket) -> None:
         cut = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, socket, nursery.cancel_scope)
@@ -109,13 +114,13 @@ class Line:
         else:
             said.outcome = Outcome.LOST if socket.code == ABNORMAL else Outcome.CLOSED
 
-    async def _listen(self, socket: ClientSocket, all_tasks: trio.CancelScope) -> None:
+    async def _listen(self, socket: Socket, all_tasks: trio.CancelScope) -> None:
         while (message := await socket.receive()) is not None:
             self._said.heard += 1
             await self._tell(socket, self._platform.hear(message, trio.current_time()))
         all_tasks.cancel()
 
-    async def _keep_time(self, socket: ClientSocket) -> None:
+    async def _keep_time(self, socket: Socket) -> None:
         """Do what the platform does by its own clock, such as pings."""
         while True:
             with trio.move_on_at(self._platform.alarm):
@@ -123,7 +128,7 @@ class Line:
             if trio.current_time() >= self._platform.alarm:
                 await self._tell(socket, self._platform.tick(trio.current_time()))
 
-    async def _play(self, socket: ClientSocket) -> None:
+    async def _play(self, socket: Socket) -> None:
         platform, faults = self._platform, self._dial.faults
         queue = self._queue()
         hello = platform.hello(trio.current_time())
@@ -155,7 +160,7 @@ class Line:
         cut = frames(dial.recording, traits.chunk_ms, dial.faults, first, separate=bool(traits.legs))
         return [frame for frame in cut if self._drop_at_s is None or frame.due <= self._drop_at_s]
 
-    async def _send_frames(self, socket: ClientSocket, queue: Sequence[Frame]) -> None:
+    async def _send_frames(self, socket: Socket, queue: Sequence[Frame]) -> None:
         on_time_s = self._clock.now  # what is due later should go out when it is due
         for due, together in groupby(queue, lambda frame: frame.due):
             await trio.sleep_until(self._clock.when(due))
@@ -172,7 +177,7 @@ class Line:
                     delivered += self._disorder.deliver(message)
             await self._send(socket, delivered)
 
-    async def _tell(self, socket: ClientSocket, messages: Sequence[Message]) -> None:
+    async def _tell(self, socket: Socket, messages: Sequence[Message]) -> None:
         """Send what the platform says when its state may have changed, and look at that."""
         await self._send(socket, messages)
         self._news.set()
@@ -180,6 +185,6 @@ class Line:
         if self._platform.over:
             self._playing.cancel()
 
-    async def _send(self, socket: ClientSocket, messages: Sequence[Message]) -> None:
+    async def _send(self, socket: Socket, messages: Sequence[Message]) -> None:
         self._said.messages += len(messages)
         await socket.send(messages)

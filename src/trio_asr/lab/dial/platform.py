@@ -26,7 +26,7 @@ class Traits(NamedTuple):
     The first of `encodings` is what a recording in none of them is put into. `legs` are its words for the
     channels, where each is sent on its own. `channels` is the most that it sends. A `clocked` one tells the
     time of each message, a `numbered` one counts them. `retries` is how often it dials again, at once, if it
-    was refused.
+    was refused. With `tcp` it speaks that, and no WebSocket.
     """
 
     encodings: tuple[Encoding, ...]
@@ -39,6 +39,7 @@ class Traits(NamedTuple):
     numbered: bool = False
     retries: int = 0
     subprotocols: tuple[str, ...] = ()
+    tcp: bool = False
 
 
 class Platform:

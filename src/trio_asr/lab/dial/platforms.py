@@ -7,6 +7,7 @@ from dataclasses import replace
 from trio_asr.client.audio import in_encoding
 from trio_asr.lab.dial.asterisk import Asterisk
 from trio_asr.lab.dial.audiocodes import AudioCodes
+from trio_asr.lab.dial.audiosocket import AudioSocket
 from trio_asr.lab.dial.exotel import Exotel
 from trio_asr.lab.dial.generic import Generic
 from trio_asr.lab.dial.genesys import Genesys
@@ -37,6 +38,7 @@ PLATFORMS: dict[str, type[Platform]] = {
     "vonage": Vonage,
     "knowlarity": Knowlarity,
     "asterisk": Asterisk,
+    "audiosocket": AudioSocket,
 }
 
 

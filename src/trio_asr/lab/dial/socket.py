@@ -16,7 +16,7 @@ from trio_asr.lab.dial.platform import Message
 
 ABNORMAL = 1006  # RFC 6455, 7.4.1: the connection ended without a close frame
 CLOSE_S = 10.0
-_READ = 65536
+READ_BYTES = 65536
 _BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -29,13 +29,13 @@ class Refused(Exception):
 
 
 def parsed(url: str) -> WebSocketURI:
-    """Return the parts of a URL.
+    """Return the parts of a URL. One of "tcp://" is taken as well.
 
     Raises:
         ValueError: It is none of a WebSocket; the message does not quote it.
     """
     try:
-        return parse_uri(url)
+        return parse_uri(f"ws{url[3:]}" if url.startswith("tcp://") else url)
     except (InvalidURI, ValueError):
         raise ValueError("not a URL of a WebSocket, such as wss://host/path") from None
 
@@ -134,7 +134,7 @@ class ClientSocket:
             await self._ended.wait()
 
     async def _read(self) -> None:
-        data = await self._stream.receive_some(_READ)
+        data = await self._stream.receive_some(READ_BYTES)
         if data:
             self._protocol.receive_data(data)
         else:
