@@ -9,7 +9,7 @@ from uuid import NAMESPACE_OID, uuid5
 import pytest
 import trio
 from tests.lab.dial.calls import call, recording
-from trio.testing import MockClock, memory_stream_pair
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trio_asr.lab.dial.audiosocket import AudioSocket
 from trio_asr.lab.dial.frames import frames
@@ -80,6 +80,18 @@ async def test_the_socket(autojump_clock: MockClock) -> None:
     assert (await one.receive(), one.code, one.reason) == (None, NORMAL, "")
     await one.send([b"late"])
     await one.close()
+
+
+async def test_who_sends_while_another_task_closes_has_its_turn() -> None:
+    ours, its = (trio.SocketStream(one) for one in trio.socket.socketpair())
+    async with ours, its, trio.open_nursery() as nursery:
+        one = TcpSocket(ours)
+        nursery.start_soon(one.send, [b"x"])
+        nursery.start_soon(one.close)
+        nursery.start_soon(one.send, [b"x"])
+        await wait_all_tasks_blocked()
+        await its.aclose()
+        assert await one.receive() is None
 
 
 async def test_a_socket_that_is_cut(autojump_clock: MockClock) -> None:

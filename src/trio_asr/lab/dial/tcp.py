@@ -27,6 +27,9 @@ class TcpSocket:
     async def send(self, messages: Sequence[Message]) -> None:
         """Send messages. On a connection that is over, they are dropped: `receive` tells of its end."""
         data = b"".join(message for message in messages if isinstance(message, bytes))
+        if not data:
+            await trio.lowlevel.checkpoint()
+            return
         try:
             async with self._turn:
                 await self._stream.send_all(data)
@@ -49,8 +52,9 @@ class TcpSocket:
     async def close(self) -> None:
         """End, and wait up to `CLOSE_S` for the server's end. Another task must receive."""
         try:
-            if isinstance(self._stream, trio.abc.HalfCloseableStream):
-                await self._stream.send_eof()
+            async with self._turn:
+                if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                    await self._stream.send_eof()
         except _BROKEN:
             return
         with trio.move_on_after(CLOSE_S):
