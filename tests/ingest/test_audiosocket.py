@@ -11,6 +11,8 @@ from tests.ingest.gateway_harness import GatewayHarness, recording, run_gateway
 from trio.testing import MockClock
 
 from trio_asr.config import Route, Secret
+from trio_asr.ingest.audiosocket import MOST_AT_ONCE
+from trio_asr.ingest.session import Session
 from trio_asr.lab.dial.report import Outcome, Report
 from trio_asr.lab.dial.settings import Dial, Faults
 from trio_asr.lab.dial.socket import parsed
@@ -133,6 +135,45 @@ async def test_who_says_no_uuid_is_turned_away(sent: bytes, autojump_clock: Mock
         assert on.gateway.server.places.open == 0
 
 
+async def test_frames_of_nothing_before_the_uuid_have_an_end(autojump_clock: MockClock) -> None:
+    async with run_gateway(KEYED) as on:
+        stream = await connected(on)
+        await stream.send_all(write_tlv(0x42) * 100_000)
+        assert await said(stream) == []
+        assert trio.current_time() < 1
+        assert on.count("ingest_refusals_total", reason="no_credentials", **NAMES) == 1
+
+
+async def test_frames_of_nothing_after_it_leave_others_their_turn(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    hear = Session.hear
+
+    def spied(self: Session, messages: Any) -> None:
+        heard.append(len(messages))
+        hear(self, messages)
+
+    monkeypatch.setattr(Session, "hear", spied)
+    async with run_gateway(KEYED) as on:
+        stream = await connected(on)
+        await stream.send_all(HELLO + audio() + write_tlv(0x42) * 20_000)
+        await trio.sleep(60)
+        assert max(heard) == MOST_AT_ONCE
+        assert sum(heard) == 20_002
+        assert on.count("ingest_odd_messages_total", kind="event", **NAMES) == 20_000
+
+
+async def test_who_connects_and_leaves_is_no_refusal(autojump_clock: MockClock) -> None:
+    """As balancers and the doctor do, to see whether somebody listens."""
+    async with run_gateway(KEYED) as on:
+        stream = await connected(on)
+        await stream.send_eof()
+        assert await said(stream) == []
+        assert on.count("ingest_refusals_total", reason="no_credentials", **NAMES) == 0
+        assert on.gateway.server.places.open == 0
+
+
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
@@ -160,6 +201,14 @@ async def test_15_a_uuid_of_zeros_is_a_probe(autojump_clock: MockClock) -> None:
         await trio.sleep(5)
         assert on.count("ingest_odd_messages_total", kind="probe", **NAMES) == 1
         assert on.count("ingest_calls_begun_total", **NAMES) == 0
+
+
+async def test_15_and_keeps_no_place_for_as_long_as_a_call(autojump_clock: MockClock) -> None:
+    async with run_gateway(OPEN, idle_s=600) as on:
+        stream = await connected(on)
+        await stream.send_all(write_tlv(0x01, bytes(16)))
+        assert await said(stream) == [0]
+        assert trio.current_time() == pytest.approx(10, abs=0.1)
 
 
 async def test_a_caller_may_say_nothing_for_as_long_as_a_call_may(autojump_clock: MockClock) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-_HEAD_BYTES = 3
+HEAD_BYTES = 3
 
 
 class Tlv(NamedTuple):
@@ -28,11 +28,11 @@ class TlvReader:
         data = self._rest + bytes(data)
         frames: list[Tlv] = []
         at = 0
-        while len(data) - at >= _HEAD_BYTES:
-            end = at + _HEAD_BYTES + int.from_bytes(data[at + 1 : at + _HEAD_BYTES], "big")
+        while len(data) - at >= HEAD_BYTES:
+            end = at + HEAD_BYTES + int.from_bytes(data[at + 1 : at + HEAD_BYTES], "big")
             if end > len(data):
                 break
-            frames.append(Tlv(data[at], data[at + _HEAD_BYTES : end]))
+            frames.append(Tlv(data[at], data[at + HEAD_BYTES : end]))
             at = end
         self._rest = data[at:]
         return frames

@@ -238,8 +238,19 @@ def test_the_dial_string_may_name_the_call() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [b"", b"MEDIA", b"media_start a:b", b"HELLO there\n", b"\xff" * 160, ULAW, b"ABCD\x00"]
-)
+    "message",
+    [
+        b"STATUS " + b"a:b " * 1001,
+        b"A" * 41,
+        b"",
+        b"MEDIA",
+        b"media_start a:b",
+        b"HELLO there\n",
+        b"\xff" * 160,
+        ULAW,
+        b"ABCD\x00",
+    ],
+)  # fmt: skip
 def test_what_is_no_event(message: bytes) -> None:
     assert read_event(message) in (None, {"event": "MEDIA"})
 

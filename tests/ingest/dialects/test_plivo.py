@@ -79,6 +79,7 @@ def test_l16_is_little_endian_and_the_default(form: Any, rate: int) -> None:
         ('["a"]', {}),
         (7, {}),
         (None, {}),
+        (";".join(f"{n}=1" for n in range(2000)), {}),  # longer than it can be
     ],
 )
 def test_extra_headers_in_each_of_their_forms(extra: Any, meta: dict[str, Any]) -> None:

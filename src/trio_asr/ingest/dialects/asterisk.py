@@ -16,7 +16,7 @@ from trio_asr.ingest.dialects import reading
 from trio_asr.ingest.dialects.hello_first import HelloFirst, Platform
 
 SUBPROTOCOLS = ("media",)
-_EVENT = re.compile(rb"[A-Z_]{4,}( [ -~]*)?\Z")  # audio does not look like this
+_EVENT = re.compile(rb"[A-Z_]{4,40}( [ -~]{0,4000})?\Z")  # audio does not look like this
 
 
 def read_event(message: bytes) -> dict[str, Any] | None:

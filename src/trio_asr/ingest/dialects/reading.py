@@ -41,6 +41,7 @@ REFUSALS = frozenset({
 })  # fmt: skip
 # Media that comes before the start is held: a second of most formats.
 MOST_EARLY_BYTES = 64 * 1024
+MOST_PAIRS = 8 * 1024  # characters; Plivo's page allows 512 bytes
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -163,11 +164,14 @@ def meta_of(said: Mapping[str, Any]) -> dict[str, Any] | None:
 def parameters_of(said: object) -> dict[str, Any]:
     """Return a customer's own parameters, which platforms pass on as an object, or as a text.
 
-    A text is JSON, or pairs such as "queue=gold;vip=1". Of what is neither there are none.
+    A text is JSON, or pairs such as "queue=gold;vip=1". Of what is neither there are none, nor of pairs that
+    are longer than any platform allows.
     """
     if isinstance(said, str):
         document = read_object(said.encode(errors="replace"))
         if document is None:
+            if len(said) > MOST_PAIRS:
+                return {}
             pairs = (pair.partition("=") for pair in re.split("[;,]", said))
             return {name.strip(): value.strip() for name, sign, value in pairs if sign and name.strip()}
         return document

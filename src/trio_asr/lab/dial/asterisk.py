@@ -6,7 +6,6 @@ name and pairs; the close is the end.
 
 from __future__ import annotations
 
-from trio_asr.lab.dial.frames import Frame
 from trio_asr.lab.dial.platform import Message, Platform, Traits
 from trio_asr.wire.audio_format import Encoding
 
@@ -39,7 +38,3 @@ class Asterisk(Platform):
             "ptime": 20,
         }
         return [" ".join(["MEDIA_START", *(f"{name}:{value}" for name, value in told.items())])]
-
-    def media(self, frame: Frame) -> list[Message]:
-        """Return the audio as it is."""
-        return [frame.audio]

@@ -35,7 +35,13 @@ class Events(Platform):
         return [self.medium(frame.leg, self._chunks[frame.leg], self._time_ms(frame), audio)]
 
     def medium(self, leg: int, chunk: int, at_ms: int, audio: str) -> str:
-        """Return the message for audio in base64."""
+        """Return the message for audio in base64. All numbers are texts, as at most of these platforms."""
+        track = {"track": self.TRAITS.legs[leg]} if self.TRAITS.legs else {}
+        media = {"chunk": str(chunk), "timestamp": str(at_ms), "payload": audio}
+        return self.message("media", track | media)
+
+    def message(self, event: str, body: dict[str, Any]) -> str:
+        """Return a message, numbered."""
         raise NotImplementedError
 
     def count(self) -> int:

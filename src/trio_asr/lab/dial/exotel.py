@@ -45,18 +45,15 @@ class Exotel(Events):
                 "bit_rate": f"{form.bytes_per_s * 8 // 1000}kbps",
             },
         }
-        return [encoded({"event": "connected"}), self._message("start", start)]
-
-    def medium(self, leg: int, chunk: int, at_ms: int, audio: str) -> str:  # noqa: ARG002 - it has one
-        """Return `media`, in which all numbers are texts."""
-        return self._message("media", {"chunk": str(chunk), "timestamp": str(at_ms), "payload": audio})
+        return [encoded({"event": "connected"}), self.message("start", start)]
 
     def stop(self, now: float) -> list[Message]:  # noqa: ARG002
         """Return `stop`, after which Exotel closes."""
         self.over = True
         ids = {"call_sid": self._dial.call, "account_sid": self._dial.account}
-        return [self._message("stop", ids | {"reason": "callended"})]
+        return [self.message("stop", ids | {"reason": "callended"})]
 
-    def _message(self, event: str, body: dict[str, Any]) -> str:
+    def message(self, event: str, body: dict[str, Any]) -> str:
+        """Return a message, numbered."""
         document = {"event": event, "sequence_number": str(self.count()), "stream_sid": self._stream}
         return encoded(document | {event: body})

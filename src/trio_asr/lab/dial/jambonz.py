@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from trio_asr.lab.dial.frames import Frame
 from trio_asr.lab.dial.platform import Message, Platform, Traits, encoded
 
 RATES = (8000, 16000, 24000, 32000, 48000)
@@ -24,10 +23,6 @@ class FreeSwitch(Platform):
     def hello(self, now: float) -> list[Message]:  # noqa: ARG002
         """Return the metadata."""
         return [encoded(self._metadata() | dict(self._dial.parameters))]
-
-    def media(self, frame: Frame) -> list[Message]:
-        """Return the audio as it is."""
-        return [frame.audio]
 
     def _metadata(self) -> dict[str, Any]:
         """Return what a dialplan must say for the audio to be understood."""

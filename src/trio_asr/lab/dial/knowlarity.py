@@ -5,7 +5,6 @@ Facts per Verloop's page "Knowlarity integration (WebSocket)".
 
 from __future__ import annotations
 
-from trio_asr.lab.dial.frames import Frame
 from trio_asr.lab.dial.platform import Message, Platform, Traits, encoded
 
 
@@ -20,7 +19,3 @@ class Knowlarity(Platform):
         told = {"uuid": dial.call, "sample_rate": self._form.rate, "from": dial.caller, "to": dial.called}
         metadata = {"event": "websocket:connected", "call_type": "inbound"} | dict(dial.parameters)
         return [encoded(told | {"campaign": "", "metadata": metadata})]
-
-    def media(self, frame: Frame) -> list[Message]:
-        """Return the audio as it is."""
-        return [frame.audio]

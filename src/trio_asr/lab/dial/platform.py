@@ -74,8 +74,8 @@ class Platform:
         return []
 
     def media(self, frame: Frame) -> list[Message]:
-        """Return the messages for a frame."""
-        raise NotImplementedError
+        """Return the messages for a frame: the audio as it is, where the platform does not wrap it."""
+        return [frame.audio]
 
     def hear(self, message: Message, now: float) -> list[Message]:  # noqa: ARG002
         """Take what the server says, and return the answers. `now` is in seconds, from any time."""

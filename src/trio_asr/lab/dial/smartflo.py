@@ -22,20 +22,17 @@ class Smartflo(Events):
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "bitRate": 64},
             "customParameters": dict(self._dial.parameters),
         }  # fmt: skip
-        return [encoded({"event": "connected"}), self._message("start", start)]
-
-    def medium(self, leg: int, chunk: int, at_ms: int, audio: str) -> str:  # noqa: ARG002 - it has one
-        """Return `media`, in which all numbers are texts."""
-        return self._message("media", {"chunk": str(chunk), "timestamp": str(at_ms), "payload": audio})
+        return [encoded({"event": "connected"}), self.message("start", start)]
 
     def stop(self, now: float) -> list[Message]:  # noqa: ARG002
         """Return `stop`, after which Smartflo closes."""
         self.over = True
-        return [self._message("stop", self._ids() | {"reason": "The caller disconnected the call"})]
+        return [self.message("stop", self._ids() | {"reason": "The caller disconnected the call"})]
 
     def _ids(self) -> dict[str, Any]:
         return {"accountSid": self._dial.account, "callSid": self._dial.call}
 
-    def _message(self, event: str, body: dict[str, Any]) -> str:
+    def message(self, event: str, body: dict[str, Any]) -> str:
+        """Return a message, numbered."""
         document = {"event": event, "sequenceNumber": str(self.count()), "streamSid": self._stream}
         return encoded(document | {event: body})

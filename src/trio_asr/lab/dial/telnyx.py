@@ -36,22 +36,17 @@ class Telnyx(Events):
         start = self._ids() | {"call_session_id": f"s-{self._dial.call}"} | self.told() | {
             "tags": [], "client_state": state, "media_format": form,
         }  # fmt: skip
-        return [encoded({"event": "connected", "version": "1.0.0"}), self._message("start", start)]
-
-    def medium(self, leg: int, chunk: int, at_ms: int, audio: str) -> str:
-        """Return `media`, in which all numbers are texts."""
-        track = self.TRAITS.legs[leg]
-        media = {"track": track, "chunk": str(chunk), "timestamp": str(at_ms), "payload": audio}
-        return self._message("media", media)
+        return [encoded({"event": "connected", "version": "1.0.0"}), self.message("start", start)]
 
     def stop(self, now: float) -> list[Message]:  # noqa: ARG002
         """Return `stop`, after which Telnyx closes."""
         self.over = True
-        return [self._message("stop", self._ids())]
+        return [self.message("stop", self._ids())]
 
     def _ids(self) -> dict[str, Any]:
         return {"user_id": self._dial.account, "call_control_id": self._dial.call}
 
-    def _message(self, event: str, body: dict[str, Any]) -> str:
+    def message(self, event: str, body: dict[str, Any]) -> str:
+        """Return a message, numbered."""
         document = {"event": event, "sequence_number": str(self.count()), "stream_id": self._stream}
         return encoded(document | {event: body})

@@ -58,19 +58,14 @@ class Twilio(Events):
             "customParameters": self.told() | dict(self._dial.parameters),
         }
         connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
-        return [encoded(connected), self._message("start", start)]
-
-    def medium(self, leg: int, chunk: int, at_ms: int, audio: str) -> str:
-        """Return `media`, in which all numbers are texts."""
-        track = self.TRAITS.legs[leg]
-        media = {"track": track, "chunk": str(chunk), "timestamp": str(at_ms), "payload": audio}
-        return self._message("media", media)
+        return [encoded(connected), self.message("start", start)]
 
     def stop(self, now: float) -> list[Message]:  # noqa: ARG002
         """Return `stop`, after which Twilio closes."""
         self.over = True
-        return [self._message("stop", {"accountSid": self._dial.account, "callSid": self._dial.call})]
+        return [self.message("stop", {"accountSid": self._dial.account, "callSid": self._dial.call})]
 
-    def _message(self, event: str, body: dict[str, Any]) -> str:
+    def message(self, event: str, body: dict[str, Any]) -> str:
+        """Return a message, numbered."""
         document = {"event": event, "sequenceNumber": str(self.count()), "streamSid": self._sid}
         return encoded(document | {event: body})

@@ -7,7 +7,6 @@ request is signed by a JWT, as its webhooks are (page "Signed webhooks").
 
 from __future__ import annotations
 
-from trio_asr.lab.dial.frames import Frame
 from trio_asr.lab.dial.platform import Message, Platform, Traits, encoded
 from trio_asr.lab.dial.signing import json_web_token
 
@@ -31,7 +30,3 @@ class Vonage(Platform):
         told = {"call_uuid": dial.call, "from": dial.caller, "to": dial.called} | dict(dial.parameters)
         form = {"event": "websocket:connected", "content-type": f"audio/l16;rate={self._form.rate}"}
         return [encoded(form | {name: value for name, value in told.items() if value})]
-
-    def media(self, frame: Frame) -> list[Message]:
-        """Return the audio as it is."""
-        return [frame.audio]
