@@ -57,10 +57,15 @@ def imported() -> dict[str, set[str]]:
     return found
 
 
+distributions = cache(packages_distributions)  # it reads what each installed package says of itself
+
+
+def packages_of(module: str) -> set[str]:
+    return {normal(one) for one in distributions().get(module, ())}
+
+
 def test_what_is_imported_is_declared() -> None:
-    packages = {
-        module: {normal(one) for one in packages_distributions().get(module, ())} for module in imported()
-    }
+    packages = {module: packages_of(module) for module in imported()}
     assert {OF_EXTRAS[module] for module in imported() if module in OF_EXTRAS} <= declared("speech", "demo")
     assert {
         module: imported()[module]
@@ -70,10 +75,7 @@ def test_what_is_imported_is_declared() -> None:
 
 
 def test_what_is_declared_is_imported() -> None:
-    modules = {
-        normal(package) for module in imported() for package in packages_distributions().get(module, ())
-    }
-    assert declared() - modules == set()
+    assert declared() - {package for module in imported() for package in packages_of(module)} == set()
 
 
 @pytest.mark.parametrize("requirement", PROJECT["dependencies"])

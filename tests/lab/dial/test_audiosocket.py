@@ -9,13 +9,23 @@ from uuid import NAMESPACE_OID, uuid5
 import pytest
 import trio
 from tests.lab.dial.calls import call, recording
-from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import (
+    MemoryReceiveStream,
+    MemorySendStream,
+    MockClock,
+    memory_stream_pair,
+    wait_all_tasks_blocked,
+)
+from websockets.uri import WebSocketURI
 
 from trio_asr.lab.dial.audiosocket import AudioSocket
+from trio_asr.lab.dial.caller import place
 from trio_asr.lab.dial.frames import frames
+from trio_asr.lab.dial.report import Outcome
 from trio_asr.lab.dial.socket import ABNORMAL, CLOSE_S, parsed
 from trio_asr.lab.dial.tcp import NORMAL, TcpSocket
 
+Pair = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
 SECRET, CALL = "0123456789abcdef", "8899aabbccddeeff"
 
 
@@ -99,3 +109,54 @@ async def test_a_socket_that_is_cut(autojump_clock: MockClock) -> None:
     one = TcpSocket(ours)
     await ours.aclose()
     assert (await one.receive(), one.code) == (None, ABNORMAL)
+
+
+class Slow(trio.abc.HalfCloseableStream):
+    """A stream on which each sending takes 10 ms."""
+
+    def __init__(self, stream: Pair) -> None:
+        self._stream = stream
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.sleep(0.01)
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def test_the_last_word_goes_out_whatever_is_heard_meanwhile(autojump_clock: MockClock) -> None:
+    ours, its = memory_stream_pair()
+    heard = bytearray()
+
+    async def reach(url: WebSocketURI) -> trio.abc.Stream:
+        return Slow(ours)
+
+    async def listen() -> None:
+        while data := await its.receive_some():
+            heard.extend(data)
+        await its.aclose()
+
+    async def talk() -> None:
+        while True:
+            await trio.sleep(0.005)
+            await its.send_all(b"\x10\x00\x00")
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            nursery.start_soon(talk)
+            one = call("audiosocket", recording(0.04), url=f"tcp://a.test:9092/{SECRET}")
+            report = await place(one, reach)
+            nursery.cancel_scope.cancel()
+    assert [one.outcome for one in report.sockets] == [Outcome.FINISHED]
+    assert heard.endswith(b"\x00\x00\x00")

@@ -65,6 +65,7 @@ class Line:
         self._disorder: Disorder[Message] = Disorder(dial.faults, platform.chance)
         self._news = trio.Event()  # set, and made anew, when the platform may have changed
         self._playing = trio.CancelScope()
+        self._telling = 0  # tasks that send what the platform says
         self._all_said = False
 
     async def run(self, url: WebSocketURI, reach: Reach, wall: float) -> None:
@@ -179,10 +180,12 @@ class Line:
 
     async def _tell(self, socket: Socket, messages: Sequence[Message]) -> None:
         """Send what the platform says when its state may have changed, and look at that."""
+        self._telling += 1
         await self._send(socket, messages)
+        self._telling -= 1
         self._news.set()
         self._news = trio.Event()
-        if self._platform.over:
+        if self._platform.over and not self._telling:  # else its last words are not out yet
             self._playing.cancel()
 
     async def _send(self, socket: Socket, messages: Sequence[Message]) -> None:
