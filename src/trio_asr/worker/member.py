@@ -199,7 +199,7 @@ class Member:
         maximum = self._office.config.fleet.max_connections
         limit = self._quota.step(me, self.view, maximum, now) if maximum else None
         self._office.limit_connections(limit)
-        step = self._pulling.step(me, self.view, now)
+        step = self._pulling.step(me, self.view, now, self.holdings.keys() - me.held.keys())
         ours = self.holdings.keys() | self._taking | self._beyond
         self._wants = step.wants - self._beyond
         for shard in self._wants.union(step.acquire) - ours:

@@ -124,6 +124,29 @@ def test_what_is_kept_for_me_is_taken_at_once() -> None:
     assert Pulling("a").step(me, fleet(2, me, beat("b"), s1="heir:a"), 0.0).acquire == [1]
 
 
+@pytest.mark.parametrize("lease", [None, ""])
+def test_leases_that_ran_out_are_no_reason_to_take_or_ask_for_others(
+    lease: str | None,
+) -> None:
+    me, other = beat("a", [0]), beat("b", [3, 4, 5])
+    pulling, view = Pulling("a"), fleet(6, me, other, s1=lease, s2=lease)
+    found = [pulling.step(me, view, now, {1, 2}) for now in (0.0, 10.0, 60.0)]
+    assert [(one.acquire, one.wants) for one in found] == [([], frozenset())] * 3
+
+
+def test_nothing_is_asked_for_that_would_be_too_much_with_what_has_lapsed() -> None:
+    # As in peace: 8 shards of three, of whom one has 2.
+    pulling, me = Pulling("a"), beat("a")
+    view = fleet(8, me, beat("b", [2, 3, 4]), beat("c", [5, 6, 7]), s0=None, s1=None)
+    assert [pulling.step(me, view, now, {0, 1}).wants for now in (0.0, 10.0)] == [frozenset(), frozenset()]
+
+
+def test_a_shard_that_another_has_by_now_is_made_up_for() -> None:
+    me, other, third = beat("a", [0]), beat("b", [3, 4, 5]), beat("c", [1])
+    pulling, view = Pulling("a"), fleet(6, me, other, third, s2=None)
+    assert [pulling.step(me, view, now, {1}).wants for now in (0.0, 10.0)] == [frozenset(), frozenset({5})]
+
+
 def test_each_lost_race_makes_the_next_wait_longer_until_one_is_won() -> None:
     pulling, me = Pulling("a"), beat("a")
     view = fleet(4, me, beat("b"))

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from trio_asr.core.fleet.beat import Beat
+import msgspec
+
+from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.view import View
 
 QUIET_S = 2.0  # how long membership has not changed before a free shard is taken
@@ -63,8 +66,12 @@ class Pulling:
         """Note that a shard was acquired."""
         self._lost = 0
 
-    def step(self, me: Beat, view: View, now: float) -> Step:
-        """Return what to do. `me` is this member's present beat; in `view` it may be an older one."""
+    def step(self, me: Beat, view: View, now: float, lapsed: AbstractSet[int] = frozenset()) -> Step:
+        """Return what to do. `me` is this member's present beat; in `view` it may be an older one.
+
+        `lapsed` are shards that it has though their leases have run out, as when their server is away. They
+        are still its own, unless another member has them: it takes them up again, and needs no others.
+        """
         if view.members != self._members:
             self._members, self._changed_at = view.members, now
         if len(view.beats) > 1:
@@ -74,6 +81,9 @@ class Pulling:
         seen = view.beats.get(me.member)
         if me.draining is not None or seen is None or seen.draining is not None:
             return Step(hand_over=grants)
+        if lapsed:
+            own = {shard: Load() for shard in lapsed if view.owner(shard) in ("", me.member)}
+            me = msgspec.structs.replace(me, held=me.held | own)
         acquire = self._acquire(me, view, now)
         missing = view.share(me) - len(me.held) - len(acquire)
         return Step(acquire, self._wants(me, view, missing, now), grants)
