@@ -32,7 +32,7 @@ MAX_SPEED = 1.25 + 0.1  # as received: audio that is sent evenly may arrive in b
 # each, out of the 5 s over which the speed is measured).
 CROWD_SPEED = 0.001
 FIRST_OTHER = 1000  # first number of the calls that only add to the crowd
-MAX_SECONDS = 300.0  # for a row, whatever happens
+MAX_SECONDS = 240.0  # for a row beyond its calls, whatever happens
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,14 @@ async def play_row(row: Row, work: Path, terms: Terms) -> Outcome:
     outcome = Outcome(row)
     began = time.monotonic()
     await trio.Path(work).mkdir(parents=True, exist_ok=True)
+    limit = MAX_SECONDS + max(call.begin_s + call.seconds for call in row.calls())
     try:
-        with trio.fail_after(MAX_SECONDS):
+        with trio.fail_after(limit):
             await _play(row, work, terms, outcome)
     except* (RigError, EmbeddedServerError, OSError) as errors:
         outcome.broken += [str(error) for error in leaves(errors)]
     except* trio.TooSlowError:
-        outcome.broken.append(f"not over within {MAX_SECONDS:.0f} s")
+        outcome.broken.append(f"not over within {limit:.0f} s")
     outcome.seconds = time.monotonic() - began
     return outcome
 
