@@ -20,11 +20,11 @@ from typing import Any
 
 import redis
 import trio
-from redis.exceptions import RedisClusterException
+from redis.exceptions import AskError, RedisClusterException
 
 from trio_asr.client.audio import Recording
 from trio_asr.client.producer import Call, Entries
-from trio_asr.client.redis import RedisFailure, connect_fleet
+from trio_asr.client.redis import RedisFailure, connect, connect_fleet
 from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.lab.rig.legs import ROLES, hushed, stamped
 from trio_asr.lab.rig.present import Present, fed
@@ -256,15 +256,32 @@ class _Line:
     def _publish(self, batch: Sequence[Due]) -> None:
         entries = iter(batch)
         while piece := list(islice(entries, 5000)):
-            pipeline = self._client.pipeline(transaction=True)
-            for entry in piece:
-                field, document = entry.entry
-                cut = {"maxlen": self._maxlen, "approximate": False} if self._maxlen else {}
-                if entry.ends:
-                    pipeline.xadd(self._prefix + "call_end", {field: document})
-                else:
-                    pipeline.xadd(self._prefix + "audio_stream", {field: document}, **cut)
-            pipeline.execute()
+            try:
+                self._execute(self._client.pipeline(transaction=True), piece)
+            except AskError as error:  # its keys have gone ahead of the slot
+                self._ask(error, piece)
+
+    def _ask(self, error: AskError, piece: Sequence[Due]) -> None:
+        """Add entries where a slot is on its way to, which the library does not do with a transaction."""
+        with (
+            connect(f"redis://{error.host}:{error.port}") as there,
+            there.pipeline(transaction=True) as pipeline,
+        ):
+            pipeline.immediate_execute_command("ASKING")
+            self._execute(pipeline, piece)
+        # It takes the slot to be there for good, where it is not served yet without asking.
+        self._client.close()
+        self._client = connect_fleet(self._url)
+
+    def _execute(self, pipeline: Any, piece: Sequence[Due]) -> None:
+        for entry in piece:
+            field, document = entry.entry
+            cut = {"maxlen": self._maxlen, "approximate": False} if self._maxlen else {}
+            if entry.ends:
+                pipeline.xadd(self._prefix + "call_end", {field: document})
+            else:
+                pipeline.xadd(self._prefix + "audio_stream", {field: document}, **cut)
+        pipeline.execute()
 
 
 def calls(count: int, seconds: float, mode: Mode = Mode.PLAIN, *, name: str = "call") -> list[FedCall]:
