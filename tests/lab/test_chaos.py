@@ -12,11 +12,13 @@ import pytest
 import trio
 from click.testing import CliRunner
 from rich.console import Console
+from trio.testing import MockClock
 
 from trio_asr.client.producer import Entries
 from trio_asr.config import loading
-from trio_asr.lab.chaos import command, report
-from trio_asr.lab.chaos.command import chaos, choose, own_settings
+from trio_asr.lab.chaos import command, report, running
+from trio_asr.lab.chaos.command import chaos, choose, mixes, own_settings
+from trio_asr.lab.chaos.fleet_mix import MIXES
 from trio_asr.lab.chaos.ingest_calls import NOT_SENT, NOT_STORED
 from trio_asr.lab.chaos.input_rows import CUT
 from trio_asr.lab.chaos.mix import FAULTS, mixed
@@ -26,6 +28,7 @@ from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, crowd, judge, play_row
 from trio_asr.lab.rig.account import Account
 from trio_asr.lab.rig.count import CallAccount, ChannelAccount
+from trio_asr.lab.rig.feeder import Mode
 from trio_asr.lab.rig.processes import toml
 from trio_asr.lab.rig.shape import Shape
 from trio_asr.wire.codes import GapReason
@@ -61,7 +64,10 @@ def test_nothing_is_broken_when_all_is_well() -> None:
         ({"shift_ms": 30.0}, "shifted by 30 ms"),
         ({"connections": 2}, "2 connections"),
         ({"overlaps": 1}, "beside another"),
-        ({"fed_overlaps": 1}, "1 connections fed beside another"),
+        (
+            {"fed_overlaps": 1, "fed_together_s": 0.5},
+            "1 connections fed beside another of their call, for 0.50 s",
+        ),
         ({"speed": 1.5}, "1.50 times"),
         ({"ended": False}, "not ended: a"),
         ({"samples": 0, "covered": 0}, "nothing was fed"),
@@ -82,10 +88,11 @@ def test_a_row_may_allow_what_belongs_to_it() -> None:
 def test_a_crowd_has_calls_and_samples_of_its_own_like_the_rows() -> None:
     for row in ROWS:
         calls = row.calls()
-        grown = crowd(calls, 50)
+        count = 2 * len(calls)
+        grown = crowd(calls, count)
         assert grown[: len(calls)] == calls
-        assert len({call.number for call in grown}) == len(grown) == 50
-        assert len({call.id for call in grown}) == 50 - len(calls) + len({call.id for call in calls})
+        assert len({call.number for call in grown}) == len(grown) == count
+        assert len({call.id for call in grown}) == count - len(calls) + len({call.id for call in calls})
         for i, other in enumerate(grown[len(calls) :]):
             like = calls[i % len(calls)]
             assert replace(other, id=like.id, number=like.number, begin_s=like.begin_s) == like
@@ -146,6 +153,33 @@ def test_a_seed_is_a_sequence() -> None:
     assert len(FAULTS) > 10
 
 
+def test_a_fleet_s_mixes_are_of_a_seed_and_a_length_too() -> None:
+    assert list(MIXES) == ["fleet-mix", "cluster-mix"]
+    for name, mix in MIXES.items():
+        row, other = mix(3, 2), mix(4, 2)
+        assert (row.name, row.members) == (f"{name}-3", "abc")
+        assert row.calls() == mix(3, 2).calls() != other.calls()
+        assert {call.mode for call in row.calls()} == {Mode.PLAIN}
+    assert mixes(["cluster-mix"]) == [MIXES["cluster-mix"]]
+    assert mixes([]) == [mixed]
+
+
+async def test_a_row_has_as_long_as_its_calls_and_four_minutes_more(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(running, "_play", hang)
+    for minutes in (1, 30):
+        since = trio.current_time()
+        row = replace(ROW, calls=of_seconds(minutes * 60))
+        outcome = await play_row(row, tmp_path, Terms())
+        lasted = minutes * 60 + 240
+        assert outcome.broken == [f"not over within {lasted + 0.9:.0f} s"]
+        assert trio.current_time() - since == pytest.approx(lasted + 0.9)
+
+
 def test_own_settings_are_taken_but_for_the_places(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(
@@ -167,6 +201,9 @@ def test_the_command_names_its_rows_and_its_mistakes(tmp_path: Path) -> None:
     code, _, error = run("no-such-row")
     assert code == 2
     assert "no-such-row" in error
+    code, _, error = run("--random", "1", "calm")
+    assert code == 2
+    assert "these are: fleet-mix, cluster-mix" in error
     (tmp_path / "bad.toml").write_text("[")
     assert run("--config", str(tmp_path / "bad.toml"))[0] == 2
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trio_asr.lab.chaos.cluster_rows import ROWS, cluster_row, kill_primary
+from trio_asr.lab.chaos.cluster_rows import ROWS, kill_primary
+from trio_asr.lab.chaos.cluster_run import cluster_row
 from trio_asr.lab.chaos.running import Terms, play_row
 
 

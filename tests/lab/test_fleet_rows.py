@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import redis
 import trio
+from trio.testing import MockClock
 
 from trio_asr.bus.keys import Keys
 from trio_asr.config import shard_prefix
 from trio_asr.core.fleet.places import Places
-from trio_asr.lab.chaos.fleet_rows import ROWS, fleet_row, one_leaves
+from trio_asr.core.fleet.route import shard_of
+from trio_asr.lab.chaos.fleet_rows import ROWS, one_leaves
+from trio_asr.lab.chaos.fleet_run import SHARDS, FleetRun, fleet_row, noticed
+from trio_asr.lab.chaos.row import ChaosRun, Finding
 from trio_asr.lab.chaos.running import Terms, play_row
+from trio_asr.lab.rig.account import Account
+from trio_asr.lab.rig.count import CallAccount
+from trio_asr.lab.rig.evidence import Evidence
 from trio_asr.lab.rig.fleet import Holders, Owners, owned_by, shared_by
 
 HEX = "0" * 32
@@ -60,6 +69,84 @@ def test_some_are_quick_and_each_begins_with_members_that_share() -> None:
     for row in ROWS:
         assert row.name.startswith("fleet-")
         assert 2 <= len(row.members) == len({*row.members}) <= 4
+
+
+def test_three_quarters_of_a_crowd_are_in_one_shard() -> None:
+    (row,) = (row for row in ROWS if row.name == "fleet-crowd")
+    found = Counter(shard_of(call.id, SHARDS) for call in row.calls())
+    assert found[5] == 30
+    assert found.total() == 40
+    assert len({call.number for call in row.calls()}) == 40
+
+
+# -- calls that are to notice nothing ------------------------------------------------------------------------
+
+ASIDE, CONCERNED = "call-004", "call-000"  # of shards 0 and 1
+assert (shard_of(ASIDE, SHARDS), shard_of(CONCERNED, SHARDS)) == (0, 1)
+
+
+def finding(**sockets: list[float]) -> Finding:
+    """Return what is found of two calls: each with its connections, as the seconds for which they were unfed.
+
+    Each connection has two finals, 1 s from each other; the finals of two are 2 s from each other.
+    """
+    evidence = Evidence()
+    for name, unfed in sockets.items():
+        call = {"aside": ASIDE, "concerned": CONCERNED}[name]
+        evidence.events[call] = [
+            {"event": "connection_opened", "request_id": f"{name}-{i}", "connection": i}
+            for i in range(len(unfed))
+        ]
+        evidence.connections += [
+            {"request_id": f"{name}-{i}", "accepted_at": i, "silence_s": one} for i, one in enumerate(unfed)
+        ]
+        evidence.transcripts[call] = [
+            {"type": "final", "timestamp_ms": 3000 * i + 1000 * j} for i in range(len(unfed)) for j in (0, 1)
+        ]
+    run = ChaosRun(cast("Any", None))
+    run.moves = [0] * SHARDS
+    return Finding(run, Account({name: CallAccount(name) for name in (ASIDE, CONCERNED)}), evidence)
+
+
+def concern(found: Finding, *shards: int) -> Finding:
+    FleetRun(found.run, cast("Any", None), "abc").concerns(shards)
+    return found
+
+
+def test_calls_of_the_shards_concerned_may_notice_it_the_others_nothing() -> None:
+    found = concern(finding(aside=[0.5], concerned=[9.0, 9.0]), 1)
+    found.run.moves[1] = 2
+    assert noticed(found) == []
+    assert found.run.notes == ["1 calls aside: 0.5 s unfed, 1.0 s from final to final"]
+    assert noticed(concern(finding(aside=[9.0, 9.0], concerned=[9.0]), 1, 0)) == []
+    assert noticed(finding(aside=[9.0, 9.0], concerned=[9.0])) == []  # nothing was said
+
+
+def test_what_others_notice_is_said() -> None:
+    found = concern(finding(aside=[0.5, 3.1], concerned=[0.5]), 1)
+    found.run.moves[0] = 1
+    found.evidence.transcripts[ASIDE].append({"type": "final", "timestamp_ms": 8600})
+    assert noticed(found) == [
+        "shards moved that it does not concern: [0]",
+        "a call that it does not concern had 2 connections",
+        "a call that it does not concern was not fed for 3.1 s",
+        "a call that it does not concern had no final for 4.6 s",
+    ]
+
+
+def test_nobody_need_be_concerned() -> None:
+    assert noticed(concern(finding(aside=[0.5], concerned=[9.0]))) == [
+        "a call that it does not concern was not fed for 9.0 s"
+    ]
+
+
+async def test_a_stall_is_as_long_as_the_longest(autojump_clock: MockClock) -> None:
+    run = ChaosRun(cast("Any", None))
+    fleet = FleetRun(run, cast("Any", None), "abc")
+    for seconds in (2.0, 5.0, 3.0):
+        with fleet.stalls():
+            await trio.sleep(seconds)
+    assert run.stalled_s == 5.0
 
 
 @pytest.mark.integration

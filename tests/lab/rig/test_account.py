@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.lab.rig.account import account, recovery_s
+from trio_asr.lab.rig.account import account, longest_quiet_s, recovery_s
 from trio_asr.lab.rig.count import CallAccount
 from trio_asr.lab.rig.evidence import Evidence, Piece
 from trio_asr.lab.rig.legs import ROLES, number_of, stamped
@@ -231,7 +231,12 @@ def test_two_sockets_of_a_call_at_once_are_seen() -> None:
 
 def test_two_sockets_of_a_call_that_get_audio_at_once_are_seen() -> None:
     opened = [{**OPENED, "request_id": f"r{i}", "connection": i} for i in (1, 2, 3, 4)]
-    for until, fed_overlaps, unfed_s in [(3.0, 0, 1.5), (4.0, 0, 1.5), (4.5, 1, 1.5), (9.0, 2, -2.5)]:
+    for until, fed_overlaps, unfed_s, together_s in [
+        (3.0, 0, 1.5, 0.0),
+        (4.0, 0, 1.5, 0.0),
+        (4.5, 1, 1.5, 0.5),
+        (9.0, 2, -2.5, 5.0),
+    ]:
         connections = [
             connection("r1", 1, None, first_audio_at=1.0, last_audio_at=until),
             connection("r2", 3, 6, first_audio_at=4.0, last_audio_at=5.0),
@@ -239,7 +244,11 @@ def test_two_sockets_of_a_call_that_get_audio_at_once_are_seen() -> None:
             connection("r4", 6, None, first_audio_at=6.5, last_audio_at=8.0),
         ]
         found = account(Evidence(events={"a": opened}, connections=connections), {"a": RATE})
-        assert (found.fed_overlaps, found.unfed_s) == (fed_overlaps, unfed_s)
+        assert (found.fed_overlaps, found.unfed_s, found.fed_together_s) == (
+            fed_overlaps,
+            unfed_s,
+            together_s,
+        )
     assert account(Evidence(), {}).unfed_s == 0.0
 
 
@@ -255,3 +264,16 @@ def test_recovery_is_that_of_the_slowest_call_that_went_on() -> None:
     begun = ["a", "b", "over", "silent"]
     assert recovery_s(evidence, begun, 3000) == 2.5
     assert recovery_s(evidence, begun, 10_000) == 0.0
+
+
+def test_the_longest_time_between_two_finals_of_a_call() -> None:
+    def finals(*timestamps_ms: int) -> list[Any]:
+        return [final(i, 0, 8000, timestamp_ms=one) for i, one in enumerate(timestamps_ms)]
+
+    partial = {"type": "partial", "timestamp_ms": 3000}
+    evidence = Evidence(
+        transcripts={"a": [*finals(1000, 2000), partial, *finals(4500)], "b": finals(0), "c": finals(0, 9000)}
+    )
+    assert longest_quiet_s(evidence, ["a", "b", "none"]) == 2.5
+    assert longest_quiet_s(evidence, ["c"]) == 9.0
+    assert longest_quiet_s(evidence, []) == 0.0

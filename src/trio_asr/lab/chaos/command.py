@@ -18,7 +18,8 @@ from rich.console import Console
 
 from trio_asr.client.producer import Entries
 from trio_asr.lab.chaos import report
-from trio_asr.lab.chaos.mix import mixed
+from trio_asr.lab.chaos.fleet_mix import MIXES
+from trio_asr.lab.chaos.mix import Mix, mixed
 from trio_asr.lab.chaos.row import Row
 from trio_asr.lab.chaos.rows import ROWS
 from trio_asr.lab.chaos.running import Outcome, Terms, play
@@ -76,7 +77,11 @@ NOT_TAKEN = {
     help="Rehearse with your own settings, but for the addresses of Redis and Deepgram.",
 )
 @click.option(
-    "--random", "seed", type=int, help="Mix faults at random, from this seed, instead of playing rows."
+    "--random",
+    "seed",
+    type=int,
+    help="Mix faults at random, from this seed, instead of playing rows: those of a single worker, or of the "
+    "mixes named (fleet-mix, cluster-mix).",
 )
 @click.option(
     "--minutes",
@@ -122,7 +127,7 @@ def chaos(
         for row in ROWS:
             click.echo(f"{row.name:16} {row.title}{'  (quick)' if row.quick else ''}")
         return
-    rows = [mixed(seed, minutes)] if seed is not None else choose(names, quick=quick)
+    rows = choose(names, quick=quick) if seed is None else [mix(seed, minutes) for mix in mixes(names)]
     own = own_settings(config) if config else {}
     written = Entries(entries) if entries else None
     terms = Terms(own, calls, wss, channels, encoding, written, position, other_version(beside))
@@ -170,6 +175,17 @@ def choose(names: Sequence[str], *, quick: bool) -> list[Row]:
         raise click.UsageError(f"There is no row {unknown[0]!r}; --list names them.")
     chosen = [known[name] for name in dict.fromkeys(names)] or list(ROWS)
     return [row for row in chosen if row.quick or not quick]
+
+
+def mixes(names: Sequence[str]) -> list[Mix]:
+    """Return the mixes of these names; without one that of a single worker.
+
+    Raises:
+        click.UsageError: A name is not that of a mix.
+    """
+    if other := [name for name in names if name not in MIXES]:
+        raise click.UsageError(f"{other[0]!r} is no mix for --random; these are: {', '.join(MIXES)}.")
+    return [MIXES[name] for name in names] or [mixed]
 
 
 def other_version(place: Path | None) -> Version | None:

@@ -3,61 +3,30 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 import trio
 
-from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
-from trio_asr.lab.rig.account import Account
+from trio_asr.core.fleet.route import shard_of
+from trio_asr.lab.chaos.fleet_run import (
+    BUSY,
+    LEAVES_S,
+    OWNED_AGAIN_S,
+    SECONDS,
+    SHARDS,
+    START_S,
+    UNFED_S,
+    FleetRun,
+    fleet_row,
+)
 from trio_asr.lab.rig.feeder import FedCall, calls
-from trio_asr.lab.rig.fleet import Owners, owned_by, shared_by
 
-SHARDS, CALLS = 8, 24
-SECONDS, QUICK_S = 30.0, 20.0
-START_S = 5.0
-OWNED_AGAIN_S = 5.0 + 3.0  # after a death: the lease, and the moment in which it is noticed and taken
-LEAVES_S = 5.0  # a member with its part of the shards, four at a time
+QUICK_S = 20.0
 JOINS_S = 12.0  # a new member waits until all is quiet, and then asks for one shard after another
 DEPLOYED_S = 12.0  # a member of a new deployment waits longer, for those before it to leave
-UNFED_S = 2.0  # of a call whose shard is handed over
-BUSY = 1.5  # on a machine with few cores all of this may take longer
 FREEZE_S = 20.0
-
-Deed = Callable[["FleetRun"], Awaitable[None]]
-
-
-class FleetRun:
-    """A run with members by name, and who holds what while it goes on."""
-
-    def __init__(self, run: ChaosRun, owners: Owners) -> None:
-        self.run, self.owners = run, owners
-
-    async def join(self, name: str, **fleet: Any) -> None:
-        """Start another member."""
-        await self.run.rig.member(name, **fleet).start()
-
-    async def leave(self, name: str) -> None:
-        """Let a member go (SIGTERM), which it does with exit code 0."""
-        code = await self.run.member(name).stop(LEAVES_S * BUSY)
-        if code:
-            self.run.broken.append(f"exit code {code} of {name} after SIGTERM")
-
-    async def owned_by(self, names: str, within: float) -> None:
-        """Wait until these members hold all shards."""
-        await self._become(f"held by {names}", lambda holders: owned_by(holders, names), within)
-
-    async def shared_by(self, names: str, within: float) -> None:
-        """Wait until these members share the shards."""
-        await self._become(f"shared by {names}", lambda holders: shared_by(holders, names), within)
-
-    async def _become(self, what: str, wanted: Callable[[Any], bool], within: float) -> None:
-        since = trio.current_time()
-        done = await self.owners.become(wanted, within * BUSY)
-        self.run.notes.append(f"{what} after {trio.current_time() - since:.1f} s")
-        if not done:
-            self.run.broken.append(f"not {what} within {within * BUSY:.1f} s, but {list(self.owners.now)}")
+CROWD = 40  # calls, most of them in one shard
+CROWDED, MANY = 5, 400  # that shard, and calls enough to choose from
 
 
 async def _two_join(fleet: FleetRun) -> None:
@@ -68,17 +37,16 @@ async def _two_join(fleet: FleetRun) -> None:
 
 
 async def one_leaves(fleet: FleetRun) -> None:
+    fleet.concerns(fleet.held_by("a"))
     await fleet.leave("a")
     await fleet.owned_by("bc", 1.0)
 
 
-async def kill(fleet: FleetRun, names: str, others: str) -> None:
+async def kill(fleet: FleetRun, names: str) -> None:
     """Kill members at once; the others hold all that was theirs before long."""
-    async with trio.open_nursery() as nursery:
-        for name in names:
-            nursery.start_soon(fleet.run.member(name).kill)
-    fleet.run.over()
-    await fleet.owned_by(others, OWNED_AGAIN_S)
+    fleet.concerns(fleet.held_by(names))
+    await fleet.kill(names)
+    await fleet.owned_by(fleet.names, OWNED_AGAIN_S)
 
 
 async def _freeze(fleet: FleetRun) -> None:
@@ -115,8 +83,7 @@ async def _freeze_leaving(fleet: FleetRun) -> None:
 async def _kill_heir(fleet: FleetRun) -> None:
     """Kill a member that a shard is about to be passed to."""
     heir = await _granted(fleet, "a")
-    await fleet.run.member(heir).kill()
-    fleet.run.over()
+    await fleet.kill(heir)
     await fleet.owned_by("bcd".replace(heir, ""), OWNED_AGAIN_S)
     if code := await fleet.run.member("a").ended():
         fleet.run.broken.append(f"exit code {code} after SIGTERM")
@@ -131,76 +98,36 @@ async def _deploy(fleet: FleetRun) -> None:
     await fleet.shared_by("cd", DEPLOYED_S)
 
 
-async def _freeze_redis(fleet: FleetRun, seconds: float) -> None:
+async def _restart(fleet: FleetRun) -> None:
+    """Restart a member in place: its shards are kept for it until it is back."""
+    fleet.concerns(fleet.held_by("a"))
+    fleet.run.over()
+    await fleet.leave("a")
+    await fleet.join("a")
+    await fleet.owned_by("abc", OWNED_AGAIN_S)
+
+
+async def _nothing(fleet: FleetRun) -> None:
+    """Let all calls notice nothing, of whatever shard they are."""
+    fleet.concerns(())
+    await trio.lowlevel.checkpoint()
+
+
+def _crowded() -> list[FedCall]:
+    """Return calls of which three quarters are in one shard."""
+    many = calls(MANY, SECONDS)
+    there = [call for call in many if shard_of(call.id, SHARDS) == CROWDED]
+    elsewhere = [call for call in many if shard_of(call.id, SHARDS) != CROWDED]
+    return there[: CROWD * 3 // 4] + elsewhere[: CROWD // 4]
+
+
+async def freeze_redis(fleet: FleetRun, seconds: float) -> None:
+    """Freeze the only Redis; whoever it was, its members hold all shards again."""
     fleet.run.rig.valkey.pause()
     await trio.sleep(seconds)
     fleet.run.rig.valkey.resume()
     fleet.run.over()
-    await fleet.owned_by("abc", OWNED_AGAIN_S)
-
-
-async def _watched(run: ChaosRun, deed: Deed, until_s: float) -> None:
-    """Do a deed while the holders are watched, until the calls are over."""
-    owners = Owners(run.rig.valkey.url, run.rig.places)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(owners.watch)
-        await run.at(START_S)
-        await deed(FleetRun(run, owners))
-        await run.at(until_s)
-        nursery.cancel_scope.cancel()
-    run.moves = owners.moves
-
-
-def _missing(account: Account, call: FedCall) -> int:
-    """Return the samples of a call that Redis has acknowledged, and no longer has."""
-    there = account.calls[call.id]
-    return call.samples * len(there.channels) - there.total("samples")
-
-
-def fleet_row(
-    name: str,
-    title: str,
-    deed: Deed,
-    members: str = "abc",
-    *,
-    moves: range,
-    most: int = 1,
-    unfed_s: float = OWNED_AGAIN_S,
-    seconds: float = SECONDS,
-    gone: bool = False,
-    **more: Any,
-) -> Row:
-    """Return a row whose shards move `moves` times in all, and `most` times each.
-
-    No call may be without a connection that is fed for more than `unfed_s` seconds. With `gone` Redis may
-    lose what it has acknowledged.
-    """
-
-    def check(finding: Finding) -> list[str]:
-        run, account = finding.run, finding.account
-        missing = sum(_missing(account, call) for call in make())
-        run.notes.append(f"{sum(run.moves)} moves, {account.unfed_s:.1f} s unfed, {missing} gone with Redis")
-        broken = {
-            f"{missing} samples acknowledged, and gone": missing and not gone,
-            f"{sum(run.moves)} moves: {run.moves}": sum(run.moves) not in moves or max(run.moves) > most,
-            f"a call was not fed for {account.unfed_s:.1f} s": account.unfed_s > unfed_s * BUSY,
-        }
-        return [text for text, is_broken in broken.items() if is_broken]
-
-    def make() -> list[FedCall]:
-        return calls(CALLS, seconds)
-
-    return Row(
-        name,
-        title,
-        partial(_watched, deed=deed, until_s=seconds),
-        make,
-        shards=SHARDS,
-        members=members,
-        connections=1 + most,
-        check=check,
-        **more,
-    )
+    await fleet.owned_by(fleet.names, OWNED_AGAIN_S)
 
 
 ROWS = (
@@ -217,7 +144,7 @@ ROWS = (
     fleet_row(
         "fleet-kill",
         "kill -9 of a member",
-        partial(kill, names="a", others="bc"),
+        partial(kill, names="a"),
         moves=range(2, 4),
         seconds=QUICK_S,
         quick=True,
@@ -225,7 +152,7 @@ ROWS = (
     fleet_row(
         "fleet-kill-two",
         "kill -9 of two members at once",
-        partial(kill, names="ab", others="cd"),
+        partial(kill, names="ab"),
         "abcd",
         moves=range(4, 5),
     ),
@@ -263,16 +190,33 @@ ROWS = (
         settings={"fleet": {"generation": "1"}},
     ),
     fleet_row(
+        "fleet-rejoin",
+        "a member restarted in place, its shards kept for it",
+        _restart,
+        moves=range(1),
+        most=0,
+        dials=2,
+        settings={"fleet": {"rejoin_s": 10.0}},
+    ),
+    fleet_row(
+        "fleet-crowd",
+        "three quarters of the calls in one shard",
+        _nothing,
+        moves=range(1),
+        most=0,
+        make=_crowded,
+    ),
+    fleet_row(
         "fleet-redis-3s",
         "a fleet's Redis frozen for 3 s",
-        partial(_freeze_redis, seconds=3.0),
+        partial(freeze_redis, seconds=3.0),
         moves=range(1),
         most=0,
     ),
     fleet_row(
         "fleet-redis-8s",
         "a fleet's Redis frozen for 8 s, beyond its leases",
-        partial(_freeze_redis, seconds=8.0),
+        partial(freeze_redis, seconds=8.0),
         moves=range(SHARDS),
         most=1,
     ),

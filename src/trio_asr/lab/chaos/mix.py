@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import trio
@@ -25,6 +25,7 @@ MODES = (
 )
 
 Fault = Callable[[ChaosRun, random.Random], Awaitable[None]]
+Mix = Callable[[int, float], Row]  # of a seed, for so many minutes
 
 
 def mixed(seed: int, minutes: float) -> Row:
@@ -34,7 +35,7 @@ def mixed(seed: int, minutes: float) -> Row:
         f"random-{seed}",
         f"faults at random, {minutes:g} minutes, seed {seed}",
         partial(_mix, seed=seed, seconds=seconds),
-        partial(_calls, seed=seed, seconds=seconds),
+        partial(random_calls, seed=seed, seconds=seconds),
         workers=2,
         within=120,
         connections=10_000,
@@ -43,11 +44,13 @@ def mixed(seed: int, minutes: float) -> Row:
     )
 
 
-def _calls(seed: int, seconds: float) -> list[FedCall]:
+def random_calls(
+    seed: int, seconds: float, at_once: int = AT_ONCE, modes: Sequence[Mode] = MODES
+) -> list[FedCall]:
     """Return calls of 10 to 40 s, several at any time."""
     chance = random.Random(seed)  # noqa: S311
     out: list[FedCall] = []
-    for line in range(AT_ONCE):
+    for line in range(at_once):
         at = line * 0.7
         while at < seconds - 10:
             length = min(chance.uniform(10, 40), seconds - at)
@@ -56,7 +59,7 @@ def _calls(seed: int, seconds: float) -> list[FedCall]:
                     f"mixed-{len(out):04}",
                     len(out) + 1,
                     round(length, 2),
-                    chance.choice(MODES),
+                    chance.choice(modes),
                     begin_s=at,
                 )
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class ChaosRun:
         self.front: list[Gateway] = []  # in the order in which the balancer tries them
         self.callers: Callers | None = None  # where calls come through an ingest
         self.moves: list[int] = []  # of each shard of a fleet
+        self.concerned: frozenset[int] | None = None  # shards of a fleet: by the fault; None: not said
+        self.stalled_s = math.inf  # how long the fault kept calls waiting
 
     @property
     def simulator(self) -> Simulator:

@@ -179,7 +179,7 @@ def crowd(calls: list[FedCall], count: int) -> list[FedCall]:
 def judge(row: Row, account: Account) -> list[str]:
     """Return the promises broken, of those that hold in every row."""
     lost, doubled, strangers = account.total("lost"), account.total("doubled"), account.strangers
-    most_speed = MAX_SPEED + CROWD_SPEED * len(account.calls)
+    fed, most_speed = account.fed_overlaps, MAX_SPEED + CROWD_SPEED * len(account.calls)
     unended = [call.id for call in account.calls.values() if not call.ended]
     broken = {
         f"{lost} samples lost": lost,
@@ -189,7 +189,7 @@ def judge(row: Row, account: Account) -> list[str]:
         f"shifted by {account.shift_ms:.0f} ms": account.shift_ms >= MAX_SHIFT_MS,
         f"a call had {account.most_connections} connections": account.most_connections > row.connections,
         f"{account.overlaps} connections beside another of their call": account.overlaps and not row.overlaps,
-        f"{account.fed_overlaps} connections fed beside another of their call": account.fed_overlaps,
+        f"{fed} connections fed beside another of their call, for {account.fed_together_s:.2f} s": fed,
         f"audio at {account.speed:.2f} times real time": account.speed > most_speed,
         f"not ended: {' '.join(unended)}": unended,
         "nothing was fed": not account.total("samples"),

@@ -29,6 +29,7 @@ class Account:
     unannounced: int = 0  # accepted, but without an event: the worker had no time, or no right, to write one
     overlaps: int = 0  # connections opened while an earlier one of the same call was open
     fed_overlaps: int = 0  # connections that got audio while another of the same call did
+    fed_together_s: float = 0.0  # longest time for which two did
     unfed_s: float = 0.0  # longest time from the last audio of a connection to the first of the call's next
 
     @property
@@ -100,6 +101,7 @@ def account(
         unannounced=len(accepted) - sum(one["request_id"] in _owners(evidence) for one in accepted),
         overlaps=_overlaps(evidence),
         fed_overlaps=sum(pause < 0 for pause in pauses),
+        fed_together_s=max(0.0, -min(pauses, default=0.0)),
         unfed_s=max(pauses, default=0.0),
     )
 
@@ -218,3 +220,13 @@ def recovery_s(evidence: Evidence, names: Iterable[str], since_ms: float) -> flo
         if after:
             longest = max(longest, (after[0] - since_ms) / 1000)
     return longest
+
+
+def longest_quiet_s(evidence: Evidence, names: Iterable[str]) -> float:
+    """Return the longest time in seconds from a final of any of these calls to its next one."""
+    longest = 0
+    for name in names:
+        finals = [one for one in evidence.transcripts.get(name, ()) if one["type"] == "final"]
+        for earlier, later in itertools.pairwise(finals):
+            longest = max(longest, later["timestamp_ms"] - earlier["timestamp_ms"])
+    return longest / 1000
