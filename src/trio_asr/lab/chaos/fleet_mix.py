@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAMES = "abcd"  # of members; all but one of them are there
 ANY = 10_000  # moves, and connections of a call
-SEED, MINUTES = 1, 2.5  # of the table's rows: time for each fault once
+SEED, MINUTES = 1, 3.0  # of the rows of the table: time for each fault once
 PAUSE_S = (0.5, 6.0)  # between two faults
 ASLEEP_S = (1.0, 12.0)
 
