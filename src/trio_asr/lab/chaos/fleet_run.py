@@ -56,10 +56,12 @@ class FleetRun:
         return [shard for shard, holder in enumerate(self.owners.now) if holder and holder in names]
 
     async def join(self, name: str, **fleet: Any) -> None:
-        """Start another member, or one of before again."""
+        """Start another member, or one of before again, and wait until it is up."""
         before = [worker for worker in self.run.rig.workers if worker.name == name]
-        await (before[0] if before else self.run.rig.member(name, **fleet)).start()
+        member = before[0] if before else self.run.rig.member(name, **fleet)
+        await member.start()
         self.names += name
+        await member.is_up()
 
     async def leave(self, name: str) -> None:
         """Let a member go (SIGTERM), which it does with exit code 0."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -94,12 +94,19 @@ class Worker(Program):
 
     async def has_role(self, role: str, within: float = START_S) -> None:
         """Wait until its role is `role` (`active` or `standby`), for `within` seconds."""
+        await self._shows(role, lambda health: health.get("role") == role, within)
+
+    async def is_up(self) -> None:
+        """Wait until its pages answer, whatever its role: from then on it ends in order."""
+        await self._shows("up", bool, START_S)
+
+    async def _shows(self, what: str, wanted: Callable[[dict[str, Any]], bool], within: float) -> None:
         with trio.move_on_after(within):
             while self.running:
-                if (await self.health()).get("role") == role:
+                if wanted(await self.health()):
                     return
                 await trio.sleep(POLL_S)
-        raise self.failure(f"was not {role} within {within:.0f} s")
+        raise self.failure(f"was not {what} within {within:.0f} s")
 
     async def health(self) -> dict[str, Any]:
         """Return the document of `/health`; empty if nobody answers."""
