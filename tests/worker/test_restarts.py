@@ -102,6 +102,25 @@ async def test_restarts_at_any_moment_lose_and_double_nothing(autojump_clock: Mo
             assert on.happened(call) == ["started", "ended"]
 
 
+async def test_a_state_that_went_back_is_gone_on_from_however_old_its_audio_is(
+    autojump_clock: MockClock,
+) -> None:
+    """As after a failover that lost the last commits: their finals are transcribed again from the audio."""
+    async with run_worker() as on:
+        call = on.producer(1)
+        await call.talk(3)
+        before, said = on.store.states[call.id], on.finals(call)
+        await trio.sleep(20)
+        await call.talk(3)  # all before is final, and older than what a restart reads again for its repeats
+        on.store.states[call.id] = before
+        del on.store.streams[f"transcript.{call.id}"][len(said) :]
+        await call.talk(3)
+        call.end()
+        await trio.sleep(1)
+        await on.over(call)
+        assert complete(on, call)
+
+
 async def test_a_bug_in_how_calls_end_costs_that_call(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

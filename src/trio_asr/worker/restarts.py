@@ -61,10 +61,10 @@ class Restarts:
 
     async def restart_point(self, interaction: Interaction) -> RestartPoint:
         """Return what a call restarts from."""
-        first = interaction.progress.replay_from()
-        return RestartPoint(
-            await self._load(interaction), interaction.latest if first is None else replayed_from(first)
-        )
+        first, stored = interaction.progress.replay_from(), await self._load(interaction)
+        after = interaction.latest if first is None else replayed_from(first)
+        # A failover may have lost the last commits, and with them finals of earlier audio.
+        return RestartPoint(stored, min(after, needed_after(stored) or after, key=ids.key))
 
     async def _load(self, interaction: Interaction) -> Stored:
         (stored,) = await self._stored.load([interaction.call.id])
