@@ -57,8 +57,10 @@ class FleetRun:
 
     async def join(self, name: str, **fleet: Any) -> None:
         """Start another member, or one of before again, and wait until it is up."""
-        before = [worker for worker in self.run.rig.workers if worker.name == name]
-        member = before[0] if before else self.run.rig.member(name, **fleet)
+        workers = self.run.rig.workers
+        # One of before has another port: its old one may be somebody else's by now.
+        workers[:] = [worker for worker in workers if worker.name != name]
+        member = self.run.rig.member(name, **fleet)
         await member.start()
         self.names += name
         await member.is_up()
