@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -157,6 +158,11 @@ def _missing(account: Account, call: FedCall) -> int:
     return call.samples * len(there.channels) - there.total("samples")
 
 
+def _part(values: Sequence[float], part: float) -> float:
+    """Return what such a part of the values does not exceed."""
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)] if values else 0.0
+
+
 def fleet_row(
     name: str,
     title: str,
@@ -179,7 +185,8 @@ def fleet_row(
     def check(finding: Finding) -> list[str]:
         run, account = finding.run, finding.account
         missing = sum(_missing(account, call) for call in make())
-        run.notes.append(f"{sum(run.moves)} moves, {account.unfed_s:.1f} s unfed, {missing} gone with Redis")
+        unfed = "/".join(f"{_part(account.pauses_s, part):.2f}" for part in (0.5, 0.95, 1.0))
+        run.notes.append(f"{sum(run.moves)} moves, p50/p95/worst {unfed} s unfed, {missing} gone with Redis")
         broken = {
             f"{missing} samples acknowledged, and gone": missing and not gone,
             f"{sum(run.moves)} moves: {run.moves}": sum(run.moves) not in moves or max(run.moves) > most,

@@ -29,7 +29,12 @@ class Account:
     unannounced: int = 0  # accepted, but without an event: the worker had no time, or no right, to write one
     overlaps: int = 0  # connections opened while an earlier one of the same call was open
     fed_overlaps: int = 0  # connections that got audio while another of the same call did
-    unfed_s: float = 0.0  # longest time from the last audio of a connection to the first of the call's next
+    pauses_s: Sequence[float] = ()  # from the last audio of a connection to the first of the call's next
+
+    @property
+    def unfed_s(self) -> float:
+        """The longest of these pauses."""
+        return max(self.pauses_s, default=0.0)
 
     @property
     def channels(self) -> list[tuple[str, ChannelAccount]]:
@@ -100,7 +105,7 @@ def account(
         unannounced=len(accepted) - sum(one["request_id"] in _owners(evidence) for one in accepted),
         overlaps=_overlaps(evidence),
         fed_overlaps=sum(pause < 0 for pause in pauses),
-        unfed_s=max(pauses, default=0.0),
+        pauses_s=pauses,
     )
 
 
