@@ -463,6 +463,22 @@ async def test_what_a_member_shows_of_the_others(autojump_clock: MockClock) -> N
         nursery.cancel_scope.cancel()
 
 
+async def test_a_hot_shard_is_seen_by_its_entries(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a = on.join("a")
+        await on.owned()
+        busy, quiet = on.producer("call-a"), on.producer("call-b")
+        nursery.start_soon(busy.talk, 4, 0.02)
+        nursery.start_soon(quiet.talk, 4, 0.1)
+        await trio.sleep(5)
+        quiet.end()
+        await trio.sleep(1)
+        entries = dict.fromkeys(map(str, range(4)), 0)
+        entries |= {str(shard_of(busy.id, 4)): 200, str(shard_of(quiet.id, 4)): 41}
+        assert {one: a.value("asr_shard_entries_total", shard=one) for one in entries} == entries
+        nursery.cancel_scope.cancel()
+
+
 async def test_all_together_have_so_many_connections_and_no_more(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
         a, b = await on.start("a", "b", max_connections=4)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
@@ -22,7 +23,7 @@ from trio_asr.core.fleet.quota import Quota
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.core.fleet.view import View
 from trio_asr.telemetry import logs
-from trio_asr.telemetry.fleet import FleetPicture, FleetSeries
+from trio_asr.telemetry.fleet import FleetPicture, FleetSeries, ShardLoad
 from trio_asr.telemetry.groups import leaves
 from trio_asr.telemetry.labels import Role
 from trio_asr.telemetry.process import CpuShare
@@ -134,7 +135,7 @@ class Member:
 
     def _present(self, now: float) -> Beat:
         """Return what this member says of itself."""
-        fleet, present = self._office.config.fleet, loads(self._office)
+        fleet, present = self._office.config.fleet, defaultdict(ShardLoad, loads(self._office))
         return Beat(
             member=self.name,
             incarnation=self._incarnation,
@@ -143,7 +144,7 @@ class Member:
             capacity=fleet.capacity,
             draining=now - self._draining_at if self._stopping.is_set() else None,
             held={
-                shard: Load(now - since, *present.get(shard, (0, 0.0)))
+                shard: Load(now - since, present[shard].calls, present[shard].lag_s)
                 for shard, since in self._since.items()
                 if not self.holdings[shard].lease.expired(now)  # others may serve it better
             },
