@@ -230,6 +230,31 @@ async def test_while_the_control_is_away_nothing_moves_and_nothing_stops(autojum
         assert {on.connections(producer) for producer in producers} == {1}
 
 
+@pytest.mark.parametrize(("there_s", "back_s"), [(2.9, 0.0), (1.45, 1.45), (0.0, 2.9)])
+async def test_slow_answers_to_its_beats_do_not_make_a_member_come_and_go(
+    autojump_clock: MockClock, there_s: float, back_s: float
+) -> None:
+    """What the others see has not expired when the next beat comes; once none does, it takes part no more."""
+    async with run_fleet(4) as on:
+        a = on.join("a")
+        await on.owned()
+        beat = a.router.control.beat
+
+        async def slowly(member: str, data: bytes, ttl_ms: int) -> None:
+            await trio.sleep(there_s)
+            await beat(member, data, ttl_ms)
+            await trio.sleep(back_s)
+
+        a.router.control.beat = slowly  # type: ignore[method-assign]
+        for _ in range(600):
+            await trio.sleep(0.1)
+            assert a.member.takes_part(trio.current_time())
+            assert [seen.member for seen in await beats(a.router.control)] == ["a"]
+        on.fleet.away = True
+        await trio.sleep(there_s + back_s + 4)
+        assert not a.member.takes_part(trio.current_time())
+
+
 async def test_another_number_of_shards_is_refused(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on:
         on.join("a")

@@ -127,7 +127,8 @@ class Member:
             now, self._news = trio.current_time(), trio.Event()
             try:
                 await self._router.control.beat(self.name, self._present(now).encode(), BEAT_TTL_MS)
-                self._beaten_at = now
+                # By the answer, not the request: it may have been written as late as that.
+                self._beaten_at = trio.current_time()
             except BusUnavailable as error:
                 self._away(error)
             with trio.move_on_at(now + BEAT_S):
