@@ -16,7 +16,8 @@ from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.telemetry.groups import leaves
 from trio_asr.wire.records import Stored
-from trio_asr.worker.joining import FleetError, beats
+from trio_asr.worker.beating import beats
+from trio_asr.worker.joining import FleetError
 
 IDS = ("call-a", "call-b", "call-c", "call-d", "call-e", "call-f")
 
