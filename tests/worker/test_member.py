@@ -11,13 +11,14 @@ from tests.fleet_harness import LEASE_S, FleetHarness, MemberHarness, member_con
 from tests.worker_harness import Producer
 from trio.testing import MockClock
 
-from trio_asr.config import FlushConfig
+from trio_asr.config import Config, FlushConfig
 from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.telemetry.groups import leaves
 from trio_asr.wire.records import Stored
 from trio_asr.worker.beating import beats
 from trio_asr.worker.joining import FleetError
+from trio_asr.worker.member import LEAVING_STEP_S
 
 IDS = ("call-a", "call-b", "call-c", "call-d", "call-e", "call-f")
 
@@ -380,6 +381,45 @@ async def test_nobody_takes_over_and_the_drain_ends(autojump_clock: MockClock) -
         await a.done.wait()
         assert 3 <= trio.current_time() - began < 3.5
         assert sum(store.holder is None for store in on.fleet.stores) == 2
+
+
+async def test_who_stops_while_nothing_answers_goes_once_its_leases_are_over(
+    autojump_clock: MockClock,
+) -> None:
+    """From then on it owns nothing that could be handed over. Whoever comes back first loses no sample."""
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = await on.start("a", "b", drain_s=60)
+        producers = talk(on, nursery, 40)
+        await trio.sleep(5)
+        for server in (on.fleet, *on.fleet.stores):
+            server.away = True
+        a.daemon.stop()
+        began = trio.current_time()
+        await a.done.wait()
+        took_s = trio.current_time() - began
+        grace_s = Config().shutdown.grace_ms / 1000
+        assert LEASE_S * 3 / 4 + grace_s <= took_s <= LEASE_S + LEAVING_STEP_S + grace_s
+        await trio.sleep(10)
+        for server in (on.fleet, *on.fleet.stores):
+            server.away = False
+        del on.members["a"]
+        assert await on.owned() <= 5
+        assert b.held == [0, 1, 2, 3]
+        await trio.sleep(30)
+        await finish(on, producers)
+
+
+async def test_who_stops_while_the_control_alone_is_away_keeps_what_it_has(autojump_clock: MockClock) -> None:
+    """It cannot know who is there to take it; its calls go on for as long as it may wait."""
+    async with run_fleet(4) as on:
+        a, _ = await on.start("a", "b", drain_s=20)
+        on.fleet.away = True
+        began = trio.current_time()
+        a.daemon.stop()
+        await trio.sleep(19)
+        assert len(a.held) == 2
+        await a.done.wait()
+        assert trio.current_time() - began == pytest.approx(20, abs=LEAVING_STEP_S + 0.1)
 
 
 async def test_a_reload_reaches_the_calls_of_all_shards(autojump_clock: MockClock) -> None:

@@ -164,11 +164,13 @@ class Member:
     def _is_gone(self) -> bool:
         if not self._stopping.is_set():
             return False
-        fleet = self._office.config.fleet
-        late = bool(fleet.rejoin_s) or trio.current_time() - self._draining_at >= fleet.drain_s
+        now, fleet = trio.current_time(), self._office.config.fleet
+        late = bool(fleet.rejoin_s) or now - self._draining_at >= fleet.drain_s
         alone = self.view is not None and not any(beat.member != self.name for beat in self.view.alive)
+        # Where Redis is away for long the leases are over: then nothing is left that could be handed over.
+        owns_some = any(not holding.lease.expired(now) for holding in self.holdings.values())
         # What is being tried for may come yet, and must be given back as well.
-        return not self._taking and (late or alone or not self.holdings)
+        return not self._taking and (late or alone or not owns_some)
 
     async def _step(self, nursery: trio.Nursery) -> None:
         try:
