@@ -199,12 +199,12 @@ async def test_what_others_put_among_the_beats_is_bounded(
 async def test_who_may_not_read_the_beats_sees_no_empty_fleet(redis_url: str, router: RedisRouter) -> None:
     await router.control.beat("a", b"x", LONG_MS)
     with redis.Redis.from_url(redis_url) as client:
-        client.execute_command("ACL", "SETUSER", "default", "-getrange")
+        client.execute_command("ACL", "SETUSER", "default", "-mget")
         try:
             with pytest.raises(BusUnavailable, match=r"(?i)permission|can't run this command"):
                 await router.control.beats()
         finally:
-            client.execute_command("ACL", "SETUSER", "default", "+getrange")
+            client.execute_command("ACL", "SETUSER", "default", "+mget")
         assert await router.control.beats() == [b"x"]
 
 

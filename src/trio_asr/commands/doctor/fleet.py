@@ -113,14 +113,12 @@ class Fleet:
 
 def commands(redis: RedisConfig) -> Commands:
     """Yield the commands of a member, each with keys of the kinds that it uses."""
-    keys = FleetKeys(redis.consumer_group)
-    shard = Keys(redis.consumer_group, shard_prefix(redis.consumer_group, 0))
-    yield from daemons(redis.of_shard(0), shard)
+    keys, prefix = FleetKeys(redis.consumer_group), shard_prefix(redis.consumer_group, 0)
+    yield from daemons(redis.of_shard(0), Keys(redis.consumer_group, prefix))
     yield from (("HSETNX", keys.fleet, "shards", 1), ("HGET", keys.fleet, "shards"))
     yield from (("SADD", keys.beats, "x"), ("SREM", keys.beats, "x"), ("SMEMBERS", keys.beats))
     beat = keys.beat("doctor")
-    yield from (("SET", beat, "x", "PX", 1), ("GETRANGE", beat, 0, 1), ("DEL", beat))
-    yield ("MGET", shard.lease)
+    yield from (("SET", beat, "x", "PX", 1), ("MGET", beat), ("DEL", beat))
 
 
 def spans(shards: Sequence[int]) -> str:
