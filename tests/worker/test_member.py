@@ -391,8 +391,7 @@ async def test_who_stops_while_nothing_answers_goes_once_its_leases_are_over(
         a, b = await on.start("a", "b", drain_s=60)
         producers = talk(on, nursery, 40)
         await trio.sleep(5)
-        for server in (on.fleet, *on.fleet.stores):
-            server.away = True
+        on.all_are_away(away=True)
         a.daemon.stop()
         began = trio.current_time()
         await a.done.wait()
@@ -400,8 +399,7 @@ async def test_who_stops_while_nothing_answers_goes_once_its_leases_are_over(
         grace_s = Config().shutdown.grace_ms / 1000
         assert LEASE_S * 3 / 4 + grace_s <= took_s <= LEASE_S + LEAVING_STEP_S + grace_s
         await trio.sleep(10)
-        for server in (on.fleet, *on.fleet.stores):
-            server.away = False
+        on.all_are_away(away=False)
         del on.members["a"]
         assert await on.owned() <= 5
         assert b.held == [0, 1, 2, 3]
