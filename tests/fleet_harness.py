@@ -198,6 +198,12 @@ class FleetHarness:
         events = self.messages(producer, "asr_events")
         return sum(event["event"] == "connection_opened" for event in events)
 
+    def all_are_away(self, *, away: bool) -> None:
+        """Let no server answer anybody, or all of them again."""
+        self.fleet.away = away
+        for store in self.fleet.stores:
+            store.away = away
+
     def owners(self) -> list[str]:
         """Return who holds each shard, "" for nobody."""
         by_shard = {shard: name for name, member in self.members.items() for shard in member.held}

@@ -12,5 +12,5 @@ PICTURE = FleetPicture(
 
 def member_metrics() -> Metrics:
     metrics = Metrics()
-    FleetSeries(metrics.registry, lambda: PICTURE, lambda: {7: ShardLoad(20, 0.5)}, lambda: 40)
+    FleetSeries(metrics.registry, lambda: PICTURE, lambda: {7: ShardLoad(20, 0.5, 900)}, lambda: 40)
     return metrics

@@ -375,5 +375,5 @@ def test_the_series_of_a_fleet_are_a_members_alone() -> None:
         "asr_fleet_members": 0, "asr_fleet_shards": 8, "asr_fleet_shards_unowned": 1,
         "asr_fleet_shards_held": 4, "asr_fleet_share": 3, "asr_fleet_capacity": 40,
         "asr_fleet_load_ratio": 0.5, "asr_shard_held": 1, "asr_shard_calls": 20,
-        "asr_shard_lag_seconds": 0.5, "asr_shard_handover_seconds": 0,
+        "asr_shard_lag_seconds": 0.5, "asr_shard_entries": 900, "asr_shard_handover_seconds": 0,
     }  # fmt: skip

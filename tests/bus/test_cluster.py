@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -238,6 +239,44 @@ async def test_a_node_that_is_frozen_costs_its_own_shards_only(
         for shard in range(SHARDS):
             tenure, _ = await patiently(partial(router.bus(shard).renew, LONG_MS))
             assert tenure is Tenure.HELD
+
+
+async def test_frozen_nodes_do_not_keep_others_from_saying_what_lies_where(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are asked beside each other: no answer of theirs is waited for."""
+    urls = [f"redis://h:{number}" for number in range(6)]
+    frozen, refusing, asked, thawed = set[str](), set[str](), list[str](), threading.Event()
+    found = [nodes._Range(0, nodes.SLOTS - 1, urls)]
+
+    def look(url: str) -> list[nodes._Range]:
+        asked.append(url)
+        if url in frozen:
+            thawed.wait(60)
+        if url in frozen | refusing:
+            raise redis.TimeoutError("so the test says")
+        return found
+
+    monkeypatch.setattr(nodes, "_ranges_of", look)
+    monkeypatch.setattr(nodes, "LOOK_S", 0.0)
+    monkeypatch.setattr(nodes, "SLOW_S", 0.01)
+    known = nodes.Nodes(urls[0])
+    try:
+        await known.node(0)
+        frozen |= set(urls[1:4])
+        refusing.add(urls[4])
+        asked.clear()
+        with trio.fail_after(50):
+            await known.look(besides=await known.node(0))
+        assert asked == [*urls[1:], urls[0]] or asked == urls[1:]
+        assert not thawed.is_set()
+        frozen.update(urls)
+        thawed.set()
+        with pytest.raises(BusUnavailable, match="so the test says"):
+            await known.look()
+    finally:
+        thawed.set()
+        known.close()
 
 
 async def test_a_primary_that_is_killed_is_replaced(clusters: None) -> None:

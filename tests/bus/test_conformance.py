@@ -122,6 +122,7 @@ async def test_a_stream_cut_under_the_reader_is_told(clock: Clock | None, harnes
     assert not any(batch[:5]), "nothing new"
 
 
+@pytest.mark.usefixtures("counting")
 async def test_what_was_read_may_be_cut_off_without_an_alarm(
     clock: Clock | None, harness: BusHarness
 ) -> None:
@@ -148,6 +149,7 @@ async def test_what_was_read_may_be_cut_off_without_an_alarm(
     assert (read_ids(batch), batch.trimmed) == ((added, []), None)
 
 
+@pytest.mark.usefixtures("counting")
 async def test_what_was_added_and_cut_off_between_two_reads_is_told(
     clock: Clock | None, harness: BusHarness
 ) -> None:
@@ -167,6 +169,7 @@ async def test_what_was_added_and_cut_off_between_two_reads_is_told(
     assert (read_ids(batch)[0], batch.trimmed) == (after[2:], None), "told once"
 
 
+@pytest.mark.usefixtures("counting")
 async def test_a_stream_that_has_nothing_any_more_says_so(clock: Clock | None, harness: BusHarness) -> None:
     bus = harness.worker()
     added = [harness.add(AUDIO, b"x") for _ in range(2)]

@@ -12,6 +12,7 @@ import trio
 from tests.bus.bus_harness import LONG_MS, commit
 from trio.abc import Clock
 
+from trio_asr.bus import control as control_module
 from trio_asr.bus.base import Answer, BusUnavailable, KeyMisused, Tenure
 from trio_asr.bus.control import Router
 from trio_asr.bus.memory_fleet import MemoryFleet, MemoryRouter
@@ -165,6 +166,46 @@ async def test_names_whose_beat_has_expired_are_dropped(redis_url: str, router: 
         for ask in (control.beats, lambda: control.beat("a", b"x", LONG_MS)):
             with pytest.raises(KeyMisused, match="beats"):
                 await ask()
+
+
+async def test_what_others_put_among_the_beats_is_bounded(
+    redis_url: str, router: RedisRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A beat that is too large is an empty one, and thousands of names without a beat are removed at once."""
+    control, names, beat = router.control, "trio_asr:{asr-worker}:beats", "trio_asr:{asr-worker}:beat:"
+    await control.beat("a", b"x", LONG_MS)
+    with redis.Redis.from_url(redis_url) as client:
+        client.sadd(names, *(f"gone-{number}" for number in range(10_000)), "large", "most", "other")
+        client.set(beat + "large", b"x" * (control_module.MOST_BEAT_BYTES + 1))
+        client.set(beat + "most", b"x" * control_module.MOST_BEAT_BYTES)
+        client.hset(beat + "other", "x", "y")
+        found = await control.beats()
+        assert sorted(map(len, found)) == [0, 1, control_module.MOST_BEAT_BYTES]
+        assert client.smembers(names) == {b"a", b"large", b"most"}
+        for number in range(4):
+            client.sadd(names, f"b{number}")
+            client.set(f"{beat}b{number}", b"x" * control_module.MOST_BEAT_BYTES)
+        with pytest.raises(BusUnavailable, match=r"^trio_asr:\{asr-worker\}:beats has more members"):
+            await control.beats()
+        client.delete(*(f"{beat}b{number}" for number in range(4)))
+        assert len(await control.beats()) == 3
+        monkeypatch.setattr(control_module, "MOST_BEATS", 3)
+        assert len(await control.beats()) == 3
+        await control.beat("b", b"x", LONG_MS)
+        with pytest.raises(BusUnavailable, match="has more members"):
+            await control.beats()
+
+
+async def test_who_may_not_read_the_beats_sees_no_empty_fleet(redis_url: str, router: RedisRouter) -> None:
+    await router.control.beat("a", b"x", LONG_MS)
+    with redis.Redis.from_url(redis_url) as client:
+        client.execute_command("ACL", "SETUSER", "default", "-mget")
+        try:
+            with pytest.raises(BusUnavailable, match=r"(?i)permission|can't run this command"):
+                await router.control.beats()
+        finally:
+            client.execute_command("ACL", "SETUSER", "default", "+mget")
+        assert await router.control.beats() == [b"x"]
 
 
 async def test_the_names_of_a_shards_keys(redis_url: str, router: RedisRouter) -> None:

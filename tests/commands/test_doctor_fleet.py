@@ -18,6 +18,7 @@ from trio_asr.lab.rig.cluster import EmbeddedCluster
 
 SHARDS = 4
 TOKEN = "0" * 32
+MEMBER = {"shards": SHARDS, "member": "a", "capacity": 100}
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 def settings(url: str, **more: Any) -> dict[str, dict[str, Any]]:
-    return MOCK | {"redis": {"url": url, "trim": True} | more, "fleet": {"shards": SHARDS, "member": "a"}}
+    return MOCK | {"redis": {"url": url, "trim": True} | more, "fleet": MEMBER}
 
 
 def begun(client: Any, **holders: list[int]) -> None:
@@ -61,6 +62,13 @@ async def test_a_fleet_that_works(tmp_path: Path, redis_url: str, client: redis.
         ("consumers", "in all 4 shards as it should be"),
     ]
     assert client.dbsize() == before
+
+
+async def test_a_capacity_beyond_the_connections(tmp_path: Path, redis_url: str) -> None:
+    large = settings(redis_url) | {"fleet": MEMBER | {"capacity": 101}}
+    findings = [finding for finding in await diagnose(tmp_path, large) if finding.level is Level.WARN]
+    assert findings[0].check == "config"
+    assert "capacity = 101: is above deepgram.max_connections (100): this member takes" in findings[0].says
 
 
 async def test_a_fleet_that_never_began(tmp_path: Path, redis_url: str) -> None:

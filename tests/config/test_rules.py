@@ -87,6 +87,22 @@ def test_doubtful_options_are_met_with_a_warning(tmp_path: Path, text: str, mess
 
 
 @pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("[fleet]\nshards = 2", "capacity = 700: is above deepgram.max_connections (100): this member takes"),
+        ("[fleet]\nshards = 2\ncapacity = 101", "capacity = 101: is above deepgram.max_connections (100)"),
+        ("[fleet]\nshards = 2\ncapacity = 100", ""),
+        ("[fleet]\nshards = 2\n[deepgram]\nmax_connections = 700", ""),
+        ("[fleet]\nshards = 1", ""),
+    ],
+)
+def test_a_member_is_good_for_as_many_calls_as_it_may_connect(tmp_path: Path, text: str, warned: str) -> None:
+    warnings = load_text(tmp_path, text).warnings
+    assert len(warnings) == bool(warned)
+    assert all(warned in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ("model = 'nova-3'", "model has a key of its own: set deepgram.model"),

@@ -65,7 +65,7 @@ def test_nothing_is_broken_when_all_is_well() -> None:
         ({"connections": 2}, "2 connections"),
         ({"overlaps": 1}, "beside another"),
         (
-            {"fed_overlaps": 1, "fed_together_s": 0.5},
+            {"fed_overlaps": 1, "pauses_s": (0.2, -0.5)},
             "1 connections fed beside another of their call, for 0.50 s",
         ),
         ({"speed": 1.5}, "1.50 times"),

@@ -23,9 +23,10 @@ from trio_asr.web.connection import Turns
 
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
 MORE = b"%b: %b\r\n"
+ENOUGH_S = 60.0  # for what must happen, on any machine
 
 
-async def answer(port: int, request: bytes, within: float = 2.0) -> bytes:
+async def answer(port: int, request: bytes, within: float = ENOUGH_S) -> bytes:
     """Return all that comes back, until the end or for so long."""
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         data = b""
@@ -119,7 +120,7 @@ def test_no_request_is_an_error_of_ours(view: Any, request: bytes) -> None:
     trio.run(main)
 
 
-async def ended(stream: trio.SocketStream, within: float) -> bool:
+async def ended(stream: trio.SocketStream, within: float = ENOUGH_S) -> bool:
     with trio.move_on_after(within), suppress(trio.BrokenResourceError):
         async for _ in stream:
             pass
@@ -134,14 +135,14 @@ async def test_who_sends_no_request_is_closed(
     monkeypatch.setattr(connection, "REQUEST_S", 0.2)
     async with serving(view) as (port, _), await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(begun or b"\r\n")
-        assert await ended(stream, 2)
+        assert await ended(stream)
 
 
 async def test_a_request_byte_by_byte_gains_no_time(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "REQUEST_S", 0.3)
     async with serving(view) as (port, _), await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        with suppress(trio.BrokenResourceError), trio.fail_after(5):
-            for _ in range(1000):
+        with suppress(trio.BrokenResourceError), trio.fail_after(ENOUGH_S):
+            while True:
                 await stream.send_all(b"x")
                 await trio.sleep(0.01)
 
@@ -169,8 +170,14 @@ async def test_requests_sent_ahead_are_answered_at_a_pace(view: Any, monkeypatch
     monkeypatch.setattr(clients, "BURST", 5)
     monkeypatch.setattr(clients, "PER_SECOND", 20.0)
     async with serving(view) as (port, _):
-        said = await answer(port, LIVE * 1000, within=0.5)
-        assert 5 <= said.count(b"HTTP/1.1 200") <= 5 + 10 + 1
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            began, said = trio.current_time(), b""
+            await stream.send_all(LIVE * 1000)
+            with trio.fail_after(ENOUGH_S):
+                while said.count(b"HTTP/1.1 200") < 5 + 10:
+                    said += await stream.receive_some()
+            answered = said.count(b"HTTP/1.1 200")
+            assert trio.current_time() - began >= (answered - 1 - 5) / 20
         head, _ = await ask(port, "/live")
         assert head.startswith(b"HTTP/1.1 200")
 
@@ -179,7 +186,7 @@ async def test_a_body_that_nobody_takes_leaves_nothing_behind(view: Any) -> None
     head = asking(b"Transfer-Encoding: chunked", line=b"POST /live HTTP/1.1")
     async with serving(view) as (port, _), aclosing(await trio.open_tcp_stream("127.0.0.1", port)) as stream:
         await stream.send_all(head + b"1\r\na\r\n" * 5000)
-        assert await ended(stream, 2)
+        assert await ended(stream)
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])

@@ -11,7 +11,10 @@ from tests.worker_harness import AUDIO, EchoProvider, Producer, run_worker, sett
 from trio.testing import MockClock
 
 from trio_asr.bus import memory
+from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.memory import MemoryStore
+from trio_asr.config import Config, RedisConfig
+from trio_asr.wire.ids import EntryId
 from trio_asr.wire.records import Stored, decode_reader
 from trio_asr.worker import shares
 
@@ -34,6 +37,41 @@ async def test_the_floor_follows_what_is_finalized(autojump_clock: MockClock) ->
         await trio.sleep(1.1)
         assert floors(on.store)[0] == last
         assert on.bus.floors == floors(on.store), "operators see it, too"
+
+
+async def test_what_is_idle_is_not_trimmed_each_second(autojump_clock: MockClock) -> None:
+    """Where the floor stands still now and then, and at once after a failure."""
+    async with run_worker(Config(redis=RedisConfig(trim=True))) as on:
+        trims: list[tuple[int, bool]] = []
+        trim, fails = on.bus.trim, False
+
+        async def noted(floor: EntryId) -> None:
+            trims.append((round(trio.current_time() - began), fails))
+            if fails:
+                raise BusUnavailable("so the test says")
+            await trim(floor)
+
+        on.bus.trim = noted  # type: ignore[method-assign]
+        call = on.producer()
+        await call.talk(3)
+        await on.finish(call)
+        await trio.sleep(5)
+        trims.clear()
+        began = trio.current_time()
+        await trio.sleep(59.5)
+        assert [after - before for (before, _), (after, _) in itertools.pairwise(trims)] == [10] * 5
+        fails = True
+        await trio.sleep(15)
+        fails = False
+        trims = trims[6:]
+        await trio.sleep(15)
+        failed = [at for at, why in trims if why]
+        assert failed == list(range(failed[0], failed[-1] + 1))  # each second, until it succeeds
+        assert [at - failed[-1] for at, why in trims if not why] == [1, 11]
+        began, trims = trio.current_time(), []
+        other = on.producer(2)
+        await other.talk(5)
+        assert [at for at, _ in trims[-4:]] == [2, 3, 4, 5]  # the floor moves
 
 
 async def test_the_floor_of_ends_waits_for_the_end_of_the_call(autojump_clock: MockClock) -> None:

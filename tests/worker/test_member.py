@@ -11,12 +11,14 @@ from tests.fleet_harness import LEASE_S, FleetHarness, MemberHarness, member_con
 from tests.worker_harness import Producer
 from trio.testing import MockClock
 
-from trio_asr.config import FlushConfig
+from trio_asr.config import Config, FlushConfig
 from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.telemetry.groups import leaves
 from trio_asr.wire.records import Stored
-from trio_asr.worker.joining import FleetError, beats
+from trio_asr.worker.beating import beats
+from trio_asr.worker.joining import FleetError
+from trio_asr.worker.member import LEAVING_STEP_S
 
 IDS = ("call-a", "call-b", "call-c", "call-d", "call-e", "call-f")
 
@@ -230,6 +232,31 @@ async def test_while_the_control_is_away_nothing_moves_and_nothing_stops(autojum
         assert {on.connections(producer) for producer in producers} == {1}
 
 
+@pytest.mark.parametrize(("there_s", "back_s"), [(2.9, 0.0), (1.45, 1.45), (0.0, 2.9)])
+async def test_slow_answers_to_its_beats_do_not_make_a_member_come_and_go(
+    autojump_clock: MockClock, there_s: float, back_s: float
+) -> None:
+    """What the others see has not expired when the next beat comes; once none does, it takes part no more."""
+    async with run_fleet(4) as on:
+        a = on.join("a")
+        await on.owned()
+        beat = a.router.control.beat
+
+        async def slowly(member: str, data: bytes, ttl_ms: int) -> None:
+            await trio.sleep(there_s)
+            await beat(member, data, ttl_ms)
+            await trio.sleep(back_s)
+
+        a.router.control.beat = slowly  # type: ignore[method-assign]
+        for _ in range(600):
+            await trio.sleep(0.1)
+            assert a.member.takes_part(trio.current_time())
+            assert [seen.member for seen in await beats(a.router.control)] == ["a"]
+        on.fleet.away = True
+        await trio.sleep(there_s + back_s + 4)
+        assert not a.member.takes_part(trio.current_time())
+
+
 async def test_another_number_of_shards_is_refused(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on:
         on.join("a")
@@ -356,6 +383,43 @@ async def test_nobody_takes_over_and_the_drain_ends(autojump_clock: MockClock) -
         assert sum(store.holder is None for store in on.fleet.stores) == 2
 
 
+async def test_who_stops_while_nothing_answers_goes_once_its_leases_are_over(
+    autojump_clock: MockClock,
+) -> None:
+    """From then on it owns nothing that could be handed over. Whoever comes back first loses no sample."""
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a, b = await on.start("a", "b", drain_s=60)
+        producers = talk(on, nursery, 40)
+        await trio.sleep(5)
+        on.all_are_away(away=True)
+        a.daemon.stop()
+        began = trio.current_time()
+        await a.done.wait()
+        took_s = trio.current_time() - began
+        grace_s = Config().shutdown.grace_ms / 1000
+        assert LEASE_S * 3 / 4 + grace_s <= took_s <= LEASE_S + LEAVING_STEP_S + grace_s
+        await trio.sleep(10)
+        on.all_are_away(away=False)
+        del on.members["a"]
+        assert await on.owned() <= 5
+        assert b.held == [0, 1, 2, 3]
+        await trio.sleep(30)
+        await finish(on, producers)
+
+
+async def test_who_stops_while_the_control_alone_is_away_keeps_what_it_has(autojump_clock: MockClock) -> None:
+    """It cannot know who is there to take it; its calls go on for as long as it may wait."""
+    async with run_fleet(4) as on:
+        a, _ = await on.start("a", "b", drain_s=20)
+        on.fleet.away = True
+        began = trio.current_time()
+        a.daemon.stop()
+        await trio.sleep(19)
+        assert len(a.held) == 2
+        await a.done.wait()
+        assert trio.current_time() - began == pytest.approx(20, abs=LEAVING_STEP_S + 0.1)
+
+
 async def test_a_reload_reaches_the_calls_of_all_shards(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
         a = on.join("a")
@@ -460,6 +524,22 @@ async def test_what_a_member_shows_of_the_others(autojump_clock: MockClock) -> N
         owner = on.owners()[shard_of(IDS[0], 4)]
         assert a.daemon.elsewhere(IDS[0]) == {"shard": shard_of(IDS[0], 4), "member": owner}
         assert b.value("asr_fleet_load_ratio") == len(b.daemon.interactions) / 100
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_hot_shard_is_seen_by_its_entries(autojump_clock: MockClock) -> None:
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        a = on.join("a")
+        await on.owned()
+        busy, quiet = on.producer("call-a"), on.producer("call-b")
+        nursery.start_soon(busy.talk, 4, 0.02)
+        nursery.start_soon(quiet.talk, 4, 0.1)
+        await trio.sleep(5)
+        quiet.end()
+        await trio.sleep(1)
+        entries = dict.fromkeys(map(str, range(4)), 0)
+        entries |= {str(shard_of(busy.id, 4)): 200, str(shard_of(quiet.id, 4)): 41}
+        assert {one: a.value("asr_shard_entries_total", shard=one) for one in entries} == entries
         nursery.cancel_scope.cancel()
 
 

@@ -10,15 +10,18 @@ import redis
 import trio
 
 from trio_asr.bus.base import Bus, BusFault, BusUnavailable, KeyMisused
-from trio_asr.bus.connection import Command
+from trio_asr.bus.connection import Command, Script
 from trio_asr.bus.keys import FleetKeys, Keys, holder_of
 from trio_asr.bus.line import Steps, granted
 from trio_asr.bus.nodes import Node, Nodes, slot_of
 from trio_asr.config.fleet import shard_prefix
 
+# What is looked at of the members, each second; a beat tells 45 bytes of each shard at most.
+MOST_BEATS, MOST_BEAT_BYTES, MOST_BYTES = 2000, 1_000_000, 4_000_000
 HOLDERS_S = 1.0  # most time that a node has to say who holds its shards: the others' are not to wait for it
 
 T = TypeVar("T")
+_BEATS = Script("beats.lua")
 
 
 class Control(Protocol):
@@ -102,18 +105,21 @@ class RedisControl:
         await self._ask(self._of(self._keys.beats, beat, name))
 
     async def beats(self) -> list[bytes]:
-        return await self._ask(self._beats())
+        beats = await self._ask(self._beats())
+        if beats is None:
+            raise BusUnavailable(f"{self._keys.beats} has more members, or larger ones, than are looked at")
+        return beats
 
-    def _beats(self) -> Steps[list[bytes]]:
-        (members,) = yield from self._of(self._keys.beats, ("SMEMBERS", self._keys.beats))
-        if not members:
-            return []
-        keys = [self._keys.beat(member.decode("utf-8", "replace")) for member in members]
-        (beats,) = granted((yield [("MGET", *keys)]))
-        gone = [member for member, beat in zip(members, beats, strict=True) if beat is None]
-        if gone:
-            yield from self._of(self._keys.beats, ("SREM", self._keys.beats, *gone))
-        return [beat for beat in beats if beat is not None]
+    def _beats(self) -> Steps[list[bytes] | None]:
+        """Return the beats; None where there are too many: some of them are no view of a fleet."""
+        key, bounds = self._keys.beats, (MOST_BEAT_BYTES, MOST_BEATS, MOST_BYTES)
+        ((head, *beats),) = granted((yield [_BEATS.on([key], self._keys.beat(""), *bounds)]))
+        word, _, name = bytes(head).decode().partition(" ")
+        if name != key:
+            raise ValueError("an answer to another question")
+        if word == "blocked":
+            raise KeyMisused(key)
+        return beats if word == "found" else None
 
     async def holders(self) -> list[str | None]:
         places: dict[Node, list[int]] = {}

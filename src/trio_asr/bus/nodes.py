@@ -10,6 +10,7 @@ import binascii
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -25,6 +26,8 @@ from trio_asr.bus.streams import MOST_BYTES
 
 SLOTS = 16_384
 LOOK_S = 1.0  # least time between two looks at which node serves what
+SLOW_S = 0.2  # a node that has not said so by then may be frozen: the next one is asked beside it
+LOOK_THREADS = 16  # those of nodes that are frozen end by their timeouts
 
 T = TypeVar("T")
 
@@ -70,7 +73,7 @@ class Nodes:
         self._next_look = -math.inf
         self._why = ""  # why the last look failed
         self._looking = trio.Lock()
-        self._threads = trio.CapacityLimiter(1)
+        self._threads = trio.CapacityLimiter(LOOK_THREADS)
 
     async def ask(self, slot: int, question: Callable[[Node], Awaitable[T]]) -> T:
         """Ask the node of a slot.
@@ -130,11 +133,8 @@ class Nodes:
         self._next_look = trio.current_time() + LOOK_S
         known = dict.fromkeys([*(url for one in self._ranges for url in one.urls), self._url])
         first = sorted(known, key=lambda url: self._nodes.get(url) is besides is not None)
-        # In a thread for the moment: a node that is frozen must not hold up the others' lines.
         try:
-            found = await trio.to_thread.run_sync(
-                _ranges, first, abandon_on_cancel=True, limiter=self._threads
-            )
+            found = await _ranges(first, self._threads)
         except BusUnavailable as error:
             self._why = str(error)
             raise
@@ -150,22 +150,40 @@ class Nodes:
             node.close()
 
 
-def _ranges(urls: Sequence[str]) -> Sequence[_Range]:
-    """Ask one node after another which of them serves what; a server of no cluster has no ranges. Blocking.
+async def _ranges(urls: Sequence[str], threads: trio.CapacityLimiter) -> Sequence[_Range]:
+    """Ask one node after another which of them serves what, and the next one as soon as one is slow.
+
+    The first answer is taken; a server of no cluster has no ranges.
 
     Raises:
         BusUnavailable: None of them says so.
     """
-    reason: Exception | None = None
-    for url in urls:
+    found: list[Sequence[_Range]] = []
+    reasons: list[Exception] = []
+
+    async def ask(url: str, over: trio.Event) -> None:
+        # In a thread for the moment: a node that is frozen must not hold up the others' lines.
+        look = partial(trio.to_thread.run_sync, abandon_on_cancel=True, limiter=threads)
         try:
-            return _ranges_of(url)
+            found.append(await look(_ranges_of, url))
+            nursery.cancel_scope.cancel()
         except (redis.RedisError, OSError) as error:
-            reason = error
-    raise BusUnavailable(describe(reason) if reason else "no node") from reason
+            reasons.append(error)
+        over.set()
+
+    async with trio.open_nursery() as nursery:
+        for url in urls:
+            over = trio.Event()
+            nursery.start_soon(ask, url, over)
+            with trio.move_on_after(SLOW_S):
+                await over.wait()
+    if not found:
+        raise BusUnavailable(describe(reasons[-1])) from reasons[-1]
+    return found[0]
 
 
 def _ranges_of(url: str) -> Sequence[_Range]:
+    """Return the ranges as a node says; of a server of no cluster none. Blocking."""
     if url.startswith("unix:"):
         return []  # the other nodes of a cluster could not be reached like that
     host = urlsplit(url).hostname or "localhost"
@@ -178,7 +196,7 @@ def _ranges_of(url: str) -> Sequence[_Range]:
     if not found:  # it is not taken for a single server: another node may know more, or this one later
         raise redis.RedisError("this node of a cluster knows of no slots (yet): see CLUSTER INFO")
     if database := redis.ConnectionPool.from_url(url).connection_kwargs.get("db"):
-        raise BusUnavailable(f"redis.url names database {database}, but a cluster has only database 0")
+        raise redis.RedisError(f"redis.url names database {database}, but a cluster has only database 0")
     return [
         _Range(first, last, [_place(url, host, *node) for node in nodes]) for first, last, *nodes in found
     ]

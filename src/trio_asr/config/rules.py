@@ -95,6 +95,12 @@ def doubts(config: Config) -> Iterator[Finding]:
         )
     if deepgram.diarize:
         yield Finding("deepgram.diarize", "is being replaced at Deepgram by diarize_model")
+    if config.fleet.shards > 1 and config.fleet.capacity > deepgram.max_connections:
+        yield Finding(
+            "fleet.capacity",
+            f"is above deepgram.max_connections ({deepgram.max_connections}): this member takes shards whose "
+            "calls it cannot all connect",
+        )
 
 
 def _address_problems(config: Config) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -54,10 +54,11 @@ class FleetPicture(msgspec.Struct, gc=False, kw_only=True):
 
 
 class ShardLoad(NamedTuple):
-    """What a shard that this member holds has to do."""
+    """What a shard that this member holds has to do; `entries` were read since it came here."""
 
-    calls: int
-    lag_s: float
+    calls: int = 0
+    lag_s: float = 0.0
+    entries: int = 0
 
 
 class FleetSeries(Collector):
@@ -100,11 +101,17 @@ class FleetSeries(Collector):
         lag = GaugeMetricFamily(
             "asr_shard_lag_seconds", "Age of the newest entry of a shard when it was read.", labels=("shard",)
         )
+        entries = CounterMetricFamily(
+            "asr_shard_entries",
+            "Entries of a shard that were read, by its holder since it came there.",
+            labels=("shard",),
+        )
         for shard, load in sorted(loads.items()):
             held.add_metric((str(shard),), 1)
             calls.add_metric((str(shard),), load.calls)
             lag.add_metric((str(shard),), load.lag_s)
-        yield from (held, calls, lag)
+            entries.add_metric((str(shard),), load.entries)
+        yield from (held, calls, lag, entries)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

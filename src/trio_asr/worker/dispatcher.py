@@ -47,6 +47,7 @@ class Dispatcher:
     def __init__(self, bus: Bus, calls: Calls, services: Services, reader_outbox: ReaderOutbox) -> None:
         self.caught_up = False
         self.lag_s = 0.0  # age of the newest entry when it was read
+        self.entries = 0  # read so far, of both streams
         self.reader_outbox = reader_outbox
         self._bus, self._calls, self._services = bus, calls, services
         self._config, self._metrics = services.config, services.metrics
@@ -99,6 +100,7 @@ class Dispatcher:
         self._oldest_ms = now_ms - round(self._config.redis.max_backlog_s * 1000)
 
     async def _take(self, batch: Batch) -> None:
+        self.entries += len(batch.audio) + len(batch.ends)
         taken = 0
         while taken < len(batch.audio):
             taken = await self._take_some(batch.audio, taken)

@@ -11,7 +11,6 @@ from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.wire import ids
 from trio_asr.wire.codes import EndReason, GapReason, Problem
-from trio_asr.wire.ids import EntryId
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.rounds import every_second
@@ -19,7 +18,23 @@ from trio_asr.worker.rounds import every_second
 # Messages of one call that wait for a key which somebody has to repair: an hour of speech, 1 MB.
 MAX_WAITING_ITEMS = 2000
 # Where nothing has changed as far as we know, somebody else may have changed something.
-LOOK_AGAIN_S, SHOW_AGAIN_S = 5.0, 10.0
+LOOK_AGAIN_S, DO_AGAIN_S = 5.0, 10.0
+
+
+class _Done:
+    """What was last done on the bus: it need not be done again at once if nothing has moved since."""
+
+    def __init__(self) -> None:
+        self._with: object = None
+        self._until = 0.0
+
+    def suffices(self, floor: object, now: float) -> bool:
+        """Return whether it was done with this floor, or floors, and not long ago."""
+        return floor == self._with and now < self._until
+
+    def note(self, floor: object, now: float) -> None:
+        """Note that it is done."""
+        self._with, self._until = floor, now + DO_AGAIN_S
 
 
 class Housekeeping:
@@ -29,8 +44,8 @@ class Housekeeping:
         self._bus, self._calls, self._dispatcher = bus, calls, dispatcher
         self._services = services
         self._misused: set[str] = set()
-        self._look_again = self._show_again = 0.0
-        self._shown: tuple[EntryId, EntryId] | None = None
+        self._look_again = 0.0
+        self._shown, self._trimmed = _Done(), _Done()
 
     @property
     def _config(self) -> Config:
@@ -62,14 +77,17 @@ class Housekeeping:
         if self._config.redis.allow_foreign_consumers:
             return  # the group's position belongs to them
         # Also now and then where nothing moves: somebody may have removed the group.
-        if floors != self._shown or now >= self._show_again:
+        if not self._shown.suffices(floors, now):
             await self._bus.show_lag(*floors)
-            self._shown, self._show_again = floors, now + SHOW_AGAIN_S
+            self._shown.note(floors, now)
 
     async def _trim(self) -> None:
-        if self._config.redis.trim:
-            confirmed = self._dispatcher.reader_outbox.confirmed.audio_floor
-            await self._bus.trim(ids.earlier(confirmed, REPLAY_MARGIN_MS))
+        floor, now = self._dispatcher.reader_outbox.confirmed.audio_floor, trio.current_time()
+        # Also now and then where nothing moves: another group may have been in the way, or a failover has
+        # brought back what was cut.
+        if self._config.redis.trim and not self._trimmed.suffices(floor, now):
+            await self._bus.trim(ids.earlier(floor, REPLAY_MARGIN_MS))
+            self._trimmed.note(floor, now)
 
     def note_floors(self) -> None:
         """Commit the floors: how far back a restart must read."""

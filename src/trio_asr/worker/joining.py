@@ -1,4 +1,4 @@
-"""How a worker joins a fleet and leaves it; and the members' beats."""
+"""How a worker joins a fleet and leaves it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from trio_asr.bus.away import RETRY_BASE_S, RETRY_CAP_S
 from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.control import Control
 from trio_asr.core.backoff import Backoff
-from trio_asr.core.fleet.beat import Beat
 from trio_asr.telemetry import logs
-
-BEAT_TTL_MS = 4_000  # a member is dead once its beat has expired
-_unreadable = logs.Rate(10.0)
+from trio_asr.worker.beating import BEAT_TTL_MS, beats
 
 
 class FleetError(Exception):
@@ -70,20 +67,3 @@ async def leave(control: Control, name: str) -> None:
 
 async def _is_taken(control: Control, name: str) -> bool:
     return name in {beat.member for beat in await beats(control)}
-
-
-async def beats(control: Control) -> list[Beat]:
-    """Return the beats of all members that are alive; one that cannot be read is logged and left out.
-
-    Raises:
-        BusUnavailable: The bus does not answer.
-    """
-    read: list[Beat] = []
-    for data in await control.beats():
-        try:
-            read.append(Beat.read(data))
-        except ValueError as error:
-            if _unreadable.allow(trio.current_time()):
-                skipped = _unreadable.skipped
-                logs.get("fleet").warning("A beat cannot be read", why=str(error), suppressed=skipped)
-    return read

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
@@ -22,18 +23,18 @@ from trio_asr.core.fleet.quota import Quota
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.core.fleet.view import View
 from trio_asr.telemetry import logs
-from trio_asr.telemetry.fleet import FleetPicture, FleetSeries
+from trio_asr.telemetry.fleet import FleetPicture, FleetSeries, ShardLoad
 from trio_asr.telemetry.groups import leaves
 from trio_asr.telemetry.labels import Role
 from trio_asr.telemetry.process import CpuShare
 from trio_asr.wire.codes import Handover, Problem
 from trio_asr.wire.records import NewerState
+from trio_asr.worker.beating import BEAT_S, Beating, beats
 from trio_asr.worker.holding import Holding, unless
-from trio_asr.worker.joining import BEAT_TTL_MS, beats, join, leave
+from trio_asr.worker.joining import join, leave
 from trio_asr.worker.office import Office
 from trio_asr.worker.picture import Counts, loads, picture
 
-BEAT_S = 0.5
 STEP_S, LEAVING_STEP_S = 1.0, 0.2  # between two steps
 POLL_S = 0.05  # a shard that was asked for: between two looks whether it was handed over
 
@@ -53,9 +54,10 @@ class Member:
         self._wants, self._within_reach = frozenset[int](), set[int]()  # asked for are those that are in both
         self._taking: set[int] = set()  # shards whose lease is being tried for
         self._beyond: set[int] = set()  # shards with work that only a later version can do
-        self._beaten_at, self._draining_at = -math.inf, math.inf
+        self._draining_at = math.inf
         self._stopping = trio.Event()
-        self._hurry, self._news = trio.Event(), trio.Event()  # for the next step, and for the next beat
+        self._hurry = trio.Event()  # for the next step
+        self._beating = Beating(router.control, self._present, self._away)
         self._cpu = CpuShare()
         self._log = logs.get("fleet")
         self._series = FleetSeries(
@@ -75,7 +77,7 @@ class Member:
 
     def takes_part(self, now: float) -> bool:
         """Return whether the others count on this member, whether it holds a shard or not."""
-        return not self._stopping.is_set() and now - self._beaten_at < BEAT_TTL_MS / 1000
+        return not self._stopping.is_set() and self._beating.is_heard(now)
 
     def picture(self) -> FleetPicture:
         """Return the fleet as last seen."""
@@ -97,7 +99,7 @@ class Member:
         """
         if await unless(self._stopping, self._join):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._beat)
+                nursery.start_soon(self._beating.run)
                 await self._pull()
                 nursery.cancel_scope.cancel()
             with trio.move_on_after(STEP_S):  # a beat after it would say that this member lives
@@ -106,8 +108,6 @@ class Member:
     async def aclose(self) -> None:
         """Close the connections to the bus."""
         await self._router.aclose()
-
-    # -- beating ---------------------------------------------------------------------------------------
 
     async def _join(self) -> bool:
         """Join the fleet, as soon as the bus answers. Return True.
@@ -120,21 +120,9 @@ class Member:
         self._become("standby")
         return True
 
-    async def _beat(self) -> None:
-        """Tell the others, twice a second. Never returns."""
-        while True:
-            now, self._news = trio.current_time(), trio.Event()
-            try:
-                await self._router.control.beat(self.name, self._present(now).encode(), BEAT_TTL_MS)
-                self._beaten_at = now
-            except BusUnavailable as error:
-                self._away(error)
-            with trio.move_on_at(now + BEAT_S):
-                await self._news.wait()
-
     def _present(self, now: float) -> Beat:
         """Return what this member says of itself."""
-        fleet, present = self._office.config.fleet, loads(self._office)
+        fleet, present = self._office.config.fleet, defaultdict(ShardLoad, loads(self._office))
         return Beat(
             member=self.name,
             incarnation=self._incarnation,
@@ -143,7 +131,7 @@ class Member:
             capacity=fleet.capacity,
             draining=now - self._draining_at if self._stopping.is_set() else None,
             held={
-                shard: Load(now - since, *present.get(shard, (0, 0.0)))
+                shard: Load(now - since, present[shard].calls, present[shard].lag_s)
                 for shard, since in self._since.items()
                 if not self.holdings[shard].lease.expired(now)  # others may serve it better
             },
@@ -176,11 +164,13 @@ class Member:
     def _is_gone(self) -> bool:
         if not self._stopping.is_set():
             return False
-        fleet = self._office.config.fleet
-        late = bool(fleet.rejoin_s) or trio.current_time() - self._draining_at >= fleet.drain_s
+        now, fleet = trio.current_time(), self._office.config.fleet
+        late = bool(fleet.rejoin_s) or now - self._draining_at >= fleet.drain_s
         alone = self.view is not None and not any(beat.member != self.name for beat in self.view.alive)
+        # Where Redis is away for long the leases are over: then nothing is left that could be handed over.
+        owns_some = any(not holding.lease.expired(now) for holding in self.holdings.values())
         # What is being tried for may come yet, and must be given back as well.
-        return not self._taking and (late or alone or not self.holdings)
+        return not self._taking and (late or alone or not owns_some)
 
     async def _step(self, nursery: trio.Nursery) -> None:
         try:
@@ -260,7 +250,7 @@ class Member:
                 return True
             if (held is not None) != (shard in self._within_reach):
                 self._within_reach ^= {shard}
-                self._news.set()
+                self._beating.hurry()
             await trio.sleep(POLL_S)
         return False
 

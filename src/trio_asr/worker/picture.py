@@ -41,7 +41,7 @@ def picture(member: str, counts: Counts, view: View | None) -> FleetPicture:
 def loads(office: Office) -> dict[int, ShardLoad]:
     """Return what each shard that this member holds has to do."""
     return {
-        shard: ShardLoad(len(tenure.calls.interactions), tenure.dispatcher.lag_s)
+        shard: ShardLoad(len(tenure.calls.interactions), tenure.dispatcher.lag_s, tenure.dispatcher.entries)
         for shard, tenure in office.tenures.items()
         if shard is not None
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -114,6 +114,11 @@ def _missing(account: Account, call: FedCall) -> int:
     return call.samples * len(there.channels) - there.total("samples")
 
 
+def _part(values: Sequence[float], part: float) -> float:
+    """Return what such a part of the values does not exceed."""
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)] if values else 0.0
+
+
 def noticed(finding: Finding) -> list[str]:
     """Return what the calls noticed whose shards the fault does not concern, though it should be nothing."""
     run, concerned = finding.run, finding.run.concerned
@@ -161,7 +166,8 @@ def fleet_row(
         run, account = finding.run, finding.account
         missing = sum(_missing(account, call) for call in made())
         quiet = longest_quiet_s(finding.evidence, account.calls)
-        run.notes.append(f"{sum(run.moves)} moves, {account.unfed_s:.1f} s unfed, {missing} gone with Redis")
+        unfed = "/".join(f"{_part(account.pauses_s, part):.2f}" for part in (0.5, 0.95, 1.0))
+        run.notes.append(f"{sum(run.moves)} moves, p50/p95/worst {unfed} s unfed, {missing} gone with Redis")
         run.notes.append(f"{quiet:.1f} s from final to final")
         broken = {
             f"{missing} samples acknowledged, and gone": missing and not gone,

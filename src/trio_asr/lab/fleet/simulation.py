@@ -13,8 +13,8 @@ from trio_asr.bus.base import HEIR_MS
 from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.pulling import REST_S, Pulling
 from trio_asr.core.fleet.view import HEIR, View
-from trio_asr.worker.joining import BEAT_TTL_MS
-from trio_asr.worker.member import BEAT_S, LEAVING_STEP_S, STEP_S
+from trio_asr.worker.beating import BEAT_S, BEAT_TTL_MS
+from trio_asr.worker.member import LEAVING_STEP_S, STEP_S
 
 CAPACITY = 700  # calls; all members have the same
 VIEW_S = 0.5  # the age of a view, besides that of the beats in it: what a member sees is up to 1 s old

@@ -29,8 +29,17 @@ class Account:
     unannounced: int = 0  # accepted, but without an event: the worker had no time, or no right, to write one
     overlaps: int = 0  # connections opened while an earlier one of the same call was open
     fed_overlaps: int = 0  # connections that got audio while another of the same call did
-    fed_together_s: float = 0.0  # longest time for which two did
-    unfed_s: float = 0.0  # longest time from the last audio of a connection to the first of the call's next
+    pauses_s: Sequence[float] = ()  # from the last audio of a connection to the first of the call's next
+
+    @property
+    def unfed_s(self) -> float:
+        """The longest of these pauses."""
+        return max(self.pauses_s, default=0.0)
+
+    @property
+    def fed_together_s(self) -> float:
+        """The longest time for which two connections of a call got audio at once."""
+        return max(0.0, -min(self.pauses_s, default=0.0))
 
     @property
     def channels(self) -> list[tuple[str, ChannelAccount]]:
@@ -101,8 +110,7 @@ def account(
         unannounced=len(accepted) - sum(one["request_id"] in _owners(evidence) for one in accepted),
         overlaps=_overlaps(evidence),
         fed_overlaps=sum(pause < 0 for pause in pauses),
-        fed_together_s=max(0.0, -min(pauses, default=0.0)),
-        unfed_s=max(pauses, default=0.0),
+        pauses_s=pauses,
     )
 
 
