@@ -139,6 +139,7 @@ async def test_the_last_word_goes_out_whatever_is_heard_meanwhile(autojump_clock
     heard = bytearray()
 
     async def reach(url: WebSocketURI) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
         return Slow(ours)
 
     async def listen() -> None:
