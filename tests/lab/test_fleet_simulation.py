@@ -72,7 +72,7 @@ def test_what_is_needed_by_measured_costs() -> None:
     assert [primaries(100_000, ms, together) for ms in (20, 100) for together in (1, 16)] == [249, 90, 55, 30]
     found = dict(needs(Shape()))
     assert found["Deepgram connections, a member's calls spare"] == "100500"
-    assert found["Silence of a call at a hand-over, about"] == "373 ms"
+    assert found["Silence of a call at a hand-over, about"] == "673 ms"
 
 
 def test_sizes_that_are_wrong_are_warned_of() -> None:

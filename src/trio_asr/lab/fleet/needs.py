@@ -16,6 +16,7 @@ SHARE_OF_CORE = 0.6
 ENTRY_BYTES = {20: 607, 100: 2365}
 TRIMMED_S = 15.0  # how much audio of a call is kept with `redis.trim`
 LINGER_S, DIAL_S = 0.3, 0.0015
+BETWEEN_S = 0.3  # the last chunk, the heir's look at the lease, what it loads: measured with few calls
 FEW_SHARDS, MANY_CALLS = 10, 50
 
 
@@ -36,7 +37,7 @@ def needs(shape: Shape) -> list[tuple[str, str]]:
     found.append(("Memory of Redis with trim, 20 / 100 ms", f"{memory[20]:.1f} / {memory[100]:.1f} GB"))
     headroom = math.ceil(shape.calls / shape.members)
     found.append(("Deepgram connections, a member's calls spare", str(shape.calls + headroom)))
-    silence = LINGER_S + shape.calls / shape.shards * DIAL_S
+    silence = LINGER_S + BETWEEN_S + shape.calls / shape.shards * DIAL_S
     found.append(("Silence of a call at a hand-over, about", f"{silence * 1000:.0f} ms"))
     return found
 
