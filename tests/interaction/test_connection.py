@@ -59,17 +59,19 @@ class QuietLink:
         raise LinkClosed(1006, "")
 
 
-def services() -> Services:
+async def services(lease_ms: int = 3_600_000) -> Services:
     """Return what a connection needs of its worker, of which no task runs."""
     bus, metrics = MemoryBus(MemoryStore(), audio_stream="audio_stream", end_stream="call_end"), Metrics()
     office = Office(Config(), MockProvider(), metrics, InternalErrors(metrics))
-    return build_services(office, bus, Lease(bus, 10_000), on_stale=lambda _: None)
+    lease = Lease(bus, lease_ms)
+    assert await lease.acquire()
+    return build_services(office, bus, lease, on_stale=lambda _: None)
 
 
 class ConnectionHarness:
     """A connection that stays quiet, fed by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Services) -> None:
         self.link = QuietLink()
         self.ending: Ending | None = None
         outbox = Outbox("call", Topics("transcript.call", "asr_events", 100), Stored())
@@ -77,7 +79,6 @@ class ConnectionHarness:
         self._timeline = call.timeline
         self._timeline.append("1-0", bytes(2 * 100 * CHUNK), audio_format(8000))
         handler = ResultHandler(self._timeline, outbox, Publishing(1, "quiet"))
-        shared = services()
         report = Report(call, shared, logs.get("test"))
         self._connection = LiveConnection(
             self.link, handler, shared, report=report, flow=Flow(), judge=Judge()
@@ -95,7 +96,7 @@ class ConnectionHarness:
 
 async def test_a_chunk_that_comes_as_the_timer_goes_off_is_sent(mock_clock: MockClock) -> None:
     """Requirements 3: nothing is late here, and the connection is of use as before."""
-    harness = ConnectionHarness()
+    harness = ConnectionHarness(await services())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(harness.run)
         await trio.testing.wait_all_tasks_blocked()
@@ -109,7 +110,7 @@ async def test_a_chunk_that_comes_as_the_timer_goes_off_is_sent(mock_clock: Mock
 
 
 async def test_a_slow_send_within_its_limit_is_in_time(mock_clock: MockClock) -> None:
-    harness = ConnectionHarness()
+    harness = ConnectionHarness(await services())
     harness.link.send_s = 5.0
     async with trio.open_nursery() as nursery:
         nursery.start_soon(harness.run)
@@ -123,7 +124,7 @@ async def test_a_slow_send_within_its_limit_is_in_time(mock_clock: MockClock) ->
 
 
 async def test_a_send_that_takes_too_long_ends_the_conversation(autojump_clock: MockClock) -> None:
-    harness = ConnectionHarness()
+    harness = ConnectionHarness(await services())
     harness.link.send_s = 6.0
     harness.feed()
     await harness.run()
@@ -134,8 +135,43 @@ async def test_a_send_that_takes_too_long_ends_the_conversation(autojump_clock: 
 
 
 async def test_silence_is_kept_alive(autojump_clock: MockClock) -> None:
-    harness = ConnectionHarness()
+    harness = ConnectionHarness(await services())
     harness.feed()
     with trio.move_on_after(14):
         await harness.run()
     assert harness.link.sent == [2 * CHUNK, messages.FINALIZE, *[messages.KEEP_ALIVE] * 2]
+
+
+async def test_what_was_due_before_a_freeze_is_not_sent_after_the_lease(mock_clock: MockClock) -> None:
+    """The call may be another worker's by then, which sends this audio itself."""
+    shared = await services(lease_ms=10_000)
+    harness = ConnectionHarness(shared)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(harness.run)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(7.9)
+        harness.feed()
+        await trio.testing.wait_all_tasks_blocked()
+        assert harness.link.sent.count(2 * CHUNK) == 1
+        harness.feed()  # and before the sender's turn the process stands still
+        mock_clock.jump(2.1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert harness.link.sent.count(2 * CHUNK) == 1
+        await shared.lease.renew()  # nobody has taken over
+        await trio.testing.wait_all_tasks_blocked()
+        assert harness.link.sent.count(2 * CHUNK) == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_lease_that_is_not_held_again_in_time_ends_the_connection(mock_clock: MockClock) -> None:
+    shared = await services(lease_ms=10_000)
+    harness = ConnectionHarness(shared)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(harness.run)
+        mock_clock.jump(10)
+        harness.feed()
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(5)
+        await trio.testing.wait_all_tasks_blocked()
+        assert harness.ending is not None
+        assert 2 * CHUNK not in harness.link.sent

@@ -112,10 +112,9 @@ class OneConnection:
 class Harness:
     """A call of two channels with much audio, and its connections."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
+    def __init__(self, nursery: trio.Nursery, shared: Services) -> None:
+        self._nursery, self._services = nursery, shared
         self.judge = Judge()
-        self._services = services()
         outbox = Outbox("call", Topics("transcript.call", "asr_events", 100), Stored())
         self.call = Call(outbox, Bounds(1000, 120))
         outbox.roles = ("customer", "agent")
@@ -163,7 +162,7 @@ async def passed(seconds: float) -> None:
 
 async def test_finalize_names_each_channel_that_is_open_and_none_else(mock_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        on = Harness(nursery)
+        on = Harness(nursery, await services())
         line = await on.connect()
         await line.feed(14.9)
         assert line.finalizes == []
@@ -188,7 +187,7 @@ async def test_finalize_names_each_channel_that_is_open_and_none_else(mock_clock
 
 async def test_a_pause_asks_for_both_once(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        line = await Harness(nursery).connect()
+        line = await Harness(nursery, await services()).connect()
         await line.feed(3)
         await passed(30)
         assert line.finalizes == [(2, 0), (2, 1)]
@@ -199,7 +198,7 @@ async def test_a_mute_channel_is_replayed_once_and_then_given_up_and_the_connect
     autojump_clock: MockClock,
 ) -> None:
     async with trio.open_nursery() as nursery:
-        on = Harness(nursery)
+        on = Harness(nursery, await services())
         line = await on.connect()
         await line.feed(15)
         assert line.finalizes == [(0, 0), (0, 1)]
@@ -245,7 +244,7 @@ async def test_a_mute_channel_is_replayed_once_and_then_given_up_and_the_connect
 
 async def test_a_channel_that_had_finals_before_is_redialled_once_too(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        on = Harness(nursery)
+        on = Harness(nursery, await services())
         line = await on.connect()
         for first in (True, False):
             if first:
@@ -265,7 +264,7 @@ async def test_a_channel_that_had_finals_before_is_redialled_once_too(autojump_c
 async def test_finals_that_were_not_asked_for_count_as_results_too(autojump_clock: MockClock) -> None:
     """A channel that falls mute much later is replayed before it is given up."""
     async with trio.open_nursery() as nursery:
-        on = Harness(nursery)
+        on = Harness(nursery, await services())
         line = await on.connect()
         await line.feed(15)
         await line.final(0, 0, 15)
@@ -284,7 +283,7 @@ async def test_finals_that_were_not_asked_for_count_as_results_too(autojump_cloc
 
 async def test_two_mute_channels_are_replayed_as_one_is(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        on = Harness(nursery)
+        on = Harness(nursery, await services())
         for _ in range(3):
             line = await on.connect()
             await line.feed(15)
@@ -305,7 +304,7 @@ async def test_nothing_is_given_up_where_the_other_channel_has_no_finals_either(
 ) -> None:
     """It is ahead by so much that it was not asked for any: that does not make it answered."""
     async with trio.open_nursery() as nursery:
-        on = Harness(nursery)
+        on = Harness(nursery, await services())
         line = await on.connect()
         await line.feed(25)
         await line.final(0, 0, 25)
@@ -327,7 +326,7 @@ async def test_nothing_is_given_up_where_the_other_channel_has_no_finals_either(
 
 async def test_a_final_that_comes_as_the_time_is_over_is_in_time(mock_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        on = Harness(nursery)
+        on = Harness(nursery, await services())
         line = await on.connect()
         await line.feed(15)
         await line.final(0, 0, 15)
@@ -350,7 +349,7 @@ async def test_a_final_that_comes_as_the_time_is_over_is_in_time(mock_clock: Moc
 async def test_a_message_that_comes_as_the_time_is_over_is_in_time(mock_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         mock_clock.jump(1)
-        line = await Harness(nursery).connect()
+        line = await Harness(nursery, await services()).connect()
         await line.feed(5)
         mock_clock.jump(7)
         await line.feed(1)
@@ -364,7 +363,7 @@ async def test_a_message_that_comes_as_the_time_is_over_is_in_time(mock_clock: M
 async def test_silence_that_was_passed_is_no_answer(autojump_clock: MockClock) -> None:
     """It moves the cursor, and says nothing of whether the channel has results."""
     async with trio.open_nursery() as nursery:
-        on = Harness(nursery)
+        on = Harness(nursery, await services())
         on.call.timeline._audio[: TWO.bytes_per_s * 3] = b"\1\1\0\0" * (3 * RATE)
         line = await on.connect()
         await line.feed(10)

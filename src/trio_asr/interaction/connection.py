@@ -1,17 +1,11 @@
 """One connection, from its handshake to its close: the sender's side and the receiver's.
 
-Audio goes down::
-
-    chunks -> clock (which audio this connection was sent) -> link
-
-and results come up, in `_take`::
-
-    link -> results (what a message does to the timeline) -> outbox -> committer
+Audio goes down: chunks -> clock (which audio this connection was sent) -> link. Results come up, in `_take`:
+link -> results (what a message does to the timeline) -> outbox -> committer.
 
 Only the sender writes to the socket. Chunks reach it through a feed, which the flush scheduler closes when
 there is nothing more for this connection. The sender then sends CloseStream, and the receiver reads until
-Metadata and the close, for a limited time. When the receiver ends, for whatever reason, so does the
-connection.
+Metadata and the close, for a limited time. When the receiver ends, so does the connection.
 """
 
 from __future__ import annotations
@@ -64,8 +58,7 @@ class LiveConnection:
         self._watched = services.admission.waiting > 0  # another call may be waiting for the permit
         self._ending: Ending | None = None
         self._closing = False
-        # What the socket did not take at once, and the chunk that it belongs to.
-        self._pending_write: tuple[Awaitable[None], Chunk] | None = None
+        self._pending_write: tuple[Awaitable[None], Chunk] | None = None  # what did not leave at once
         self._last_sent = trio.current_time()
         self._last_audio = -math.inf
         self._limit = trio.CancelScope()  # of the wait for a chunk
@@ -152,7 +145,8 @@ class LiveConnection:
                 return False
             self._handler.clock.sending(chunk.start, chunk.end)
             self._handler.chunk_ends.append(chunk.end)
-            rest = self._link.send_audio(chunk.pcm)
+            lost = self._services.lease.expired(trio.current_time())
+            rest = self._send_once_held(chunk.pcm) if lost else self._link.send_audio(chunk.pcm)
             if rest is not None:
                 self._pending_write = rest, chunk
                 return True
@@ -161,6 +155,12 @@ class LiveConnection:
                 return True
             soonest = self._last_sent + self._soonest_s
             renew(limit, min(soonest, self._use_until()) if self._watched else soonest, SLACK_S)
+
+    async def _send_once_held(self, pcm: bytes) -> None:
+        """Send audio that was due before this process stood still, if the call is still this worker's."""
+        await self._services.lease.wait_valid()
+        if (rest := self._link.send_audio(pcm)) is not None:
+            await rest
 
     async def _await_pending(self, rest: Awaitable[None], chunk: Chunk) -> None:
         with trio.fail_after(self._config.send_timeout_ms / 1000):
@@ -193,9 +193,9 @@ class LiveConnection:
 
     async def _finalize(self, channels: list[int]) -> None:
         """Send Finalize for channels. Only where there was much audio is an answer certain to come."""
+        mono = len(self._handler.channels) == 1
         for channel in channels:
             much = self._segments.ask(channel)
-            mono = len(self._handler.channels) == 1
             await self._send_text(messages.FINALIZE if mono else messages.FINALIZE_CHANNEL[channel])
             if much:
                 self._segments.asked(channel, trio.current_time())
