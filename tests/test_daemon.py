@@ -410,6 +410,44 @@ async def test_a_call_that_waits_to_restart_survives_the_loss(autojump_clock: Mo
         assert (final["seq"], final["start_ms"], final["end_ms"]) == (seq + 1, 1000, 2000)
 
 
+async def test_commits_that_a_failover_has_lost_are_made_good(autojump_clock: MockClock) -> None:
+    """From the audio, which is still there: also for calls that are over, or say nothing more."""
+    async with worker_group() as here:
+        worker = here.worker()
+        await takes_over(worker)
+        ends, pauses, talks = calls = [Producer(here.store, f"call-{i}", i) for i in (1, 2, 3)]
+        for call in calls:
+            await call.talk(2.0)
+        store = here.store
+        kept = dict(store.states), set(store.live), {name: len(all_) for name, all_ in store.streams.items()}
+        places = {call.id: here.place(call) for call in calls}
+        for call in calls:
+            await call.talk(1.0)
+        ends.end()
+        await trio.sleep(8)  # longer ago than what a start reads for its repeats
+        await talks.talk(1.0)
+        assert ends.id not in store.live
+        assert all(here.place(call) > places[call.id] for call in calls)
+        states, live, lengths = kept
+        store.states.clear()
+        store.states.update(states)
+        store.live.clear()
+        store.live.update(live)
+        for name, length in lengths.items():
+            if name not in (ends.audio, ends.ends):
+                del store.streams[name][length:]
+        await talks.talk(1.0)
+        await trio.sleep(10)
+        assert worker.daemon.role == "active"
+        assert here.place(pauses) == pauses.samples
+        assert ends.id not in store.live
+        for call in (pauses, talks):
+            call.end()
+        await trio.sleep(5)
+        assert all(here.complete(call) for call in calls)
+        assert not store.aside
+
+
 # -- stopping ------------------------------------------------------------------------------------------------
 
 

@@ -75,6 +75,11 @@ class ReaderOutbox:
             self._seen[is_end] = min(self._seen[is_end], last, key=ids.key)
 
     @property
+    def rev(self) -> int:
+        """The revision that Redis was last known to hold (0: none so far)."""
+        return self._rev
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is queued and nothing is in flight."""
         return self._flight is None and not self._queue and self._state == self.confirmed

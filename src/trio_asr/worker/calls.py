@@ -245,13 +245,6 @@ class Calls:
             fresh.next_end = interaction.next_end
         self._behind.set()  # another call may be admitted
 
-    def stale(self, interaction_id: str) -> None:
-        """Restart a call whose stored state somebody else has changed. Set the reader's ("") aside."""
-        if interaction_id:
-            self.restart(interaction_id, "its stored state was changed by somebody else")
-        else:
-            self._nursery.start_soon(self.stored.set_reader_aside)
-
     # -- restarting ------------------------------------------------------------------------------------
 
     def restart(self, interaction_id: str, why: str) -> None:

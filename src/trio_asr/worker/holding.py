@@ -15,6 +15,7 @@ from trio_asr.telemetry import logs
 from trio_asr.wire.codes import Problem
 from trio_asr.wire.records import NewerState
 from trio_asr.worker.office import Office, Shard
+from trio_asr.worker.restoring import WentBack
 from trio_asr.worker.tenure import Tenure, build_tenure
 
 RELEASE_S = 1.0
@@ -65,7 +66,10 @@ class Holding:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep)
-                await self._work(nursery)
+                while not await self._work():
+                    self._log.error(
+                        "Redis has lost the last commits; all calls go on from those before", **self._names
+                    )
                 nursery.cancel_scope.cancel()
         except* NewerState:
             # For a worker that knows it. Whoever cancels this ends the worker as well.
@@ -107,26 +111,37 @@ class Holding:
                 "The lease could not be released; a standby waits until it expires", **self._names
             )
 
-    async def _work(self, outer: trio.Nursery) -> None:
-        """Work until told to leave, then commit what is in flight."""
+    async def _work(self) -> bool:
+        """Work until told to leave, then commit what is in flight.
+
+        Return False if what is in memory is of no use any more: all must begin again from what Redis has.
+        """
         office, grace_s = self._office, self._office.config.shutdown.grace_ms / 1000
-        async with trio.open_nursery() as nursery:
-            build = partial(build_tenure, nursery, office, self._bus, self.lease, self.shard)
-            tenure = await unless(self._leaving, build)
-            if tenure is not None:
-                outer.start_soon(tenure.services.committer.run)
-                reading = await nursery.start(_cancellable, tenure.run)
-                await self._leaving.wait()
-                if self.heir:
-                    reading.cancel()
-                    self.lease.retire()
-                    await self._linger(tenure)
-                    grace_s = HANDOVER_GRACE_S
-                nursery.cancel_scope.cancel()
-        if tenure is not None:
-            tenure.housekeeping.note_floors()
-            with trio.move_on_after(grace_s):
-                await tenure.services.committer.flush()
+        tenure, whole = None, True
+        async with trio.open_nursery() as outer:
+            try:
+                async with trio.open_nursery() as nursery:
+                    build = partial(build_tenure, nursery, office, self._bus, self.lease, self.shard)
+                    tenure = await unless(self._leaving, build)
+                    if tenure is not None:
+                        outer.start_soon(tenure.services.committer.run)
+                        reading = await nursery.start(_cancellable, tenure.run)
+                        await self._leaving.wait()
+                        if self.heir:
+                            reading.cancel()
+                            self.lease.retire()
+                            await self._linger(tenure)
+                            grace_s = HANDOVER_GRACE_S
+                        nursery.cancel_scope.cancel()
+            except* WentBack:
+                whole = False
+                office.tenures.pop(self.shard, None)
+            if whole and tenure is not None:
+                tenure.housekeeping.note_floors()
+                with trio.move_on_after(grace_s):
+                    await tenure.services.committer.flush()
+            outer.cancel_scope.cancel()
+        return whole
 
     async def _linger(self, tenure: Tenure) -> None:
         """Wait for the results of what was sent: what is not finalized, the heir sends once more."""

@@ -18,6 +18,10 @@ from trio_asr.worker.retry import patiently
 DEAD_LETTERS_MAXLEN = 10_000
 
 
+class WentBack(Exception):
+    """Redis has lost the last commits, in a failover: what is in memory builds on what is no longer there."""
+
+
 async def open_reader_outbox(bus: Bus, services: Services) -> ReaderOutbox:
     """Return the reader's outbox. A state that cannot be read is set aside: calls then say where to start."""
     (stored,) = await patiently(services, partial(bus.load, [""]))
@@ -30,6 +34,19 @@ async def open_reader_outbox(bus: Bus, services: Services) -> ReaderOutbox:
         reader_outbox = ReaderOutbox(Stored(), dead_letters, DEAD_LETTERS_MAXLEN)
         reader_outbox.broken = True
         return reader_outbox
+
+
+async def reader_changed(bus: Bus, services: Services, reader_outbox: ReaderOutbox) -> None:
+    """Set the reader's state aside, which is not what it has stored: memory's takes its place.
+
+    Raises:
+        WentBack: It is an earlier one. So may those of calls be, also of calls that are over.
+    """
+    (stored,) = await patiently(services, partial(bus.load, [""]))
+    if 0 < stored.rev < reader_outbox.rev:
+        raise WentBack
+    key = await patiently(services, partial(bus.set_aside, ""))
+    services.broken_state(StoredKind.READER, "it is not what the reader has stored", key)
 
 
 async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:

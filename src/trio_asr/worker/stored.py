@@ -61,11 +61,6 @@ class StoredCalls:
         bounds = Bounds(limits.gap_fill_ms, limits.max_unfinalized_s, limits.reorder_ms, limits.roles)
         return Call(outbox, bounds, None if outbox.fresh else past)
 
-    async def set_reader_aside(self) -> None:
-        """Set aside what is stored of the reader. What is in memory takes its place."""
-        key = await patiently(self._services, partial(self._bus.set_aside, ""))
-        self._services.broken_state(StoredKind.READER, "it is not what the reader has stored", key)
-
     async def _set_aside(self, interaction_id: str, why: str) -> Stored:
         key = await patiently(self._services, partial(self._bus.set_aside, interaction_id))
         self._services.broken_state(StoredKind.CALL, why, key, interaction_id=interaction_id)

@@ -16,7 +16,7 @@ from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.housekeeping import Housekeeping
 from trio_asr.worker.office import Office, Shard
-from trio_asr.worker.restoring import open_reader_outbox
+from trio_asr.worker.restoring import open_reader_outbox, reader_changed
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,14 @@ async def build_tenure(
 ) -> Tenure:
     """Build the parts, once the bus has told the reader's state. `nursery` will hold the calls.
 
-    The tenure is one of the office's from then on.
+    The tenure is one of the office's from then on. `WentBack` may end the nursery.
     """
 
     def on_stale(owner: str) -> None:
-        calls.stale(owner)
+        if owner:
+            calls.restart(owner, "its stored state was changed by somebody else")
+        else:
+            nursery.start_soon(reader_changed, bus, services, reader_outbox)
 
     services = build_services(office, bus, lease, shard, on_stale=on_stale)
     reader_outbox = await open_reader_outbox(bus, services)
