@@ -79,6 +79,12 @@ def test_each_promise_can_break(broken: dict[str, Any], text: str) -> None:
     assert text in said
 
 
+def test_what_a_late_machine_reads_in_a_burst_was_not_sent_so() -> None:
+    fast = account(speed=1.5)
+    assert judge(ROW, fast, late_s=0.7)
+    assert judge(ROW, fast, late_s=0.8) == []
+
+
 def test_a_row_may_allow_what_belongs_to_it() -> None:
     row = replace(ROW, gaps=frozenset({"skipped"}), connections=2, overlaps=True)
     assert judge(row, account(gaps={"skipped": 1}, connections=2, overlaps=1)) == []

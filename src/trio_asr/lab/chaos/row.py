@@ -37,6 +37,7 @@ class ChaosRun:
         self.front: list[Gateway] = []  # in the order in which the balancer tries them
         self.callers: Callers | None = None  # where calls come through an ingest
         self.moves: list[int] = []  # of each shard of a fleet
+        self.late_s = 0.0  # by how much this process got its turn too late, at most
         self.concerned: frozenset[int] | None = None  # shards of a fleet: by the fault; None: not said
         self.stalled_s = math.inf  # how long the fault kept calls waiting
 
