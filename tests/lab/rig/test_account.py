@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_asr.lab.rig.account import account, longest_quiet_s, recovery_s
+from trio_asr.lab.rig.account import account, longest_quiet_s, most_at_once, recovery_s
 from trio_asr.lab.rig.count import CallAccount
 from trio_asr.lab.rig.evidence import Evidence, Piece
 from trio_asr.lab.rig.legs import ROLES, number_of, stamped
@@ -227,6 +227,19 @@ def test_two_sockets_of_a_call_at_once_are_seen() -> None:
         )
         assert (found.overlaps, found.dialled, found.refused, found.unannounced) == (overlaps, 4, 1, 1)
         assert (found.speed, found.silence_s) == (1.3, 4.0)
+
+
+def test_how_many_connections_were_open_at_once() -> None:
+    connections = [
+        connection("r1", 1, 5),
+        connection("r2", 2, None),
+        connection("r3", 5, 6),  # as another one closes
+        connection("r4", None, 7),  # was refused
+        connection("r5", 7, 8),
+    ]
+    assert most_at_once(Evidence(connections=connections)) == 2
+    assert most_at_once(Evidence(connections=[*connections, connection("r6", 5.5, None)])) == 3
+    assert most_at_once(Evidence()) == 0
 
 
 def test_two_sockets_of_a_call_that_get_audio_at_once_are_seen() -> None:

@@ -19,12 +19,17 @@ from trio_asr.lab.chaos.fleet_run import (
     FleetRun,
     fleet_row,
 )
+from trio_asr.lab.chaos.row import Finding
+from trio_asr.lab.rig.account import most_at_once
 from trio_asr.lab.rig.feeder import FedCall, calls
 
 QUICK_S = 20.0
 JOINS_S = 12.0  # a new member waits until all is quiet, and then asks for one shard after another
 DEPLOYED_S = 12.0  # a member of a new deployment waits longer, for those before it to leave
 FREEZE_S = 20.0
+LIMIT = 28  # of all members' connections, for 24 calls
+# A dead member's part of them is the others' once its connections are gone for certain, after 10 s.
+LIMITED_S = OWNED_AGAIN_S + 4.0 + 10.0
 CROWD = 40  # calls, most of them in one shard
 CROWDED, MANY = 5, 400  # that shard, and calls enough to choose from
 
@@ -111,6 +116,20 @@ async def _nothing(fleet: FleetRun) -> None:
     """Let all calls notice nothing, of whatever shard they are."""
     fleet.concerns(())
     await trio.lowlevel.checkpoint()
+
+
+async def _kill_and_join(fleet: FleetRun) -> None:
+    """Kill a member, and let another one join as soon as all is held again: both want a part of the limit."""
+    await kill(fleet, "a")
+    await fleet.join("d")
+    await fleet.shared_by("bcd", JOINS_S)
+
+
+def _within_limit(finding: Finding) -> list[str]:
+    """Return whether the members together had more connections than they may have."""
+    most = most_at_once(finding.evidence)
+    finding.run.notes.append(f"{most} connections at once, of {LIMIT}")
+    return [f"{most} connections at once, of {LIMIT}"] if most > LIMIT else []
 
 
 def _crowded() -> list[FedCall]:
@@ -205,6 +224,17 @@ ROWS = (
         moves=range(1),
         most=0,
         make=_crowded,
+    ),
+    fleet_row(
+        "fleet-limit",
+        "kill -9 of a member and another one joins, at the limit of all members' connections",
+        _kill_and_join,
+        moves=range(4, 7),
+        most=2,
+        unfed_s=LIMITED_S,
+        seconds=50.0,
+        settings={"fleet": {"max_connections": LIMIT}},
+        also=_within_limit,
     ),
     fleet_row(
         "fleet-redis-3s",

@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from trio_asr.core.fleet.route import shard_of
-from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
+from trio_asr.lab.chaos.row import ChaosRun, Check, Finding, Row, no_check
 from trio_asr.lab.rig.account import Account, connections_of, longest_quiet_s
 from trio_asr.lab.rig.feeder import FedCall, calls
 from trio_asr.lab.rig.fleet import Owners, owned_by, shared_by
@@ -153,6 +153,7 @@ def fleet_row(
     seconds: float = SECONDS,
     make: Callable[[], list[FedCall]] | None = None,
     gone: bool = False,
+    also: Check = no_check,
     **more: Any,
 ) -> Row:
     """Return a row whose shards move `moves` times in all, and `most` times each.
@@ -175,7 +176,8 @@ def fleet_row(
             f"a call was not fed for {account.unfed_s:.1f} s": account.unfed_s > unfed_s * BUSY,
             f"a call had no final for {quiet:.1f} s": quiet > run.stalled_s + QUIET_S * BUSY,
         }
-        return [text for text, is_broken in broken.items() if is_broken] + noticed(finding)
+        broken_here = [text for text, is_broken in broken.items() if is_broken]
+        return broken_here + noticed(finding) + also(finding)
 
     return Row(
         name,

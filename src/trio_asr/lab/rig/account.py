@@ -202,6 +202,17 @@ def _overlaps(evidence: Evidence) -> int:
     return count
 
 
+def most_at_once(evidence: Evidence) -> int:
+    """Return the largest number of connections, of whatever calls, that were open at one moment."""
+    steps: list[tuple[float, int]] = []
+    for one in evidence.connections:
+        if one["accepted_at"] is not None:
+            steps.append((one["accepted_at"], 1))
+            if one["closed_at"] is not None:
+                steps.append((one["closed_at"], -1))
+    return max(itertools.accumulate(change for _, change in sorted(steps)), default=0)
+
+
 def _pauses(evidence: Evidence) -> list[float]:
     """Return the seconds from the audio of a connection to that of the call's next; below 0: both at once."""
     out: list[float] = []
