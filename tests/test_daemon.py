@@ -448,6 +448,27 @@ async def test_commits_that_a_failover_has_lost_are_made_good(autojump_clock: Mo
         assert not store.aside
 
 
+async def test_an_earlier_state_of_the_reader_alone_disturbs_no_call(autojump_clock: MockClock) -> None:
+    """Somebody has put it there, again and again: the calls are where they were."""
+    async with worker_group() as here:
+        worker = here.worker()
+        await takes_over(worker)
+        call = Producer(here.store, "call-1", 1)
+        await call.talk(2.0)
+        earlier = here.store.states[""]
+        for _ in range(3):
+            await call.talk(3.0)
+            assert here.store.states[""].rev > earlier.rev
+            here.store.states[""] = earlier
+        await call.talk(3.0)
+        assert here.store.states[""].rev != earlier.rev
+        call.end()
+        await trio.sleep(5)
+        assert here.complete(call)
+        assert len(worker.provider.links) == 1
+        assert worker.value("asr_broken_states_total", kind="reader") == 3
+
+
 # -- stopping ------------------------------------------------------------------------------------------------
 
 

@@ -36,17 +36,27 @@ async def open_reader_outbox(bus: Bus, services: Services) -> ReaderOutbox:
         return reader_outbox
 
 
-async def reader_changed(bus: Bus, services: Services, reader_outbox: ReaderOutbox) -> None:
+async def reader_changed(bus: Bus, calls: Calls, services: Services, reader_outbox: ReaderOutbox) -> None:
     """Set the reader's state aside, which is not what it has stored: memory's takes its place.
 
     Raises:
-        WentBack: It is an earlier one. So may those of calls be, also of calls that are over.
+        WentBack: It is an earlier one, and so are those of calls. One key alone disturbs no call.
     """
     (stored,) = await patiently(services, partial(bus.load, [""]))
-    if 0 < stored.rev < reader_outbox.rev:
+    if 0 < stored.rev < reader_outbox.rev and await _calls_went_back(bus, calls, services):
         raise WentBack
     key = await patiently(services, partial(bus.set_aside, ""))
     services.broken_state(StoredKind.READER, "it is not what the reader has stored", key)
+
+
+async def _calls_went_back(bus: Bus, calls: Calls, services: Services) -> bool:
+    """Return whether a call has an earlier state than it had, or one that was over is in progress again."""
+    known = {name: one.call.outbox.rev for name, one in calls.interactions.items()}
+    found = await patiently(services, partial(bus.load, [*known]))
+    if any(0 < one.rev < rev for one, rev in zip(found, known.values(), strict=True)):
+        return True
+    live, _ = _members(await patiently(services, bus.live_calls))
+    return not {*live} <= known.keys() | calls.interactions.keys()
 
 
 async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:

@@ -54,7 +54,7 @@ async def build_tenure(
         if owner:
             calls.restart(owner, "its stored state was changed by somebody else")
         else:
-            nursery.start_soon(reader_changed, bus, services, reader_outbox)
+            nursery.start_soon(reader_changed, bus, calls, services, reader_outbox)
 
     services = build_services(office, bus, lease, shard, on_stale=on_stale)
     reader_outbox = await open_reader_outbox(bus, services)
