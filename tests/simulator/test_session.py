@@ -27,7 +27,7 @@ from trio_asr.simulator.query import ListenQuery, check, parse
 from trio_asr.simulator.render import About
 from trio_asr.simulator.script import ScriptEngine
 from trio_asr.simulator.session import NET_0000, NET_0001, Session
-from trio_asr.simulator.stamps import stamp
+from trio_asr.simulator.stamps import stamp, window
 from trio_asr.simulator.wire import looks_float32
 
 
@@ -301,3 +301,18 @@ def test_where_the_audio_is_split_changes_nothing(sizes: list[int], engine: Engi
         at += size
     have += split.audio(AUDIO[at:], 0) if AUDIO[at:] else []
     assert told([*have, *split.text(CLOSE, 0)]) == want
+
+
+@pytest.mark.parametrize(
+    "before", [stamp(5, 100, 700, 1), b"\xff" * 700, b"\xff" * 10], ids=["run", "silence", "few"]
+)
+def test_audio_that_begins_just_before_the_end_of_a_segment_is_in_its_final(before: bytes) -> None:
+    """Where what was heard stops there, too few samples of it were heard to be read."""
+    query = RAW.replace("linear16", "mulaw")
+    for early in range(1, window(1) + 2):
+        start = 8000 - early
+        audio = stamp(6, 0, start - len(before), 1) + before + stamp(5, 20_000, 9000, 1)
+        s = session(query, EchoEngine(segment_ms=1000))
+        finals = brief(told([*s.audio(audio[:8000], 0), *s.audio(audio[8000:], 0)]))
+        assert finals[0][:2] == (0, 1)
+        assert finals[0][3].split()[-1] == f"c5:20000-{20_000 + early}"

@@ -6,7 +6,8 @@ samples 1600 to 2400 (exclusive). Its times are where that stretch stood on the 
 within the 100 ms are several words. Other audio is named by the connection's clock: `s0-800`. Digital silence
 has no words.
 
-A segment ends after every `segment_ms` of audio, counted from the last end, whatever is in it.
+A segment ends after every `segment_ms` of audio, counted from the last end, whatever is in it. Where
+stamped audio begins just before that end, it is told only when those samples can be read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from trio_asr.simulator.audio import is_silent, linear16
 from trio_asr.simulator.engines import Mark, SegmentEnds, SpeechBegan, Word, Words
 from trio_asr.simulator.query import ListenQuery
-from trio_asr.simulator.stamps import Reader
+from trio_asr.simulator.stamps import Reader, window
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class EchoEar:
             if word_end <= segment_end:
                 marks += self._judge(word_end)
             if segment_end <= word_end:
+                if self._undecided(segment_end):
+                    return marks
                 marks.append(self._end(segment_end))
 
     def _judge(self, word_end: int) -> list[Mark]:
@@ -82,6 +85,15 @@ class EchoEar:
             return []
         was, self._speaking = self._speaking, not self._silent(onset, word_end)
         return [SpeechBegan(word_end, onset)] if self._speaking and not was else []
+
+    def _undecided(self, at: int) -> bool:
+        """Whether a run may have begun just before `at`, behind silence or another one: more will tell."""
+        start = self._heard - self._reader.undecided
+        if start >= at or self._silent(start, at):
+            return False
+        if self._reader.undecided < window(self._width) - 1:
+            return True
+        return self._silent(start - 1, start) or self._silent(start, start + 1)
 
     def _end(self, at: int) -> SegmentEnds:
         self._segment_start = at

@@ -101,6 +101,11 @@ class Reader:
             audio = audio[self._width * matched :]
         self._scan(self._tail + audio)
 
+    @property
+    def undecided(self) -> int:
+        """How many samples at the end of what was read are in no run, but maybe in one to come."""
+        return len(self._tail) // self._width
+
     def forget(self, before: int) -> None:
         """Drop the runs that end at or before this sample of what was read; one that still grows stays."""
         keep = next((i for i, run in enumerate(self.runs) if run.end > before), len(self.runs))
