@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import msgspec
@@ -63,6 +64,23 @@ async def test_one_alone_takes_all_once_it_has_seen_nobody_else(autojump_clock: 
         assert a.role == "active"
         assert a.value("asr_fleet_members") == 1
         assert [a.value("asr_shard_held", shard=str(shard)) for shard in range(4)] == [1, 1, 1, 1]
+
+
+async def test_lines_about_what_is_in_a_shard_name_it(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Among 64 shards, a line that does not say of which it is helps nobody."""
+    async with run_fleet(4) as on, trio.open_nursery() as nursery:
+        on.join("a")
+        await on.owned()
+        producers = talk(on, nursery, 2)
+        await trio.sleep(3)
+        await finish(on, producers)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    for logger in ("dispatcher", "calls", "interaction"):
+        shards = [line.get("shard") for line in lines if line["logger"] == logger]
+        assert shards
+        assert None not in shards
 
 
 async def test_two_that_join_together_share(autojump_clock: MockClock) -> None:

@@ -66,7 +66,7 @@ class Interaction(Intake):
         self._scope = trio.CancelScope()
         self._batches_in, self._batches = trio.open_memory_channel[Frames](BATCHES)
         # One logger for all tasks of the call. The trace id is added when the first frame brings it.
-        self._log = logs.get("interaction").bind(**call.names)
+        self._log = logs.get("interaction").bind(**services.problems.names, **call.names)
         self._named = False
         self.flow = Flow()
         self.report = Report(call, services, self._log)

@@ -48,6 +48,6 @@ class Services:
         """Count and log something stored that is no state of ours, and where it was kept."""
         self.metrics.broken_states(kind).inc()
         self.metrics.failed(ErrorKind.STATE, time.time())
-        logs.get("state").error(
+        logs.get("state").bind(**self.problems.names).error(
             "Stored state cannot be read; it was set aside", kind=kind, reason=why, kept_as=kept_as, **names
         )

@@ -14,10 +14,10 @@ class Problems:
 
     def __init__(self, shard: int | None = None) -> None:
         self._shards: dict[int, Problems] = {}
-        self._names = {} if shard is None else {"shard": shard}  # for the log
+        self.names = {} if shard is None else {"shard": shard}  # for the log: whose problems they are
         self._since: dict[str, float] = {}
         self._of: dict[str, str] = {}  # the problems that are about a key, and what each key is in the way of
-        self._log = logs.get("troubles")  # the name that operators know
+        self._log = logs.get("troubles").bind(**self.names)  # the name that operators know
 
     def of_shard(self, shard: int | None) -> Problems:
         """Return the problems of a shard; those of the process if there are no shards (None)."""
@@ -29,7 +29,7 @@ class Problems:
         """Open the problem `name`, unless it is open already; `why` is for the log."""
         if name not in self._since:
             self._since[name] = now
-            self._log.warning(f"Trouble with {name}", why=why, **self._names)
+            self._log.warning(f"Trouble with {name}", why=why)
 
     def report_key(self, key: str, of: str, now: float, why: str) -> None:
         """Open a problem about a key on the bus that is in the way of the problem `of`.
@@ -52,7 +52,7 @@ class Problems:
                 self.resolve(key, now)
         since = self._since.pop(name, None)
         if since is not None:
-            self._log.info(f"Trouble with {name} is over", lasted_s=round(now - since, 3), **self._names)
+            self._log.info(f"Trouble with {name} is over", lasted_s=round(now - since, 3))
 
     def resolve_all(self, now: float) -> None:
         """Close all of these problems: this worker no longer owns the work that they were in the way of."""

@@ -36,7 +36,7 @@ class Calls:
         self.shares = Shares(self.interactions, services)
         self.stored = StoredCalls(bus, services)
         self._nursery, self._services, self._metrics = nursery, services, services.metrics
-        self._log = logs.get("calls")
+        self._log = logs.get("calls").bind(**services.problems.names)
         self._restarts = Restarts(self.stored, services)
         self._behind = trio.Event()
 

@@ -33,7 +33,7 @@ class ForeignReaders:
     def __init__(self, bus: Bus, config: RedisConfig, problems: Problems) -> None:
         self._bus, self._config, self._problems = bus, config, problems
         self._looked_around = self._blind = False
-        self._log = logs.get("migration")
+        self._log = logs.get("migration").bind(**problems.names)
 
     async def alone(self, *, starting: bool) -> bool:
         """Return whether no other program works on our calls.

@@ -35,8 +35,7 @@ class Holding:
         self._keep_ms = HEIR_MS
         self._office, self._bus = office, bus
         self._leaving = trio.Event()
-        self._names = {} if shard is None else {"shard": shard}
-        self._log = logs.get("daemon")
+        self._log = logs.get("daemon").bind(**office.problems.of_shard(shard).names)
 
     @property
     def leaving(self) -> bool:
@@ -67,9 +66,7 @@ class Holding:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep)
                 while not await self._work():
-                    self._log.error(
-                        "Redis has lost the last commits; all calls go on from those before", **self._names
-                    )
+                    self._log.error("Redis has lost the last commits; all calls go on from those before")
                 nursery.cancel_scope.cancel()
         except* NewerState:
             # For a worker that knows it. Whoever cancels this ends the worker as well.
@@ -107,9 +104,7 @@ class Holding:
             with trio.move_on_after(RELEASE_S):
                 await give()
         except BusUnavailable:
-            self._log.warning(
-                "The lease could not be released; a standby waits until it expires", **self._names
-            )
+            self._log.warning("The lease could not be released; a standby waits until it expires")
 
     async def _work(self) -> bool:
         """Work until told to leave, then commit what is in flight.
@@ -150,7 +145,7 @@ class Holding:
             await trio.sleep(self._office.config.fleet.handover_linger_ms / 1000)
 
     def _save(self) -> None:
-        self._log.error("Redis has lost its data; what is in memory is written again", **self._names)
+        self._log.error("Redis has lost its data; what is in memory is written again")
         tenure = self._office.tenures.get(self.shard)
         if tenure is not None:
             tenure.calls.save()

@@ -25,7 +25,7 @@ class Positions:
         self.audio, self.ends = audio, ends
         self._bus, self._services = bus, services
         self._trail = Trail()
-        self._log = logs.get("positions")
+        self._log = logs.get("positions").bind(**services.problems.names)
 
     def read_audio(self, raw: RawEntry) -> None:
         """Record the entry of the audio stream that was read last."""

@@ -36,7 +36,7 @@ class Restarts:
     def __init__(self, stored: StoredCalls, services: Services) -> None:
         self._stored, self._services = stored, services
         self._strikes: dict[str, _Strikes] = {}
-        self._log = logs.get("restarts")
+        self._log = logs.get("restarts").bind(**services.problems.names)
 
     def forget_strikes(self, interaction_id: str) -> None:
         """Forget the strikes of a call that has come to its end."""
