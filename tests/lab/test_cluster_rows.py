@@ -15,7 +15,7 @@ def test_one_is_quick_and_all_are_of_a_fleet_on_a_cluster() -> None:
     assert [row.name for row in ROWS if row.quick] == ["cluster-kill"]
     for row in ROWS:
         assert row.name.startswith("cluster-")
-        assert (row.shards, row.members, row.node_timeout_ms) == (8, "abc", 4000)
+        assert (row.places.shards, row.members, row.node_timeout_ms) == (8, "abc", 4000)
 
 
 @pytest.mark.integration

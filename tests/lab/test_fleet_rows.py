@@ -23,7 +23,7 @@ from trio_asr.lab.chaos.running import Terms, play_row
 from trio_asr.lab.rig.account import Account
 from trio_asr.lab.rig.count import CallAccount
 from trio_asr.lab.rig.evidence import Evidence
-from trio_asr.lab.rig.fleet import Holders, Owners, owned_by, shared_by
+from trio_asr.lab.rig.fleet import Holders, Owners, Replaced, owned_by, shared_by
 
 HEX = "0" * 32
 
@@ -77,6 +77,13 @@ def test_three_quarters_of_a_crowd_are_in_one_shard() -> None:
     assert found[5] == 30
     assert found.total() == 40
     assert len({call.number for call in row.calls()}) == 40
+
+
+def test_calls_of_a_second_fleet_lie_in_its_shards() -> None:
+    places = Replaced(4, second=Places(8, "other"))
+    assert places.of("call-004") == Places(4).of("call-004")
+    assert places.of("new-004") == Places(8, "other").of("new-004")
+    assert places.prefixes == [*Places(4).prefixes, *Places(8, "other").prefixes]
 
 
 # -- calls that are to notice nothing ------------------------------------------------------------------------

@@ -25,14 +25,16 @@ from trio_asr.lab.chaos.cluster_run import (
     shards_at,
 )
 from trio_asr.lab.chaos.fleet_rows import kill
-from trio_asr.lab.chaos.fleet_run import OWNED_AGAIN_S, FleetRun
+from trio_asr.lab.chaos.fleet_run import OWNED_AGAIN_S, START_S, FleetRun
 from trio_asr.lab.chaos.slots import at_once, key_by_key, move_shards
 
 BRIEF_S = 3.0  # less than the node timeout
 QUICK_S = 16.0
 STALE_S = 2.0  # for which a primary sleeps on after it has been replaced
 AWAY_S, CONTROL_AWAY_S = 15.0, 20.0
+CUT_ROW_S = 40.0
 DIES_S = 5.0  # after the control is away
+CUT_S, CUT_OWNED_S = 20.0, OWNED_AGAIN_S + 3.0  # nobody is short of shards: they are taken as overdue
 
 
 async def kill_primary(fleet: FleetRun) -> None:
@@ -115,13 +117,52 @@ async def _away(fleet: FleetRun, place: int, seconds: float, dies: str = "") -> 
         await fleet.owned_by(fleet.names, OWNED_AGAIN_S)
 
 
-async def _control_away(fleet: FleetRun, dies: str = "") -> None:
-    """Freeze the servers of what members say to each other."""
+async def _control(fleet: FleetRun) -> int:
+    """Return the place of what members say to each other."""
     slot = slot_of(FleetKeys(fleet.run.rig.places.group).fleet)
     cluster = cluster_of(fleet)
     port = await trio.to_thread.run_sync(port_of, cluster, slot)
-    place = [server.port for server in cluster.servers].index(port) % PRIMARIES
-    await _away(fleet, place, CONTROL_AWAY_S, dies)
+    return [server.port for server in cluster.servers].index(port) % PRIMARIES
+
+
+async def _control_away(fleet: FleetRun, dies: str = "") -> None:
+    """Freeze the servers of what members say to each other."""
+    await _away(fleet, await _control(fleet), CONTROL_AWAY_S, dies)
+
+
+async def _cut(fleet: FleetRun) -> None:
+    """Cut one member from a node; the others take its shards there, and it goes on with the rest.
+
+    It is the member with most shards on one node, but for the node of what members say to each other.
+    """
+    places = [place for place in range(PRIMARIES) if place != await _control(fleet)]
+    found = {
+        (len(own), name, place): own
+        for place in places
+        for there in [await shards_at(fleet, place)]
+        for name in fleet.names
+        for own in [set(there) & set(fleet.held_by(name))]
+    }
+    (count, name, place), own = max(found.items())
+    others = fleet.names.replace(name, "")
+    ways = fleet.run.rig.ways
+    fleet.run.notes.append(f"{name} cut from node {place}, with {count} of its shards")
+    ways.cut(name, place)
+    await fleet.become(
+        f"its shards there held by {others}",
+        lambda holders: all(holders[shard] and holders[shard] in others for shard in own),
+        CUT_OWNED_S,
+    )
+    fleet.run.over()
+    await fleet.run.at(START_S + CUT_S)
+    ways.join(name, place)
+    await fleet.owned_by(fleet.names, OWNED_AGAIN_S)
+    await fleet.run.at(CUT_ROW_S)
+    # It asks for as many others as it is short of by then. Calls in shards that stay notice nothing.
+    moved = {shard for shard, moves in enumerate(fleet.owners.moves) if moves}
+    if len(moved - own) > count:
+        fleet.run.broken.append(f"{sorted(moved - own)} moved as well, more than the {count} it was cut from")
+    fleet.concerns(moved)
 
 
 # While a node is away its leases may end. The former owner's sockets linger then, but receive nothing.
@@ -172,6 +213,16 @@ ROWS = (
         most=2,
         unfed_s=CONTROL_AWAY_S + OWNED_AGAIN_S,
         seconds=45.0,
+        overlaps=True,
+    ),
+    cluster_row(
+        "cut",
+        "a member cut from one node for 20 s",
+        _cut,
+        ways=True,
+        most=2,
+        unfed_s=CUT_OWNED_S,
+        seconds=CUT_ROW_S,
         overlaps=True,
     ),
     cluster_row(

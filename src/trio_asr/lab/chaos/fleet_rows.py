@@ -94,6 +94,14 @@ async def _kill_heir(fleet: FleetRun) -> None:
         fleet.run.broken.append(f"exit code {code} after SIGTERM")
 
 
+async def _kill_leaving(fleet: FleetRun) -> None:
+    """Kill a member when a shard is on its way to another one, before that has it."""
+    fleet.concerns(fleet.held_by("a"))
+    await _granted(fleet, "a")
+    await fleet.kill("a")
+    await fleet.owned_by("bc", OWNED_AGAIN_S)
+
+
 async def _deploy(fleet: FleetRun) -> None:
     """Start a new member and stop an old one, one after the other."""
     for new, old in (("c", "a"), ("d", "b")):
@@ -198,6 +206,12 @@ ROWS = (
         "abcd",
         moves=range(4, 6),
         most=2,
+    ),
+    fleet_row(
+        "fleet-kill-leaving",
+        "kill -9 of a member during its hand-over",
+        _kill_leaving,
+        moves=range(2, 4),
     ),
     fleet_row(
         "fleet-deploy",

@@ -11,13 +11,15 @@ from typing import Any
 
 import trio
 
+from trio_asr.core.fleet.places import Places
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.lab.chaos.row import ChaosRun, Check, Finding, Row, no_check
 from trio_asr.lab.rig.account import Account, connections_of, longest_quiet_s
 from trio_asr.lab.rig.feeder import FedCall, calls
-from trio_asr.lab.rig.fleet import Owners, owned_by, shared_by
+from trio_asr.lab.rig.fleet import Holders, Owners, owned_by, shared_by
 
 SHARDS, CALLS = 8, 24
+PLACES = Places(SHARDS)
 SECONDS = 30.0
 START_S = 5.0
 OWNED_AGAIN_S = 5.0 + 3.0  # after a death: the lease, and the moment in which it is noticed and taken
@@ -82,13 +84,14 @@ class FleetRun:
 
     async def owned_by(self, names: str, within: float) -> None:
         """Wait until these members hold all shards."""
-        await self._become(f"held by {names}", lambda holders: owned_by(holders, names), within)
+        await self.become(f"held by {names}", lambda holders: owned_by(holders, names), within)
 
     async def shared_by(self, names: str, within: float) -> None:
         """Wait until these members share the shards."""
-        await self._become(f"shared by {names}", lambda holders: shared_by(holders, names), within)
+        await self.become(f"shared by {names}", lambda holders: shared_by(holders, names), within)
 
-    async def _become(self, what: str, wanted: Callable[[Any], bool], within: float) -> None:
+    async def become(self, what: str, wanted: Callable[[Holders], bool], within: float) -> None:
+        """Wait until the holders are as wanted; if they are not in time, that is a broken promise."""
         since = trio.current_time()
         done = await self.owners.become(wanted, within * BUSY)
         self.run.notes.append(f"{what} after {trio.current_time() - since:.1f} s")
@@ -153,6 +156,7 @@ def fleet_row(
     seconds: float = SECONDS,
     make: Callable[[], list[FedCall]] | None = None,
     gone: bool = False,
+    places: Places = PLACES,
     also: Check = no_check,
     **more: Any,
 ) -> Row:
@@ -184,7 +188,7 @@ def fleet_row(
         title,
         partial(_watched, deed=deed, names=members, until_s=seconds),
         made,
-        shards=SHARDS,
+        places=places,
         members=members,
         connections=1 + most if dials is None else dials,
         check=check,

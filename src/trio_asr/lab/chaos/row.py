@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from trio_asr.client.redis import connect
+from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.lab.rig.account import Account
 from trio_asr.lab.rig.callers import Callers
 from trio_asr.lab.rig.evidence import Evidence
@@ -154,9 +155,9 @@ class Row:
     `gaps` are the permitted reasons for giving up audio, `connections` the most that a call may have. `shape`
     is the least that its calls need, but for those with a shape of their own; the terms of a rehearsal may
     ask for more. `unfit` tells why it would make no sense in a shape, or "". `beside` are the numbers of the
-    workers, from 0, that are of another version. `members` are those that a fleet of `shards` begins with, a
+    workers, from 0, that are of another version. `members` are those that a fleet at `places` begins with, a
     letter each, instead of workers. With `node_timeout_ms` they are on a cluster of three primaries with a
-    replica each.
+    replica each; with `ways`, the way of each of them to each node can be cut.
     """
 
     name: str
@@ -166,9 +167,10 @@ class Row:
     produce: Callable[[Row, ChaosRun, Sequence[FedCall]], Producer] = fed
     workers: int = 1
     beside: frozenset[int] = frozenset()
-    shards: int = 1
+    places: Places = SINGLE
     members: str = ""
     node_timeout_ms: int = 0
+    ways: bool = False
     quick: bool = False
     settings: Settings = field(default_factory=dict[str, Mapping[str, Any]])
     simulate: tuple[str, ...] = ("--segment-ms", "1000")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trio_asr.lab.chaos import (
+    beside_rows,
     cluster_rows,
     daemon_rows,
     deepgram_rows,
@@ -28,6 +29,7 @@ ROWS: tuple[Row, ...] = (
     *deepgram_rows.ROWS,
     *daemon_rows.ROWS,
     *fleet_rows.ROWS,
+    *beside_rows.ROWS,
     *cluster_rows.ROWS,
     *fleet_mix.ROWS,
     *redis_rows.ROWS,

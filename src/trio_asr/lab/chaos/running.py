@@ -11,7 +11,6 @@ from typing import Any
 import trio
 
 from trio_asr.client.producer import Entries
-from trio_asr.core.fleet.places import Places
 from trio_asr.lab.chaos.row import ChaosRun, Finding, Row
 from trio_asr.lab.rig.account import Account, recovery_s
 from trio_asr.lab.rig.cluster import EmbeddedCluster
@@ -23,6 +22,7 @@ from trio_asr.lab.rig.run import Run
 from trio_asr.lab.rig.shape import Shape
 from trio_asr.lab.rig.valkey import EmbeddedServerError
 from trio_asr.lab.rig.versions import OURS, Version
+from trio_asr.lab.rig.ways import ways
 from trio_asr.simulator.ledger import PACE_WINDOW_S
 from trio_asr.telemetry.groups import leaves
 from trio_asr.wire.audio_format import Encoding
@@ -137,13 +137,15 @@ async def _play(row: Row, work: Path, terms: Terms, outcome: Outcome) -> None:
     fed = crowd([replace(call, shape=terms.shape(row.needs(call))) for call in row.calls()], terms.calls)
     room: Settings = {"deepgram": {"max_connections": terms.calls}} if terms.calls else {}
     settings = merged(room, terms.settings, row.settings)
-    places = Places(row.shards)
     cluster = None
     if row.node_timeout_ms:
         cluster = EmbeddedCluster(replicas=True, node_timeout_ms=row.node_timeout_ms)
-    async with rig(
-        work, settings=settings, simulate=row.simulate, places=places, cluster=cluster, wss=terms.wss
-    ) as r:
+    async with (
+        rig(
+            work, settings=settings, simulate=row.simulate, places=row.places, cluster=cluster, wss=terms.wss
+        ) as r,
+        ways(cluster.servers if cluster else (), row.members if row.ways else "") as r.ways,
+    ):
         run = ChaosRun(r)
         await (start_fleet(r, row.members) if row.members else _start_workers(r, row, terms))
         if row.before is not None:

@@ -1,4 +1,4 @@
-"""A fleet on the rig: its start, and who holds which shard, as the leases say."""
+"""A fleet on the rig: its start, the one that replaces it, and who holds which shard, as the leases say."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 
 import trio
 
 from trio_asr.bus.base import BusUnavailable
 from trio_asr.bus.router import RedisRouter
 from trio_asr.config import Config, FleetConfig, RedisConfig
-from trio_asr.core.fleet.places import Places
+from trio_asr.core.fleet.places import SINGLE, Places
 from trio_asr.core.fleet.view import HEIR
 from trio_asr.lab.rig.processes import START_S, Rig
 from trio_asr.lab.rig.programs import RigError
@@ -20,6 +21,25 @@ from trio_asr.lab.rig.programs import RigError
 POLL_S = 0.01
 
 Holders = Sequence[str]  # of each shard; "" is nobody, `heir:MEMBER` one that is to take it
+
+
+@dataclass(frozen=True)
+class Replaced(Places):
+    """A fleet, and a second one beside it, in which those calls are whose names begin with `name`."""
+
+    second: Places = SINGLE
+    name: str = "new"
+
+    def of(self, interaction_id: str) -> str:
+        """Return the prefix of a call's keys."""
+        if interaction_id.startswith(self.name):
+            return self.second.of(interaction_id)
+        return super().of(interaction_id)
+
+    @property
+    def prefixes(self) -> list[str]:
+        """The prefixes of all shards of both."""
+        return super().prefixes + self.second.prefixes
 
 
 class Owners:

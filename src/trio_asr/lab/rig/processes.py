@@ -22,6 +22,7 @@ from trio_asr.lab.rig.gateways import Gateway
 from trio_asr.lab.rig.programs import POLL_S, Program, RigError
 from trio_asr.lab.rig.valkey import EmbeddedValkey, free_port
 from trio_asr.lab.rig.versions import OURS, Version
+from trio_asr.lab.rig.ways import Ways
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +121,8 @@ class Worker(Program):
 class Rig:
     """A Valkey, a simulator and their workers; with shards, these are members of a fleet.
 
-    `work` holds the logs and configurations. On a cluster `valkey` is the node that all are told of.
+    `work` holds the logs and configurations. On a cluster `valkey` is the node that all are told of, but for
+    members with `ways` of their own.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class Rig:
     ) -> None:
         self.places = places
         self.cluster = cluster
+        self.ways = Ways()
         self.work = work
         self.valkey = valkey
         self.simulator = simulator
@@ -144,16 +147,21 @@ class Rig:
         self.gateways: list[Gateway] = []
         self._environment = {**environment, API_KEY: "rig"}
 
-    def member(self, name: str, **fleet: Any) -> Worker:
-        """Return another member of the fleet, not started yet, with these keys of `[fleet]`."""
-        return self.worker({"fleet": {"shards": self.places.shards, "member": name} | fleet}, name=name)
+    def member(self, name: str, places: Places | None = None, **fleet: Any) -> Worker:
+        """Return another member of the fleet, or of one at other places, with these keys of `[fleet]`.
+
+        It is not started yet.
+        """
+        places = places or self.places
+        own = {"shards": places.shards, "member": name} | fleet
+        return self.worker({"fleet": own, "redis": {"consumer_group": places.group}}, name=name)
 
     def worker(self, settings: Settings | None = None, version: Version = OURS, name: str = "") -> Worker:
         """Return another worker, not started yet, with `settings` on top of the rig's."""
         port = free_port()
         name = name or f"worker-{len(self.workers) + 1}"
         own: Settings = {
-            "redis": {"url": self.valkey.url},
+            "redis": {"url": self.ways.url(name) or self.valkey.url},
             "deepgram": {"url": self.simulator.url},
             "publish": {"words": True},
             "http": {"port": port},
