@@ -55,11 +55,20 @@ def test_a_cold_start_waits_until_membership_is_quiet_for_2_s_then_takes_a_share
     assert [len(one.acquire) for one in found] == [0, 0, 2]
 
 
-def test_who_is_left_alone_after_others_waits_2_s_only() -> None:
+def test_what_the_dead_leave_is_taken_at_once() -> None:
+    """Only those who join together have to wait for each other."""
     pulling, me = Pulling("a"), beat("a", [0, 1])
     pulling.step(me, fleet(4, me, beat("b", [2, 3])), 0.0)
-    found = steps(pulling, me, fleet(4, me), 10.0, 11.9, 12.0)
-    assert [sorted(one.acquire) for one in found] == [[], [], [2, 3]]
+    (found,) = steps(pulling, me, fleet(4, me), 10.0)
+    assert sorted(found.acquire) == [2, 3]
+
+
+def test_what_the_dead_leave_waits_for_who_has_just_joined() -> None:
+    pulling, me = Pulling("a"), beat("a", [0])
+    pulling.step(me, fleet(4, me, beat("b", [1, 2, 3])), 0.0)
+    both = fleet(4, me, beat("c"))
+    found = steps(pulling, me, both, 10.0, 11.9, 12.0)
+    assert [len(one.acquire) for one in found] == [0, 0, 1]
 
 
 def test_who_does_not_see_its_own_beat_takes_nothing() -> None:
@@ -207,6 +216,16 @@ def test_a_want_that_is_not_granted_in_5_s_makes_room_for_another_and_is_left_al
     assert back.wants == first.wants
 
 
+def test_what_another_has_got_meanwhile_is_not_asked_for_any_more() -> None:
+    pulling, me = Pulling("a"), beat("a")
+    (first,) = steps(pulling, me, fleet(8, me, beat("b", [0], draining=0.0)), 0.0)
+    assert first.wants == {0}
+    (on_its_way,) = steps(pulling, me, fleet(8, me, beat("b", draining=1.0), s0="heir:c"), 1.0)
+    assert on_its_way.wants == {0}
+    (gone,) = steps(pulling, me, fleet(8, me, beat("c", [0], 0.0)), 2.0)
+    assert gone.wants == frozenset()
+
+
 def test_who_has_its_share_asks_no_more() -> None:
     pulling, me = Pulling("a"), beat("a")
     assert len(steps(pulling, me, fleet(2, me, beat("b", range(2))), 0.0, 3.0)[1].wants) == 1
@@ -222,8 +241,8 @@ def test_four_are_asked_for_at_once_and_without_rest_from_who_drains() -> None:
     assert wanted(beat("a"), leaving, shards=8, instants=(0.0,)) == [4]
 
 
-@pytest.mark.parametrize(("drained", "wants"), [(4.9, 0), (5.0, 4)])
-def test_an_older_generation_gets_what_a_newer_drains_after_5_s(drained: float, wants: int) -> None:
+@pytest.mark.parametrize(("drained", "wants"), [(7.9, 0), (8.0, 4)])
+def test_an_older_generation_gets_what_a_newer_drains_after_8_s(drained: float, wants: int) -> None:
     leaving = beat("b", range(8), draining=drained, generation="2")
     assert wanted(beat("a", generation="1"), leaving, shards=8, instants=(0.0,)) == [wants]
 
@@ -280,6 +299,14 @@ def test_nothing_is_given_that_would_leave_the_giver_with_less() -> None:
     assert given(beat("a", [0, 1]), beat("b", wants=[0])) == [(0, "b")]
 
 
+def test_what_has_just_come_is_not_given_away_but_by_who_leaves() -> None:
+    """It was asked of the member that had it before."""
+    asker = beat("b", wants=[0])
+    assert given(beat("a", range(4), 119.9), asker) == []
+    assert given(beat("a", range(4), 120.0), asker) == [(0, "b")]
+    assert given(beat("a", range(4), 0.0, draining=0.0), asker) == [(0, "b")]
+
+
 def test_nothing_is_given_to_who_leaves() -> None:
     assert given(beat("a", range(8)), beat("b", wants=[0], draining=0.0)) == []
 
@@ -290,9 +317,9 @@ def test_who_drains_takes_and_asks_for_nothing() -> None:
     assert [(one.acquire, one.wants) for one in found] == [([], frozenset())] * 2
 
 
-def test_members_of_an_older_generation_leave_what_their_own_drain_to_the_newer_for_5_s() -> None:
+def test_members_of_an_older_generation_leave_what_their_own_drain_to_the_newer_for_8_s() -> None:
     new = beat("c", generation="2")
-    for drained, wants in ((4.9, 0), (5.0, 4)):
+    for drained, wants in ((7.9, 0), (8.0, 4)):
         leaving = beat("b", range(8), draining=drained)
         assert wanted(beat("a", generation="1"), leaving, new, shards=8, instants=(0.0,)) == [wants]
 

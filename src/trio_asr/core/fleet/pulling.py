@@ -20,15 +20,15 @@ import msgspec
 from trio_asr.core.fleet.beat import Beat, Load
 from trio_asr.core.fleet.view import View
 
-QUIET_S = 2.0  # how long membership has not changed before a free shard is taken
+QUIET_S = 2.0  # how long nobody has joined before a free shard is taken
 ALONE_S = 5.0  # ... by a member that has never seen another
 RESTLESS_S = 5.0  # a shard that was free for so long is not left to the quiet: some may crash again and again
 SETTLED_S = 3.0  # ... before shards of the living are asked for
 DEPLOYED_S = 10.0  # ... before those of an older generation are, whose members may be about to leave
 OVERDUE_S = 3.0  # a shard that was free for so much longer is taken by whoever sees it, beyond a share
 PATIENCE_S = 5.0  # a shard that was asked for and not granted: another one is asked for
-REST_S = 120.0  # a shard that was handed over is not asked for again for so long
-ROLLBACK_S = 5.0  # for so long an older generation leaves to newer ones what anybody drains
+REST_S = 120.0  # a shard that was handed over is not asked for again for so long, nor given away
+ROLLBACK_S = 8.0  # for so long an older generation leaves to newer ones what anybody drains
 MANY = 20  # a member that lacks more than this asks for two at a time
 DRAINING_AT_ONCE = 4
 
@@ -48,11 +48,11 @@ class Pulling:
     def __init__(self, member: str) -> None:
         self._member = member
         self._members: frozenset[tuple[str, str]] = frozenset()
-        self._changed_at = 0.0
+        self._changed_at = self._grown_at = 0.0
         self._quiet_s = ALONE_S
         self._free_since: dict[int, float] = {}
         self._tried: dict[int, float] = {}  # free shards that were to be acquired, and when last
-        self._asked: dict[int, float] = {}  # shards asked for, and when
+        self._asked: dict[int, tuple[float, str]] = {}  # shards asked for: when, and of whom
         self._refused: dict[int, float] = {}  # shards asked for in vain, and until when they are left alone
         self._not_before = 0.0
         self._lost = 0
@@ -73,6 +73,8 @@ class Pulling:
         are still its own, unless another member has them: it takes them up again, and needs no others.
         """
         if view.members != self._members:
+            if not view.members <= self._members:
+                self._grown_at = now
             self._members, self._changed_at = view.members, now
         if len(view.beats) > 1:
             self._quiet_s = QUIET_S
@@ -97,6 +99,9 @@ class Pulling:
         for shard in sorted(view.askers.keys() & me.held.keys() - me.handing):
             if len(granted) >= room:
                 break
+            # It was asked of the member that had it before; calls are not to move twice for that.
+            if not leaving and me.held[shard].rested_s < REST_S:
+                continue
             # The beat that others see of this member may still ask for what it has just got.
             others = (one for one in view.askers[shard] if one.member != me.member)
             askers = [one for one in others if leaving or _may_have(one, me)]
@@ -117,7 +122,7 @@ class Pulling:
         mine = [shard for shard in view.kept.get(me.member, ()) if shard not in known]
         if mine or not view.free or now < self._not_before:
             return mine
-        quiet_since = self._changed_at + self._quiet_s
+        quiet_since = self._grown_at + self._quiet_s
         since = {
             shard: min(quiet_since, self._free_since[shard] + RESTLESS_S)
             for shard in view.free
@@ -137,8 +142,8 @@ class Pulling:
     def _wants(self, me: Beat, view: View, missing: int, now: float) -> frozenset[int]:
         if not self._asked and not self._refused and missing <= 0:  # nearly always
             return frozenset()
-        for shard, at in list(self._asked.items()):
-            if shard in me.held:
+        for shard, (at, owner) in list(self._asked.items()):
+            if shard in me.held or view.owner(shard) not in ("", owner):
                 del self._asked[shard]
             elif now - at >= PATIENCE_S:
                 del self._asked[shard]
@@ -149,7 +154,7 @@ class Pulling:
         else:
             found, at_once = self._candidates(me, view, missing, now)
             for shard in found[: max(0, min(missing, at_once) - len(self._asked))]:
-                self._asked[shard] = now
+                self._asked[shard] = now, view.owner(shard)
         return frozenset(self._asked)
 
     def _candidates(self, me: Beat, view: View, missing: int, now: float) -> tuple[list[int], int]:
