@@ -86,6 +86,11 @@ def test_calls_of_a_second_fleet_lie_in_its_shards() -> None:
     assert places.prefixes == [*Places(4).prefixes, *Places(8, "other").prefixes]
 
 
+def test_at_the_limit_every_shard_has_as_many_calls() -> None:
+    (row,) = (row for row in ROWS if row.name == "fleet-limit")
+    assert Counter(shard_of(call.id, SHARDS) for call in row.calls()) == dict.fromkeys(range(SHARDS), 3)
+
+
 # -- calls that are to notice nothing ------------------------------------------------------------------------
 
 ASIDE, CONCERNED = "call-004", "call-000"  # of shards 0 and 1

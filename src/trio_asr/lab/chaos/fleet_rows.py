@@ -10,6 +10,7 @@ import trio
 from trio_asr.core.fleet.route import shard_of
 from trio_asr.lab.chaos.fleet_run import (
     BUSY,
+    CALLS,
     LEAVES_S,
     OWNED_AGAIN_S,
     SECONDS,
@@ -30,6 +31,7 @@ FREEZE_S = 20.0
 LIMIT = 28  # of all members' connections, for 24 calls
 # A dead member's part of them is the others' once its connections are gone for certain, after 10 s.
 LIMITED_S = OWNED_AGAIN_S + 4.0 + 10.0
+LIMITED_CALL_S = 50.0
 CROWD = 40  # calls, most of them in one shard
 CROWDED, MANY = 5, 400  # that shard, and calls enough to choose from
 
@@ -148,6 +150,13 @@ def _crowded() -> list[FedCall]:
     return there[: CROWD * 3 // 4] + elsewhere[: CROWD // 4]
 
 
+def _even() -> list[FedCall]:
+    """Return as many calls for each shard: a member's part of the limit is no larger if it has more calls."""
+    many = calls(MANY, LIMITED_CALL_S)
+    by_shard = [[call for call in many if shard_of(call.id, SHARDS) == shard] for shard in range(SHARDS)]
+    return [call for there in by_shard for call in there[: CALLS // SHARDS]]
+
+
 async def freeze_redis(fleet: FleetRun, seconds: float) -> None:
     """Freeze the only Redis; whoever it was, its members hold all shards again."""
     fleet.run.rig.valkey.pause()
@@ -246,7 +255,8 @@ ROWS = (
         moves=range(4, 7),
         most=2,
         unfed_s=LIMITED_S,
-        seconds=50.0,
+        seconds=LIMITED_CALL_S,
+        make=_even,
         settings={"fleet": {"max_connections": LIMIT}},
         also=_within_limit,
     ),
