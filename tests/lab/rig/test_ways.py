@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
@@ -28,10 +29,7 @@ class Server:
         self.heard = b""
         self.left = trio.Event()
 
-    async def serve(self, *, task_status: trio.TaskStatus[Any]) -> None:
-        await trio.serve_tcp(self._answer, self.port, host=HOST, task_status=task_status)
-
-    async def _answer(self, stream: trio.SocketStream) -> None:
+    async def answer(self, stream: trio.SocketStream) -> None:
         async for data in stream:
             self.heard += data
             await stream.send_all(data.upper())
@@ -45,7 +43,7 @@ async def served(*, there: bool = True) -> AsyncIterator[tuple[Server, Server, W
     async with trio.open_nursery() as nursery:
         if there:
             for server in servers:
-                await nursery.start(server.serve)
+                await nursery.start(partial(trio.serve_tcp, server.answer, server.port, host=HOST))
         async with ways(cast("tuple[EmbeddedValkey, ...]", servers), "ab") as found:
             yield (*servers, found)
         nursery.cancel_scope.cancel()
