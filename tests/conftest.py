@@ -18,6 +18,7 @@ from tests.examples import examples
 
 from trio_asr.lab.rig.cluster import EmbeddedCluster
 from trio_asr.lab.rig.valkey import EmbeddedValkey
+from trio_asr.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -52,6 +53,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soak:
         config.hook.pytest_deselected(items=soak)
         items[:] = [item for item in items if item not in set(soak)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    """See that no test sends the log of those after it elsewhere."""
+    yield
+    assert logs._sink.stream is None, "the log goes to a stream of this test's own, and it has ended"
 
 
 @pytest.hookimpl(wrapper=True)

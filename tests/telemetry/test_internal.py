@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,11 @@ def caught() -> ValueError:
 
 
 @pytest.fixture
-def lines() -> io.StringIO:
+def lines() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     logs.configure("info", "json", stream=stream)
-    return stream
+    yield stream
+    logs.configure("info", "json")
 
 
 async def test_an_error_is_counted_and_logged_without_its_words(

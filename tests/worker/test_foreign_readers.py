@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -23,7 +22,6 @@ from trio_asr.config.sections import RedisConfig
 from trio_asr.daemon import Daemon
 from trio_asr.deepgram.mock import MockProvider
 from trio_asr.lab.rig.processes import rig
-from trio_asr.telemetry import logs
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.systemd import Notifier
 from trio_asr.web.app import not_ready
@@ -175,10 +173,7 @@ async def test_where_it_may_not_look_it_says_so_once(
             first.stop()
             await trio.sleep(2)
             assert role(second) == "active"
-    said = capsys.readouterr().err
-    # Once, on a busy machine, nothing at all was there.
-    assert "Now active" in said, f"the log went elsewhere: {sys.stderr}, {vars(logs._sink)}"
-    assert said.count("May not look whether another program reads") == 1
+    assert capsys.readouterr().err.count("May not look whether another program reads") == 1
 
 
 @pytest.mark.parametrize(("neighbour", "told"), [(NEIGHBOUR, 1), (NEIGHBOUR._replace(idle_ms=ACTIVE_MS), 0)])
