@@ -456,6 +456,7 @@ async def test_an_earlier_state_of_the_reader_alone_disturbs_no_call(autojump_cl
         call = Producer(here.store, "call-1", 1)
         await call.talk(2.0)
         earlier = here.store.states[""]
+        here.store.live.add("nobody")  # nor does a name that is of no call
         for _ in range(3):
             await call.talk(3.0)
             assert here.store.states[""].rev > earlier.rev

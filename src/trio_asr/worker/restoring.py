@@ -56,7 +56,9 @@ async def _calls_went_back(bus: Bus, calls: Calls, services: Services) -> bool:
     if any(0 < one.rev < rev for one, rev in zip(found, known.values(), strict=True)):
         return True
     live, _ = _members(await patiently(services, bus.live_calls))
-    return not {*live} <= known.keys() | calls.interactions.keys()
+    # A mere name among them, without a state, is of no call: it disturbs none.
+    over = {*live} - known.keys() - calls.interactions.keys()
+    return any(one.rev for one in await patiently(services, partial(bus.load, [*over])))
 
 
 async def restore(bus: Bus, calls: Calls, services: Services) -> EntryId | None:
