@@ -32,9 +32,9 @@ BRIEF_S = 3.0  # less than the node timeout
 QUICK_S = 16.0
 STALE_S = 2.0  # for which a primary sleeps on after it has been replaced
 AWAY_S, CONTROL_AWAY_S = 15.0, 20.0
-CUT_ROW_S = 40.0
 DIES_S = 5.0  # after the control is away
-CUT_S, CUT_OWNED_S = 20.0, OWNED_AGAIN_S + 3.0  # nobody is short of shards: they are taken as overdue
+CUT_S, CUT_ROW_S = 20.0, 40.0
+CUT_OWNED_S = OWNED_AGAIN_S + 3.0  # nobody is short of shards: they are taken as overdue
 
 
 async def kill_primary(fleet: FleetRun) -> None:
@@ -135,15 +135,14 @@ async def _cut(fleet: FleetRun) -> None:
 
     It is the member with most shards on one node, but for the node of what members say to each other.
     """
-    places = [place for place in range(PRIMARIES) if place != await _control(fleet)]
-    found = {
-        (len(own), name, place): own
-        for place in places
-        for there in [await shards_at(fleet, place)]
-        for name in fleet.names
-        for own in [set(there) & set(fleet.held_by(name))]
-    }
-    (count, name, place), own = max(found.items())
+    control, found = await _control(fleet), dict[tuple[int, str, int], set[int]]()
+    for place in {*range(PRIMARIES)} - {control}:
+        there = await shards_at(fleet, place)
+        for name in fleet.names:
+            own = {*there} & {*fleet.held_by(name)}
+            found[len(own), name, place] = own
+    count, name, place = most = max(found)
+    own = found[most]
     others = fleet.names.replace(name, "")
     ways = fleet.run.rig.ways
     fleet.run.notes.append(f"{name} cut from node {place}, with {count} of its shards")
