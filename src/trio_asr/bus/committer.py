@@ -70,7 +70,7 @@ class Committer:
         self._metrics, self._problems = metrics, problems
         self._internal = internal
         self._on_stale = on_stale
-        self._log = logs.get("committer").bind(**problems.names)
+        self._log = problems.logger("committer")
         self._refusals = logs.Rate(10.0)
         # By owner, so bounded by the number of calls; with the time of submission, and of the next attempt.
         self._ready: dict[str, tuple[Source, float]] = {}

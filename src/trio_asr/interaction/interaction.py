@@ -47,7 +47,6 @@ from trio_asr.interaction.intake import Intake
 from trio_asr.interaction.report import Report
 from trio_asr.interaction.sender import Sender
 from trio_asr.interaction.services import Services
-from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.audio_format import Format
 from trio_asr.wire.codes import EndReason
@@ -66,7 +65,7 @@ class Interaction(Intake):
         self._scope = trio.CancelScope()
         self._batches_in, self._batches = trio.open_memory_channel[Frames](BATCHES)
         # One logger for all tasks of the call. The trace id is added when the first frame brings it.
-        self._log = logs.get("interaction").bind(**services.problems.names, **call.names)
+        self._log = services.problems.logger("interaction").bind(**call.names)
         self._named = False
         self.flow = Flow()
         self.report = Report(call, services, self._log)

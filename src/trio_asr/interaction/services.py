@@ -10,7 +10,6 @@ from trio_asr.bus.committer import Committer
 from trio_asr.bus.lease import Lease
 from trio_asr.config import Config
 from trio_asr.deepgram.admission import Admission
-from trio_asr.telemetry import logs
 from trio_asr.telemetry.internal import InternalErrors
 from trio_asr.telemetry.metrics import Metrics
 from trio_asr.telemetry.problems import Problems
@@ -48,6 +47,6 @@ class Services:
         """Count and log something stored that is no state of ours, and where it was kept."""
         self.metrics.broken_states(kind).inc()
         self.metrics.failed(ErrorKind.STATE, time.time())
-        logs.get("state").bind(**self.problems.names).error(
+        self.problems.logger("state").error(
             "Stored state cannot be read; it was set aside", kind=kind, reason=why, kept_as=kept_as, **names
         )

@@ -14,10 +14,14 @@ class Problems:
 
     def __init__(self, shard: int | None = None) -> None:
         self._shards: dict[int, Problems] = {}
-        self.names = {} if shard is None else {"shard": shard}  # for the log: whose problems they are
+        self._names = {} if shard is None else {"shard": shard}  # for the log
         self._since: dict[str, float] = {}
         self._of: dict[str, str] = {}  # the problems that are about a key, and what each key is in the way of
-        self._log = logs.get("troubles").bind(**self.names)  # the name that operators know
+        self._log = self.logger("troubles")  # the name that operators know
+
+    def logger(self, name: str) -> logs.Logger:
+        """Return a logger whose lines name the shard, if these problems are of one."""
+        return logs.get(name).bind(**self._names)
 
     def of_shard(self, shard: int | None) -> Problems:
         """Return the problems of a shard; those of the process if there are no shards (None)."""

@@ -13,7 +13,6 @@ from trio_asr.core.waiting import Waiting
 from trio_asr.interaction.inbox import Inbox
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
-from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.codes import CaughtAt, EndReason
 from trio_asr.wire.ids import EntryId
@@ -36,7 +35,7 @@ class Calls:
         self.shares = Shares(self.interactions, services)
         self.stored = StoredCalls(bus, services)
         self._nursery, self._services, self._metrics = nursery, services, services.metrics
-        self._log = logs.get("calls").bind(**services.problems.names)
+        self._log = services.problems.logger("calls")
         self._restarts = Restarts(self.stored, services)
         self._behind = trio.Event()
 

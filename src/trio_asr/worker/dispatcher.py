@@ -51,7 +51,7 @@ class Dispatcher:
         self.reader_outbox = reader_outbox
         self._bus, self._calls, self._services = bus, calls, services
         self._config, self._metrics = services.config, services.metrics
-        self._log = logs.get("dispatcher").bind(**services.problems.names)
+        self._log = services.problems.logger("dispatcher")
         self._junk_log = logs.Rate(JUNK_LOG_S)
         self._at = Positions(bus, services, *reader_outbox.start())
         self._front = Front(self._at.audio)

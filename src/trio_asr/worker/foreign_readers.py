@@ -14,7 +14,6 @@ import trio
 
 from trio_asr.bus.base import Bus, BusForbids, Consumer
 from trio_asr.config import RedisConfig
-from trio_asr.telemetry import logs
 from trio_asr.telemetry.problems import Problems
 from trio_asr.wire.codes import Problem
 
@@ -33,7 +32,7 @@ class ForeignReaders:
     def __init__(self, bus: Bus, config: RedisConfig, problems: Problems) -> None:
         self._bus, self._config, self._problems = bus, config, problems
         self._looked_around = self._blind = False
-        self._log = logs.get("migration").bind(**problems.names)
+        self._log = problems.logger("migration")
 
     async def alone(self, *, starting: bool) -> bool:
         """Return whether no other program works on our calls.

@@ -11,7 +11,6 @@ import trio
 from trio_asr.bus.away import away
 from trio_asr.bus.base import HEIR_MS, Bus, BusUnavailable
 from trio_asr.bus.lease import Lease, OwnershipLost
-from trio_asr.telemetry import logs
 from trio_asr.wire.codes import Problem
 from trio_asr.wire.records import NewerState
 from trio_asr.worker.office import Office, Shard
@@ -35,7 +34,7 @@ class Holding:
         self._keep_ms = HEIR_MS
         self._office, self._bus = office, bus
         self._leaving = trio.Event()
-        self._log = logs.get("daemon").bind(**office.problems.of_shard(shard).names)
+        self._log = office.problems.of_shard(shard).logger("daemon")
 
     @property
     def leaving(self) -> bool:

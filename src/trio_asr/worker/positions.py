@@ -12,7 +12,6 @@ from functools import partial
 from trio_asr.bus.base import Bus, RawEntry
 from trio_asr.core.trail import Noted, Trail
 from trio_asr.interaction.services import Services
-from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.ids import EntryId
 from trio_asr.worker.retry import patiently
@@ -25,7 +24,7 @@ class Positions:
         self.audio, self.ends = audio, ends
         self._bus, self._services = bus, services
         self._trail = Trail()
-        self._log = logs.get("positions").bind(**services.problems.names)
+        self._log = services.problems.logger("positions")
 
     def read_audio(self, raw: RawEntry) -> None:
         """Record the entry of the audio stream that was read last."""

@@ -11,7 +11,6 @@ from trio_asr.core.outbox import Outbox
 from trio_asr.core.reader_state import REPLAY_MARGIN_MS
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
-from trio_asr.telemetry import logs
 from trio_asr.wire import ids
 from trio_asr.wire.codes import GapReason
 from trio_asr.wire.ids import EntryId
@@ -36,7 +35,7 @@ class Restarts:
     def __init__(self, stored: StoredCalls, services: Services) -> None:
         self._stored, self._services = stored, services
         self._strikes: dict[str, _Strikes] = {}
-        self._log = logs.get("restarts").bind(**services.problems.names)
+        self._log = services.problems.logger("restarts")
 
     def forget_strikes(self, interaction_id: str) -> None:
         """Forget the strikes of a call that has come to its end."""
