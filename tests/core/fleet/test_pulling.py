@@ -216,6 +216,14 @@ def test_a_want_that_is_not_granted_in_5_s_makes_room_for_another_and_is_left_al
     assert back.wants == first.wants
 
 
+def test_what_cannot_be_had_does_not_hide_what_can() -> None:
+    """The server of some shards is out of this member's reach: in the end all others are asked for."""
+    pulling, me = Pulling("a"), beat("a")
+    view = fleet(8, me, beat("b", range(4)), beat("c", range(4, 8)))
+    wants = [step.wants for step in steps(pulling, me, view, *map(float, range(3 + 8 * 5)))]
+    assert frozenset[int]().union(*wants) == frozenset(range(8))
+
+
 def test_what_another_has_got_meanwhile_is_not_asked_for_any_more() -> None:
     pulling, me = Pulling("a"), beat("a")
     (first,) = steps(pulling, me, fleet(8, me, beat("b", [0], draining=0.0)), 0.0)

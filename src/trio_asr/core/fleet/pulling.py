@@ -53,7 +53,7 @@ class Pulling:
         self._free_since: dict[int, float] = {}
         self._tried: dict[int, float] = {}  # free shards that were to be acquired, and when last
         self._asked: dict[int, tuple[float, str]] = {}  # shards asked for: when, and of whom
-        self._refused: dict[int, float] = {}  # shards asked for in vain, and until when they are left alone
+        self._refused: dict[int, float] = {}  # shards asked for in vain: until when they are left alone
         self._not_before = 0.0
         self._lost = 0
 
@@ -148,9 +148,9 @@ class Pulling:
             elif now - at >= PATIENCE_S:
                 del self._asked[shard]
                 self._refused[shard] = now + PATIENCE_S
-        self._refused = {shard: until for shard, until in self._refused.items() if until > now}
         if missing <= 0:
             self._asked.clear()
+            self._refused = {shard: until for shard, until in self._refused.items() if until > now}
         else:
             found, at_once = self._candidates(me, view, missing, now)
             for shard in found[: max(0, min(missing, at_once) - len(self._asked))]:
@@ -164,20 +164,22 @@ class Pulling:
             for other in view.leaving
             if me.order >= max(view.newest, other.order) or (other.draining or 0) >= ROLLBACK_S
             for shard in other.held
-            if self._may_ask(shard, other)
+            if self._may_ask(shard, other, now)
         ]
         if found:
-            return sorted(found, key=self._preference), DRAINING_AT_ONCE
-        at_once = 2 if missing > MANY else 1
+            return sorted(found, key=self._turn), DRAINING_AT_ONCE
+        at_once, again = 2 if missing > MANY else 1, list[int]()
         for giver in self._givers(me, view, now):
             at_rest = [
                 shard
                 for shard, load in giver.held.items()
-                if load.rested_s >= REST_S and self._may_ask(shard, giver)
+                if load.rested_s >= REST_S and self._may_ask(shard, giver, now)
             ]
-            if at_rest:
-                return sorted(at_rest, key=self._preference), at_once
-        return [], at_once
+            fresh = [shard for shard in at_rest if shard not in self._refused]
+            if fresh:
+                return sorted(fresh, key=self._preference), at_once
+            again += at_rest
+        return sorted(again, key=self._turn), at_once
 
     def _givers(self, me: Beat, view: View, now: float) -> list[Beat]:
         """Return the living members that would give a shard to this one, the fullest first."""
@@ -193,8 +195,13 @@ class Pulling:
             givers, key=lambda other: (-other.load, self._preference(zlib.crc32(other.member.encode())))
         )
 
-    def _may_ask(self, shard: int, other: Beat) -> bool:
-        return shard not in self._asked and shard not in self._refused and shard not in other.handing
+    def _may_ask(self, shard: int, other: Beat, now: float) -> bool:
+        left_alone = self._refused.get(shard, now) > now
+        return shard not in self._asked and not left_alone and shard not in other.handing
+
+    def _turn(self, shard: int) -> tuple[float, int]:
+        """Order shards to ask for: those asked for in vain come last, as their servers may be away."""
+        return self._refused.get(shard, -math.inf), self._preference(shard)
 
     def _preference(self, shard: int) -> int:
         """Return a number by which members begin at different ends."""
