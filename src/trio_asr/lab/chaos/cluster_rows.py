@@ -5,6 +5,7 @@ Most are of one node, the last primary. The others keep the majority that promot
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import trio
@@ -25,7 +26,7 @@ from trio_asr.lab.chaos.cluster_run import (
     shards_at,
 )
 from trio_asr.lab.chaos.fleet_rows import kill
-from trio_asr.lab.chaos.fleet_run import OWNED_AGAIN_S, START_S, FleetRun
+from trio_asr.lab.chaos.fleet_run import OWNED_AGAIN_S, SHARDS, START_S, FleetRun
 from trio_asr.lab.chaos.slots import at_once, key_by_key, move_shards
 
 BRIEF_S = 3.0  # less than the node timeout
@@ -143,6 +144,7 @@ async def _cut(fleet: FleetRun) -> None:
             found[len(own), name, place] = own
     count, name, place = most = max(found)
     own = found[most]
+    short = math.ceil(SHARDS / len(fleet.names)) - len(fleet.held_by(name)) + count
     others = fleet.names.replace(name, "")
     ways = fleet.run.rig.ways
     fleet.run.notes.append(f"{name} cut from node {place}, with {count} of its shards")
@@ -159,8 +161,8 @@ async def _cut(fleet: FleetRun) -> None:
     await fleet.run.at(CUT_ROW_S)
     # It asks for as many others as it is short of by then. Calls in shards that stay notice nothing.
     moved = {shard for shard, moves in enumerate(fleet.owners.moves) if moves}
-    if len(moved - own) > count:
-        fleet.run.broken.append(f"{sorted(moved - own)} moved as well, more than the {count} it was cut from")
+    if len(moved - own) > short:
+        fleet.run.broken.append(f"{sorted(moved - own)} moved as well, more than the {short} it was short of")
     fleet.concerns(moved)
 
 
