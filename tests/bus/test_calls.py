@@ -184,7 +184,10 @@ async def test_a_stream_of_another_type_is_named_and_nothing_is_added(redis_url:
     await outcomes(store, CLAIM)
     with pytest.raises(KeyMisused, match=stream):
         await store.take([add(0, 800, b"e1", end=END)])
+    with pytest.raises(KeyMisused, match=stream):
+        await store.look("call")
     client.delete(stream)
+    await store.look("call")
     assert await outcomes(store, add(0, 800, b"e1", end=END)) == [Outcome.ADDED]
     assert client.xlen(AUDIO) == client.xlen(ENDS) == 1
     await store.aclose()
@@ -246,6 +249,27 @@ async def test_a_right_that_is_missing_ends_no_call(redis_url: str, right: str) 
         assert client.xlen(AUDIO) == 1
     finally:
         client.execute_command("ACL", "DELUSER", "ingest")
+    await store.aclose()
+    client.close()
+
+
+async def test_a_look_adds_nothing_and_tells_whether_something_could_be_added(redis_url: str) -> None:
+    """With a stream that is not there, one without entries, and one with some."""
+    client: Any = redis.Redis.from_url(redis_url)
+    store = RedisCallStore(redis_url, audio_stream=AUDIO, end_stream=ENDS)
+    await store.look("call")
+    assert client.exists(AUDIO, ENDS) == 0
+    client.xgroup_create(AUDIO, "group", mkstream=True)
+    client.xadd(ENDS, {"data": "x"})
+    await store.look("call")
+    assert (client.xlen(AUDIO), client.xlen(ENDS)) == (0, 1)
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(BusUnavailable, match="maxmemory"):
+            await store.look("call")
+    finally:
+        client.config_set("maxmemory", 0)
+    await store.look("call")
     await store.aclose()
     client.close()
 

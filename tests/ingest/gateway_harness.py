@@ -51,17 +51,23 @@ class FlakyStore(MemoryCallStore):
     async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
         places = {self.places.get(step.call, "") for step in steps}
         assert len(places) == 1, "a round has steps of one place"
-        if places & self.frozen_places:
-            await trio.sleep(5)
-            raise BusUnavailable("frozen")
-        if self.away or places & self.away_places:
-            await trio.lowlevel.checkpoint()
-            raise BusUnavailable("away")
+        await self._answer(*places)
         replies = await super().take(steps)
         if self.lose_answers:
             self.lose_answers -= 1
             raise BusUnavailable("an answer was lost")
         return replies
+
+    async def look(self, call: str) -> None:
+        await self._answer(self.places.get(call, ""))
+
+    async def _answer(self, place: str) -> None:
+        if place in self.frozen_places:
+            await trio.sleep(5)
+            raise BusUnavailable("frozen")
+        if self.away or place in self.away_places:
+            await trio.lowlevel.checkpoint()
+            raise BusUnavailable("away")
 
 
 class GatewayHarness:

@@ -19,6 +19,7 @@ from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.call_entries import EntryWriter
 
 MULAW = audio_format(8000, "mulaw")
+GENERIC = Route(path="/v1/g", platform="generic", auth="none", tenant="acme")
 OTHER = Route(path="/other", platform="twilio", auth="none", tenant="other")
 
 
@@ -89,6 +90,43 @@ async def test_calls_go_on_where_their_place_is_by_now(autojump_clock: MockClock
         assert not one.has_audio
         assert len(on.audio("c1")) == 8000
         assert on.gateway.health()["pubsub"]
+
+
+async def test_the_problem_ends_when_the_place_answers_though_no_call_waits_for_it(
+    autojump_clock: MockClock,
+) -> None:
+    """A balancer sends nobody here until then: so nobody would come to find out."""
+    async with run_gateway(GENERIC) as on:
+        on.calls.away = True
+        async with peer(on, GENERIC) as one:
+            await one.say(
+                {"event": "start", "interaction_id": "c1", "tenant_id": "acme", "resume_from": 0}
+                | {"sample_rate": 8000, "encoding": "mulaw"}
+            )
+            await trio.sleep(1)
+        await trio.sleep(100)
+        assert on.gateway.health()["calls"] == 0
+        assert on.gateway.not_ready(trio.current_time()) != []
+        on.calls.away = False
+        await trio.sleep(2)
+        assert on.gateway.not_ready(trio.current_time()) == []
+
+
+async def test_a_round_without_steps_is_no_answer(autojump_clock: MockClock) -> None:
+    """The only call gives up between two tries: that nothing was asked for ends no problem."""
+    async with run_gateway(TWILIO) as on:
+        on.calls.away = True
+        one = enter(on, "c", "one", 1)
+        await trio.sleep(1)
+        one.give_up()
+        on.gateway.adder.note(one)
+        for _ in range(100):
+            await trio.sleep(0.1)
+            assert on.gateway.not_ready(trio.current_time()) != []
+        on.calls.away = False
+        await trio.sleep(3)
+        assert on.gateway.not_ready(trio.current_time()) == []
+        assert one.over
 
 
 async def test_many_sockets_of_one_call_take_it_in_turn(autojump_clock: MockClock) -> None:

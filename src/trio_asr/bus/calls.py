@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import redis
 import redis.exceptions
@@ -28,6 +28,8 @@ MOST_DIGITS = 16  # of a position: it is below 2^53
 # How a stream refuses an entry for ever: it is no stream, or somebody has used its last id.
 _MISUSED = re.compile("WRONGTYPE|exhausted")
 SINGLE = Places()
+
+T = TypeVar("T")
 _CLAIM, _ADD = Script("ingest_claim.lua"), Script("ingest_add.lua")
 
 
@@ -85,8 +87,8 @@ class CallStore(Protocol):
     """Access to the store.
 
     Raises:
-        BusUnavailable: By `take`, when the store does not answer or takes nothing; what was asked for may
-            have been done. `KeyMisused` when that is for a stream that all calls need.
+        BusUnavailable: By `take` and `look`, when the store does not answer or takes nothing; what was asked
+            for may have been done. `KeyMisused` when that is for a stream that all calls need.
     """
 
     def place(self, call: str) -> Hashable:
@@ -101,6 +103,10 @@ class CallStore(Protocol):
 
         All are of calls at one place.
         """
+        ...
+
+    async def look(self, call: str) -> None:
+        """Return if entries of a call could be added now."""
         ...
 
     async def aclose(self) -> None:
@@ -131,9 +137,24 @@ class RedisCallStore:
         return slot if slot in self._refused else self._nodes.known(slot) or slot
 
     async def take(self, steps: Sequence[Claim | Add]) -> list[Reply]:
+        return await self._ask(steps[0].call, self._take(steps))
+
+    async def look(self, call: str) -> None:
+        await self._ask(call, self._look(self._places.of(call)))
+
+    async def _ask(self, call: str, steps: Steps[T]) -> T:
         if self._nodes is None:
-            return await self._line.ask(self._take(steps))
-        return await self._nodes.ask(self._slot(steps[0].call), lambda node: node.line.ask(self._take(steps)))
+            return await self._line.ask(steps)
+        return await self._nodes.ask(self._slot(call), lambda node: node.line.ask(steps))
+
+    def _look(self, shard: str) -> Steps[None]:
+        for stream in (shard + self._audio, shard + self._ends):
+            # By rights that adding needs, too. No stream takes that id; a server that takes nothing says so.
+            added, removed = yield [("XADD", stream, "0-0", "m", ""), ("XDEL", stream, "0-0")]
+            if isinstance(removed, redis.ResponseError) and _MISUSED.search(str(removed)):
+                raise KeyMisused(stream)
+            if "0-0" not in str(added):
+                raise added
 
     def _take(self, steps: Sequence[Claim | Add]) -> Steps[list[Reply]]:
         replies = yield [self._command(step) for step in steps]

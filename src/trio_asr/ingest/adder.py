@@ -2,7 +2,8 @@
 
 There is one task for the rounds at each place of the store where something is to be done, and one for the
 clock, however many calls there are. A series has at most one step in flight; a round that gets no answer is
-asked again, as it was, and only the calls of its place wait for that.
+asked again, as it was, and only the calls of its place wait for that. A place that is away is looked at until
+it answers, also where no call waits for it: until then no call should be sent here.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class _Lane:
     """The way to one place of the store: the sockets that may have a step for it, in the order they came."""
 
     place: Hashable
+    call: str  # one that is there
     ready: dict[str, None] = field(default_factory=dict)
 
 
@@ -110,9 +112,9 @@ class Adder:
                 self._left.set()
                 self._left = trio.Event()
         elif owner in self.entrants and owner not in self._ready and (series.wants_call or series.has_batch):
-            place = self._store.place(series.identity.call)
+            place = self._store.place(call := series.identity.call)
             if (lane := self._lanes.get(place)) is None:
-                lane = self._lanes[place] = _Lane(place)
+                lane = self._lanes[place] = _Lane(place, call)
                 self._opening.send_nowait(lane)
             self._ready[owner] = lane
             lane.ready[owner] = None
@@ -182,9 +184,9 @@ class Adder:
                 nursery.start_soon(self._serve, await self._opened.receive())
 
     async def _serve(self, lane: _Lane) -> None:
-        """Take whatever is ready to one place, until nothing is."""
+        """Take whatever is ready to one place, until nothing is and the place is not away."""
         backoff = Backoff(RETRY_BASE_S, RETRY_CAP_S)
-        while lane.ready:
+        while lane.ready or lane in self._away:
             began = trio.current_time()
             try:
                 await self._round(lane, began)
@@ -199,7 +201,6 @@ class Adder:
                 if not self._away:
                     self._problems.resolve(Problem.REDIS, trio.current_time())
                 await trio.sleep_until(began + ROUND_S)
-        self._away.discard(lane)
         del self._lanes[lane.place]
 
     def _sort(self, lane: _Lane) -> None:
@@ -215,7 +216,7 @@ class Adder:
             del lane.ready[owner]
 
     async def _round(self, lane: _Lane, now: float) -> None:
-        """Ask for one step of each series that is ready at a place.
+        """Ask for one step of each series that is ready at a place; if there is none, whether it answers.
 
         Raises:
             BusUnavailable: There was no answer. What was asked for is asked for again.
@@ -240,6 +241,8 @@ class Adder:
                 asked.append(entrant)
                 steps.append(step)
         if not steps:
+            if lane in self._away:
+                await self._store.look(lane.call)
             return
         replies = await self._store.take(steps)
         now = trio.current_time()
