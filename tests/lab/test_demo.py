@@ -16,7 +16,7 @@ from rich.console import Console
 
 from trio_asr.client import audio
 from trio_asr.client.audio import AudioError
-from trio_asr.client.producer import IdRefused
+from trio_asr.client.producer import CallRefused
 from trio_asr.lab.demo import command as command_module
 from trio_asr.lab.demo import run as demo_module
 from trio_asr.lab.demo.calls import Played, choose
@@ -149,7 +149,7 @@ def test_a_name_that_is_no_id_is_refused_in_words(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "{call}.wav"), "wb") as out:
         out.setparams((1, 2, 8000, 0, "NONE", ""))
         out.writeframes(bytes(320))
-    with pytest.raises(IdRefused, match=r"takes no such call: .*unusable characters"):
+    with pytest.raises(CallRefused, match=r"takes no such call: .*unusable characters"):
         choose([tmp_path / "{call}.wav"])
 
 

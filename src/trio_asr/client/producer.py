@@ -19,6 +19,7 @@ import trio
 
 from trio_asr.client.redis import connect, connect_fleet, redis_failure
 from trio_asr.wire.audio_format import Encoding
+from trio_asr.wire.entries import decode_frame
 from trio_asr.wire.frames import Junk, check_id
 
 if TYPE_CHECKING:
@@ -31,20 +32,20 @@ FRAME_MS = 20
 ENCODING_NAMES: dict[Encoding, str] = {"linear16": "pcm16", "mulaw": "mulaw", "alaw": "alaw"}
 
 
-class IdRefused(Exception):
-    """An id that the daemon would reject; the message says why."""
+class CallRefused(Exception):
+    """A call that the daemon would reject; the message says why."""
 
 
 def usable_id(interaction_id: str) -> str:
     """Return the id if the daemon accepts it.
 
     Raises:
-        IdRefused: It does not; every frame would become a dead letter.
+        CallRefused: It does not; every frame would become a dead letter.
     """
     try:
         check_id(interaction_id)
     except Junk as refused:
-        raise IdRefused(f"the daemon takes no such call: {refused}") from None
+        raise CallRefused(f"the daemon takes no such call: {refused}") from None
     return interaction_id
 
 
@@ -142,6 +143,24 @@ def entry(document: dict[str, Any], audio: bytes, entries: Entries) -> Entry:
         return Entry(entries.field, msgspec.msgpack.encode(document | {"audio": audio}))
     text = base64.b64encode(audio).decode("ascii")
     return Entry(entries.field, msgspec.json.encode(document | {"audio": text}))
+
+
+def usable_call(call: Call, frame_ms: int) -> Call:
+    """Return a call if the daemon accepts what its entries say.
+
+    Raises:
+        CallRefused: It does not, or would understand something else.
+    """
+    try:
+        first = call.frame(0, frame_ms, 0)
+        frame = decode_frame([first.field.encode(), first.document], call.recording.format.rate)
+    except Junk as refused:
+        raise CallRefused(f"the daemon takes no such call: {refused}") from None
+    except UnicodeEncodeError:
+        raise CallRefused("the daemon takes no such call: it has texts that are not UTF-8") from None
+    if frame.tenant_id != call.tenant_id:
+        raise CallRefused(f"the daemon takes no tenant of {len(call.tenant_id)} characters")
+    return call
 
 
 @dataclass(frozen=True)

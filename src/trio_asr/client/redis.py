@@ -10,7 +10,7 @@ import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from trio_asr.config import mask_url
+from trio_asr.config import ConfigError, mask_url, usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,19 +30,16 @@ def connect(url: str) -> redis.Redis:
     """Return a client that never retries: redis-py would send a timed-out XADD a second time.
 
     Raises:
-        RedisFailure: The URL is invalid.
+        RedisFailure: The daemon would not take the URL.
     """
-    try:
-        return redis.Redis.from_url(url, **_options())
-    except ValueError as error:
-        raise RedisFailure(f"{mask_url(url)}: {error}") from error
+    return redis.Redis.from_url(_usable(url), **_options())
 
 
 def connect_fleet(url: str) -> Any:
     """Return such a client of what a fleet lies on: one server, or the cluster that it is in. Blocks.
 
     Raises:
-        RedisFailure: The URL is invalid, or nobody answers.
+        RedisFailure: The daemon would not take the URL, or nobody answers.
     """
     client = connect(url)
     with redis_failure(url):
@@ -53,7 +50,14 @@ def connect_fleet(url: str) -> Any:
         if not info.get("cluster_enabled"):
             return client
         client.close()
-        return redis.RedisCluster.from_url(url, require_full_coverage=False, **_options())
+        return redis.RedisCluster.from_url(_usable(url), require_full_coverage=False, **_options())
+
+
+def _usable(url: str) -> str:
+    try:
+        return usable("redis.url", url)
+    except ConfigError as error:  # redis-py's own words may quote a password
+        raise RedisFailure(str(error)) from None
 
 
 def _options() -> dict[str, Any]:

@@ -14,31 +14,27 @@ from trio_asr.client.producer import (
     DEFAULT_TENANT,
     FRAME_MS,
     Call,
+    CallRefused,
     Entries,
-    IdRefused,
     Source,
     play,
+    usable_call,
     usable_id,
 )
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure
-from trio_asr.commands.shards import shard_options
+from trio_asr.commands.options import Key, shard_options
 from trio_asr.config import RedisConfig, mask_url
 from trio_asr.core.fleet.places import Places
 from trio_asr.wire.audio_format import SILENCE, Encoding
 from trio_asr.wire.frames import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 
 _STREAMS = RedisConfig()
-MAX_ROLE_LENGTH = 64  # characters that the daemon takes
-
 
 CHANNELS = {1: "one channel", 2: "two channels"}
 
 
 def _roles(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
-    roles = tuple(part.strip() for part in text.split(",")) if text else ()
-    if not all(1 <= len(role) <= MAX_ROLE_LENGTH for role in roles):
-        raise click.BadParameter(f"a role has 1 to {MAX_ROLE_LENGTH} characters")
-    return roles
+    return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
 @click.command()
@@ -49,6 +45,7 @@ def _roles(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option("--tenant", default=DEFAULT_TENANT, show_default=True, help="The call's tenant.")
 @click.option(
     "--redis-url",
+    type=Key("redis.url"),
     envvar="REDIS_URL",
     default=DEFAULT_REDIS_URL,
     show_default=True,
@@ -92,10 +89,18 @@ def _roles(_context: click.Context, _option: click.Parameter, text: str | None) 
 )
 @click.option("--no-end", is_flag=True, help="Let the call break off: publish no call_end.")
 @click.option(
-    "--audio-stream", default=_STREAMS.audio_stream, show_default=True, help="Stream for the frames."
+    "--audio-stream",
+    type=Key("redis.audio_stream"),
+    default=_STREAMS.audio_stream,
+    show_default=True,
+    help="Stream for the frames.",
 )
 @click.option(
-    "--call-end-stream", default=_STREAMS.call_end_stream, show_default=True, help="Stream for the end."
+    "--call-end-stream",
+    type=Key("redis.call_end_stream"),
+    default=_STREAMS.call_end_stream,
+    show_default=True,
+    help="Stream for the end.",
 )
 @shard_options
 def feed(
@@ -124,19 +129,19 @@ def feed(
     `trio-asr watch ID` in another terminal shows what comes of it.
     """
     interaction_id = f"{audio.stem}-{secrets.token_hex(3)}" if interaction is None else interaction
-    shard = Places(shards, group).of(interaction_id)
-    streams = shard + audio_stream, shard + call_end_stream
-    source = Source(redis_url, *streams, frame_ms, speed, send_end=not no_end, fleet=shards > 1)
     try:
-        usable_id(interaction_id)
+        shard = Places(shards, group).of(usable_id(interaction_id))
+        streams = shard + audio_stream, shard + call_end_stream
+        source = Source(redis_url, *streams, frame_ms, speed, send_end=not no_end, fleet=shards > 1)
         recording = _load(audio, rate, encoding, roles)
         form = recording.format
         call = Call(interaction_id, recording, tenant, roles, Entries(entries), position)
+        usable_call(call, frame_ms)
         length = f"{recording.seconds:.1f} s, {form.encoding}, {CHANNELS[form.channels]}"
         where = f"{source.audio_stream} at {mask_url(redis_url)}"
         click.echo(f"Playing {audio} ({length}) as call {interaction_id} onto {where}")
         trio.run(play, source, [call])
-    except (AudioError, IdRefused, RedisFailure) as error:
+    except (AudioError, CallRefused, RedisFailure) as error:
         raise click.ClickException(str(error)) from error
     ending = "broken off without an end" if no_end else "ended"
     click.echo(f"Done: {call.frame_count(frame_ms)} frames, call {ending}.")

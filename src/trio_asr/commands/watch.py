@@ -10,13 +10,13 @@ from rich.console import Console
 from trio_asr.client.consumer import (
     DEFAULT_EVENTS,
     DEFAULT_TEMPLATE,
-    PLACEHOLDER,
     Message,
     TranscriptReader,
 )
+from trio_asr.client.producer import CallRefused, usable_id
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure, connect, connect_fleet, redis_failure
 from trio_asr.client.view import TranscriptView, printable
-from trio_asr.commands.shards import shard_options
+from trio_asr.commands.options import Key, shard_options
 from trio_asr.config import mask_url
 from trio_asr.core.fleet.places import Places
 from trio_asr.wire.meta import origin
@@ -26,6 +26,7 @@ from trio_asr.wire.meta import origin
 @click.argument("interaction_id", metavar="[ID]", required=False)
 @click.option(
     "--redis-url",
+    type=Key("redis.url"),
     envvar="REDIS_URL",
     default=DEFAULT_REDIS_URL,
     show_default=True,
@@ -35,12 +36,17 @@ from trio_asr.wire.meta import origin
 @click.option("--finals", "finals_only", is_flag=True, help="Leave interim transcripts out.")
 @click.option(
     "--transcript-stream",
+    type=Key("redis.transcript_stream"),
     default=DEFAULT_TEMPLATE,
     show_default=True,
     help="Name of a call's stream, as the daemon's redis.transcript_stream says.",
 )
 @click.option(
-    "--events-stream", default=DEFAULT_EVENTS, show_default=True, help="Where new calls show up first."
+    "--events-stream",
+    type=Key("redis.events_stream"),
+    default=DEFAULT_EVENTS,
+    show_default=True,
+    help="Where new calls show up first.",
 )
 @shard_options
 def watch(
@@ -61,8 +67,6 @@ def watch(
     finish; one that comes after what ended a second later is marked (earlier). Only reads: no consumer group,
     nothing in Redis changes. Ctrl-C ends it.
     """
-    if PLACEHOLDER not in transcript_stream:
-        raise click.BadParameter(f"must contain {PLACEHOLDER}", param_hint="--transcript-stream")
     places = Places(shards, group)
     try:
         client = (connect if shards == 1 else connect_fleet)(redis_url)
@@ -78,9 +82,9 @@ def watch(
             if interaction_id is None:
                 reader.discover()
             else:
-                reader.follow(interaction_id, places.of(interaction_id))
+                reader.follow(interaction_id, places.of(usable_id(interaction_id)))
             _show(reader, interaction_id or "all calls", redis_url, finals_only=finals_only)
-    except RedisFailure as error:
+    except (CallRefused, RedisFailure) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         return  # the normal end

@@ -1,5 +1,6 @@
 """The daemon's configuration: a frozen object with an attribute per section and key."""
 
+from trio_asr.config.alone import usable
 from trio_asr.config.fleet import FleetConfig, shard_prefix
 from trio_asr.config.ingest import IngestConfig, Route
 from trio_asr.config.kinds import Section
@@ -49,4 +50,5 @@ __all__ = [
     "query_items",
     "shard_prefix",
     "shown",
+    "usable",
 ]

@@ -6,13 +6,13 @@ stop the start. The limits are those of Deepgram's page on the option of the sam
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from trio_asr.config import redis_url
 from trio_asr.config.addresses import deepgram_problem, host_problem
 from trio_asr.config.ingest import SECRETS
-from trio_asr.config.sections import PLACEHOLDER, ROUTES, Config, DeepgramConfig, RedisConfig
+from trio_asr.config.sections import PLACEHOLDER, ROUTES, Config, DeepgramConfig, RedisConfig, value_at
 
 
 class Finding(NamedTuple):
@@ -54,7 +54,7 @@ _PAIR = re.compile(r"[^:]+:.*", re.DOTALL)
 
 def problems(config: Config) -> Iterator[Finding]:
     """Yield what makes this configuration unusable."""
-    yield from _address_problems(config)
+    yield from _text_problems(config)
     yield from _redis_problems(config.redis)
     yield from _flow_problems(config)
     yield from _query_problems(config.deepgram)
@@ -103,27 +103,35 @@ def doubts(config: Config) -> Iterator[Finding]:
         )
 
 
-def _address_problems(config: Config) -> Iterator[Finding]:
-    for path, problem in (
-        ("redis.url", redis_url.problem(config.redis.url)),
-        ("deepgram.url", deepgram_problem(config.deepgram.url)),
-        ("http.host", host_problem(config.http.host)),
-    ):
-        if problem is not None:
-            yield Finding(path, problem)
+def template_problem(template: str) -> str | None:
+    """Return why there cannot be a stream for each call by this name, or None if there can."""
+    if template.count(PLACEHOLDER) != 1:
+        return f"must contain {PLACEHOLDER} exactly once: one stream per call"
+    if template == PLACEHOLDER:
+        return "needs a text beside the id: a call could name any key"
+    return None
+
+
+# What no type can say of the text of a key.
+TEXTS: dict[str, Callable[[str], str | None]] = {
+    "redis.url": redis_url.problem,
+    "redis.transcript_stream": template_problem,
+    "deepgram.url": deepgram_problem,
+    "http.host": host_problem,
+}
+
+
+def _text_problems(config: Config) -> Iterator[Finding]:
+    for path, problem in TEXTS.items():
+        if (reason := problem(value_at(config, path))) is not None:
+            yield Finding(path, reason)
 
 
 def _redis_problems(redis: RedisConfig) -> Iterator[Finding]:
     template = redis.transcript_stream
-    if template.count(PLACEHOLDER) != 1:
-        yield Finding(
-            "redis.transcript_stream", f"must contain {PLACEHOLDER} exactly once: one stream per call"
-        )
+    if template_problem(template):
         return
     before, _, after = template.partition(PLACEHOLDER)
-    if not before and not after:
-        yield Finding("redis.transcript_stream", "needs a text beside the id: a call could name any key")
-        return
     taken: dict[str, str] = {}
     for name in ("audio_stream", "call_end_stream", "events_stream", "dead_letter_stream"):
         stream = getattr(redis, name)

@@ -13,12 +13,11 @@ import msgspec
 import trio
 
 from trio_asr.client.audio import AudioError, load
-from trio_asr.client.consumer import PLACEHOLDER
-from trio_asr.client.producer import Call, Source
+from trio_asr.client.producer import FRAME_MS, Call, CallRefused, Source, usable_call
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure
 from trio_asr.commands.doctor.command import print_finding
 from trio_asr.commands.doctor.findings import Finding, Report
-from trio_asr.commands.shards import shard_options
+from trio_asr.commands.options import Key, shard_options
 from trio_asr.commands.smoke.fleet import names, play_all
 from trio_asr.commands.smoke.ingest import Ingest, read_ingest
 from trio_asr.commands.smoke.pages import Pages
@@ -43,7 +42,12 @@ _STREAMS = RedisConfig()
     help="The worker's pages. Also taken from ASR_WORKER_URL.",
 )
 @click.option(
-    "--redis-url", envvar="REDIS_URL", default=DEFAULT_REDIS_URL, show_default=True, help="Or REDIS_URL."
+    "--redis-url",
+    type=Key("redis.url"),
+    envvar="REDIS_URL",
+    default=DEFAULT_REDIS_URL,
+    show_default=True,
+    help="Or REDIS_URL.",
 )
 @click.option("--ingest-url", envvar="INGEST_URL", help="Begin at this ingest. Also taken from INGEST_URL.")
 @click.option(
@@ -66,10 +70,24 @@ _STREAMS = RedisConfig()
 )
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="The daemon's log file.")
 @click.option("--journal", metavar="UNIT", help="The daemon's unit, whose log is in the journal.")
-@click.option("--audio-stream", default=_STREAMS.audio_stream, show_default=True)
-@click.option("--call-end-stream", default=_STREAMS.call_end_stream, show_default=True)
-@click.option("--transcript-stream", default=_STREAMS.transcript_stream, show_default=True)
-@click.option("--events-stream", default=_STREAMS.events_stream, show_default=True)
+@click.option(
+    "--audio-stream", type=Key("redis.audio_stream"), default=_STREAMS.audio_stream, show_default=True
+)
+@click.option(
+    "--call-end-stream",
+    type=Key("redis.call_end_stream"),
+    default=_STREAMS.call_end_stream,
+    show_default=True,
+)
+@click.option(
+    "--transcript-stream",
+    type=Key("redis.transcript_stream"),
+    default=_STREAMS.transcript_stream,
+    show_default=True,
+)
+@click.option(
+    "--events-stream", type=Key("redis.events_stream"), default=_STREAMS.events_stream, show_default=True
+)
 @shard_options
 @click.option("--shard", type=click.IntRange(0), metavar="K", help="A call in this shard of the fleet.")
 @click.option("--all-shards", is_flag=True, help="A short call in each shard of the fleet, a few at once.")
@@ -113,8 +131,6 @@ def smoke(
 
     Exit code 0: all is well. 1: a step failed; its line says which and why.
     """
-    if PLACEHOLDER not in transcript_stream:
-        raise click.BadParameter(f"must contain {PLACEHOLDER}", param_hint="--transcript-stream")
     ingest = _ingest(ingest_url, platform, tenant, id_prefix)
     prefix = id_prefix if ingest else ""
     calls = names(prefix, shards, _wanted(shards, shard, all_shards=all_shards, log=log or journal))
@@ -122,7 +138,8 @@ def smoke(
     file = audio or shipped_samples()[0].audio
     try:
         recording = load(file).first(seconds or (EACH_S if all_shards else ONE_S))
-    except AudioError as error:
+        usable_call(Call(ids[0], recording, tenant), FRAME_MS)
+    except (AudioError, CallRefused) as error:
         raise click.ClickException(str(error)) from error
     findings: list[Finding] = []
     hidden = [*redis_url_secrets(redis_url), *(ingest.secrets if ingest else ())]

@@ -59,7 +59,7 @@ def choose(paths: Sequence[Path]) -> list[Played]:
 
     Raises:
         AudioError: A recording cannot be used.
-        IdRefused: The daemon would refuse a file's name as an id.
+        CallRefused: The daemon would refuse a file's name as an id.
     """
     if not paths:
         samples = shipped_samples()

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from trio_asr.client.audio import INSTALL_DEMO, AudioError
-from trio_asr.client.producer import IdRefused
+from trio_asr.client.producer import CallRefused
 from trio_asr.client.redis import RedisFailure
 from trio_asr.lab.demo.calls import choose
 from trio_asr.lab.demo.fleet import FleetDemo
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-_FAILURES = (AudioError, EmbeddedServerError, IdRefused, RedisFailure, RigError)
+_FAILURES = (AudioError, EmbeddedServerError, CallRefused, RedisFailure, RigError)
 
 FEWER = "The wheel has one recording. For three run scripts/demo.sh in a checkout, or name your own."
 

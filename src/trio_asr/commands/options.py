@@ -1,4 +1,4 @@
-"""The options of the tools that work on a fleet without its configuration."""
+"""The options of the tools that work beside the daemon without its configuration."""
 
 from __future__ import annotations
 
@@ -7,8 +7,30 @@ from typing import Any
 
 import click
 
+from trio_asr.config import ConfigError, usable
 from trio_asr.config.fleet import MAX_SHARDS
 from trio_asr.core.fleet.places import DEFAULT_GROUP
+
+
+class Key(click.ParamType):
+    """An option that is a key of the daemon's configuration, and refused in the words of `trio-asr check`."""
+
+    name = "text"
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the value.
+
+        Raises:
+            click.BadParameter: The daemon would refuse it.
+        """
+        try:
+            return usable(self._path, value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
 
 _OPTIONS = (
     click.option(
@@ -20,6 +42,7 @@ _OPTIONS = (
     ),
     click.option(
         "--group",
+        type=Key("redis.consumer_group"),
         envvar="REDIS_CONSUMER_GROUP",
         default=DEFAULT_GROUP,
         show_default=True,
