@@ -21,6 +21,7 @@ from trio_asr.config import (
     Secret,
     load,
     mask_url,
+    shown,
 )
 
 
@@ -234,6 +235,18 @@ def test_a_config_in_a_traceback_shows_nothing() -> None:
         http=HttpConfig(token_file=f"/{SECRET}"),
     )
     assert SECRET not in repr(config)
+
+
+def test_an_option_by_the_name_of_a_secret_is_one() -> None:
+    deepgram = DeepgramConfig(
+        extra=("session:call-7", f"my_token:{SECRET}-1"),
+        options={"callback_token": f"{SECRET}-2", "my_auth": (f"{SECRET}-3", 471_147), "tier": "enhanced"},
+    )
+    found = [one.reveal() for one in Config(deepgram=deepgram).secrets]
+    assert found == [f"{SECRET}-1", f"{SECRET}-2", f"{SECRET}-3", "471147"]
+    assert SECRET not in repr(deepgram)
+    assert "session:call-7" in repr(deepgram)
+    assert shown("deepgram.extra", deepgram.extra) == '["session:call-7", "my_token:***"]'
 
 
 def test_the_password_of_redis_is_a_secret_of_the_log() -> None:

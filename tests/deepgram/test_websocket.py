@@ -475,6 +475,13 @@ def test_half_a_key_is_not_shown_where_we_cut(before: int) -> None:
     assert len(Border(Secret(key)).said("x" * 1_000_000)) == 256
 
 
+async def test_a_refusal_that_quotes_the_query_shows_no_secret_of_it(autojump_clock: MockClock) -> None:
+    """As an option that we do not know may be one, by its name."""
+    head = b"HTTP/1.1 400 No\r\ndg-error: bad query my_token=hunter2%2Fsecret&tier=x\r\n\r\n"
+    failed = await failure(answering(head), options={"my_token": "hunter2/secret", "tier": "x"})
+    assert failed.reason == "bad query my_token=***&tier=x"
+
+
 async def test_a_refusal_that_quotes_the_key_is_masked(autojump_clock: MockClock) -> None:
     head = b"HTTP/1.1 401 No\r\ndg-error: Token a-secret-key\r\ndg-request-id: a-secret-key\r\n\r\n"
     failed = await failure(answering(head))

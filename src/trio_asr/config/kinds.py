@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from trio_asr.config.secrets import mask_path, mask_url
+from trio_asr.config.secrets import mask_pair, mask_path, mask_url
 
 # No blanks and no braces: these names become parts of Redis keys, and braces in a key change its hash slot.
 KeyName = Annotated[
@@ -29,6 +29,8 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, dict):
         return [*value]  # the values may be anything, secrets included
+    if name == "extra":
+        return [mask_pair(pair) for pair in value]
     if not isinstance(value, str):
         return value
     if name.endswith("_file"):

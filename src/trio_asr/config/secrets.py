@@ -29,6 +29,7 @@ _SHOWN_OPTIONS = frozenset(
         "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers", "ssl_keyfile",
     }
 )  # fmt: skip
+_SECRET_NAME = re.compile("auth|key$|pass|secret|token", re.IGNORECASE)
 _OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z_-]{0,40}")
 
 
@@ -73,6 +74,17 @@ def _mask_option(option: str) -> str:
     if not equals or not _OPTION_NAME.fullmatch(name):
         return MASK
     return option if name in _SHOWN_OPTIONS else f"{name}={MASK}"
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether what has this name may be a secret: an option that we do not know, for one."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def mask_pair(pair: str) -> str:
+    """Return a pair `name:value`, with the value masked where the name is that of a secret."""
+    name, colon, _ = pair.partition(":")
+    return f"{name}:{MASK}" if colon and is_secret_name(name) else pair
 
 
 def mask_path(text: str) -> str:

@@ -15,7 +15,7 @@ from trio_asr.config import redis_url
 from trio_asr.config.fleet import FleetConfig, shard_prefix
 from trio_asr.config.ingest import IngestConfig, Route
 from trio_asr.config.kinds import FileName, HostName, KeyName, Section, Text, Texts
-from trio_asr.config.secrets import Secret
+from trio_asr.config.secrets import Secret, is_secret_name
 
 PLACEHOLDER = "{interaction_id}"
 
@@ -167,6 +167,15 @@ class DeepgramConfig(Section, frozen=True):
         | None
     ) = None
 
+    @property
+    def secrets(self) -> list[Secret]:
+        """The API key, and the values of options and extras whose names are those of secrets."""
+        pairs = [pair.partition(":")[::2] for pair in self.extra]
+        for name, value in (self.options or {}).items():
+            pairs += [(name, str(one)) for one in (value if isinstance(value, tuple) else (value,))]
+        found = [Secret(value) for name, value in pairs if is_secret_name(name)]
+        return found if self.api_key is None else [self.api_key, *found]
+
 
 class FlushConfig(Section, frozen=True):
     """`[flush]`: when audio is sent, in milliseconds of audio or of time."""
@@ -235,7 +244,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     @property
     def secrets(self) -> list[Secret]:
         """The secrets in this configuration, which nothing may show."""
-        named = [secret for secret in (self.deepgram.api_key, self.http.token) if secret is not None]
+        named = [*self.deepgram.secrets, *([] if self.http.token is None else [self.http.token])]
         named += [secret for route in self.ingest.route for secret in route.secrets.values()]
         return named + redis_url.secrets(self.redis.url)
 

@@ -1,15 +1,13 @@
 """Showing: values as TOML, for people, with everything masked that could be a secret."""
 
 import json
-import re
 from typing import Any
 
 import msgspec
 
-from trio_asr.config.secrets import MASK, Secret, mask_path, mask_url
+from trio_asr.config.secrets import MASK, Secret, is_secret_name, mask_pair, mask_path, mask_url
 
 MAX_SHOWN = 100  # characters of a value, or of an unknown key
-_SECRET_NAME = re.compile("auth|key$|pass|secret|token", re.IGNORECASE)
 
 
 def shown(path: str, value: Any) -> str:
@@ -36,7 +34,7 @@ def shown(path: str, value: Any) -> str:
 
 
 def _shown_option(name: str, value: Any) -> str:
-    return f'"{MASK}"' if _SECRET_NAME.search(name) else shown("", value)
+    return f'"{MASK}"' if is_secret_name(name) else shown("", value)
 
 
 def _harmless(path: str, text: str) -> str:
@@ -44,6 +42,8 @@ def _harmless(path: str, text: str) -> str:
     if path.endswith("url"):
         # Without a scheme it is not a URL, and may be a password.
         return mask_url(text) if "://" in text else MASK
+    if path.endswith("extra"):
+        return mask_pair(text)
     return mask_path(text) if path.endswith("_file") else text
 
 

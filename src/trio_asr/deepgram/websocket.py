@@ -60,7 +60,7 @@ class DeepgramProvider:
     def __init__(self, config: DeepgramConfig, key: Secret, dial: Dial | None = None) -> None:
         self._config = config
         self._key = key  # revealed in the handshake only, so that no object that holds it can show it
-        self._border = Border(key)
+        self._border = Border(key, *config.secrets)
         url = urlsplit(config.url)
         self._secure = url.scheme == "wss"
         self._host = url.hostname or ""
