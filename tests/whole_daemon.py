@@ -33,9 +33,13 @@ class DaemonHarness:
 
     def value(self, name: str, **labels: str) -> float:
         """Return what a scrape would give."""
-        found = self.daemon._metrics.registry.get_sample_value(name, labels)
+        found = self.sample(name, **labels)
         assert found is not None
         return found
+
+    def sample(self, name: str, **labels: str) -> float | None:
+        """Return what a scrape would give, which may be nothing."""
+        return self.daemon._metrics.registry.get_sample_value(name, labels)
 
     def reasons(self) -> list[str]:
         return not_ready(self.daemon, trio.current_time())

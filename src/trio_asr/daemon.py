@@ -190,7 +190,7 @@ class Daemon:
             await trio.sleep_until(due)
             self._notifier.watchdog()
             if isinstance(self.work, Member) and not self._stopping:
-                shards = f"{len(self.work.holdings)} of {self._config.fleet.shards} shards"
+                shards = f"{len(self.work.held())} of {self._config.fleet.shards} shards"
                 self._notifier.status(f"{shards}, {self.active_buffers} calls")
             self._metrics.loop_late(max(0.0, trio.current_time() - due))
             self.history.note(due, self.office.totals.calls)

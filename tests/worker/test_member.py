@@ -524,6 +524,67 @@ async def test_who_is_cut_off_from_a_shard_loses_it_to_a_member_that_is_not(
         assert on.overlaps() == []
 
 
+async def test_a_member_that_is_cut_from_a_shard_says_so_no_longer_than_its_lease(
+    autojump_clock: MockClock,
+) -> None:
+    """Or the alert that two feed one shard would fire for as long as the way is cut."""
+    async with run_fleet(4) as on:
+        a, b = await on.start("a", "b")
+        lost = a.held[0]
+        within_reach = a.router.cut_off(lost)
+        await trio.sleep(30)
+        assert lost in b.held
+        assert [one.sample("asr_shard_held", shard=str(lost)) for one in (a, b)] == [None, 1]
+        assert a.value("asr_fleet_shards_held") + b.value("asr_fleet_shards_held") == 4
+        within_reach()
+
+
+async def test_a_shard_whose_server_is_gone_is_nobodys(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once the lease is over, whether its holder lives or not. Nobody can ask for it, so nobody fails to."""
+    async with run_fleet(4) as on:
+        a, b = await on.start("a", "b")
+        shard = a.held[0]
+        on.fleet.stores[shard].away = True
+        await trio.sleep(2)
+        assert b.value("asr_fleet_shards_unowned") == 0
+        await trio.sleep(LEASE_S)
+        assert b.value("asr_fleet_shards_unowned") == 1
+        a.kill()
+        await trio.sleep(60)
+        assert b.value("asr_fleet_shards_unowned") == 1
+        lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+        said = [
+            one["shards"] for one in lines if one["event"] == "Nobody holds shards that cannot be asked for"
+        ]
+        assert said[-1] == [shard]
+        on.fleet.stores[shard].away = False
+        await on.owned()
+        await trio.sleep(2)
+        assert b.value("asr_fleet_shards_unowned") == 0
+        assert "All shards that nobody holds can be asked for" in capsys.readouterr().err
+
+
+async def test_a_view_that_is_old_is_none(autojump_clock: MockClock) -> None:
+    """A standby cannot see anything while Redis is away: what it saw before is no news."""
+    async with run_fleet(2) as on:
+        await on.start("a", "b")
+        c = on.join("c")
+        await trio.sleep(10)
+        assert (c.value("asr_fleet_members"), c.value("asr_fleet_share")) == (3, 1)
+        on.all_are_away(away=True)
+        await trio.sleep(5)
+        assert c.value("asr_fleet_members") == 0
+        assert (c.sample("asr_fleet_share"), c.sample("asr_fleet_shards_unowned")) == (None, None)
+        assert c.daemon.elsewhere(IDS[0])["member"] == ""
+        picture = c.member.picture()
+        assert (picture.unowned, picture.share, picture.members) == (None, None, [])
+        on.all_are_away(away=False)
+        await trio.sleep(3)
+        assert c.value("asr_fleet_members") == 3
+
+
 async def test_what_a_member_shows_of_the_others(autojump_clock: MockClock) -> None:
     async with run_fleet(4) as on, trio.open_nursery() as nursery:
         a, b = on.join("a", capacity=100), on.join("b", generation="2", capacity=100)

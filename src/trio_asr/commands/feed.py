@@ -22,7 +22,7 @@ from trio_asr.client.producer import (
     usable_id,
 )
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure
-from trio_asr.commands.options import Key, shard_options
+from trio_asr.commands.options import key, shard_options
 from trio_asr.config import RedisConfig, mask_url
 from trio_asr.core.fleet.places import Places
 from trio_asr.wire.audio_format import SILENCE, Encoding
@@ -45,7 +45,7 @@ def _roles(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option("--tenant", default=DEFAULT_TENANT, show_default=True, help="The call's tenant.")
 @click.option(
     "--redis-url",
-    type=Key("redis.url"),
+    type=key("redis.url"),
     envvar="REDIS_URL",
     default=DEFAULT_REDIS_URL,
     show_default=True,
@@ -90,14 +90,14 @@ def _roles(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option("--no-end", is_flag=True, help="Let the call break off: publish no call_end.")
 @click.option(
     "--audio-stream",
-    type=Key("redis.audio_stream"),
+    type=key("redis.audio_stream"),
     default=_STREAMS.audio_stream,
     show_default=True,
     help="Stream for the frames.",
 )
 @click.option(
     "--call-end-stream",
-    type=Key("redis.call_end_stream"),
+    type=key("redis.call_end_stream"),
     default=_STREAMS.call_end_stream,
     show_default=True,
     help="Stream for the end.",

@@ -16,7 +16,7 @@ from trio_asr.client.consumer import (
 from trio_asr.client.producer import CallRefused, usable_id
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure, connect, connect_fleet, redis_failure
 from trio_asr.client.view import TranscriptView, printable
-from trio_asr.commands.options import Key, shard_options
+from trio_asr.commands.options import key, shard_options
 from trio_asr.config import mask_url
 from trio_asr.core.fleet.places import Places
 from trio_asr.wire.meta import origin
@@ -26,7 +26,7 @@ from trio_asr.wire.meta import origin
 @click.argument("interaction_id", metavar="[ID]", required=False)
 @click.option(
     "--redis-url",
-    type=Key("redis.url"),
+    type=key("redis.url"),
     envvar="REDIS_URL",
     default=DEFAULT_REDIS_URL,
     show_default=True,
@@ -36,14 +36,14 @@ from trio_asr.wire.meta import origin
 @click.option("--finals", "finals_only", is_flag=True, help="Leave interim transcripts out.")
 @click.option(
     "--transcript-stream",
-    type=Key("redis.transcript_stream"),
+    type=key("redis.transcript_stream"),
     default=DEFAULT_TEMPLATE,
     show_default=True,
     help="Name of a call's stream, as the daemon's redis.transcript_stream says.",
 )
 @click.option(
     "--events-stream",
-    type=Key("redis.events_stream"),
+    type=key("redis.events_stream"),
     default=DEFAULT_EVENTS,
     show_default=True,
     help="Where new calls show up first.",

@@ -1,7 +1,7 @@
 """The provider's words on their way in: cut to length, with the secrets of the request masked.
 
 A server, or a proxy in between, may quote the request that it refuses, and its words end up in events, on
-pages and in readiness. So secrets are masked where they come in, by the code that holds them, and nowhere else.
+pages and in readiness. So secrets are masked where those come in, and nowhere else.
 """
 
 from __future__ import annotations

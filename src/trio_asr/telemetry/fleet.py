@@ -40,15 +40,18 @@ class HotShard(msgspec.Struct, gc=False, kw_only=True):
 
 
 class FleetPicture(msgspec.Struct, gc=False, kw_only=True):
-    """The fleet by the beats and leases that `member` saw last. All numbers are of shards."""
+    """The fleet by the beats and leases that `member` saw last. All numbers are of shards.
+
+    While they cannot be seen there are no members, and `unowned` and `share` are None.
+    """
 
     member: str
     shards: int
     held: int
     wanted: int
     handing_over: int
-    unowned: int
-    share: int
+    unowned: int | None
+    share: int | None
     hottest: HotShard | None
     members: list[MemberRow]
 
@@ -87,9 +90,9 @@ class FleetSeries(Collector):
         picture, loads, capacity = self._picture(), self._loads(), self._capacity()
         yield _gauge("asr_fleet_members", "Members whose beat is fresh.", len(picture.members))
         yield _gauge("asr_fleet_shards", "Shards of the fleet.", picture.shards)
-        yield _gauge("asr_fleet_shards_unowned", "Shards that nobody holds.", picture.unowned)
+        yield from _known("asr_fleet_shards_unowned", "Shards that nobody holds.", picture.unowned)
         yield _gauge("asr_fleet_shards_held", "Shards that this member holds.", picture.held)
-        yield _gauge("asr_fleet_share", "Shards that are this member's part.", picture.share)
+        yield from _known("asr_fleet_share", "Shards that are this member's part.", picture.share)
         yield _gauge("asr_fleet_capacity", "Calls that this member is good for.", capacity)
         yield _gauge(
             "asr_fleet_load_ratio",
@@ -116,3 +119,8 @@ class FleetSeries(Collector):
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value=value)
+
+
+def _known(name: str, text: str, value: float | None) -> Iterable[Metric]:
+    # Without a value there is no gauge: an old one would be taken for news.
+    return () if value is None else (_gauge(name, text, value),)

@@ -43,8 +43,9 @@ def create_app(view: View, metrics: Metrics, internal: InternalErrors, config: C
         metrics.set_role(view.role)
         metrics.ready.set(not not_ready(view, now))
         problems = view.problems(now)
-        # Before the first answer nothing is known of it.
-        metrics.redis_up.set(view.role != "starting" and Problem.REDIS not in problems)
+        # Before the first answer nothing is known of it. A member without a shard asks only for the others.
+        in_sight = view.fleet is None or view.fleet.unowned is not None
+        metrics.redis_up.set(view.role != "starting" and in_sight and Problem.REDIS not in problems)
         metrics.health(_status(_lasting(problems, patience_s)), problems)
         return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 

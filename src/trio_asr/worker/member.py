@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 
 import trio
 
@@ -29,11 +27,11 @@ from trio_asr.telemetry.labels import Role
 from trio_asr.telemetry.process import CpuShare
 from trio_asr.wire.codes import Handover, Problem
 from trio_asr.wire.records import NewerState
-from trio_asr.worker.beating import BEAT_S, Beating, beats
+from trio_asr.worker.beating import BEAT_S, BEAT_TTL_MS, Beating, beats
 from trio_asr.worker.holding import Holding, unless
 from trio_asr.worker.joining import join, leave
 from trio_asr.worker.office import Office
-from trio_asr.worker.picture import Counts, loads, picture
+from trio_asr.worker.picture import Counts, picture
 
 STEP_S, LEAVING_STEP_S = 1.0, 0.2  # between two steps
 POLL_S = 0.05  # a shard that was asked for: between two looks whether it was handed over
@@ -47,6 +45,8 @@ class Member:
         self.name, self._shards = fleet.member_name, fleet.shards
         self.holdings: dict[int, Holding] = {}
         self.view: View | None = None  # as last seen
+        self._seen_at = -math.inf
+        self._out_of_reach: set[int] = set()  # shards that nobody holds, and nobody can ask for
         self._since: dict[int, float] = {}  # since when each has rested here
         self._incarnation = secrets.token_hex(8)
         self._office, self._router, self._become = office, router, become
@@ -63,7 +63,7 @@ class Member:
         self._series = FleetSeries(
             office.metrics.registry,
             self.picture,
-            partial(loads, office),
+            self._loads,
             lambda: office.config.fleet.capacity,
         )
 
@@ -79,16 +79,34 @@ class Member:
         """Return whether the others count on this member, whether it holds a shard or not."""
         return not self._stopping.is_set() and self._beating.is_heard(now)
 
+    def held(self) -> list[int]:
+        """Return the shards whose lease is this member's now; others here may be somebody else's by now."""
+        now = trio.current_time()
+        return sorted(shard for shard, holding in self.holdings.items() if not holding.lease.expired(now))
+
     def picture(self) -> FleetPicture:
-        """Return the fleet as last seen."""
+        """Return the fleet as seen now."""
         handing = sum(holding.leaving for holding in self.holdings.values())
-        counts = Counts(self._shards, len(self.holdings), len(self._wants), handing)
-        return picture(self.name, counts, self.view)
+        counts = Counts(self._shards, len(self.held()), len(self._wants), handing)
+        return picture(self.name, counts, self._fresh_view())
 
     def elsewhere(self, interaction_id: str) -> dict[str, object]:
         """Return the shard of a call by the formula, and the member that has it ("": nobody)."""
-        shard = shard_of(interaction_id, self._shards)
-        return {"shard": shard, "member": "" if self.view is None else self.view.owner(shard)}
+        shard, view = shard_of(interaction_id, self._shards), self._fresh_view()
+        return {"shard": shard, "member": "" if view is None else view.owner(shard)}
+
+    def _fresh_view(self) -> View | None:
+        """Return the view, unless it is so old that all members may have changed."""
+        return self.view if trio.current_time() - self._seen_at < BEAT_TTL_MS / 1000 else None
+
+    def _loads(self) -> dict[int, ShardLoad]:
+        """Return what each shard that is held and worked on has to do."""
+        at_work = [(shard, self._office.tenures.get(shard)) for shard in self.held()]
+        return {
+            shard: ShardLoad(len(one.calls.interactions), one.dispatcher.lag_s, one.dispatcher.entries)
+            for shard, one in at_work
+            if one is not None
+        }
 
     async def run(self) -> None:
         """Be a member until stopped, and until the shards are in other hands.
@@ -122,7 +140,7 @@ class Member:
 
     def _present(self, now: float) -> Beat:
         """Return what this member says of itself."""
-        fleet, present = self._office.config.fleet, defaultdict(ShardLoad, loads(self._office))
+        fleet, loads = self._office.config.fleet, self._loads()
         return Beat(
             member=self.name,
             incarnation=self._incarnation,
@@ -131,9 +149,9 @@ class Member:
             capacity=fleet.capacity,
             draining=now - self._draining_at if self._stopping.is_set() else None,
             held={
-                shard: Load(now - since, present[shard].calls, present[shard].lag_s)
-                for shard, since in self._since.items()
-                if not self.holdings[shard].lease.expired(now)  # others may serve it better
+                shard: Load(now - self._since[shard], load.calls, load.lag_s)
+                for shard in self.held()  # others may serve the rest better
+                for load in (loads.get(shard, ShardLoad()),)
             },
             handing=frozenset(shard for shard, holding in self.holdings.items() if holding.leaving),
             wants=self._wants & self._within_reach,
@@ -179,7 +197,8 @@ class Member:
         except BusUnavailable as error:  # a view that cannot be read is none: nothing moves
             self._away(error)
             return
-        now = trio.current_time()
+        now = self._seen_at = trio.current_time()
+        self._look_for_lost_shards(self.view)
         me = self._present(now)
         seen = self.view.beats.get(self.name, me)
         if seen.incarnation == self._incarnation:
@@ -198,6 +217,15 @@ class Member:
         for shard, heir in step.hand_over:
             self._log.info("A shard is handed over", shard=shard, heir=heir)
             self.holdings[shard].leave(heir)
+
+    def _look_for_lost_shards(self, view: View) -> None:
+        out_of_reach = {*view.unowned} - {*view.free}
+        if out_of_reach != self._out_of_reach:
+            self._out_of_reach = out_of_reach
+            if out_of_reach:
+                self._log.warning("Nobody holds shards that cannot be asked for", shards=sorted(out_of_reach))
+            else:
+                self._log.info("All shards that nobody holds can be asked for")
 
     def _away(self, error: BusUnavailable) -> None:
         away(Problem.FLEET, error, self._office.problems, self._office.internal)

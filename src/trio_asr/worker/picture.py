@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from trio_asr.core.fleet.beat import Beat
 from trio_asr.core.fleet.view import View
-from trio_asr.telemetry.fleet import FleetPicture, HotShard, MemberRow, ShardLoad
-from trio_asr.worker.office import Office
+from trio_asr.telemetry.fleet import FleetPicture, HotShard, MemberRow
 
 
 class Counts(NamedTuple):
@@ -20,7 +19,7 @@ class Counts(NamedTuple):
 
 
 def picture(member: str, counts: Counts, view: View | None) -> FleetPicture:
-    """Return the fleet by what this member saw last; None if it has seen nothing yet."""
+    """Return the fleet by what this member sees of it; None if it sees nothing."""
     beats = [] if view is None else [beat for _, beat in sorted(view.beats.items())]
     me = next((beat for beat in beats if beat.member == member and beat.draining is None), None)
     hot = [
@@ -31,20 +30,11 @@ def picture(member: str, counts: Counts, view: View | None) -> FleetPicture:
     return FleetPicture(
         member=member,
         **counts._asdict(),
-        unowned=0 if view is None else len(view.free),
-        share=0 if view is None or me is None else view.share(me),
+        unowned=None if view is None else len(view.unowned),
+        share=None if view is None else 0 if me is None else view.share(me),
         hottest=max(hot, key=lambda one: one.calls, default=None),
         members=[_row(beat) for beat in beats],
     )
-
-
-def loads(office: Office) -> dict[int, ShardLoad]:
-    """Return what each shard that this member holds has to do."""
-    return {
-        shard: ShardLoad(len(tenure.calls.interactions), tenure.dispatcher.lag_s, tenure.dispatcher.entries)
-        for shard, tenure in office.tenures.items()
-        if shard is not None
-    }
 
 
 def _row(beat: Beat) -> MemberRow:

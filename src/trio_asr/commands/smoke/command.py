@@ -17,7 +17,7 @@ from trio_asr.client.producer import FRAME_MS, Call, CallRefused, Source, usable
 from trio_asr.client.redis import DEFAULT_REDIS_URL, RedisFailure
 from trio_asr.commands.doctor.command import print_finding
 from trio_asr.commands.doctor.findings import Finding, Report
-from trio_asr.commands.options import Key, shard_options
+from trio_asr.commands.options import key, shard_options
 from trio_asr.commands.smoke.fleet import names, play_all
 from trio_asr.commands.smoke.ingest import Ingest, read_ingest
 from trio_asr.commands.smoke.pages import Pages
@@ -43,7 +43,7 @@ _STREAMS = RedisConfig()
 )
 @click.option(
     "--redis-url",
-    type=Key("redis.url"),
+    type=key("redis.url"),
     envvar="REDIS_URL",
     default=DEFAULT_REDIS_URL,
     show_default=True,
@@ -71,22 +71,22 @@ _STREAMS = RedisConfig()
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="The daemon's log file.")
 @click.option("--journal", metavar="UNIT", help="The daemon's unit, whose log is in the journal.")
 @click.option(
-    "--audio-stream", type=Key("redis.audio_stream"), default=_STREAMS.audio_stream, show_default=True
+    "--audio-stream", type=key("redis.audio_stream"), default=_STREAMS.audio_stream, show_default=True
 )
 @click.option(
     "--call-end-stream",
-    type=Key("redis.call_end_stream"),
+    type=key("redis.call_end_stream"),
     default=_STREAMS.call_end_stream,
     show_default=True,
 )
 @click.option(
     "--transcript-stream",
-    type=Key("redis.transcript_stream"),
+    type=key("redis.transcript_stream"),
     default=_STREAMS.transcript_stream,
     show_default=True,
 )
 @click.option(
-    "--events-stream", type=Key("redis.events_stream"), default=_STREAMS.events_stream, show_default=True
+    "--events-stream", type=key("redis.events_stream"), default=_STREAMS.events_stream, show_default=True
 )
 @shard_options
 @click.option("--shard", type=click.IntRange(0), metavar="K", help="A call in this shard of the fleet.")

@@ -15,8 +15,9 @@ class View:
     """What is worked out of it once, for every rule to use.
 
     `leases` are the holders of the leases, one for each shard: "" stands for none, `heir:MEMBER` for a shard
-    that is kept for a member, None for one that cannot be asked for now. `free` are shards that no lease and
-    no beat holds. `kept` are those kept for each member. `askers` are the members that ask for a shard.
+    that is kept for a member, None for one that cannot be asked for now. `unowned` are shards that no beat
+    holds and, as far as is known, no lease; `free` are those of them that can be asked for. `kept` are those
+    kept for each member. `askers` are the members that ask for a shard.
     """
 
     def __init__(self, leases: Sequence[str | None], beats: Iterable[Beat]) -> None:
@@ -30,7 +31,8 @@ class View:
         self.newest = max((beat.order for beat in self.alive), default=())
         self.oldest = min((beat.order for beat in self.alive), default=())
         held = set().union(*(beat.held for beat in self.beats.values()))
-        self.free = tuple(shard for shard, lease in enumerate(leases) if lease == "" and shard not in held)
+        self.unowned = tuple(shard for shard, lease in enumerate(leases) if not lease and shard not in held)
+        self.free = tuple(shard for shard in self.unowned if leases[shard] is not None)
         self.kept: dict[str, list[int]] = defaultdict(list)
         for shard, lease in enumerate(leases):
             if lease is not None and lease.startswith(HEIR):

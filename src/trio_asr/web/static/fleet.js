@@ -42,7 +42,7 @@ export class FleetTable {
 function describe({ shards, unowned, members, hottest }) {
   const moving = members.reduce((sum, { handing }) => sum + handing, 0);
   const parts = [`${members.length} members`, `${shards} shards`];
-  parts.push(unowned ? `${unowned} held by nobody` : "all held");
+  parts.push(unowned === null ? "the others cannot be seen" : unowned ? `${unowned} held by nobody` : "all held");
   if (moving) parts.push(`${moving} handed over now`);
   if (hottest && hottest.calls > HOT * hottest.capacity) parts.push(`shard ${hottest.shard} is hot: ${hottest.calls} calls`);
   return parts.join(" · ");
