@@ -291,6 +291,22 @@ async def test_a_lease_that_nobody_wanted_costs_nothing(autojump_clock: MockCloc
 # -- Redis ---------------------------------------------------------------------------------------------------
 
 
+async def test_the_lag_of_reading_grows_while_redis_is_away(autojump_clock: MockClock) -> None:
+    """It does not stand where the last read left it: nobody knows what came since."""
+    async with worker_group() as here:
+        worker = here.worker()
+        await takes_over(worker)
+        await trio.sleep(5)
+        assert worker.value("asr_reader_lag_seconds") == 0
+        worker.bus.away = True
+        await trio.sleep(60)
+        assert 58 <= worker.value("asr_reader_lag_seconds") <= 61
+        assert any(reason.endswith("s late") for reason in worker.reasons())
+        worker.bus.away = False
+        await trio.sleep(5)
+        assert worker.value("asr_reader_lag_seconds") == 0
+
+
 async def test_readiness_says_redis_while_it_is_away(autojump_clock: MockClock) -> None:
     """Requirements 10: from the first request that failed until one succeeds; before the start as well."""
     async with worker_group() as here:

@@ -46,7 +46,8 @@ class Dispatcher:
 
     def __init__(self, bus: Bus, calls: Calls, services: Services, reader_outbox: ReaderOutbox) -> None:
         self.caught_up = False
-        self.lag_s = 0.0  # age of the newest entry when it was read
+        self._lag_s = 0.0  # age of the newest entry when it was read
+        self._asked_at, self._unanswered = 0.0, False  # the read that is under way
         self.entries = 0  # read so far, of both streams
         self.reader_outbox = reader_outbox
         self._bus, self._calls, self._services = bus, calls, services
@@ -66,6 +67,7 @@ class Dispatcher:
         Raises:
             ExceptionGroup: A bug in how a batch is dispatched, or in catch-up.
         """
+        self._asked_at = trio.current_time()
         lowest = await restore(self._bus, self._calls, self._services)
         if self.reader_outbox.broken and lowest is not None:
             self._at.audio, self._needed = replayed_from(lowest), ids.key(lowest)
@@ -77,10 +79,17 @@ class Dispatcher:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(CatchUp(self._bus, self._calls, self._services, self._front).run)
             while True:
+                self._asked_at = trio.current_time()
                 batch = await patiently(
                     self._services, partial(self._bus.read, self._at.audio, self._at.ends), self._lost
                 )
+                self._unanswered = False
                 await self._take(batch)
+
+    @property
+    def lag_s(self) -> float:
+        """The age of the newest entry when it was read, in seconds; it grows while the bus does not answer."""
+        return self._lag_s + (trio.current_time() - self._asked_at if self._unanswered else 0.0)
 
     def floors(self) -> tuple[EntryId, EntryId]:
         """Return the entries that a restart must read from: audio and ends."""
@@ -92,7 +101,7 @@ class Dispatcher:
     # -- reading ---------------------------------------------------------------------------------------
 
     def _lost(self) -> None:
-        self.caught_up = False
+        self.caught_up, self._unanswered = False, True
 
     async def _skip_old(self) -> None:
         """Skip what is too old to be of use: nothing says whether it was dealt with."""
@@ -109,9 +118,9 @@ class Dispatcher:
             read_ms = ids.milliseconds(self._at.audio)
             if read_ms > self._oldest_ms + REPLAY_MARGIN_MS:
                 self._oldest_ms = 0  # nothing as old as that will come any more
-            self.lag_s = max(0.0, time.time() - read_ms / 1000)
+            self._lag_s = max(0.0, time.time() - read_ms / 1000)
         else:
-            self.lag_s = 0.0
+            self._lag_s = 0.0
         if batch.trimmed is not None and ids.key(batch.trimmed) >= self._needed:
             self._warn_trimmed(batch.trimmed)
         if batch.gone is not None and ids.key(batch.gone) > ids.key(self._at.audio):
