@@ -88,7 +88,7 @@ class Dispatcher:
 
     @property
     def lag_s(self) -> float:
-        """The age of the newest entry when it was read, in seconds; it grows while the bus does not answer."""
+        """The age of the newest entry when it was read, in seconds; it grows while no read is answered."""
         return self._lag_s + (trio.current_time() - self._asked_at if self._unanswered else 0.0)
 
     def floors(self) -> tuple[EntryId, EntryId]:
