@@ -108,6 +108,18 @@ def test_empty_frames_make_no_holes() -> None:
     assert fills([frame(1, size=0), frame(9, size=0), frame(20, 180)]) == [0, 0, 0]
 
 
+@pytest.mark.parametrize("size", [0, 100])
+@pytest.mark.parametrize("timestamp", [80, 66])
+def test_a_hole_behind_a_shorter_frame_is_measured_by_the_next_one(size: int, timestamp: int) -> None:
+    """Whether time goes on by the frame or by its audio."""
+    series = Series(MAX_FILL_MS)
+    for one in (frame(1), frame(2, size=size)):
+        assert series.missing(one) == 0
+    series.patient = True
+    assert series.opens_hole(frame(4, timestamp)) == (timestamp == 80)
+    assert series.missing(frame(4)) == SIZE
+
+
 # -- order ---------------------------------------------------------------------------------------------
 
 
@@ -135,6 +147,52 @@ def test_reordering_shifts_times_by_no_more_than_it_moved_frames(delays: list[in
         assert position // SIZE - (end - order[0]) <= 2 * moved
         position += SIZE
     assert abs(position // SIZE - 200) <= 2 * moved
+
+
+@pytest.mark.parametrize("timestamp", [71, 45, None])
+@pytest.mark.parametrize("late", [40, 20, 91])
+@pytest.mark.parametrize("patient", [True, False])
+def test_no_silence_stands_for_what_has_come(timestamp: int | None, late: int, patient: bool) -> None:
+    """Two swapped frames whose times are those of their arrival, or jitter; the next hole is a whole one."""
+    series = Series(MAX_FILL_MS)
+    series.patient = patient
+    early = Frame("call", bytes(SIZE), RATE, 3, timestamp, format=audio_format(RATE))
+    frames = [frame(1), early, frame(2, late), frame(4), frame(5), frame(8), frame(9)]
+    placed = [series.place(one) for one in frames]
+    assert [one.silence for one in placed] == [0, 0, 0, 0, 0, 2 * SIZE, 0]
+    assert [one.late for one in placed] == [0] * 7
+
+
+def test_a_frame_that_comes_after_its_silence_is_late_whatever_its_time_says() -> None:
+    series = Series(MAX_FILL_MS)
+    series.patient = True
+    frames = [frame(1), frame(4), frame(5), frame(3, 400), frame(6), frame(9), frame(12)]
+    placed = [series.place(one) for one in frames]
+    assert [one.silence for one in placed] == [0, 2 * SIZE, 0, 0, 0, SIZE, 2 * SIZE]
+    assert [one.late for one in placed] == [0, 0, 0, SIZE, 0, 0, 0]
+
+
+def test_a_frame_without_a_number_changes_nothing_for_those_that_are_late() -> None:
+    series = Series(MAX_FILL_MS)
+    series.patient = True
+    frames = [frame(1), frame(3), frame(None, 50), frame(2), frame(4), frame(6), frame(7)]
+    placed = [series.place(one) for one in frames]
+    assert [one.silence for one in placed] == [0, SIZE, 0, 0, 0, 0, 0]  # the second hole is the first one's
+    assert [one.late for one in placed] == [0, 0, 0, SIZE, 0, 0, 0]
+
+
+def test_a_number_that_stays_the_same_makes_nothing_late() -> None:
+    series = Series(MAX_FILL_MS)
+    placed = [series.place(frame(7, 140)) for _ in range(800)]
+    assert not any(one.silence or one.late for one in placed)
+    assert [series.missing(one) for one in (frame(8), frame(11))] == [0, 2 * SIZE]
+
+
+def test_open_places_are_bounded() -> None:
+    series = Series(MAX_FILL_MS)
+    for n in range(0, 20_000, 3):
+        series.missing(frame(n))
+    assert len(series._open) <= 2 * LATE_WINDOW
 
 
 @pytest.mark.parametrize("behind", [0, 1, 2, 30, LATE_WINDOW - 2])

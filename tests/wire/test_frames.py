@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.entries import decode_end, decode_frame, peek_id
 from trio_asr.wire.frames import (
+    LATEST_MS,
     MAX_ENTRY_BYTES,
     MAX_ID_LENGTH,
     CallEnd,
@@ -95,7 +96,7 @@ def _telephony(payload: bytes, **more: Any) -> bytes:
             "interaction_id": ids,
             "sample_rate": st.integers(4000, 96_000),
             "seq": st.integers(0, 2**40),
-            "timestamp_ms": st.integers(-1, 2**45),
+            "timestamp_ms": st.integers(-1, LATEST_MS - 1),
             "tenant_id": ids,
             "trace_id": st.none() | ids,
             "encoding": st.sampled_from(["linear16", "mulaw", "alaw"]),
@@ -221,6 +222,17 @@ def test_numbers_may_be_written_oddly(written: Any, read: int | None) -> None:
 def test_numbers_beyond_64_bits_are_no_numbers(number: int) -> None:
     frame = _decode(_envelope(seq=number, timestamp_ms=number))
     assert (frame.seq, frame.timestamp_ms, frame.pcm) == (None, None, b"\1\2")
+
+
+@pytest.mark.parametrize("unit", [1_000, 1_000_000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_time_in_a_smaller_unit_is_brought_to_milliseconds(unit: int, sign: int) -> None:
+    """By one that is a time, a repeat is recognised, and a hole measured."""
+    assert (
+        _decode(_envelope(timestamp_ms=sign * 1_700_000_000_020 * unit)).timestamp_ms
+        == sign * 1_700_000_000_020
+    )
+    assert abs(_decode(_envelope(timestamp_ms=sign * (2**63 - 1))).timestamp_ms or 0) < LATEST_MS
 
 
 @pytest.mark.parametrize("name", ["seq", "timestamp_ms", "tenant_id", "trace_id", "encoding"])

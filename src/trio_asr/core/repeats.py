@@ -19,7 +19,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
-from trio_asr.wire.frames import Frame
+from trio_asr.wire.frames import LATEST_MS, Frame
 
 REPEAT_WINDOW = 256
 LATE_WINDOW = 64  # frames: one this far behind is late; further behind, the series has started over
@@ -28,7 +28,6 @@ MOST_ALIKE, MOST_ALIKE_TIMED = 8, 32
 TWIN_SHOWN = 5  # repeats in a row, equally far behind, show that everything comes twice
 TWIN_JITTER = 2  # frames by which a twin may come nearer or further each time
 _SLACK = REPEAT_WINDOW  # frames recorded beyond the window before it is cut
-_LATEST_MS = 2**42  # above every time: the year 2109, or any time since the beginning of a call
 _NONE = -1
 
 
@@ -154,7 +153,7 @@ class Repeats:
         If so, the recorded digest XOR the frame's audio hash is a time. A frame with other audio looks like
         that once in two million.
         """
-        return abs(self._digests[at] ^ _audio(frame)) < _LATEST_MS
+        return abs(self._digests[at] ^ _audio(frame)) < LATEST_MS
 
     def _is_same(self, at: int, frame: Frame) -> bool:
         """Return whether a frame is the one recorded at `at`, whose number and audio it has."""

@@ -5,9 +5,10 @@ the times of everything after it true. Before that, `order` waits for the missin
 `seq` that restarts, two interleaved series, timestamps that make no sense) is a new series: its frames are
 appended as they come, and nothing is filled.
 
-Late frames take back the silence that was put in their place. `_owed` counts the bytes by which the call is
-ahead of its series, and the next hole is filled by that much less. So reordering never adds up, and two
-interleaved series, whose frames all look late to each other, fill nothing.
+A missing number leaves its place open, whether silence was put there or not. A frame with such a number is
+late, whatever its time says. It takes back the silence that was put in its place: `_owed` counts the bytes by
+which the call is ahead of its series, and the next hole is filled by that much less. So reordering never adds
+up. Two interleaved series, whose frames are all behind each other's, fill nothing.
 
 Where nothing is waited for, a short hole is not filled at once, because the frame after it may turn out to
 be the missing one. Then two swapped frames are each one frame out of place, instead of one of them being two
@@ -32,7 +33,7 @@ SHORT_HOLE_MS = 25  # one frame of 20 ms; a longer one would put the frame after
 class Series:
     """The follower of one call's `seq`, which knows how much silence stands for missing frames."""
 
-    __slots__ = ("_due", "_last", "_max_fill_ms", "_owed", "late", "patient")
+    __slots__ = ("_due", "_last", "_max_fill_ms", "_open", "_owed", "late", "patient")
 
     def __init__(self, max_fill_ms: int) -> None:
         self.patient = False  # holes are waited for before they are filled
@@ -41,6 +42,7 @@ class Series:
         self._last: Frame | None = None  # the frame with the highest seq of the series
         self._owed = 0  # bytes by which the appended audio runs ahead of the series
         self._due = 0  # bytes of silence that go before the next frame, unless that is the missing one
+        self._open: dict[int, bool] = {}  # numbers that have not come, and whether silence stands for each
 
     def goes_on(self, frames: Sequence[Frame]) -> bool:
         """Return whether these frames continue the series: complete, in order, of its format, none empty.
@@ -67,6 +69,7 @@ class Series:
         """Begin a new series with a frame. Return the bytes of silence before it: none."""
         self._last = frame
         self._owed = self._due = 0
+        self._open.clear()
         return 0
 
     def shorten(self, frame: Frame, size: int) -> None:
@@ -93,7 +96,7 @@ class Series:
         lost = frame.seq - last.seq - 1
         if lost > 0:
             return self._is_hole(last, frame)
-        return lost == 0 or (lost >= -LATE_WINDOW and self._in_step(last, frame))
+        return lost == 0 or self._is_late(frame, lost) or (lost >= -LATE_WINDOW and _step(last, frame) > 0)
 
     def ahead(self, frame: Frame) -> int:
         """Return how many numbers lie between the last frame and this one (-1: it is not later)."""
@@ -111,32 +114,61 @@ class Series:
         silence = self.missing(frame)
         return Placed(frame, silence, len(frame.pcm) if self.late else 0)
 
-    def missing(self, frame: Frame) -> int:
+    def missing(self, frame: Frame) -> int:  # noqa: PLR0911 - one for each way in which a frame may come
         """Follow the next frame. Return the bytes of silence to append before it.
 
         Bytes, not samples: frames of odd length would otherwise shift every sample after the hole.
         """
         last, seq = self._last, frame.seq
         self.late = False
-        if last is None or seq is None or last.seq is None or frame.format != last.format:
+        if last is None or last.seq is None or frame.format != last.format:
             return self.restart(frame)
+        if seq is None:  # it may be one of those that are missing: what follows is measured by no time
+            self._last = msgspec.structs.replace(last, timestamp_ms=None)
+            return 0
         lost = seq - last.seq - 1
         if not (lost or self._owed or self._due):  # nearly always
             self._last = frame
             return 0
-        if lost < -LATE_WINDOW or (lost and not self._in_step(last, frame)):
-            return self.restart(frame)
-        if lost < 0:
-            found = min(self._due, len(frame.pcm))
-            self._due -= found
-            self._owed += len(frame.pcm) - found
-            self.late = found < len(frame.pcm)
+        if self._is_late(frame, lost):
+            return self._take_late(seq, len(frame.pcm))
+        size = _step(last, frame)
+        hole = max(0, lost) * size
+        if (lost and not size) or lost < -LATE_WINDOW or frame.format.ms(hole) > self._max_fill_ms:
+            return self._jump(last.seq, seq, frame)
+        if lost < 0:  # of another series, which fills no place of this one
             return 0
-        hole = lost * len(last.pcm)
-        if frame.format.ms(hole) > self._max_fill_ms:
-            return self.restart(frame)
         self._last = frame
+        self._leave_open(range(last.seq + 1, seq), filled=True)
         return self._fill(hole, frame.format)
+
+    def _is_late(self, frame: Frame, lost: int) -> bool:
+        """Return whether the place of a frame has been open for not too long."""
+        return -LATE_WINDOW <= lost < 0 and frame.seq in self._open
+
+    def _take_late(self, seq: int, size: int) -> int:
+        """Take a late frame. Return the bytes of silence before it: none."""
+        if self._open.pop(seq):
+            found = min(self._due, size)
+            self._due -= found
+            self._owed += size - found
+            self.late = found < size
+        return 0
+
+    def _jump(self, last: int, seq: int, frame: Frame) -> int:
+        """Go on from a frame whose number tells nothing about time. What lies between may still come."""
+        places = self._open.copy()
+        self.restart(frame)
+        if 0 < seq - last <= LATE_WINDOW:
+            self._open.update(places)
+            self._leave_open(range(last + 1, seq), filled=False)
+        return 0
+
+    def _leave_open(self, numbers: range, *, filled: bool) -> None:
+        self._open.update(dict.fromkeys(numbers, filled))
+        if len(self._open) > 2 * LATE_WINDOW:
+            oldest = numbers.stop - LATE_WINDOW
+            self._open = {number: stands for number, stands in self._open.items() if number >= oldest}
 
     def _is_hole(self, last: Frame, frame: Frame) -> bool:
         """Return whether the frames between these two are missing, for the moment or for good."""
@@ -144,8 +176,7 @@ class Series:
         return (
             lost <= LATE_WINDOW
             and frame.format == last.format
-            and 0 < frame.format.ms(lost * len(last.pcm)) <= self._max_fill_ms
-            and self._in_step(last, frame)
+            and 0 < frame.format.ms(lost * _step(last, frame)) <= self._max_fill_ms
         )
 
     def _fill(self, hole: int, fmt: Format) -> int:
@@ -155,12 +186,20 @@ class Series:
         self._due = fill if not self.patient and fmt.ms(fill) <= SHORT_HOLE_MS else 0
         return due + fill - self._due
 
-    @staticmethod
-    def _in_step(last: Frame, frame: Frame) -> bool:
-        """Return whether the timestamps moved by as many frames as `seq` did, within half a frame."""
-        if frame.timestamp_ms is None or last.timestamp_ms is None or frame.seq is None or last.seq is None:
-            return False
-        frame_ms = last.format.ms(len(last.pcm))
-        expected = (frame.seq - last.seq) * frame_ms
-        tolerance = max(frame_ms / 2, abs(expected) / 4 - frame_ms / 4)
-        return abs(frame.timestamp_ms - last.timestamp_ms - expected) <= tolerance
+
+def _step(last: Frame, frame: Frame) -> int:
+    """Return the bytes of a frame of the series that two frames of it are in step with; 0 if they are not.
+
+    Either may be a shorter one, or without audio.
+    """
+    return next((size for size in (len(last.pcm), len(frame.pcm)) if size and _in_step(last, frame, size)), 0)
+
+
+def _in_step(last: Frame, frame: Frame, size: int) -> bool:
+    """Return whether the timestamps moved by as many frames as `seq` did, within half a frame."""
+    if frame.timestamp_ms is None or last.timestamp_ms is None or frame.seq is None or last.seq is None:
+        return False
+    frame_ms = last.format.ms(size)
+    expected = (frame.seq - last.seq) * frame_ms
+    tolerance = max(frame_ms / 2, abs(expected) / 4 - frame_ms / 4)
+    return abs(frame.timestamp_ms - last.timestamp_ms - expected) <= tolerance

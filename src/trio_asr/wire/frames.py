@@ -23,9 +23,11 @@ MAX_ID_LENGTH = MAX_REASON_LENGTH = 256
 MAX_ROLE_LENGTH = 64
 MAX_POSITION = 2**53  # the last whole number that every JSON library holds exactly
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4000, 96_000
+LATEST_MS = 2**42  # above every time: the year 2109, or any time since the beginning of a call
 NO_RATE = MAX_SAMPLE_RATE + 1  # Hz; stands for "none was given"
 
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Time = Annotated[int, msgspec.Meta(gt=-LATEST_MS, lt=LATEST_MS)]
 _Rate = Annotated[int, msgspec.Meta(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)]
 _Short = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
 _Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_POSITION)]
@@ -59,7 +61,7 @@ class Frame(msgspec.Struct, gc=False):
     pcm: bytes = msgspec.field(name="audio")
     sample_rate: _Rate = NO_RATE
     seq: _Int64 | None = None
-    timestamp_ms: _Int64 | None = None
+    timestamp_ms: _Time | None = None
     tenant_id: _Short = ""
     trace_id: _Short | None = None
     encoding: Spelling = "pcm16"

@@ -20,6 +20,7 @@ from trio_asr.wire.audio_format import MOST_CHANNELS
 from trio_asr.wire.codes import DeadLetterKind
 from trio_asr.wire.encodings import Said
 from trio_asr.wire.frames import (
+    LATEST_MS,
     MAX_ID_LENGTH,
     MAX_POSITION,
     MAX_SAMPLE_RATE,
@@ -88,7 +89,7 @@ def frame_of(document: Document, default_sample_rate: int) -> Frame:
     frame.odd = True
     frame.encoding, frame.channels = said.encoding, channels
     frame.seq = whole(document.seq)
-    frame.timestamp_ms = rounded(document.timestamp_ms)
+    frame.timestamp_ms = _time(document.timestamp_ms)
     frame.tenant_id = _text(document.tenant_id) or ""
     frame.trace_id = _text(document.trace_id)
     frame.roles, frame.meta = _roles(document.roles), document.meta
@@ -213,6 +214,14 @@ def _roles(value: Any) -> tuple[str, ...] | None:
         if not isinstance(role, str):
             raise Junk(DeadLetterKind.ROLES, f"the role {ids.show(role)} is not a string")
     return tuple(value)
+
+
+def _time(value: Any) -> int | None:
+    """Return a time in ms. What would lie behind the year 2109 is in microseconds, or even nanoseconds."""
+    time_ms = rounded(value)
+    while time_ms is not None and abs(time_ms) >= LATEST_MS:
+        time_ms = round(time_ms / 1000)
+    return time_ms
 
 
 def _text(value: Any) -> str | None:
