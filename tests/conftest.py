@@ -126,7 +126,7 @@ def clusters(valkey: EmbeddedValkey) -> None:
 
 @pytest.fixture(scope="session")
 def session_cluster(clusters: None) -> Iterator[EmbeddedCluster]:
-    with EmbeddedCluster() as cluster:
+    with EmbeddedCluster(node_timeout_ms=60_000) as cluster:
         yield cluster
 
 

@@ -28,6 +28,7 @@ from trio_asr.bus.connection import Command, PipelinedConnection, ReplyTooLargeE
 T = TypeVar("T")
 Steps = Generator[Sequence[Command], list[Any], T]  # a reply may be a `redis.ResponseError`
 
+CLOSED = "the line is closed"
 ROUND_BYTES = 4 * 1024 * 1024  # of the replies that are expected to what is sent together
 
 
@@ -146,7 +147,7 @@ class Questioner(Generic[Q]):
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closed:
-            raise BusUnavailable("the line is closed")
+            raise BusUnavailable(CLOSED)
         if self._thread is None:
             work = (trio.lowlevel.current_trio_token(),)
             self._thread = threading.Thread(target=self._work, args=work, name=self._name, daemon=True)
@@ -171,7 +172,7 @@ class Questioner(Generic[Q]):
                     raise
                 except Exception as error:  # noqa: BLE001 - a bug costs what is under way, and not the thread
                     self._fail(error, token)
-            self._fail(BusUnavailable("the line is closed"), token)
+            self._fail(BusUnavailable(CLOSED), token)
         self._connection.close()
 
     def _fail(self, error: Exception, token: trio.lowlevel.TrioToken) -> None:
@@ -213,6 +214,8 @@ class Questioner(Generic[Q]):
                 self._go_on(question, list(itertools.islice(replies, len(question.commands))))
 
     def _go_on(self, question: Question[Any], replies: list[Any] | Exception | None = None) -> None:
+        if self._closed and isinstance(replies, Exception):  # it says how that came about
+            replies = BusUnavailable(CLOSED)
         if not question.go_on(replies):
             self._connection.close()  # replies that are still on their way belong to other questions
 

@@ -53,7 +53,7 @@ class FleetDemo:
     def __init__(self, console: Console, work: Path) -> None:
         self._console, self._work = console, work
         self._environment = {**clean_environment(OLD_VARIABLES), API_KEY: "demo"}
-        self._servers = EmbeddedCluster(NODES)
+        self._servers = EmbeddedCluster(NODES, node_timeout_ms=60_000)
         self._places = Places(SHARDS)
         self._calls = calls_of(SHARDS, CALLS_EACH, SECONDS)
         self._alive: list[Program] = []

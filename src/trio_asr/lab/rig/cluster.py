@@ -23,9 +23,13 @@ POLL_S = 0.02
 
 
 class EmbeddedCluster:
-    """Some servers as one cluster, as a context manager. Replica `i` is that of primary `i` at first."""
+    """Some servers as one cluster, as a context manager. Replica `i` is that of primary `i` at first.
 
-    def __init__(self, primaries: int = 3, *, replicas: bool = False, node_timeout_ms: int = 2_000) -> None:
+    Where nobody is to take over for anybody, `node_timeout_ms` is best a long one: on a busy machine a server
+    may wait for seconds, and the others would take it for dead.
+    """
+
+    def __init__(self, primaries: int = 3, *, replicas: bool = False, node_timeout_ms: int = 5_000) -> None:
         options = {
             "cluster-enabled": "yes",
             "cluster-node-timeout": str(node_timeout_ms),
