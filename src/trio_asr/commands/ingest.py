@@ -30,9 +30,9 @@ from trio_asr.web.server import CannotListenError
 def ingest(path: Path | None) -> None:
     """Take live media from telephony platforms until stopped.
 
-    Each call that comes by WebSocket goes to the audio stream on Redis, from which `trio-asr serve`
-    transcribes it. Which platforms may connect, where, and by what they prove who they are, is in
-    [[ingest.route]] of the configuration. Any number of these may run behind a load balancer.
+    Each call that comes by WebSocket or AudioSocket goes to the audio stream on Redis, from which
+    `trio-asr serve` transcribes it. Which platforms may connect, where, and by what they prove who they are,
+    is in [[ingest.route]] of the configuration. Any number of these may run behind a load balancer.
 
     SIGTERM or Ctrl-C stops in order (exit code 0): no new calls, those in progress go on for ingest.drain_s;
     a second one at once. Exit code 2: the configuration is not usable; 1: anything else.
