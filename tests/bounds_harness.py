@@ -127,7 +127,7 @@ class LeanLink(ChannelLink):
         best = Alternative("word", 0.9, [Word("word", start_s, end_s, 0.9)])
         final = not self._provider.vague
         duration_s = float32((end - begin) / self._rate)
-        self._send.send_nowait(Results(start_s, duration_s, final, final, channel=Channel([best])))
+        self._send.send_nowait(Results(start_s, duration_s, Channel([best]), final, final))
 
 
 # -- producers and consumers ---------------------------------------------------------------------------------

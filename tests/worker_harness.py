@@ -173,9 +173,7 @@ class EchoLink(ChannelLink):
         if not self._provider.mute and channel not in self._provider.mute_channels:
             start, duration = begin / self.rate, (end - begin) / self.rate
             index = [channel, len(self._ears)]
-            self._send.send_nowait(
-                Results(start, duration, True, True, channel=Channel([best]), channel_index=index)
-            )
+            self._send.send_nowait(Results(start, duration, Channel([best]), True, True, channel_index=index))
 
 
 class EchoProvider:

@@ -40,7 +40,7 @@ def final(channel: int | None, start: float, end: float, text: str = "", **more:
     words = [Word(word, at, at + 0.5, 0.9) for word, at in zip(named, starts, strict=True)]
     index = [] if channel is None else [channel, 2]
     best = Alternative(text, 0.8, words)
-    return Results(start, end - start, True, channel=Channel([best]), channel_index=index, **more)
+    return Results(start, end - start, Channel([best]), True, channel_index=index, **more)
 
 
 class Connection:

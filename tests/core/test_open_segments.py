@@ -13,7 +13,7 @@ from trio_asr.core.results import ResultHandler
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.audio_format import audio_format
 from trio_asr.wire.codes import GapReason
-from trio_asr.wire.messages import Results
+from trio_asr.wire.messages import Channel, Results
 from trio_asr.wire.records import Stored
 from trio_asr.wire.resume_point import ResumePoint
 from trio_asr.wire.transcripts import Topics
@@ -41,7 +41,9 @@ class Harness:
         self.open.sent_until = chunk.end
 
     def final(self, channel: int, start: float, end: float) -> None:
-        self.handler.handle(Results(start, end - start, is_final=True, channel_index=[channel, 2]))
+        self.handler.handle(
+            Results(start, end - start, Channel([]), is_final=True, channel_index=[channel, 2])
+        )
         self.open.settle()
 
     def finalize(self, channel: int, now: float) -> None:

@@ -177,7 +177,7 @@ def test_a_word_across_the_cursor_belongs_to_where_its_middle_is() -> None:
     line = Connection()
     line.hear(final(0, 2))
     spoken = [Word("before", 1.4, 2.4, 0.9), Word("after", 1.7, 2.5, 0.9, "After.")]
-    line.hear(Results(1, 2, is_final=True, channel=Channel([Alternative("before After.", 0.8, spoken)])))
+    line.hear(Results(1, 2, Channel([Alternative("before After.", 0.8, spoken)]), is_final=True))
     assert line.summary() == [("final", 2000, 3000, "After.")]
 
 
@@ -185,7 +185,7 @@ def test_a_straddling_final_without_a_word_left_is_an_empty_one() -> None:
     line = Connection()
     line.hear(final(0, 3))
     spoken = [Word("one", 1, 1.5, 0.9)]
-    message = Results(1, 3, is_final=True, channel=Channel([Alternative("one", 0.8, spoken)]))
+    message = Results(1, 3, Channel([Alternative("one", 0.8, spoken)]), is_final=True)
     assert line.hear(message) is MessageKind.EMPTY_FINAL
     assert line.finalized_s == 4
     assert line.committed() == []
@@ -194,7 +194,7 @@ def test_a_straddling_final_without_a_word_left_is_an_empty_one() -> None:
 def test_straddling_text_without_words_is_said_twice_rather_than_not_at_all() -> None:
     line = Connection()
     line.hear(final(0, 2, "one"))
-    line.hear(Results(1, 2, is_final=True, channel=Channel([Alternative("one two", 0.8)])))
+    line.hear(Results(1, 2, Channel([Alternative("one two", 0.8)]), is_final=True))
     assert line.summary()[1] == ("final", 2000, 3000, "one two")
 
 
@@ -212,7 +212,10 @@ def test_a_final_of_no_length_moves_and_loses_nothing(start: float) -> None:
     """It freezes no audio, so what lies before it is no hole either: the next final says."""
     line = Connection()
     line.hear(final(0, 2, "one"))
-    assert line.hear(Results(start, 0.0, is_final=True)) in (MessageKind.REPEAT, MessageKind.EMPTY_FINAL)
+    assert line.hear(Results(start, 0.0, Channel([]), is_final=True)) in (
+        MessageKind.REPEAT,
+        MessageKind.EMPTY_FINAL,
+    )
     assert line.finalized_s == 2
     line.hear(final(2, 6, "two"))
     assert line.summary() == [("final", 0, 2000, "one"), ("final", 2000, 6000, "two")]
@@ -222,8 +225,7 @@ def test_a_final_of_no_length_moves_and_loses_nothing(start: float) -> None:
 def test_a_final_past_all_that_was_sent_moves_and_loses_nothing(start: float) -> None:
     line = Connection()
     assert (
-        line.hear(Results(start, 5.0, is_final=True, channel=Channel([Alternative("x", 0.8)])))
-        is MessageKind.REPEAT
+        line.hear(Results(start, 5.0, Channel([Alternative("x", 0.8)]), is_final=True)) is MessageKind.REPEAT
     )
     assert line.finalized_s == 0
     assert line.committed() == []
@@ -233,7 +235,7 @@ def test_a_final_past_all_that_was_sent_moves_and_loses_nothing(start: float) ->
 def test_a_final_that_ends_past_what_was_sent_ends_there(duration: float) -> None:
     line = Connection()
     line.timeline.append("2-0", bytes(2 * RATE), audio_format(RATE))  # received, and not sent
-    line.hear(Results(0.0, duration, is_final=True, channel=Channel([Alternative("x", 0.8)])))
+    line.hear(Results(0.0, duration, Channel([Alternative("x", 0.8)]), is_final=True))
     assert line.finalized_s == line.timeline.sent / RATE == LENGTH_S
     assert line.summary() == [("final", 0, 60_000, "x")]
 
@@ -278,7 +280,15 @@ def test_what_a_final_says() -> None:
     line = Connection(with_words=True)
     line.outbox.trace_id, line.outbox.tenant_id = "x", "t"
     spoken = [Word("hello", 0.5, 0.9, 0.7, "Hello,", 1), Word("you", 1.0, 1.2, 0.6)]
-    line.hear(Results(0, 2, True, True, channel=Channel([Alternative(" Hello, you ", 0.75, spoken)])))
+    line.hear(
+        Results(
+            0,
+            2,
+            is_final=True,
+            speech_final=True,
+            channel=Channel([Alternative(" Hello, you ", 0.75, spoken)]),
+        )
+    )
     assert line.committed() == [
         {
             "interaction_id": "call",
@@ -304,7 +314,7 @@ def test_what_a_final_says() -> None:
 
 def test_an_absent_confidence_is_the_old_workers() -> None:
     line = Connection()
-    line.hear(Results(0, 2, True, channel=Channel([Alternative("a")])))
+    line.hear(Results(0, 2, Channel([Alternative("a")]), is_final=True))
     assert line.committed()[0]["confidence"] == DEFAULT_CONFIDENCE
 
 
@@ -377,10 +387,22 @@ def test_an_empty_speech_final_ends_the_words_that_are_pending() -> None:
     assert utterance_ends(line) == [3000]
 
 
+def test_an_end_that_says_no_time_ends_what_is_open_where_the_words_end() -> None:
+    line = Connection()
+    line.hear(final(0, 2, "one"), UtteranceEnd(None), UtteranceEnd(None))
+    assert utterance_ends(line) == [2000]
+
+
+def test_a_start_of_speech_that_says_no_time_is_none() -> None:
+    line = Connection()
+    assert line.hear(SpeechStarted(None)) is MessageKind.NO_TIME
+    assert line.committed() == []
+
+
 def test_an_empty_speech_final_that_covers_nothing_new_ends_them_too() -> None:
     line = Connection()
     line.hear(final(0, 2, "one"))
-    assert line.hear(Results(2.0, 0.0, True, True)) is MessageKind.EMPTY_FINAL
+    assert line.hear(Results(2.0, 0.0, Channel([]), True, True)) is MessageKind.EMPTY_FINAL
     assert utterance_ends(line) == [2000]
 
 
@@ -389,7 +411,7 @@ def test_an_empty_speech_final_that_covers_nothing_new_ends_them_too() -> None:
 
 def test_a_confidence_of_0_is_0() -> None:
     line = Connection()
-    line.hear(Results(0, 2, True, channel=Channel([Alternative("a", 0.0)])))
+    line.hear(Results(0, 2, Channel([Alternative("a", 0.0)]), is_final=True))
     assert line.committed()[0]["confidence"] == 0.0
 
 
@@ -514,7 +536,7 @@ def test_a_cut_text_keeps_the_languages_own_spacing(text: str, spoken: str, rest
     line = Connection()
     line.hear(final(0, 1.5))
     words = [Word(word, n + 0.5, n + 1.4, 0.9) for n, word in enumerate(spoken.split())]
-    line.hear(Results(0, 5, True, channel=Channel([Alternative(text, 0.8, words)])))
+    line.hear(Results(0, 5, Channel([Alternative(text, 0.8, words)]), True))
     (said,) = [one for one in line.committed() if one.get("type") == "final"]
     assert said["text"] == rest
 
@@ -585,12 +607,12 @@ anything = st.one_of(
         Results,
         wild,
         wild,
+        st.builds(Channel, st.lists(alternatives, max_size=2)),
         st.booleans(),
         st.booleans(),
-        channel=st.builds(Channel, st.lists(alternatives, max_size=2)),
     ),
-    st.builds(UtteranceEnd, wild),
-    st.builds(SpeechStarted, wild),
+    st.builds(UtteranceEnd, st.none() | wild),
+    st.builds(SpeechStarted, st.none() | wild),
     st.builds(Metadata, wild),
     st.builds(Error),
     st.builds(Unknown, st.text(max_size=3)),
@@ -610,7 +632,7 @@ def test_no_messages_raise_or_wedge(script: list[Message | float], with_words: b
         else:
             line.hear(step)
         assert before <= line.timeline.finalized <= line.timeline.sent <= line.timeline.received
-    line.hear(Results(0.0, 1e6, is_final=True, channel=Channel([Alternative("last", 0.9)])))
+    line.hear(Results(0.0, 1e6, Channel([Alternative("last", 0.9)]), is_final=True))
     assert line.timeline.finalized == line.timeline.sent
     at = 5000
     for one in line.committed():

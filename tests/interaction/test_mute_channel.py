@@ -91,7 +91,7 @@ class OneConnection:
         word = Word(f"w{channel}", begin, begin + 0.1, 0.9)
         best = Alternative(word.word, 0.9, [word])
         self.link.say.send_nowait(
-            Results(begin, end - start, is_final, channel=Channel([best]), channel_index=[channel, 2])
+            Results(begin, end - start, Channel([best]), is_final, channel_index=[channel, 2])
         )
 
     @property

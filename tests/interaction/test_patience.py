@@ -19,7 +19,7 @@ from trio_asr.simulator.echo import EchoEngine
 from trio_asr.simulator.server import SimulatorSettings
 from trio_asr.wire import messages
 from trio_asr.wire.audio_format import Format
-from trio_asr.wire.messages import Metadata, Results
+from trio_asr.wire.messages import Channel, Metadata, Results
 
 
 class Script(LeanProvider):
@@ -105,7 +105,7 @@ class Late(LeanLink):
 
     async def _answer(self, end: int) -> None:
         await trio.sleep(9)
-        self._send.send_nowait(Results(0.0, end / self._rate, is_final=True))
+        self._send.send_nowait(Results(0.0, end / self._rate, Channel([]), is_final=True))
 
 
 async def test_an_answer_within_10_s_is_in_time(autojump_clock: MockClock) -> None:
@@ -255,7 +255,10 @@ async def test_an_error_in_handling_a_message_costs_that_call_and_is_counted(
 async def test_messages_that_cannot_be_used_are_counted(autojump_clock: MockClock) -> None:
     class Garbled(LeanLink):
         def _say(self, end: int) -> None:
-            for text in ('{"type":"Results","start":null}', "{", '{"type":"New"}', '{"type":"Results"}'):
+            for text in (
+                '{"type":"Results","start":null}', "{", '{"type":"New"}', '{"type":"Results"}',
+                '{"type":"SpeechStarted"}', '{"type":"UtteranceEnd"}',
+            ):  # fmt: skip
                 self._send.send_nowait(messages.decode(text))
             super()._say(end)
 
@@ -264,5 +267,5 @@ async def test_messages_that_cannot_be_used_are_counted(autojump_clock: MockCloc
         line.speak(1)
         line.hang_up()
         await line.done.wait()
-        assert on.metrics.messages_unusable.value == 2
+        assert on.metrics.messages_unusable.value == 4
         assert line.call.timeline.finalized == 8000

@@ -115,9 +115,7 @@ class OneSided(ChannelLink):
     def _say(self, channel: int, text: str, start: float) -> None:
         said = Channel([Alternative(text, 0.9, [])])
         duration, final = self._at - start, channel == 0
-        self._send.send_nowait(
-            Results(start, duration, final, final, channel=said, channel_index=[channel, 2])
-        )
+        self._send.send_nowait(Results(start, duration, said, final, final, channel_index=[channel, 2]))
 
     async def send_control(self, text: str) -> None:
         await trio.lowlevel.checkpoint()

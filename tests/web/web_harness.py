@@ -61,9 +61,7 @@ class _Link(ChannelLink):
             return
         said = Channel([Alternative(text, 0.9, [])])
         index = [channel, self._format.channels]
-        self._send.send_nowait(
-            Results(self._said_until, seconds, final, final, channel=said, channel_index=index)
-        )
+        self._send.send_nowait(Results(self._said_until, seconds, said, final, final, channel_index=index))
 
     async def send_control(self, text: str) -> None:
         await trio.lowlevel.checkpoint()

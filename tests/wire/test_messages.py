@@ -20,11 +20,12 @@ from trio_asr.wire.messages import (
     SpeechStarted,
     Unknown,
     UtteranceEnd,
+    Warned,
     Word,
     decode,
 )
 
-TYPES = ["Results", "UtteranceEnd", "SpeechStarted", "Metadata", "Error"]
+TYPES = ["Results", "UtteranceEnd", "SpeechStarted", "Metadata", "Error", "Warning"]
 
 RESULTS = """
 {"type": "Results", "channel_index": [0, 1], "duration": 1.8499994, "start": 2.31, "is_final": true,
@@ -73,12 +74,15 @@ def test_results_as_documented() -> None:
         ),
         (
             '{"type":"Error","variant":"SchemaError","description":"no","message":"x"}',
-            Error("SchemaError", "no"),
+            Error("SchemaError", "no", message="x"),
         ),
-        ('{"type":"Results","start":5,"duration":0,"is_final":true}', Results(5.0, 0.0, True)),
-        ('{"type":"Results","channel":{"alternatives":[]}}', Results(channel=Channel([]))),
+        ('{"type":"Error","err_code":"X","err_msg":"no"}', Error(err_code="X", err_msg="no")),
+        (
+            '{"type":"Results","start":5,"duration":0,"channel":{"alternatives":[]}}',
+            Results(5.0, 0.0, Channel([]), is_final=False),
+        ),
         ('{"type":"ConfigureSuccess","request_id":"r","keyterms":[]}', Unknown("ConfigureSuccess")),
-        ('{"type":"Warning","warn_code":"x"}', Unknown("Warning")),
+        ('{"type":"Warning","warn_code":"x","warn_msg":"y"}', Warned("x", "y")),
         ('{"type":"results"}', Unknown("results")),
     ],
 )
@@ -88,7 +92,43 @@ def test_messages_as_documented(text: str, message: Message) -> None:
 
 
 def test_no_alternative_is_an_empty_one() -> None:
-    assert Results().best == Alternative()
+    assert Results(0, 1, Channel([])).best == Alternative("")
+
+
+def test_what_a_complaint_says_is_found_by_all_its_names() -> None:
+    named: list[dict[str, Any]] = [
+        {"variant": "X", "description": "no", "message": "what was said"},
+        {"code": "X", "message": "no"},
+        {"err_code": "X", "err_msg": "no"},
+        {"variant": None, "err_code": "X", "description": None, "err_msg": "no"},
+    ]
+    for fields in named:
+        message = decode(json.dumps(fields | {"type": "Error"}))
+        assert isinstance(message, Error)
+        assert (message.what, message.says) == ("X", "no")
+    for fields in ({"warn_code": "X", "warn_msg": "no"}, {"variant": "X", "description": "no"}):
+        message = decode(json.dumps(fields | {"type": "Warning"}))
+        assert isinstance(message, Warned)
+        assert (message.what, message.says) == ("X", "no")
+
+
+WHOLE: dict[str, Any] = {
+    "type": "Results", "start": 5, "duration": 3, "is_final": True,
+    "channel": {"alternatives": [{"transcript": "hi", "words": [{"word": "hi", "start": 5, "end": 6}]}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["start", "duration", "channel", "alternatives", "transcript"])
+def test_what_a_final_cannot_do_without_is_missed(name: str) -> None:
+    """It is told, as where it does not fit: the words would be taken for silence, or for words elsewhere."""
+    text = json.dumps(WHOLE).replace(f'"{name}":', '"else":')
+    assert decode(text) == Unknown("Results", f"{name} is missing")
+
+
+def test_a_range_without_is_final_is_an_interim() -> None:
+    message = decode(json.dumps(WHOLE | {"speech_final": True}).replace('"is_final":', '"else":'))
+    assert isinstance(message, Results)
+    assert not message.is_final
 
 
 @pytest.mark.parametrize(
@@ -244,6 +284,7 @@ def test_what_is_odd_and_long_takes_no_time() -> None:
         json.dumps(
             {
                 "type": "Results",
+                "start": 0,
                 "duration": 1,
                 "channel": {"alternatives": [{"transcript": "a", "words": [odd] * 30_000}]},
             }

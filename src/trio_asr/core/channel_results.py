@@ -44,6 +44,7 @@ class MessageKind(enum.Enum):
     REPEAT = "repeat"
     METADATA = "metadata"
     NO_CHANNEL = "no_channel"  # it names no channel of this connection
+    NO_TIME = "no_time"  # it says no time, and is nothing without
     OTHER = "other"
 
 

@@ -74,9 +74,13 @@ class ResultHandler:
         if channel is None:
             return MessageKind.NO_CHANNEL
         if isinstance(message, UtteranceEnd):
-            if message.last_word_end >= 0:
+            if message.last_word_end is None:
+                channel.utterance_end(channel.cursor)
+            elif message.last_word_end >= 0:
                 channel.utterance_end(self.clock.sample(message.last_word_end))
-        elif message.timestamp is not None:
+        elif message.timestamp is None:
+            return MessageKind.NO_TIME
+        else:
             channel.speech_started(self.clock.sample(message.timestamp))
         return MessageKind.OTHER
 

@@ -100,7 +100,7 @@ class _MockLink:
         ]
         said = Channel([Alternative(text, confidence, words)])
         for channel in range(channels):  # all say the same
-            result = Results(start_s, end_s - start_s, final, final, channel=said)
+            result = Results(start_s, end_s - start_s, said, is_final=final, speech_final=final)
             result.channel_index = [channel, channels]
             await self._send.send(result)
         if final:

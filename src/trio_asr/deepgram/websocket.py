@@ -29,7 +29,7 @@ from trio_asr.telemetry.groups import leaves
 from trio_asr.wire import messages
 from trio_asr.wire.answer import CLOSED_EARLY, Refused, header
 from trio_asr.wire.audio_format import Format
-from trio_asr.wire.messages import Error, Message, Unknown
+from trio_asr.wire.messages import Error, Message, Unknown, Warned
 from trio_asr.wire.meter import ABNORMAL, Offence
 
 MAX_MESSAGE_BYTES = 1024 * 1024
@@ -254,14 +254,16 @@ class _DeepgramLink:
             message = messages.decode(await self._socket.get_message())
         except ConnectionClosed as closed:
             raise self._closed(closed.reason) from None
-        if isinstance(message, Error | Unknown):
+        if isinstance(message, Error | Warned | Unknown):
             return self._masked(message)
         return message
 
-    def _masked(self, message: Error | Unknown) -> Error | Unknown:
+    def _masked(self, message: Error | Warned | Unknown) -> Error | Warned | Unknown:
         said = self._border.said
         if isinstance(message, Error):
-            return Error(said(message.variant, MAX_NAME), said(message.description))
+            return Error(said(message.what, MAX_NAME), said(message.says))
+        if isinstance(message, Warned):
+            return Warned(said(message.what, MAX_NAME), said(message.says))
         return Unknown(said(message.type, MAX_NAME), said(message.problem))
 
     async def _sent(self, rest: Awaitable[None]) -> None:

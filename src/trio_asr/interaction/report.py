@@ -17,7 +17,7 @@ from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire.audio_format import Format
 from trio_asr.wire.codes import CaughtAt, ErrorKind, GapReason
-from trio_asr.wire.messages import Error, Message, Results, Unknown
+from trio_asr.wire.messages import Error, Message, Results, Unknown, Warned
 
 LOG_S = 10.0  # between two log lines of a call about unusable messages, or about Deepgram's complaints
 TIMEOUT = 1011
@@ -156,13 +156,17 @@ class Report:
         """Count a message by what it turned out to be. Results cover the timeline up to sample `answered`."""
         if kind is MessageKind.NO_CHANNEL:
             self._unusable(type(message).__name__, "it is of no channel of this connection")
+        elif kind is MessageKind.NO_TIME:
+            self._unusable(type(message).__name__, "it says no time")
         elif isinstance(message, Results):
             self._results(kind, answered)
-        elif isinstance(message, Error):
-            self._services.metrics.failed(ErrorKind.PROVIDER, time.time())
+        elif isinstance(message, Error | Warned):
+            if isinstance(message, Error):
+                self._services.metrics.failed(ErrorKind.PROVIDER, time.time())
             if self._complaint_log.allow(trio.current_time()):
+                says = "Deepgram complains" if isinstance(message, Error) else "Deepgram warns"
                 self._log.warning(
-                    "Deepgram complains", variant=message.variant, description=message.description,
+                    says, variant=message.what, description=message.says,
                     suppressed=self._complaint_log.skipped,
                 )  # fmt: skip
         elif isinstance(message, Unknown) and message.problem:

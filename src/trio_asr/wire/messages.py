@@ -3,7 +3,8 @@
 Shapes per Deepgram's reference "Live Streaming Audio" and the guides "Interim Results", "Endpointing" and
 "Utterance End": every server message is a JSON object with a string `type`. Decoding goes by that first, for
 `channel` is an object in Results and a list elsewhere. Unknown types and fields are ignored. A field that
-does not fit is left out (`salvage`), except those without which there is no transcript: `ESSENTIAL`.
+does not fit is left out (`salvage`), except those without which there is no transcript: those that have no
+default, and others in `ESSENTIAL`.
 """
 
 from __future__ import annotations
@@ -70,9 +71,7 @@ class Entity(msgspec.Struct, gc=False):
 class Alternative(msgspec.Struct, gc=False):
     """One reading of a range of audio."""
 
-    ESSENTIAL: ClassVar = frozenset({"transcript"})
-
-    transcript: str = ""
+    transcript: str
     confidence: float | None = None
     words: list[Word] = []
     languages: list[_Language] = []
@@ -98,9 +97,7 @@ class Search(msgspec.Struct, gc=False):
 class Channel(msgspec.Struct, gc=False):
     """What was recognised on one channel."""
 
-    ESSENTIAL: ClassVar = frozenset({"alternatives"})
-
-    alternatives: list[Alternative] = []
+    alternatives: list[Alternative]
     search: list[Search] = []
 
 
@@ -109,33 +106,34 @@ class Results(msgspec.Struct, tag="Results", gc=False):
 
     `start` and `duration` are seconds on the connection's clock. `channel_index` is which channel of how many
     (guide "Multichannel"). Entities are here or in the alternative: Deepgram's specification and its guide
-    differ.
+    differ. By that specification `is_final` may be absent, but it is nothing else than true or false.
     """
 
-    ESSENTIAL: ClassVar = frozenset({"start", "duration", "is_final", "channel"})
+    ESSENTIAL: ClassVar = frozenset({"is_final"})
 
-    start: float = 0.0
-    duration: float = 0.0
+    start: float
+    duration: float
+    channel: Channel
     is_final: bool = False
     speech_final: bool = False
     from_finalize: bool = False
-    channel: Channel = msgspec.field(default_factory=Channel)
     entities: list[Entity] = []
     channel_index: _Which = []
 
     @property
     def best(self) -> Alternative:
         """The first alternative; in practice there is one."""
-        return self.channel.alternatives[0] if self.channel.alternatives else Alternative()
+        return self.channel.alternatives[0] if self.channel.alternatives else Alternative("")
 
 
 class UtteranceEnd(msgspec.Struct, tag="UtteranceEnd", gc=False):
     """A gap between words that ends an utterance.
 
-    `last_word_end` is in seconds; -1, or a time in the past, means that the utterance was closed already.
+    `last_word_end` is in seconds, None if there is no time; -1, or one in the past, means that the utterance
+    was closed already.
     """
 
-    last_word_end: float = -1.0
+    last_word_end: float | None = None
     channel: _Which = []  # which of how many
 
 
@@ -154,10 +152,43 @@ class Metadata(msgspec.Struct, tag="Metadata", gc=False):
 
 
 class Error(msgspec.Struct, tag="Error", gc=False):
-    """A complaint that does not end the stream."""
+    """A complaint that does not end the stream. Older servers have other names for what it says."""
 
     variant: str = ""
     description: str = ""
+    code: str = ""
+    message: str = ""
+    err_code: str = ""
+    err_msg: str = ""
+
+    @property
+    def what(self) -> str:
+        """What it is about, in a word or two."""
+        return self.variant or self.code or self.err_code
+
+    @property
+    def says(self) -> str:
+        """The complaint itself."""
+        return self.description or self.message or self.err_msg
+
+
+class Warned(msgspec.Struct, tag="Warning", gc=False):
+    """A warning, as older servers give them."""
+
+    warn_code: str = ""
+    warn_msg: str = ""
+    variant: str = ""
+    description: str = ""
+
+    @property
+    def what(self) -> str:
+        """What it is about, in a word or two."""
+        return self.variant or self.warn_code
+
+    @property
+    def says(self) -> str:
+        """The warning itself."""
+        return self.description or self.warn_msg
 
 
 class Unknown(msgspec.Struct, gc=False):
@@ -167,12 +198,14 @@ class Unknown(msgspec.Struct, gc=False):
     problem: str = ""
 
 
-Message = Results | UtteranceEnd | SpeechStarted | Metadata | Error | Unknown
+_Known = Results | UtteranceEnd | SpeechStarted | Metadata | Error | Warned
+Message = _Known | Unknown
 
-_known = msgspec.json.Decoder(Results | UtteranceEnd | SpeechStarted | Metadata | Error)
+_known = msgspec.json.Decoder(_Known)
 _type = msgspec.json.Decoder(Unknown)
-_KINDS: Mapping[str, type[Results | UtteranceEnd | SpeechStarted | Metadata | Error]] = {
-    kind.__name__: kind for kind in (Results, UtteranceEnd, SpeechStarted, Metadata, Error)
+_KINDS: Mapping[str, type[_Known]] = {
+    str(kind.__struct_config__.tag): kind
+    for kind in (Results, UtteranceEnd, SpeechStarted, Metadata, Error, Warned)
 }
 
 

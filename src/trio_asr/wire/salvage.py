@@ -1,8 +1,8 @@
 """Lenient decoding of messages that do not fit: an odd side field costs that field, not the message.
 
 Providers, proxies and compatible servers send `null` where a number belongs, `0.0` for an integer, `NaN`. A
-struct names in `ESSENTIAL` the fields that it cannot do without. Any other field that does not fit is left
-out, and so is an element of a list.
+struct cannot do without those of its fields that have no default, and names others in `ESSENTIAL`. Any other
+field that does not fit is left out, and so is an element of a list.
 """
 
 from __future__ import annotations
@@ -92,17 +92,20 @@ def salvage(kind: type[T], value: object) -> T:
     """Return a struct of the fields of `value` that fit.
 
     Raises:
-        Unusable: An essential field does not fit.
+        Unusable: An essential field does not fit, or one that is needed is missing.
     """
     if not isinstance(value, dict):
         raise Unusable(f"{kind.__name__} is no object")
-    essential: frozenset[str] = getattr(kind, "ESSENTIAL", frozenset())
+    essential = _essential(kind)
     fitting: dict[str, Any] = {}
-    for name, wanted in _fields(kind):
+    for field in msgspec.structs.fields(kind):
+        name = field.name
         if name not in value:
+            if field.required:
+                raise Unusable(f"{name} is missing")
             continue
         try:
-            fitting[name] = _fit(wanted, value[name])
+            fitting[name] = _fit(field.type, value[name])
         except (Unusable, *UNREADABLE) as error:
             if name in essential:
                 why = str(error) if isinstance(error, Unusable) else f"{name} does not fit"
@@ -111,8 +114,12 @@ def salvage(kind: type[T], value: object) -> T:
 
 
 @cache
-def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
-    return tuple((field.name, field.type) for field in msgspec.structs.fields(kind))
+def _essential(kind: Any) -> frozenset[str]:
+    """Return the names of the fields that must fit, if it is a struct."""
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return frozenset()
+    needed = {field.name for field in msgspec.structs.fields(kind) if field.required}
+    return frozenset(needed) | getattr(kind, "ESSENTIAL", frozenset())
 
 
 def _fit(kind: Any, value: object) -> Any:
@@ -138,7 +145,7 @@ def _fit_list(kind: Any, value: object) -> list[Any]:
         try:
             fitting.append(_fit(kind, element))
         except (Unusable, *UNREADABLE):
-            if number == 0 and hasattr(kind, "ESSENTIAL"):
+            if number == 0 and _essential(kind):
                 raise
     return fitting
 
