@@ -77,7 +77,7 @@ class Page(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The outcome of a commit; `reason` is why it was refused, or the key that blocks it."""
+    """The outcome of a commit; `reason` is why it was refused or failed, or the key that blocks it."""
 
     outcome: Outcome
     reason: str = ""

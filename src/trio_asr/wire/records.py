@@ -103,8 +103,9 @@ class Outcome(enum.Enum):
     STALE = "stale"  # the stored revision is not the one that this commit builds on
     FENCED = "fenced"  # the fencing token is another worker's: that one owns the calls now
     UNFENCED = "unfenced"  # there is no fencing token: Redis has lost its data
-    REFUSED = "refused"  # this commit alone failed (a key of another type); nothing was written
+    REFUSED = "refused"  # its call's own stream takes nothing (it is of another type); nothing was written
     BLOCKED = "blocked"  # a key that all calls need is of another type; nothing was written
+    FAILED = "failed"  # the server did not do it, for no fault of the commit's; nothing was written
 
 
 class Unreadable(Exception):

@@ -15,7 +15,7 @@ from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.rounds import every_second
 
-# Messages of one call that wait for a key which somebody has to repair: an hour of speech, 1 MB.
+# Messages of one call that wait for something which somebody has to repair: an hour of speech, 1 MB.
 MAX_WAITING_ITEMS = 2000
 # Where nothing has changed as far as we know, somebody else may have changed something.
 LOOK_AGAIN_S, DO_AGAIN_S = 5.0, 10.0
@@ -138,7 +138,7 @@ class Housekeeping:
         for interaction in self._calls.interactions.values():
             call, outbox = interaction.call, interaction.call.outbox
             if self._services.committer.is_blocked(outbox) and outbox.waiting <= MAX_WAITING_ITEMS:
-                continue  # its messages are not at fault: it waits for a key that all calls need
+                continue  # its messages are not at fault: what they wait for is not about this call
             patience = round(patience_s * call.next_format.rate)
             before = outbox.earlier(call.timeline.finalized, patience)
             if outbox.confirmed_until < before:
