@@ -230,12 +230,14 @@ class MemoryBus:
     def _trimmed(self, position: EntryId, first: EntryId) -> EntryId | None:
         until = ids.before(first)
         oldest = self._store.streams[self._audio][0][0].decode()
-        gone = ids.ORIGIN != position != until and ids.key(oldest) > ids.key(position)
-        if not gone:
+        if position == until or ids.key(oldest) <= ids.key(position):
             return None
         if self._added is None or self._added[0] != position:
-            return until
-        return until if self._ever() > self._added[1] + self._left(position) else None
+            return until if position != ids.ORIGIN else None
+        ever, before = self._ever(), self._added[1]
+        if ever < before:  # it is another stream
+            before = 0
+        return until if ever > before + self._left(position) else None
 
     def _left(self, position: EntryId) -> int:
         """Return the number of entries after a position."""
