@@ -208,6 +208,30 @@ async def test_what_was_cut_off_of_a_stream_that_began_again_is_told(
 
 
 @pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_reader_that_goes_on_from_another_knows_what_was_read(
+    clock: Clock | None, harness: BusHarness, lost: bool
+) -> None:
+    """What was read before a restart may be cut off without an alarm, what was added since may not."""
+    added = [harness.add(AUDIO, b"x") for _ in range(3)]
+    bus = harness.worker()
+    known = (await bus.read(ORIGIN, ORIGIN)).added
+    assert known == 3
+    if lost:
+        added.append(harness.add(AUDIO, b"x"))
+    harness.cut(AUDIO, added)
+    again = [harness.add(AUDIO, b"x")]
+    before = ids.before(added[0])
+    for back in (bus, harness.worker()):
+        back.goes_on(added[2], known)
+        batch = await back.read(before, ORIGIN)
+        assert read_ids(batch)[0] == again
+        assert batch.trimmed == (ids.before(again[0]) if lost else None)
+        assert batch.added == known + lost + 1
+    assert (await harness.worker().read(before, ORIGIN)).trimmed == ids.before(again[0]), "who knows nothing"
+
+
+@pytest.mark.usefixtures("counting")
 async def test_a_stream_that_has_nothing_any_more_says_so(clock: Clock | None, harness: BusHarness) -> None:
     bus = harness.worker()
     added = [harness.add(AUDIO, b"x") for _ in range(2)]

@@ -123,11 +123,16 @@ class StreamReader:
         self._next_look = 0.0
         self._looked_at: EntryId = ""  # up to where all that was ever added is known to have been read
         self._known: _Known | None = None
+        self._begun: tuple[EntryId, int] | None = None  # what an earlier reader knew, until it is used
 
     @property
     def weight(self) -> int:
         """The size of the next reply in bytes, as far as it can be foreseen."""
         return self._pages.weight
+
+    def goes_on(self, floor: EntryId, added: int) -> None:
+        """Begin with what an earlier reader knew, as `Bus.goes_on` does."""
+        self._at, self._begun = "", (floor, added)
 
     def read(self, audio_after: EntryId, ends_after: EntryId) -> Steps[Batch]:
         """Read what there is after the positions, as `Bus.read` does.
@@ -211,6 +216,7 @@ class StreamReader:
             last_audio=None if batch.audio else audio or None,
             last_end=None if batch.ends else end or None,
             gone=None if batch.audio else gone,
+            added=self._known and self._known.added + self._known.read,
         )
 
     def _trimmed(self, first: EntryId) -> Steps[EntryId | None]:
@@ -233,14 +239,18 @@ class StreamReader:
 
         If fewer were added than before, it is another stream, and none of it was read before the last look.
         """
-        (counted,) = granted((yield [_ADDED.on([self._audio], self._at, MOST_AFTER)]))
+        begun, self._begun = self._begun, None
         known, self._known = self._known, None
-        if not counted:
+        places = [self._at] if known or begun is None else [self._at, begun[0]]
+        counted = granted((yield [_ADDED.on([self._audio], place, MOST_AFTER) for place in places]))
+        if not all(counted):
             return None
-        added = counted[0] - counted[1]
+        added = counted[0][0] - counted[0][1]
         self._known = _Known(added)
         if known is None:
-            return None
+            if begun is None:
+                return None
+            known, added = _Known(begun[1]), counted[1][0] - counted[1][1]
         return bool(added > known.read + (known.added if added >= known.added else 0))
 
 

@@ -50,12 +50,14 @@ class ReaderState(msgspec.Struct, frozen=True, gc=False):
     """The committed state of the reader.
 
     The floors are the ids that a start reads from. The junk marks say how far dead letters were written.
+    `audio_added` is how many entries were ever added up to the floor of the audio, where that is known.
     """
 
     audio_floor: EntryId = ORIGIN
     end_floor: EntryId = ORIGIN
     audio_junk: EntryId = ORIGIN
     end_junk: EntryId = ORIGIN
+    audio_added: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Write(NamedTuple):
@@ -258,7 +260,9 @@ def _wrong_ahead(point: ResumePoint) -> str:
 
 def _wrong_with_reader(reader: ReaderState) -> str:
     """Return what is impossible in a decoded state of the reader, or "" if nothing is."""
-    for name, entry in msgspec.structs.asdict(reader).items():
+    state = msgspec.structs.asdict(reader)
+    added = state.pop("audio_added")
+    for name, entry in state.items():
         if not is_id(entry):
             return f"{name} {entry[:40]!r} is no entry id"
-    return ""
+    return "" if added is msgspec.UNSET or 0 <= added < 2**63 else f"audio_added {added} is not possible"

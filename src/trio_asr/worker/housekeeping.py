@@ -54,7 +54,7 @@ class Housekeeping:
     async def run(self) -> None:
         """Run all jobs once a second. Never returns, and lets no exception out."""
         jobs = (
-            self._end_idle, self._give_up_ended, self._shed, self.note_floors,
+            self._end_idle, self._give_up_ended, self._shed, self._dispatcher.note_floors,
             self._look_at_keys, self._show_lag, self._trim,
         )  # fmt: skip
         await every_second(jobs, self._services.internal)
@@ -88,11 +88,6 @@ class Housekeeping:
         if self._config.redis.trim and not self._trimmed.suffices(floor, now):
             await self._bus.trim(ids.earlier(floor, REPLAY_MARGIN_MS))
             self._trimmed.note(floor, now)
-
-    def note_floors(self) -> None:
-        """Commit the floors: how far back a restart must read."""
-        self._dispatcher.reader_outbox.floor(*self._dispatcher.floors())
-        self._services.committer.submit(self._dispatcher.reader_outbox)
 
     def _end_idle(self) -> None:
         """End calls that have been idle for long: producers do not always say that a call is over.
