@@ -54,6 +54,7 @@ class RoughBus(MemoryBus):
         self.away = False  # no request arrives
         self.deaf = 0  # this many commits arrive and their replies do not
         self.refused: set[str] = set()  # owners whose commits are refused
+        self.failed: set[str] = set()  # owners whose commits fail
         self.batches: list[tuple[Commit, ...]] = []  # the arguments of `commit`
 
     async def _arrive(self) -> None:
@@ -90,15 +91,16 @@ class RoughBus(MemoryBus):
     async def commit(self, commits: Sequence[Commit]) -> list[Answer]:
         self.batches.append(tuple(commits))
         await self._arrive()
-        taken = [commit for commit in commits if commit.owner not in self.refused]
+        taken = [commit for commit in commits if commit.owner not in self.refused | self.failed]
         answers = iter(await super().commit(taken))
         if self.deaf:
             self.deaf -= 1
             raise BusUnavailable("the answer is lost")
-        return [
-            next(answers) if commit in taken else Answer(Outcome.REFUSED, "so the test says")
-            for commit in commits
-        ]
+        return [next(answers) if commit in taken else self._not_taken(commit) for commit in commits]
+
+    def _not_taken(self, commit: Commit) -> Answer:
+        outcome = Outcome.FAILED if commit.owner in self.failed else Outcome.REFUSED
+        return Answer(outcome, "so the test says")
 
 
 # -- the provider --------------------------------------------------------------------------------------------

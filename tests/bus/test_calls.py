@@ -253,6 +253,28 @@ async def test_a_right_that_is_missing_ends_no_call(redis_url: str, right: str) 
     client.close()
 
 
+async def test_a_call_that_could_not_go_on_behind_its_end_for_lack_of_a_right(redis_url: str) -> None:
+    """Nothing of the step is done then, not even the position: done later, it gets its next end."""
+    client: Any = redis.Redis.from_url(redis_url)
+    client.execute_command("ACL", "SETUSER", "ingest", "on", ">secret", "~*", "+@all")
+    url = redis_url.replace("redis://", "redis://ingest:secret@")
+    store = RedisCallStore(url, audio_stream=AUDIO, end_stream=ENDS)
+    try:
+        await outcomes(store, CLAIM, add(0, 800, b"e1", end=END))
+        before = client.hgetall(PREFIX + "call")
+        client.execute_command("ACL", "SETUSER", "ingest", "-hdel")
+        with pytest.raises(BusUnavailable):
+            await store.take([add(800, 900, b"e2")])
+        assert (client.xlen(AUDIO), client.hgetall(PREFIX + "call")) == (1, before)
+        client.execute_command("ACL", "SETUSER", "ingest", "+hdel")
+        assert await outcomes(store, add(800, 900, b"e2"), add(900, 900, end=END)) == [Outcome.ADDED] * 2
+        assert client.xlen(ENDS) == 2
+    finally:
+        client.execute_command("ACL", "DELUSER", "ingest")
+    await store.aclose()
+    client.close()
+
+
 async def test_a_look_adds_nothing_and_tells_whether_something_could_be_added(redis_url: str) -> None:
     """With a stream that is not there, one without entries, and one with some."""
     client: Any = redis.Redis.from_url(redis_url)

@@ -254,6 +254,74 @@ async def test_flush_waits_for_all_but_the_refused(autojump_clock: MockClock) ->
         assert at.written("good") == ["a", "b", "c"]
 
 
+# -- the server fails some --------------------------------------------------------------------------------
+
+
+async def test_a_commit_that_fails_waits_as_it_is_and_holds_up_nobody(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its trouble is told for as long as it lasts, in the server's words, whatever else succeeds."""
+    async with run_committer() as at:
+        failing, healthy = Talker("bad", ["a", "b"]), Talker("good", [])
+        at.bus.failed = {"bad"}
+        for i in range(25):
+            healthy.texts.append(str(i))
+            at.committer.submit(healthy)
+            at.committer.submit(failing)
+            await trio.sleep(0.1)
+        assert at.written("good") == [str(i) for i in range(25)]
+        tried = [commit for batch in at.bus.batches for commit in batch if commit.owner == "bad"]
+        assert tried == [tried[0]] * 3
+        assert failing.outcomes == []
+        assert at.committer.is_blocked(failing)
+        assert not at.committer.is_blocked(healthy)
+        assert at.problems.ages(2.5) == {"commits": 2.5}
+        assert (
+            '"Trouble with commits","logger":"troubles","why":"so the test says"' in capsys.readouterr().err
+        )
+        at.bus.failed = set()
+        await at.committer.drained(failing)
+        assert trio.current_time() == 3.0
+        assert at.written("bad") == ["a", "b"]
+        assert at.problems.ages(3) == {}
+        assert not at.committer.is_blocked(failing)
+
+
+async def test_the_trouble_is_over_with_the_last_that_fails(autojump_clock: MockClock) -> None:
+    async with run_committer() as at:
+        talkers = [Talker(f"c{i}", ["a"]) for i in range(3)]
+        at.bus.failed = {"c0", "c1", "c2"}
+        for talker in talkers:
+            at.committer.submit(talker)
+        await trio.sleep(1.5)
+        at.bus.failed = {"c1", "c2"}
+        await trio.sleep(1)
+        assert at.problems.ages(2.5) == {"commits": 2.5}
+        at.bus.failed, at.bus.refused = {"c2"}, {"c1"}
+        await trio.sleep(1)
+        assert at.problems.ages(3.5) == {"commits": 3.5}
+        await at.committer.forget(talkers[2])
+        assert at.problems.ages(3.5) == {}, "it is reloaded"
+
+
+async def test_what_fails_for_long_is_not_shed(autojump_clock: MockClock) -> None:
+    """However long the server takes nothing: it is told, and all is written in the end."""
+    bus = RoughBus(store := MemoryStore())
+    async with run_worker(settings(max_unfinalized_s=10), store=store, bus=bus) as on:
+        call = on.producer(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.talk, 120)
+            await trio.sleep(5)
+            bus.failed = {"", call.id}
+            await trio.sleep(100)
+            assert list(on.problems.ages(0)) == ["commits"]
+            bus.failed = set()
+        await on.finish(call)
+        assert complete(on, call)
+        assert on.counted("asr_gap_seconds_total", reason="unpublished") == 0
+        assert not on.problems.ages(trio.current_time())
+
+
 # -- a key that all need is in the way -----------------------------------------------------------------------
 
 

@@ -170,6 +170,68 @@ async def test_what_was_added_and_cut_off_between_two_reads_is_told(
 
 
 @pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("made", [False, True])
+async def test_what_was_cut_off_before_the_first_read_of_a_new_stream_is_told(
+    clock: Clock | None, harness: BusHarness, made: bool
+) -> None:
+    """Who has seen that there was nothing knows what was added since."""
+    bus = harness.worker()
+    if made:
+        await bus.show_lag(ORIGIN, ORIGIN)  # as every worker does; it makes the stream
+    for _ in range(3):
+        assert not (await bus.read(ORIGIN, ORIGIN)).audio
+    added = [harness.add(AUDIO, b"x", maxlen=4) for _ in range(12)]
+    batch = await bus.read(ORIGIN, ORIGIN)
+    assert (read_ids(batch)[0], batch.trimmed) == (added[8:], ids.before(added[8]))
+    assert (await harness.worker().read(ORIGIN, ORIGIN)).trimmed is None, "a new one does not know"
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("seen", [False, True])
+async def test_what_was_cut_off_of_a_stream_that_began_again_is_told(
+    clock: Clock | None, harness: BusHarness, seen: bool
+) -> None:
+    """Also while fewer were ever added to it than to the one before: what was read of that does not count."""
+    bus = harness.worker()
+    added = [harness.add(AUDIO, b"x") for _ in range(20)]
+    assert (await bus.read(ORIGIN, ORIGIN)).trimmed is None
+    assert not (await bus.read(added[-1], ORIGIN)).audio
+    harness.drop(AUDIO)
+    if seen:
+        assert not (await bus.read(added[-1], ORIGIN)).audio
+    again = [harness.add(AUDIO, b"x", maxlen=4) for _ in range(12)]
+    batch = await bus.read(added[-1], ORIGIN)
+    assert (read_ids(batch)[0], batch.trimmed) == (again[8:], ids.before(again[8]))
+    again.append(harness.add(AUDIO, b"x", maxlen=4))
+    batch = await bus.read(again[11], ORIGIN)
+    assert (read_ids(batch)[0], batch.trimmed) == (again[12:], None), "told once"
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_reader_that_goes_on_from_another_knows_what_was_read(
+    clock: Clock | None, harness: BusHarness, lost: bool
+) -> None:
+    """What was read before a restart may be cut off without an alarm, what was added since may not."""
+    added = [harness.add(AUDIO, b"x") for _ in range(3)]
+    bus = harness.worker()
+    known = (await bus.read(ORIGIN, ORIGIN)).added
+    assert known == 3
+    if lost:
+        added.append(harness.add(AUDIO, b"x"))
+    harness.cut(AUDIO, added)
+    again = [harness.add(AUDIO, b"x")]
+    before = ids.before(added[0])
+    for back in (bus, harness.worker()):
+        back.goes_on(added[2], known)
+        batch = await back.read(before, ORIGIN)
+        assert read_ids(batch)[0] == again
+        assert batch.trimmed == (ids.before(again[0]) if lost else None)
+        assert batch.added == known + lost + 1
+    assert (await harness.worker().read(before, ORIGIN)).trimmed == ids.before(again[0]), "who knows nothing"
+
+
+@pytest.mark.usefixtures("counting")
 async def test_a_stream_that_has_nothing_any_more_says_so(clock: Clock | None, harness: BusHarness) -> None:
     bus = harness.worker()
     added = [harness.add(AUDIO, b"x") for _ in range(2)]

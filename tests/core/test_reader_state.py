@@ -2,12 +2,14 @@
 
 import json
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_asr.core.reader_state import MAX_JUNK_QUEUED, MAX_JUNK_SHOWN, MAX_WRITES, ReaderOutbox, dead_letter
 from trio_asr.wire import ids
-from trio_asr.wire.records import Commit, Outcome, ReaderState, Stored, decode_reader
+from trio_asr.wire.records import Commit, Outcome, ReaderState, Stored, Unreadable, decode_reader
 from trio_asr.wire.transcripts import DeadLetter
 
 STREAM = "audio_stream.dead"
@@ -45,6 +47,25 @@ def test_a_start_reads_audio_from_a_margin_before_the_floor_and_ends_from_theirs
     assert not again.first_start
     assert again.start() == (ids.before("1700000004000-0"), "1700000008000-0")
     assert again.idle
+
+
+def test_what_was_added_up_to_the_floor_is_stored_where_it_is_known() -> None:
+    """State without it is what it always was, and is read as before."""
+    outbox = outbox_of()
+    outbox.floor("9-0", "8-0")
+    without = committed(outbox)
+    assert b"added" not in without.state
+    assert outbox_of(Stored(1, without.state)).confirmed.audio_added is msgspec.UNSET
+    outbox.floor("9-0", "8-0", 7)
+    commit = committed(outbox)
+    assert json.loads(commit.state) == json.loads(without.state) | {"audio_added": 7}
+    assert outbox_of(Stored(2, commit.state)).confirmed.audio_added == 7
+    outbox.floor("10-0", "8-0")
+    assert b"added" not in committed(outbox).state, "it is of another floor"
+    for wrong in (-1, 2**63):
+        state = json.dumps(json.loads(without.state) | {"audio_added": wrong}).encode()
+        with pytest.raises(Unreadable, match="audio_added"):
+            outbox_of(Stored(1, state))
 
 
 def test_a_floor_that_did_not_move_is_not_written_again() -> None:

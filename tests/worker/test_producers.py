@@ -213,6 +213,26 @@ async def test_no_alarm_for_what_was_read(how: str, restart: bool, autojump_cloc
             assert complete(on, call)
 
 
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_what_was_read_and_cut_before_a_restart_is_no_alarm(
+    autojump_clock: MockClock, lost: int
+) -> None:
+    """The stream is not even empty any more when the worker is back; what came and went meanwhile is lost."""
+    store = MemoryStore()
+    async with run_worker(store=store) as on:
+        call = on.producer()
+        await call.talk(1)
+        await on.finish(call)
+        await trio.sleep(2)
+    for _ in range(lost):
+        store.add(AUDIO, b"x")
+    store.streams[AUDIO].clear()
+    store.add(AUDIO, b"y")
+    async with run_worker(store=store) as on:
+        await trio.sleep(2)
+        assert on.counted("asr_input_trimmed_total") == lost
+
+
 async def test_an_alarm_for_what_was_added_and_cut_between_two_reads(autojump_clock: MockClock) -> None:
     async with run_worker() as on:
         call = on.producer()

@@ -12,9 +12,10 @@ from trio_asr.bus.base import Answer
 from trio_asr.wire.records import Commit, Outcome, Stored
 
 MOST_STATE_BYTES = 64 * 1024  # of a stored state; ours take less than 1 KB
-# Refusals that say something about the server, not about the commit: it is a replica, is loading, is out of
-# memory, cannot save, has too few replicas, is busy with a script, or forgets ours; or it is a cluster node
-# that does not serve the key now. For some of them the library has classes.
+# Refusals that meet every command alike: the server is a replica, is loading, is out of memory, cannot save,
+# has too few replicas, is busy with a script, or forgets ours; or it is a cluster node that does not serve
+# the key now. For some of them the library has classes. No such list is ever complete: what is missing here,
+# each commit finds out by itself.
 UNWILLING = (
     redis.ReadOnlyError,
     redis.BusyLoadingError,
@@ -26,7 +27,7 @@ UNWILLING = (
     redis.exceptions.ClusterDownError,
     redis.exceptions.NoScriptError,
 )
-CODES = "READONLY|LOADING|OOM|MISCONF|NOREPLICAS|BUSY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN"
+CODES = "READONLY|LOADING|OOM|MISCONF|NOREPLICAS|BUSY|MASTERDOWN|MOVED|ASK|TRYAGAIN|CLUSTERDOWN"
 # Before 7.0 a script's error is wrapped: "ERR Error running script (...): @user_script:23: @user_script: 23:
 # -READONLY You can't write against a read only replica."
 UNWILLING_TEXT = re.compile(rf"(?:^|@user_script: ?\d+: -)({CODES}) ")
@@ -38,7 +39,7 @@ def describe(error: BaseException) -> str:
 
 
 def is_unwilling(refusal: Exception) -> bool:
-    """Return whether a refusal says something about the server, and not about the command."""
+    """Return whether a refusal says that the server takes no command of this kind now."""
     return isinstance(refusal, UNWILLING) or UNWILLING_TEXT.search(str(refusal)) is not None
 
 
@@ -67,6 +68,9 @@ def stored_of(key: str, named: bytes, *found: bytes | None) -> Stored:
 def judged(commit: Commit, reply: Any) -> Answer:
     """Return the outcome of a commit from its reply.
 
+    What is wrong with a call's own stream the script answers itself. So an error is never the commit's fault,
+    whatever it says, though it may meet this one alone.
+
     Raises:
         redis.ResponseError: The server takes no writes now.
         ValueError: The reply is to another commit.
@@ -74,7 +78,7 @@ def judged(commit: Commit, reply: Any) -> Answer:
     if isinstance(reply, Exception):
         if is_unwilling(reply):
             raise reply
-        return Answer(Outcome.REFUSED, describe(reply))
+        return Answer(Outcome.FAILED, describe(reply))
     head, _, reason = bytes(reply).decode().partition("\n")
     outcome, _, name = head.partition(" ")
     if name != f"{commit.rev} {commit.owner}":

@@ -56,7 +56,8 @@ class Batch(NamedTuple):
     `audio_full`/`ends_full`: the limit was reached, so there may be more. `trimmed`: the audio stream was
     trimmed past the position; entries up to this id are gone. `last_audio`/`last_end`: the last id that each
     stream has generated, where that was looked up. `gone`: the audio stream is empty now, but has generated
-    ids up to this one.
+    ids up to this one. `added`: how many entries were ever added to the audio stream up to the last one read,
+    where that was looked up and is known.
     """
 
     audio: Sequence[RawEntry] = ()
@@ -67,6 +68,7 @@ class Batch(NamedTuple):
     last_audio: EntryId | None = None
     last_end: EntryId | None = None
     gone: EntryId | None = None
+    added: int | None = None
 
 
 class Page(NamedTuple):
@@ -77,7 +79,7 @@ class Page(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The outcome of a commit; `reason` is why it was refused, or the key that blocks it."""
+    """The outcome of a commit; `reason` is why it was refused or failed, or the key that blocks it."""
 
     outcome: Outcome
     reason: str = ""
@@ -164,6 +166,13 @@ class Bus(Protocol):
 
     async def load(self, owners: Sequence[str]) -> list[Stored]:
         """Return the stored state of each call ("" is the reader)."""
+        ...
+
+    def goes_on(self, floor: EntryId, added: int) -> None:
+        """Begin with what an earlier reader knew: up to `floor` so many entries were added, and all read.
+
+        The next read is from there or before it.
+        """
         ...
 
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:

@@ -28,7 +28,7 @@ from trio_asr.wire.transcripts import Item
 
 MAX_BATCH = 500  # most commits per round trip: a few milliseconds of work for Redis
 ROUND = 4  # target commits per round trip: above it the interval shrinks, to a third at most
-REFUSED_RETRY_S = 1.0  # between two attempts at a commit that was refused or is blocked
+REFUSED_RETRY_S = 1.0  # between two attempts at a commit that was not taken
 
 
 class Source(Protocol):
@@ -75,7 +75,9 @@ class Committer:
         # By owner, so bounded by the number of calls; with the time of submission, and of the next attempt.
         self._ready: dict[str, tuple[Source, float]] = {}
         self._refused: dict[str, tuple[Source, float]] = {}
-        self._blocked: set[str] = set()  # owners whose commits are blocked by a key that all calls need
+        # Owners whose commits wait for no fault of theirs, and those among them that the server fails.
+        self._blocked: set[str] = set()
+        self._failing: set[str] = set()
         self._drains: dict[str, trio.Event] = {}
         self._wake = trio.Event()
         self._in_flight: set[str] = set()
@@ -90,12 +92,13 @@ class Committer:
             self._wake.set()
 
     def is_blocked(self, source: Source) -> bool:
-        """Return whether a key that all calls need blocks this source, which must then not give up."""
+        """Return whether this source waits for no fault of its own, and so must not give up."""
         return source.interaction_id in self._blocked
 
     async def forget(self, source: Source) -> None:
         """Drop a source whose call is reloaded, and wait until none of its commits is in flight."""
         self._blocked.discard(source.interaction_id)
+        self._not_failing(source.interaction_id, trio.current_time())
         for waiting in (self._ready, self._refused):
             waiting.pop(source.interaction_id, None)
         while source.interaction_id in self._in_flight:
@@ -185,7 +188,8 @@ class Committer:
             if any(answer.outcome is Outcome.UNFENCED for answer in answers):
                 await self._restore_fence()
                 continue  # those that were applied before answer that they were
-            self._problems.resolve(Problem.COMMITS, trio.current_time())
+            if not self._failing:
+                self._problems.resolve(Problem.COMMITS, trio.current_time())
             return answers
 
     async def _restore_fence(self) -> None:
@@ -195,24 +199,41 @@ class Committer:
             await trio.sleep(RETRY_BASE_S)
 
     def _settled(self, source: Source, since: float, answer: Answer, now: float) -> None:
-        if answer.outcome is Outcome.BLOCKED:
-            self._block(source, answer.reason, now)
+        if answer.outcome in (Outcome.BLOCKED, Outcome.FAILED):
+            self._block(source, answer, now)
             return
+        self._not_failing(source.interaction_id, now)
         try:
             self._settle(source, since, answer, now)
-            if source.idle or answer.outcome is Outcome.REFUSED:  # all that waited for the key is written
+            if source.idle or answer.outcome is Outcome.REFUSED:  # all that waited is written
                 self._blocked.discard(source.interaction_id)
         except Exception as error:  # noqa: BLE001 - a bug in settling one call's commit costs that call only
             self._internal.caught(CaughtAt.COMMIT, error, interaction_id=source.interaction_id)
             self._on_stale(source.interaction_id)
 
-    def _block(self, source: Source, key: str, now: float) -> None:
-        """Keep a commit as it is, and retry it until somebody has repaired the key that blocks it."""
+    def _block(self, source: Source, answer: Answer, now: float) -> None:
+        """Keep a commit as it is, and retry it until somebody has repaired what is in its way.
+
+        It does so alone: what fails one call's commit need not fail the others'.
+        """
         self._blocked.add(source.interaction_id)
-        self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
-        self._ready.pop(source.interaction_id, None)
-        if self._refusals.allow(now):
-            self._log.error("Commits wait for a key that is of another type", key=key)
+        self._later(source, now)
+        if answer.outcome is Outcome.BLOCKED:  # the problem is the key, which housekeeping reports
+            self._not_failing(source.interaction_id, now)
+            if self._refusals.allow(now):
+                self._log.error("Commits wait for a key that is of another type", key=answer.reason)
+            return
+        self._failing.add(source.interaction_id)
+        self._problems.report(Problem.COMMITS, now, answer.reason)
+        self._metrics.failed(ErrorKind.REDIS, time.time())
+        self._complain("Redis fails a commit; it is tried again", source, answer.reason, now)
+
+    def _not_failing(self, owner: str, now: float) -> None:
+        """Note that the server does not fail this owner's commits, or not any more."""
+        if owner in self._failing:
+            self._failing.remove(owner)
+            if not self._failing:
+                self._problems.resolve(Problem.COMMITS, now)
 
     def _settle(self, source: Source, since: float, answer: Answer, now: float) -> None:
         if answer.outcome is Outcome.STALE:
@@ -235,12 +256,19 @@ class Committer:
             drain.set()
 
     def _refuse(self, source: Source, reason: str, now: float) -> None:
+        self._later(source, now)
+        self._metrics.failed(ErrorKind.PUBLISH, time.time())
+        self._complain("Redis refuses a commit; it is tried again", source, reason, now)
+
+    def _later(self, source: Source, now: float) -> None:
+        """Let a source wait for its next attempt."""
         self._ready.pop(source.interaction_id, None)  # it may have been submitted again meanwhile
         self._refused[source.interaction_id] = source, now + REFUSED_RETRY_S
-        self._metrics.failed(ErrorKind.PUBLISH, time.time())
+
+    def _complain(self, what: str, source: Source, reason: str, now: float) -> None:
         if self._refusals.allow(now):
             self._log.error(
-                "Redis refuses a commit; it is tried again",
+                what,
                 interaction_id=source.interaction_id,
                 reason=reason,
                 suppressed=self._refusals.skipped,

@@ -31,12 +31,21 @@ if ARGV[8] ~= '' then
   if type(id) == 'table' then return failed(KEYS[3], id) end
   ids[#ids + 1] = {KEYS[3], id}
 end
-local set = redis.pcall('HSET', KEYS[1], 'owner', ARGV[1], 'pos', ARGV[3], 'about', ARGV[4], 'tenant', ARGV[5],
-  'legs', ARGV[6], 'at', time[1] * 1000 + math.floor(time[2] / 1000))
-if type(set) == 'table' then
-  take_back()
-  return set
+-- The state last, and all of it at once: with the new position it would be found done, whatever it lacks. A call
+-- that went on while it counts as ended would never get its next end.
+local set = {'HSET', KEYS[1], 'owner', ARGV[1], 'pos', ARGV[3], 'about', ARGV[4], 'tenant', ARGV[5],
+  'legs', ARGV[6], 'at', time[1] * 1000 + math.floor(time[2] / 1000)}
+local steps = {{'HDEL', KEYS[1], 'ended'}, set}
+if ARGV[8] ~= '' then
+  set[#set + 1], set[#set + 2] = 'ended', '1'
+  steps = {set}
 end
-if ARGV[8] == '' then redis.call('HDEL', KEYS[1], 'ended') else redis.call('HSET', KEYS[1], 'ended', '1') end
+for _, step in ipairs(steps) do
+  local done = redis.pcall(unpack(step))
+  if type(done) == 'table' then
+    take_back()
+    return done
+  end
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
 return answer('added')

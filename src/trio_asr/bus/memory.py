@@ -113,6 +113,7 @@ class MemoryBus:
         self._token = ""
         # An entry that was read, and how many entries were ever added up to it.
         self._added: tuple[EntryId, int] | None = None
+        self._begun: tuple[EntryId, int] | None = None  # the same, as an earlier reader knew it
         self.floors: tuple[EntryId, EntryId] = ids.ORIGIN, ids.ORIGIN
 
     @classmethod
@@ -199,6 +200,9 @@ class MemoryBus:
         said = self._store.messages(self._transcript_key(owner))
         return Stored(said=said[-1]) if owner and said else Stored()
 
+    def goes_on(self, floor: EntryId, added: int) -> None:
+        self._added, self._begun = None, (floor, added)
+
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
         store = self._store
         await self._arrive()
@@ -210,13 +214,10 @@ class MemoryBus:
         full = len(audio) >= READ_COUNT, len(ends) >= READ_COUNT
         last_audio = None if audio else store.last_of(self._audio)
         gone = last_audio if self._audio in store.streams and not store.streams[self._audio] else None
-        self._count(audio[-1][0].decode() if audio else gone or audio_after)
-        last_end = None if ends else store.last_of(self._ends)
-        return Batch(audio, ends, *full, trimmed, last_audio, last_end, gone=gone)
-
-    def _count(self, at: EntryId) -> None:
-        """Remember how many entries were added up to this one."""
+        at = audio[-1][0].decode() if audio else gone or audio_after
         self._added = at, self._ever() - self._left(at)
+        last_end = None if ends else store.last_of(self._ends)
+        return Batch(audio, ends, *full, trimmed, last_audio, last_end, gone, self._added[1])
 
     def _ever(self) -> int:
         """Return how many entries were ever added to the audio stream."""
@@ -230,12 +231,17 @@ class MemoryBus:
     def _trimmed(self, position: EntryId, first: EntryId) -> EntryId | None:
         until = ids.before(first)
         oldest = self._store.streams[self._audio][0][0].decode()
-        gone = ids.ORIGIN != position != until and ids.key(oldest) > ids.key(position)
-        if not gone:
+        if position == until or ids.key(oldest) <= ids.key(position):
             return None
-        if self._added is None or self._added[0] != position:
-            return until
-        return until if self._ever() > self._added[1] + self._left(position) else None
+        known, self._begun = self._begun, None
+        if self._added is not None and self._added[0] == position:
+            known = self._added
+        if known is None:
+            return until if position != ids.ORIGIN else None
+        (at, before), ever = known, self._ever()
+        if ever < before:  # it is another stream
+            before = 0
+        return until if ever > before + self._left(at) else None
 
     def _left(self, position: EntryId) -> int:
         """Return the number of entries after a position."""

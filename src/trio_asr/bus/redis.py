@@ -176,6 +176,9 @@ class RedisBus:
                     stored[i] = Stored(said=ids.field(last[0][1], b"data") or b"")
         return stored
 
+    def goes_on(self, floor: EntryId, added: int) -> None:
+        self._server.goes_on(floor, added)
+
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
         return await self._server.read(audio_after, ends_after)
 

@@ -31,6 +31,10 @@ class Server(Protocol):
         """Take the steps and return their result; `urgent` ones before all others."""
         ...
 
+    def goes_on(self, floor: EntryId, added: int) -> None:
+        """Begin with what an earlier reader knew, as `Bus.goes_on` does."""
+        ...
+
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
         """Read both streams, as `Bus.read` does."""
         ...
@@ -60,6 +64,9 @@ class OwnServer:
     async def ask(self, steps: Steps[T], *, urgent: bool = False) -> T:
         return await self._line.ask(steps, urgent=urgent)
 
+    def goes_on(self, floor: EntryId, added: int) -> None:
+        self._reader.goes_on(floor, added)
+
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
         batch = await self._reading.ask(self._read(audio_after, ends_after))
         self._next_read = time.monotonic() + self._cadence.after([batch])
@@ -87,6 +94,9 @@ class SharedServer:
 
     async def ask(self, steps: Steps[T], *, urgent: bool = False) -> T:
         return await self._nodes.ask(self._slot, lambda node: node.line.ask(steps, urgent=urgent))
+
+    def goes_on(self, floor: EntryId, added: int) -> None:
+        self._reader.goes_on(floor, added)
 
     async def read(self, audio_after: EntryId, ends_after: EntryId) -> Batch:
         return await self._nodes.ask(

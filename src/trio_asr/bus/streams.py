@@ -101,10 +101,10 @@ class Cadence:
 
 
 class _Known(NamedTuple):
-    """An entry up to which all was read, and how many entries were ever added up to it."""
+    """How many entries were ever added, of which all were read, and how many were read since."""
 
-    entry: EntryId
     added: int
+    read: int = 0
 
 
 class StreamReader:
@@ -123,11 +123,16 @@ class StreamReader:
         self._next_look = 0.0
         self._looked_at: EntryId = ""  # up to where all that was ever added is known to have been read
         self._known: _Known | None = None
+        self._begun: tuple[EntryId, int] | None = None  # what an earlier reader knew, until it is used
 
     @property
     def weight(self) -> int:
         """The size of the next reply in bytes, as far as it can be foreseen."""
         return self._pages.weight
+
+    def goes_on(self, floor: EntryId, added: int) -> None:
+        """Begin with what an earlier reader knew, as `Bus.goes_on` does."""
+        self._at, self._begun = "", (floor, added)
 
     def read(self, audio_after: EntryId, ends_after: EntryId) -> Steps[Batch]:
         """Read what there is after the positions, as `Bus.read` does.
@@ -152,7 +157,7 @@ class StreamReader:
         if batch.audio:
             self._at = batch.audio[-1][0].decode()
             if self._known is not None:  # as long as none is missed, they are all that were added
-                self._known = _Known(self._at, self._known.added + len(batch.audio))
+                self._known = self._known._replace(read=self._known.read + len(batch.audio))
         else:
             self._at = audio_after
         if look:
@@ -204,40 +209,49 @@ class StreamReader:
         trimmed = yield from self._trimmed(first)
         if gone is not None:
             self._at = self._looked_at = gone  # the next read goes on from there
-        if added and audio == self._at:
-            self._known = _Known(audio, int(added))
+        if added and (audio == self._at or added == "0"):
+            self._known = _Known(int(added))
         return batch._replace(
             trimmed=trimmed,
             last_audio=None if batch.audio else audio or None,
             last_end=None if batch.ends else end or None,
             gone=None if batch.audio else gone,
+            added=self._known and self._known.added + self._known.read,
         )
 
     def _trimmed(self, first: EntryId) -> Steps[EntryId | None]:
         """Return up to where the stream was cut before all was read; `first` is its first entry, if any.
 
         Nothing of what was there at the last look was cut unread while the entry up to which it was read then
-        is still there, or an older one.
+        is still there, or an older one. Who begins with whatever there is may know of nothing that was cut.
         """
         if not first or ids.key(first) > ids.key(self._at):
             return None  # what is there is still to be read: the next look judges that
         looked_at, self._looked_at = self._looked_at, self._at
         until = ids.before(first)
-        if looked_at in (ids.ORIGIN, until) or ids.key(first) <= ids.key(looked_at):
+        if looked_at == until or ids.key(first) <= ids.key(looked_at):
             return None
-        return until if (yield from self._missed_some()) else None
+        missed = yield from self._missed_some()
+        return until if missed or (missed is None and looked_at != ids.ORIGIN) else None
 
-    def _missed_some(self) -> Steps[bool]:
-        """Return whether more entries were added than were read, or that is unknown.
+    def _missed_some(self) -> Steps[bool | None]:
+        """Return whether more entries were added than were read; None if that is unknown.
 
-        A stream that was deleted counts from 0 again: then fewer were added, as far as can be known.
+        If fewer were added than before, it is another stream, and none of it was read before the last look.
         """
-        (counted,) = granted((yield [_ADDED.on([self._audio], self._at, MOST_AFTER)]))
+        begun, self._begun = self._begun, None
         known, self._known = self._known, None
-        if not counted:
-            return True
-        self._known = _Known(self._at, counted[0] - counted[1])
-        return known is None or self._known.added > known.added
+        places = [self._at] if known or begun is None else [self._at, begun[0]]
+        counted = granted((yield [_ADDED.on([self._audio], place, MOST_AFTER) for place in places]))
+        if not all(counted):
+            return None
+        added = counted[0][0] - counted[0][1]
+        self._known = _Known(added)
+        if known is None:
+            if begun is None:
+                return None
+            known, added = _Known(begun[1]), counted[1][0] - counted[1][1]
+        return bool(added > known.read + (known.added if added >= known.added else 0))
 
 
 class AgainReader:

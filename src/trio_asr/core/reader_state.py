@@ -65,9 +65,15 @@ class ReaderOutbox:
             self._queue.append(_Junk(letter, ends))
         return True
 
-    def floor(self, audio: EntryId, ends: EntryId) -> None:
-        """Move the floors: everything before them is finalized, or never will be."""
-        self._state = msgspec.structs.replace(self._state, audio_floor=audio, end_floor=ends)
+    def floor(self, audio: EntryId, ends: EntryId, added: int | None = None) -> None:
+        """Move the floors: everything before them is finalized, or never will be.
+
+        `added` is how many entries were ever added up to that of the audio, if that is known.
+        """
+        count = msgspec.UNSET if added is None else added
+        self._state = msgspec.structs.replace(
+            self._state, audio_floor=audio, end_floor=ends, audio_added=count
+        )
 
     def forget_above(self, audio: EntryId, ends: EntryId) -> None:
         """Keep no mark above these positions: the streams have started over from there."""
@@ -106,8 +112,10 @@ class ReaderOutbox:
             state = msgspec.structs.replace(state, **mark)
         self._state = state
         if self._queue:  # a floor beyond letters that still wait would lose them if this process died
-            floors = {"audio_floor": self.confirmed.audio_floor, "end_floor": self.confirmed.end_floor}
-            state = msgspec.structs.replace(state, **floors)
+            was = self.confirmed
+            state = msgspec.structs.replace(
+                state, audio_floor=was.audio_floor, end_floor=was.end_floor, audio_added=was.audio_added
+            )
         writes = tuple(
             Write(
                 self._stream,

@@ -50,12 +50,14 @@ class ReaderState(msgspec.Struct, frozen=True, gc=False):
     """The committed state of the reader.
 
     The floors are the ids that a start reads from. The junk marks say how far dead letters were written.
+    `audio_added` is how many entries were ever added up to the floor of the audio, where that is known.
     """
 
     audio_floor: EntryId = ORIGIN
     end_floor: EntryId = ORIGIN
     audio_junk: EntryId = ORIGIN
     end_junk: EntryId = ORIGIN
+    audio_added: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Write(NamedTuple):
@@ -103,8 +105,9 @@ class Outcome(enum.Enum):
     STALE = "stale"  # the stored revision is not the one that this commit builds on
     FENCED = "fenced"  # the fencing token is another worker's: that one owns the calls now
     UNFENCED = "unfenced"  # there is no fencing token: Redis has lost its data
-    REFUSED = "refused"  # this commit alone failed (a key of another type); nothing was written
+    REFUSED = "refused"  # its call's own stream takes nothing (it is of another type); nothing was written
     BLOCKED = "blocked"  # a key that all calls need is of another type; nothing was written
+    FAILED = "failed"  # the server did not do it, for no fault of the commit's; nothing was written
 
 
 class Unreadable(Exception):
@@ -257,7 +260,9 @@ def _wrong_ahead(point: ResumePoint) -> str:
 
 def _wrong_with_reader(reader: ReaderState) -> str:
     """Return what is impossible in a decoded state of the reader, or "" if nothing is."""
-    for name, entry in msgspec.structs.asdict(reader).items():
+    state = msgspec.structs.asdict(reader)
+    added = state.pop("audio_added")
+    for name, entry in state.items():
         if not is_id(entry):
             return f"{name} {entry[:40]!r} is no entry id"
-    return ""
+    return "" if added is msgspec.UNSET or 0 <= added < 2**63 else f"audio_added {added} is not possible"

@@ -55,6 +55,8 @@ class Dispatcher:
         self._log = services.problems.logger("dispatcher")
         self._junk_log = logs.Rate(JUNK_LOG_S)
         self._at = Positions(bus, services, *reader_outbox.start())
+        if isinstance(added := reader_outbox.confirmed.audio_added, int):
+            bus.goes_on(reader_outbox.confirmed.audio_floor, added)
         self._front = Front(self._at.audio)
         # Entries before this key are read only for what they teach about repeats.
         self._needed = ids.key(reader_outbox.confirmed.audio_floor)
@@ -98,6 +100,12 @@ class Dispatcher:
             ends = min(ends, *self._ends.values(), key=ids.key)
         return audio, ends
 
+    def note_floors(self) -> None:
+        """Let the floors be committed: how far back a restart must read."""
+        audio, ends = self.floors()
+        self.reader_outbox.floor(audio, ends, self._at.added(audio))
+        self._services.committer.submit(self.reader_outbox)
+
     # -- reading ---------------------------------------------------------------------------------------
 
     def _lost(self) -> None:
@@ -127,6 +135,8 @@ class Dispatcher:
             if ids.key(batch.gone) > self._needed:  # else it was dealt with before this start
                 self._warn_trimmed(batch.gone)
             self._at.audio = self._front.sorted = batch.gone
+        if batch.added is not None:
+            self._at.counted(batch.added)
         self.caught_up = not batch.audio_full
         self._take_ends(batch)
         if batch.last_audio is not None or batch.last_end is not None:

@@ -131,7 +131,7 @@ class Holding:
                 whole = False
                 office.tenures.pop(self.shard, None)
             if whole and tenure is not None:
-                tenure.housekeeping.note_floors()
+                tenure.dispatcher.note_floors()
                 with trio.move_on_after(grace_s):
                     await tenure.services.committer.flush()
             outer.cancel_scope.cancel()

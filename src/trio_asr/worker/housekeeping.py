@@ -15,7 +15,7 @@ from trio_asr.worker.calls import Calls
 from trio_asr.worker.dispatcher import Dispatcher
 from trio_asr.worker.rounds import every_second
 
-# Messages of one call that wait for a key which somebody has to repair: an hour of speech, 1 MB.
+# Messages of one call that wait for something which somebody has to repair: an hour of speech, 1 MB.
 MAX_WAITING_ITEMS = 2000
 # Where nothing has changed as far as we know, somebody else may have changed something.
 LOOK_AGAIN_S, DO_AGAIN_S = 5.0, 10.0
@@ -54,7 +54,7 @@ class Housekeeping:
     async def run(self) -> None:
         """Run all jobs once a second. Never returns, and lets no exception out."""
         jobs = (
-            self._end_idle, self._give_up_ended, self._shed, self.note_floors,
+            self._end_idle, self._give_up_ended, self._shed, self._dispatcher.note_floors,
             self._look_at_keys, self._show_lag, self._trim,
         )  # fmt: skip
         await every_second(jobs, self._services.internal)
@@ -88,11 +88,6 @@ class Housekeeping:
         if self._config.redis.trim and not self._trimmed.suffices(floor, now):
             await self._bus.trim(ids.earlier(floor, REPLAY_MARGIN_MS))
             self._trimmed.note(floor, now)
-
-    def note_floors(self) -> None:
-        """Commit the floors: how far back a restart must read."""
-        self._dispatcher.reader_outbox.floor(*self._dispatcher.floors())
-        self._services.committer.submit(self._dispatcher.reader_outbox)
 
     def _end_idle(self) -> None:
         """End calls that have been idle for long: producers do not always say that a call is over.
@@ -138,7 +133,7 @@ class Housekeeping:
         for interaction in self._calls.interactions.values():
             call, outbox = interaction.call, interaction.call.outbox
             if self._services.committer.is_blocked(outbox) and outbox.waiting <= MAX_WAITING_ITEMS:
-                continue  # its messages are not at fault: it waits for a key that all calls need
+                continue  # its messages are not at fault: what they wait for is not about this call
             patience = round(patience_s * call.next_format.rate)
             before = outbox.earlier(call.timeline.finalized, patience)
             if outbox.confirmed_until < before:

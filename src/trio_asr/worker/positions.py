@@ -23,6 +23,7 @@ class Positions:
     def __init__(self, bus: Bus, services: Services, audio: EntryId, ends: EntryId) -> None:
         self.audio, self.ends = audio, ends
         self._bus, self._services = bus, services
+        self._added: tuple[EntryId, int] | None = None  # how many entries were ever added up to this one
         self._trail = Trail()
         self._log = services.problems.logger("positions")
 
@@ -30,6 +31,14 @@ class Positions:
         """Record the entry of the audio stream that was read last."""
         self.audio = raw[0].decode()
         self._trail.note(self.audio, _content(raw))
+
+    def counted(self, added: int) -> None:
+        """Record how many entries were ever added to the audio stream up to the one that was read last."""
+        self._added = self.audio, added
+
+    def added(self, entry: EntryId) -> int | None:
+        """Return how many entries were ever added up to this one, if that is known."""
+        return self._added[1] if self._added is not None and self._added[0] == entry else None
 
     def read_ends(self, entry: EntryId) -> None:
         """Record the entry of the stream of ends that was read last."""
