@@ -25,7 +25,7 @@ from trio_asr.wire.frames import (
     NotAudio,
     check_id,
 )
-from trio_asr.wire.meta import MAX_META_BYTES
+from trio_asr.wire.meta import MAX_META_BYTES, BadMeta, read_meta
 
 RATE = 8000
 DEEP = b"[" * 100_000
@@ -406,8 +406,19 @@ def test_other_fields_of_the_entry_are_ignored() -> None:
         (b"\xff\xfe", "json"),
         (DEEP, "json"),
         (b'{"x":' + DEEP, "json"),
-        (b'{"interaction_id":"call","audio":"AAA=","tenant_id":"\xff"}', "json"),
-        (b'{"interaction_id":"call","audio":"AAA=","seq":' + b"9" * 5000 + b"}", "json"),
+        (b"\xef\xbb\xbf", "json"),
+        (b"NaN", "json"),
+        (b'{"interaction_id":"call","audio":"AAA=","x":NaN', "json"),
+        (b'{"interaction_id":"call","audio":"AAA=","x":' + DEEP + b"]" * len(DEEP) + b"}", "json"),
+        (b'{"interaction_id":NaN,"audio":"AAA="}', "interaction_id"),
+        (b'{"interaction_id":"c\\ud800","audio":"AAA="}', "interaction_id"),
+        (b'{"interaction_id":"c\xff","audio":"AAA="}', "interaction_id"),
+        (b'{"interaction_id":"call","audio":NaN}', "audio"),
+        (b'{"interaction_id":"call","audio":"\\ud800AAA"}', "audio"),
+        (b'{"interaction_id":"call","audio":"AAA=","sample_rate":NaN}', "sample_rate"),
+        (b'{"interaction_id":"call","audio":"AAA=","channels":NaN}', "channels"),
+        (b'{"interaction_id":"call","audio":"AAA=","encoding":"\\ud800"}', "encoding"),
+        (b'{"interaction_id":"call","audio":"AAA=","roles":["\\ud800"]}', "roles"),
         (b'{"audio":"AAA="}', "interaction_id"),
         (b'{"interaction_id":null,"audio":"AAA="}', "interaction_id"),
         (b'{"interaction_id":' + b"[" * 900 + b"]" * 900 + b"}", "interaction_id"),
@@ -434,6 +445,53 @@ def test_what_cannot_be_used_is_junk_of_a_kind(data: bytes, kind: str) -> None:
         _decode(data)
     assert junk.value.kind == kind
     assert len(str(junk.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'"x":NaN', b'"x":[-Infinity,1e400]', b'"x":"\\ud800"', b'"x":"\xff"', b'"\\udc00":1',
+        b'"timestamp_ms":NaN', b'"timestamp_ms":1e400', b'"timestamp_ms":-Infinity', b'"seq":NaN',
+        b'"seq":' + b"9" * 5000, b'"position":NaN', b'"tenant_id":"\\ud800"', b'"tenant_id":"\xff"',
+        b'"trace_id":"a\\udfffb"', b'"reason":"\\ud800"', b'"meta":{"a":NaN}', b'"meta":{"a":"\\ud800"}',
+        b'"meta":{"\xff":1}',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_what_only_python_and_javascript_write_costs_its_field_alone(odd: bytes, mark: bytes) -> None:
+    """All of it can be published, too."""
+    data = mark + b'{"interaction_id":"call","audio":"AAA=",' + odd + b"}"
+    frame = _decode(data)
+    assert (frame.interaction_id, frame.pcm) == ("call", b"\0\0")
+    assert (frame.seq, frame.timestamp_ms, frame.position) == (None, None, None)
+    assert (frame.tenant_id, frame.trace_id) == ("", None)
+    if b"meta" in odd:
+        with pytest.raises(BadMeta):
+            read_meta(frame.meta)
+    assert decode_end([b"data", data]) == CallEnd("call")
+    assert peek_id([b"data", data]) == "call"
+
+
+def test_what_is_sound_beside_it_counts() -> None:
+    said = _envelope(
+        encoding="linear16",
+        meta={"queue": "süß", "n": [1, None]},
+        channels=2,
+        roles=["kunde", "süß"],
+        trace_id="x",
+    )
+    plain, odd = _decode(said), _decode(said | {"x": float("nan")})
+    assert read_meta(odd.meta) == read_meta(plain.meta) == said["meta"]
+    odd.odd, odd.meta = plain.odd, plain.meta
+    assert odd == plain
+    assert _decode(b"\xef\xbb\xbf" + json.dumps(said).encode()).roles == ("kunde", "süß")
+
+
+def test_an_id_that_is_no_text_is_named() -> None:
+    for written in (b"c\\ud800", b"c\\uDFFF", b"c\xff"):
+        with pytest.raises(Junk, match="interaction_id 'c.+' has unusable characters") as junk:
+            _decode(b'{"interaction_id":"' + written + b'","audio":"AAA="}')
+        str(junk.value).encode()
 
 
 @pytest.mark.parametrize("fields", [[], [b"data"], [b"x", b"data"], [b"audio", b"{}"]])

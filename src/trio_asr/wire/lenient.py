@@ -11,6 +11,8 @@ included, so bytes are taken for an event only if they parse as one of that prot
 from __future__ import annotations
 
 import binascii
+import json
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -31,12 +33,14 @@ from trio_asr.wire.frames import (
 )
 from trio_asr.wire.meta import NO_META
 from trio_asr.wire.numbers import decimal, rounded, whole
+from trio_asr.wire.salvage import loads
 
 # This path decodes into objects, at a hundred times the memory and time of the plain bytes. Its limit allows
 # for the longest frames in use.
 MAX_ODD_BYTES = 256 * 1024
 # What msgspec raises on untrusted bytes: bad UTF-8 and deep nesting have errors of their own.
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _TELEPHONY_EVENTS = frozenset({"connected", "start", "media", "dtmf", "mark", "clear", "stop"})
 
@@ -67,12 +71,35 @@ class Document(Media, gc=False):
     reason: Any = None  # of a call's end
 
 
+_NAMES = frozenset(Document.__struct_fields__)
+
+
 class _Event(msgspec.Struct, gc=False):
     event: str
     media: Any = None
 
 
 _event = msgspec.json.Decoder(_Event)
+
+
+def odd_json(data: bytes) -> Document:
+    """Return the envelope in JSON that only Python and JavaScript write, or that a byte order mark precedes.
+
+    What cannot be text (half a surrogate pair, bytes that are no UTF-8) stays in its field alone, as lone
+    surrogates.
+
+    Raises:
+        ValueError: It is no JSON object.
+        RecursionError: It is nested too deep.
+    """
+    found = loads(data.decode("utf-8-sig", "surrogateescape"))
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    known = {name: value for name, value in found.items() if name in _NAMES and value is not None}
+    if "meta" in known:  # as it came, for `read_meta` to judge
+        text = json.dumps(known["meta"], ensure_ascii=False, separators=(",", ":"))
+        known["meta"] = msgspec.Raw(text.encode("utf-8", "surrogatepass"))
+    return Document(**known)
 
 
 def frame_of(document: Document, default_sample_rate: int) -> Frame:
@@ -106,7 +133,8 @@ def end_of(document: Document) -> CallEnd:
     Raises:
         Junk: It names no call.
     """
-    return CallEnd(_interaction_id(document), document.reason if isinstance(document.reason, str) else "")
+    reason = document.reason
+    return CallEnd(_interaction_id(document), reason if isinstance(reason, str) and _is_sound(reason) else "")
 
 
 def from_base64(text: str) -> bytes:
@@ -216,4 +244,10 @@ def _roles(value: Any) -> tuple[str, ...] | None:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and len(value) <= MAX_ID_LENGTH else None
+    fit = isinstance(value, str) and len(value) <= MAX_ID_LENGTH and _is_sound(value)
+    return str(value) if fit else None
+
+
+def _is_sound(text: str) -> bool:
+    """Return whether a text can be encoded: it has no lone surrogate."""
+    return not _SURROGATE.search(text)
