@@ -160,9 +160,11 @@ def test_what_the_schema_accepts_is_decoded_fast(document: dict[str, Any]) -> No
 ABSENT = object()
 NEAR: list[tuple[str, list[Any], Any]] = [
     ("interaction_id", ["", "x" * 257, "a{b", "a}", "a\nb", "\u202ea", 5, None], "interaction_id"),
-    ("audio", ["A", "AA AA", "ä", 5, None, [1, 2]], "audio"),
+    ("audio", ["A", "AA AA", "ä", 5, None, [1, 256], "b'AAA='", "data:,AAA="], "audio"),
     ("audio", [AUDIO.rstrip("=")], base64.b64decode(AUDIO)),
     ("audio", [base64.urlsafe_b64encode(b"\xff\xfe\xfd").decode()], b"\xff\xfe\xfd"),
+    ("audio", [[251, 255], {"type": "Buffer", "data": [251, 255]}], b"\xfb\xff"),
+    ("audio", ["data:audio/wav;base64,+/8=", "+/8%3D", "+w==/w==", "\ufeff+/8=\r\n"], b"\xfb\xff"),
     ("encoding", ["opus", "G722", "amr", "g711", 5, ["mulaw"]], "encoding"),
     ("encoding", ["PcmU", " mulaw ", "audio/x-mulaw;rate=8000"], "mulaw"),
     ("encoding", [None], "linear16"),

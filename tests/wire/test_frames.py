@@ -425,7 +425,14 @@ def test_other_fields_of_the_entry_are_ignored() -> None:
         (b'{"interaction_id":"","audio":"AAA="}', "interaction_id"),
         (b'{"interaction_id":"call"}', "audio"),
         (b'{"interaction_id":"call","audio":null}', "audio"),
-        (b'{"interaction_id":"call","audio":[1]}', "audio"),
+        (b'{"interaction_id":"call","audio":[256]}', "audio"),
+        (b'{"interaction_id":"call","audio":[1.5]}', "audio"),
+        (b'{"interaction_id":"call","audio":[true]}', "audio"),
+        (b'{"interaction_id":"call","audio":["AAA="]}', "audio"),
+        (b'{"interaction_id":"call","audio":{}}', "audio"),
+        (b'{"interaction_id":"call","audio":{"type":"Buffer"}}', "audio"),
+        (b'{"interaction_id":"call","audio":{"type":"Buffer","data":"AAA="}}', "audio"),
+        (b'{"interaction_id":"call","audio":{"type":"Blob","data":[1]}}', "audio"),
         (b'{"interaction_id":"call","audio":"A"}', "audio"),
         (b'{"interaction_id":"call","audio":"AA AA"}', "audio"),
         (b'{"interaction_id":"call","audio":"\xc3\xa4AAA"}', "audio"),
@@ -489,7 +496,7 @@ def test_what_is_sound_beside_it_counts() -> None:
 
 def test_an_id_that_is_no_text_is_named() -> None:
     for written in (b"c\\ud800", b"c\\uDFFF", b"c\xff"):
-        with pytest.raises(Junk, match="interaction_id 'c.+' has unusable characters") as junk:
+        with pytest.raises(Junk, match=r"interaction_id 'c.+' has unusable characters") as junk:
             _decode(b'{"interaction_id":"' + written + b'","audio":"AAA="}')
         str(junk.value).encode()
 

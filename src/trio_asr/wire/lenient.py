@@ -10,7 +10,6 @@ included, so bytes are taken for an event only if they parse as one of that prot
 
 from __future__ import annotations
 
-import binascii
 import json
 import re
 from typing import Any, Literal
@@ -33,6 +32,7 @@ from trio_asr.wire.frames import (
 )
 from trio_asr.wire.meta import NO_META
 from trio_asr.wire.numbers import decimal, rounded, whole
+from trio_asr.wire.payload import from_base64, from_numbers
 from trio_asr.wire.salvage import loads
 
 # This path decodes into objects, at a hundred times the memory and time of the plain bytes. Its limit allows
@@ -41,7 +41,6 @@ MAX_ODD_BYTES = 256 * 1024
 # What msgspec raises on untrusted bytes: bad UTF-8 and deep nesting have errors of their own.
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _TELEPHONY_EVENTS = frozenset({"connected", "start", "media", "dtmf", "mark", "clear", "stop"})
 
 
@@ -94,7 +93,7 @@ def odd_json(data: bytes) -> Document:
     """
     found = loads(data.decode("utf-8-sig", "surrogateescape"))
     if not isinstance(found, dict):
-        raise ValueError("no object")
+        raise ValueError("no object")  # noqa: TRY004 - as for anything else that is none
     known = {name: value for name, value in found.items() if name in _NAMES and value is not None}
     if "meta" in known:  # as it came, for `read_meta` to judge
         text = json.dumps(known["meta"], ensure_ascii=False, separators=(",", ":"))
@@ -135,16 +134,6 @@ def end_of(document: Document) -> CallEnd:
     """
     reason = document.reason
     return CallEnd(_interaction_id(document), reason if isinstance(reason, str) and _is_sound(reason) else "")
-
-
-def from_base64(text: str) -> bytes:
-    """Return the bytes of base64 without padding, in the URL-safe alphabet, or broken into lines.
-
-    Raises:
-        ValueError: It has bad characters, or so many that no bytes make them.
-    """
-    plain = text.strip().encode("ascii").translate(_FROM_URL_SAFE, b"\r\n").rstrip(b"=")
-    return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
 
 
 def unwrap(pcm: bytes) -> bytes:
@@ -224,12 +213,15 @@ def _audio(media: Media) -> bytes:
     value = getattr(media, name)
     if isinstance(value, bytes):  # MessagePack has them, JSON does not
         return value
-    if not isinstance(value, str):
-        raise Junk(DeadLetterKind.AUDIO, f"{name} {ids.show(value)} is neither base64 nor bytes")
     try:
-        return from_base64(value)
+        if isinstance(value, list | dict):
+            return from_numbers(value)
+        if isinstance(value, str):
+            return from_base64(value)
     except ValueError as error:
-        raise Junk(DeadLetterKind.AUDIO, f"{name} is not base64: {error}") from None
+        what = "base64" if isinstance(value, str) else "a list of bytes"
+        raise Junk(DeadLetterKind.AUDIO, f"{name} is not {what}: {error}") from None
+    raise Junk(DeadLetterKind.AUDIO, f"{name} {ids.show(value)} is neither base64 nor bytes")
 
 
 def _roles(value: Any) -> tuple[str, ...] | None:
