@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from trio_asr.wire import frames, lenient, meta
+from trio_asr.wire import encodings, frames, lenient, meta
 from trio_asr.wire.audio_format import MOST_CHANNELS, SILENCE, audio_format
 from trio_asr.wire.codes import DeadLetterKind
-from trio_asr.wire.encodings import ENCODINGS, RATED
+from trio_asr.wire.encodings import ENCODINGS, RARE, RATED
 from trio_asr.wire.entries import decode_end, decode_frame
 from trio_asr.wire.frames import Frame, Junk
 
@@ -166,7 +166,7 @@ NEAR: list[tuple[str, list[Any], Any]] = [
     ("audio", [[251, 255], {"type": "Buffer", "data": [251, 255]}], b"\xfb\xff"),
     ("audio", ["data:audio/wav;base64,+/8=", "+/8%3D", "+w==/w==", "\ufeff+/8=\r\n"], b"\xfb\xff"),
     ("encoding", ["opus", "G722", "amr", "g711", 5, ["mulaw"]], "encoding"),
-    ("encoding", ["PcmU", " mulaw ", "audio/x-mulaw;rate=8000"], "mulaw"),
+    ("encoding", ["PcmU", " mulaw ", "audio/x-mulaw;rate=8000", "g711.ulaw", "µ-law", "PCMU/8000"], "mulaw"),
     ("encoding", [None], "linear16"),
     ("encoding", [name for name, rate in RATED.items() if rate != RATE], "sample_rate"),
     ("encoding", [name for name, rate in RATED.items() if rate == RATE], "linear16"),
@@ -259,8 +259,14 @@ def test_the_page_has_the_names_of_encodings() -> None:
         names = {name.strip('"') for name in re.findall(r"`([^`]*)`", cells[2])}
         assert names == {name for name, of in ENCODINGS.items() if of == encoding and name == name.lower()}
         assert cells[1].strip() == str(len(SILENCE[encoding]))
-    rated = text.partition("\n`slin12`")[2].partition(" are linear16 of one rate")[0]
-    assert set(re.findall(r"`([^`]+)`", "`slin12`" + rated)) == set(RATED)
+    rated = text.partition("\n`slin8`")[2].partition(" are linear16 of one rate")[0]
+    assert set(re.findall(r"`([^`]+)`", "`slin8`" + rated)) == set(RATED)
+    rare = text.partition("in front; and ")[2].partition(" are linear16 too")[0]
+    assert tuple(re.findall(r"`([^`]+)`", rare)) == RARE
+    for spelling in re.findall(r"`([^`]+)`", text.partition(" may follow: ")[2].partition(". Beside")[0]):
+        said = encodings.read(spelling)
+        assert said is not None
+        assert said.rate in (8000, 16_000)
 
 
 def test_the_page_has_the_limits() -> None:
