@@ -171,18 +171,18 @@ NEAR: list[tuple[str, list[Any], Any]] = [
     ("encoding", [name for name, rate in RATED.items() if rate != RATE], "sample_rate"),
     ("encoding", [name for name, rate in RATED.items() if rate == RATE], "linear16"),
     ("sample_rate", [3999, 96_001, 8000.5, "fast", True, -8000, 0], "sample_rate"),
-    ("sample_rate", ["16000"], 16_000),
+    ("sample_rate", ["16000", "16000.0", " 16000 ", "1.6e4"], 16_000),
     ("sample_rate", [None], RATE),
-    ("channels", [0, 3, -1, 1.5, "3", ["a", "b", "c"]], "channels"),
-    ("channels", ["2", "2.0", "stereo", ["external", "internal"]], 2),
-    ("channels", ["mono", True, []], ABSENT),
+    ("channels", [0, 3, -1, 1.5, "3", ["a", "b", "c"], [], {}, True, "two", "2ch", ""], "channels"),
+    ("channels", ["2", "2.0", "2 ", "stereo", ["external", "internal"]], 2),
+    ("channels", ["1", "1e0", "mono", ["external"]], 1),
     ("roles", [[], ["a", "b"], [""], ["x" * 65], ["a\nb"], [5], "agent", 5, {}], "roles"),
     ("position", [-1, 0.5, 2**53 + 1, "x", True, []], ABSENT),
     ("position", ["160"], 160),
     ("seq", [7.5, "x", 2**63, True, []], ABSENT),
     ("seq", ["7"], 7),
     ("timestamp_ms", ["x", 2**63, True, []], ABSENT),
-    ("timestamp_ms", [20.4, "20", "20.4"], 20),
+    ("timestamp_ms", [20.4, "20", "20.4", "2.0E1", "20 "], 20),
     ("tenant_id", ["x" * 257, 5, None, []], ABSENT),
     ("trace_id", ["x" * 257, 5, []], ABSENT),
 ]
@@ -203,7 +203,7 @@ def test_what_the_schema_refuses_is_refused_or_taken_leniently(name: str, value:
         return
     taken, plain = decode(document), decode(LEAST)
     if name == "channels":
-        assert taken.format.channels == (1 if outcome is ABSENT else outcome)
+        assert taken.format.channels == outcome
         return
     if name == "encoding":
         assert taken.format == audio_format(RATE, outcome, 1)

@@ -152,7 +152,7 @@ def test_channels_that_only_the_encoding_names() -> None:
     assert _decode("audio/L16;rate=8000;channels=2").format is audio_format(8000, "linear16", 2)
     assert _decode("PCMU@8000h@2c").format is audio_format(8000, "mulaw", 2)
     assert _decode("PCMU;channels=2", channels=1).format is audio_format(8000, "mulaw", 1)
-    assert _decode("PCMU;channels=2", channels="unknown").format is audio_format(8000, "mulaw", 2)
+    assert _decode("PCMU;channels=2", channels=None).format is audio_format(8000, "mulaw", 2)
     for channels in (0, 3):
         with pytest.raises(Junk) as junk:
             _decode(f"PCMU;channels={channels}")

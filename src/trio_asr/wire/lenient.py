@@ -41,6 +41,7 @@ MAX_ODD_BYTES = 256 * 1024
 # What msgspec raises on untrusted bytes: bad UTF-8 and deep nesting have errors of their own.
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_CHANNELS = {"mono": 1, "stereo": 2}
 _TELEPHONY_EVENTS = frozenset({"connected", "start", "media", "dtmf", "mark", "clear", "stop"})
 
 
@@ -171,21 +172,20 @@ def _encoding(value: Any) -> Said:
 
 
 def _channels(value: Any, said: Said) -> Literal[1, 2]:
-    """Return 1 or 2; refuse any other number: read as fewer channels, it is noise at a wrong speed.
+    """Return 1 or 2; refuse anything else that is said: read as fewer channels, it is noise at a wrong speed.
 
-    Genesys' AudioHook has a list of names there; others have one word for two.
+    Genesys' AudioHook has a list of names there; others have a word.
     """
-    if isinstance(value, list):
-        value = len(value) or None
-    elif isinstance(value, str) and value.strip().lower() == "stereo":
-        value = 2
+    if value is None:
+        value = 1 if said.channels is None else said.channels
+    elif isinstance(value, list):
+        value = len(value)
+    elif isinstance(value, str):
+        value = _CHANNELS.get(value.strip().lower(), value)
     channels = decimal(value)
-    if channels is None:
-        channels = 1 if said.channels is None else said.channels
     if channels not in range(1, MOST_CHANNELS + 1):
-        raise Junk(
-            DeadLetterKind.CHANNELS, f"audio of {ids.show(channels)} channels, not of 1..{MOST_CHANNELS}"
-        )
+        shown = ids.show(value if channels is None else channels)
+        raise Junk(DeadLetterKind.CHANNELS, f"audio of {shown} channels, not of 1..{MOST_CHANNELS}")
     return 1 if channels == 1 else 2
 
 
