@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
+_PAST = 2**63  # beyond 64 bits, as a signed number
 # What int() and float() take, without underscores, other digits, words, and lengths that take long.
 _DECIMAL = re.compile(r"[+-]?\d{1,18}(\.\d{0,30})?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 
@@ -13,7 +14,9 @@ _DECIMAL = re.compile(r"[+-]?\d{1,18}(\.\d{0,30})?(e[+-]?\d{1,3})?", re.ASCII | 
 def whole(value: Any) -> int | None:
     """Return `value` as a signed 64-bit integer, or None if it is not one."""
     number = _number(value)
-    return int(number) if number is not None and abs(number) < 2**63 and number == int(number) else None
+    if number is None or not -_PAST < number < _PAST:
+        return None
+    return int(number) if number == int(number) else None
 
 
 def decimal(value: Any) -> float | None:
@@ -25,7 +28,7 @@ def decimal(value: Any) -> float | None:
 def rounded(value: Any) -> int | None:
     """Return `value` rounded to a signed 64-bit integer, or None if it is not a number of that range."""
     number = _number(value)
-    return round(number) if number is not None and abs(number) < 2**63 else None
+    return round(number) if number is not None and -_PAST < number < _PAST else None
 
 
 def _number(value: Any) -> int | float | Decimal | None:
