@@ -31,7 +31,7 @@ HEADER = header()
 
 def cut(data: bytes, ends: Iterable[int]) -> list[Frame]:
     """The data as entries 1, 2, ... that end at these bytes, the last one at its end."""
-    at, frames = 0, []
+    at, frames = 0, list[Frame]()
     for end in [*sorted(ends), len(data)]:
         frames.append(arrival(len(frames) + 1, seq=None, pcm=data[at:end]))
         at = end
