@@ -265,6 +265,17 @@ def test_the_password_of_redis_is_a_secret_of_the_log() -> None:
         "it has a name and = before it"),
         ("sesame\nsesame", "it has several lines"), ("sesame\r\n\r\nsesame", "it has several lines"),
         ("Token sesame", "leave out the word before it"), ("Bearer sesame", "leave out the word before it"),
+        ("Token:sesame", "it has a name and : before it"), ("Bearer:sesame", "it has a name and : before it"),
+        ("deepgram_api_key:sesame", "it has a name and : before it"),
+        ("x-api-key: sesame", "it has a name and : before it"),
+        ("Authorization:Token:sesame", "it has a name and : before it"),
+        ('{"api_key":"sesame"}', "it stands in brackets"), ("<sesame>", "it stands in brackets"),
+        ("[sesame]", "it stands in brackets"), ("${sesame}", "it stands in brackets"),
+        ("$(cat /sesame)", "it stands in brackets"), ("{{sesame}}", "it stands in brackets"),
+        ("sesame-DEEPGRAM_API_KEY", "is the name of the variable"),
+        ("DEEPGRAM-API-KEY=sesame", "it has a name and = before it"),
+        ("deepgram.api_key=sesame", "it has a name and = before it"),
+        ("sesame,", "a comma or semicolon follows it"), ("sesame;", "a comma or semicolon follows it"),
         ("token\tsesame", "leave out the word before it"), ("a sesame", "one line without blanks"),
     ],
 )  # fmt: skip
@@ -281,11 +292,37 @@ def test_a_key_with_something_around_it_is_refused_in_words(tmp_path: Path, text
 
 
 @pytest.mark.parametrize(
-    "text", ["0123456789abcdef", "Zm9vYmFyZm9vYg==", "a.b-c_d~e+f/g=", "Tokens", "bearer-x"]
+    "text",
+    [
+        "0123456789abcdef",
+        "Zm9vYmFyZm9vYg==",
+        "a.b-c_d~e+f/g=",
+        "a-b=",
+        "Tokens",
+        "bearer-x",
+        "user:pass",
+        "$1x",
+        "<x",
+        "k",
+        "a,b;c",
+    ],
 )
 def test_keys_that_are_taken(text: str) -> None:
     loaded = load(None, {"DEEPGRAM_API_KEY": text}, system_file=NOWHERE)
     assert loaded.config.deepgram.api_key == Secret(text)
+
+
+@pytest.mark.parametrize("text", ["${DEEPGRAM_API_KEY}", "$DEEPGRAM_API_KEY", "%DEEPGRAM_API_KEY%"])
+def test_the_name_of_the_variable_is_no_key(text: str) -> None:
+    with pytest.raises(ConfigError, match="holds no usable Deepgram API key"):
+        load(None, {"DEEPGRAM_API_KEY": text}, system_file=NOWHERE)
+
+
+@pytest.mark.parametrize("around", ["Token:{}", "api_key:{}", "<{}>", "${{{}}}", "{},", "{};", "a-b={}"])
+def test_a_token_may_be_any_text(around: str) -> None:
+    text = around.format("0123456789abcdef")
+    loaded = load(None, KEY | {"TRIO_ASR_HTTP_TOKEN": text}, system_file=NOWHERE)
+    assert loaded.config.http.token == Secret(text)
 
 
 def test_a_token_may_have_an_equals_sign_but_not_its_own_name() -> None:

@@ -108,7 +108,7 @@ def test_other_extensions_are_what_they_are(other: tuple[int, bytes]) -> None:
     [
         (None, "audio None is neither base64 nor bytes"),
         (5, "audio 5 is neither base64 nor bytes"),
-        ([1, 2], "audio a list is neither base64 nor bytes"),
+        ([1, 256], "audio is not a list of bytes: Expected `int` <= 255 - at `$[1]`"),
         ("@@", "audio is not base64: Only base64 data is allowed"),
     ],
 )

@@ -157,6 +157,27 @@ def test_a_fresh_call_goes_on_with_the_seq_of_its_stream(said: bytes, seq: int) 
     assert read_checkpoint(Stored(said=said)) == Checkpoint(seq=seq)
 
 
+@pytest.mark.parametrize(
+    ("said", "numbers"),
+    [
+        (b'{"seq":7,"connection":3}', (7, 3)),
+        (b'{"seq":7,"connection":null}', (7, 0)),
+        (b'{"seq":null,"connection":3}', (0, 3)),
+        (b'{"seq":7.0,"connection":"3"}', (7, 3)),
+        (b'{"seq":"7","connection":-1}', (7, 0)),
+        (b'{"seq":7,"connection":99999999999999999999999}', (7, 0)),
+        (b'{"seq":7,"connection":1e400,"text":"\\ud800","x":NaN}', (7, 0)),
+        (b'{"seq":7.5,"connection":true}', (0, 0)),
+        (b'{"seq":2147483648,"connection":2147483647}', (0, 2147483647)),
+        (b"[7]", (0, 0)),
+        (b"\xff", (0, 0)),
+    ],
+)
+def test_an_odd_number_of_the_last_message_costs_no_other(said: bytes, numbers: tuple[int, int]) -> None:
+    seq, connection = numbers
+    assert read_checkpoint(Stored(said=said)) == Checkpoint(seq=seq, connection=connection)
+
+
 @given(checkpoints())
 def test_over_is_until_something_is_committed_after_the_end(checkpoint: Checkpoint) -> None:
     over = bool(checkpoint.ended) and ids.key(checkpoint.place.entry) <= ids.key(checkpoint.ended)

@@ -80,7 +80,7 @@ class SlowToLoad(RoughBus):
         (frame(interaction_id="x" * 1_000_000), "interaction_id", "1000000 characters"),
         (frame(audio="?"), "audio", "base64"),
         (frame(audio=None), "audio", "base64"),
-        (frame(audio=[1]), "audio", "base64"),
+        (frame(audio=[256]), "audio", "list of bytes"),
         (frame(sample_rate=0), "sample_rate", "0 is not within"),
         (frame(sample_rate=-8000), "sample_rate", ""),
         (frame(sample_rate=10**30), "sample_rate", ""),

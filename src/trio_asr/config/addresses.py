@@ -70,6 +70,9 @@ def deepgram_problem(url: str) -> str | None:
         return "it is no URL"
     if not (parts.path.isascii() and parts.path.isprintable()):
         return "the path has characters beyond ASCII: write them percent-encoded"
-    if not parts.path or (parts.path == "/" and (parts.hostname or "").endswith("deepgram.com")):
+    if "\\" in parts.path:
+        return "the path has a backslash: between its parts stands /"
+    deepgrams = (parts.hostname or "").removesuffix(".").endswith("deepgram.com")
+    if not parts.path or (deepgrams and not parts.path.strip("/")):
         return f"it has no path; Deepgram's is {DEEPGRAM_PATH}"
     return None

@@ -7,7 +7,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
@@ -155,8 +155,12 @@ HTTP = SecretSpec("http.token", "HTTP token", HTTP_TOKEN, "http_token", shortest
 
 
 # What people paste around a secret, or instead of it. A value in base64 may end with "=".
-_ASSIGNED = re.compile(r"(?:export\s+)?[A-Za-z_]\w*\s*=\s*[^=\s]")
+_ASSIGNED = re.compile(r"(?:export\s+)?[A-Za-z_][\w.-]*\s*=\s*[^=\s]")
 _SCHEME = re.compile(r"(?:Token|Bearer|Basic)\b", re.IGNORECASE)
+# The same around Deepgram's key alone: a token of one's own choice may be any text. A key of a self-hosted
+# Deepgram may have any characters, so this is what no key is, and not what one consists of.
+_LABELLED = re.compile(r"[\w.-]*(?:key|token|bearer|basic|authorization)\s*:", re.IGNORECASE)
+_BRACKETED = re.compile(r"\$?[\[({<].*[\])}>]")
 
 
 def find(spec: SecretSpec, file: str | None, env: Mapping[str, str]) -> Found | None:
@@ -205,20 +209,36 @@ def unusable(spec: SecretSpec, origin: str, reason: str) -> Unusable:
 
 def _unusable(text: str, spec: SecretSpec) -> str | None:
     """Return why this cannot be the secret, without showing it, or None if it can."""
-    if len(text.splitlines()) > 1:
-        return "it has several lines; one line with nothing but the secret is allowed"
-    if _SCHEME.match(text) and len(text.split()) > 1:
-        return "leave out the word before it: one line with nothing but the secret is allowed"
-    name = text.partition("=")[0].strip()
-    named = bool(spec.variable) and name.endswith(spec.variable)
-    if _ASSIGNED.match(text) and (spec is DEEPGRAM or named):
-        return "it has a name and = before it; one line with nothing but the secret is allowed"
-    if text[:1] in _QUOTES or text[-1:] in _QUOTES:
-        return "it stands in quotes; one line with nothing but the secret is allowed"
+    if wrapping := next(_wrappings(text, spec), None):
+        return f"{wrapping}; one line with nothing but the secret is allowed"
     if not text.isascii() or not text.isprintable() or " " in text or len(text) < spec.shortest:
         length = "" if spec.shortest == 1 else f" of at least {spec.shortest} characters"
         return f"one line{length} without blanks is allowed"
     return None
+
+
+def _wrappings(text: str, spec: SecretSpec) -> Iterator[str]:
+    """Yield what is around a secret that is nothing of it."""
+    if len(text.splitlines()) > 1:
+        yield "it has several lines"
+    if _SCHEME.match(text) and len(text.split()) > 1:
+        yield "leave out the word before it"
+    name = text.partition("=")[0].strip()
+    named = bool(spec.variable) and name.endswith(spec.variable)
+    if _ASSIGNED.match(text) and (spec is DEEPGRAM or named):
+        yield "it has a name and = before it"
+    if text[:1] in _QUOTES or text[-1:] in _QUOTES:
+        yield "it stands in quotes"
+    if spec is not DEEPGRAM:
+        return
+    if _BRACKETED.fullmatch(text):
+        yield "it stands in brackets"
+    if _LABELLED.match(text):
+        yield "it has a name and : before it"
+    if API_KEY in text.upper():
+        yield f"{API_KEY} is the name of the variable"
+    if text.endswith((",", ";")):
+        yield "a comma or semicolon follows it"
 
 
 def _file(spec: SecretSpec, file: str | None, env: Mapping[str, str]) -> Path | None:

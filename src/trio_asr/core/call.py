@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from trio_asr.core.announcing import announce, hear_roles
+from trio_asr.core.beginning import Beginning, Piece
 from trio_asr.core.bounds import Bounds
 from trio_asr.core.giving_up import abandoned, give_up, pass_void
 from trio_asr.core.order import Order
@@ -42,7 +43,6 @@ from trio_asr.wire.codes import EndReason, EventName, GapReason
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.ids import EntryId
 from trio_asr.wire.transcripts import Item
-from trio_asr.wire.wave import Header
 
 GAP_STEP_S = 1.0  # at the retention bound this much is given up at once, instead of a frame at a time
 
@@ -54,7 +54,9 @@ class Call:
         point = outbox.resume_point
         self.id = outbox.interaction_id
         self.outbox = outbox
-        self.timeline = Timeline(point, lambda: self._resuming.those_that_count(self.order.frames))
+        self.timeline = Timeline(
+            point, lambda: self._resuming.those_that_count(self.beginning.frames + self.order.frames)
+        )
         self.last_entry = point.entry
         self._first_entry: EntryId | None = None
         self.bounds = bounds
@@ -65,7 +67,7 @@ class Call:
         self.order = Order(self._series, self._placement, bounds.reorder_ms)
         self.repeats = Repeats() if past is None else past.repeats
         self._border = outbox.confirmed.over  # the next frame may continue in mid-sample, or start afresh
-        self._header = Header() if not point.finalized or self._border else None
+        self.beginning = Beginning(self._series, begins=not point.finalized, again=self._border)
         part = b"" if past is None else past.part
         self.timeline.go_on_with(part)
         self._resuming = Resuming(point, len(part))
@@ -143,8 +145,11 @@ class Call:
         return self._placed(self.order.expire(now))
 
     def close(self) -> ReceiveResult:
-        """Wait for no missing frames: no more will come."""
-        return self._placed(self.order.close())
+        """Wait for no more frames: none will come."""
+        result = self._placed(self.order.close())
+        self._put(self.beginning.close(), result)
+        self._settle()
+        return result
 
     def _placed(self, placed: Iterable[Placed]) -> ReceiveResult:
         result = ReceiveResult()
@@ -190,10 +195,15 @@ class Call:
             if one.is_repeat and offset >= one.offset:
                 result.repeats += 1
             else:
-                self._put(one, offset, result)
+                is_news = self._resuming.is_news(one.frame)
+                self._put(self.beginning.take(one, offset, is_news=is_news), result)
 
-    def _put(self, one: Placed, offset: int, result: ReceiveResult) -> None:
-        """Append a frame from byte `offset` on, and what goes before it."""
+    def _put(self, pieces: Iterable[Piece], result: ReceiveResult) -> None:
+        for piece in pieces:
+            self._put_one(*piece, result)
+
+    def _put_one(self, one: Placed, offset: int, header: int, result: ReceiveResult) -> None:
+        """Append a frame from byte `offset` on, but for its header, and what goes before it."""
         frame, fmt = one.frame, one.frame.format
         is_news = self._resuming.is_news(frame)
         if self._border and is_news:
@@ -205,10 +215,10 @@ class Call:
         placed = frame.position is not None
         # What was put before it is on the timeline already, unless its position says what is.
         before = 0 if self._resuming.is_next(frame) and not placed else one.silence
-        if self._header is not None and (is_news or offset < len(frame.pcm)):
-            header = max(offset, self._strip(self._header, frame, result))
-            before += header - offset if placed else 0  # positions count it
-            offset = header
+        if header:
+            result.header = self.beginning.header
+            before += max(0, header - offset) if placed else 0  # positions count it
+            offset = max(offset, header)
         self.timeline.append(frame.entry, frame.pcm, fmt, silence=before, offset=offset, placed=placed)
         result.accepted += 1
         result.filled_s += before / fmt.bytes_per_s
@@ -222,17 +232,7 @@ class Call:
         """Update what follows from having looked at frames one by one."""
         if self._resuming and self.announced and not self.order:
             self._resuming.over()
-        self._plain = self.announced and not self.order and not self._resuming and self._header is None
-
-    def _strip(self, header: Header, frame: Frame, result: ReceiveResult) -> int:
-        """Return how many bytes of a frame belong to the header of a WAVE file that is sent as it is."""
-        size = header.strip(frame.pcm)
-        if size:
-            self._series.shorten(frame, size)
-        if header.over:
-            result.header = header.stripped
-            self._header = None
-        return size
+        self._plain = self.announced and not self.order and not self._resuming and self.beginning.over
 
     def _begin(self, frame: Frame, result: ReceiveResult, *, is_news: bool) -> None:
         if is_news:  # the entry of the resume point is not
@@ -246,7 +246,7 @@ class Call:
 
     def forget_above(self, last: EntryId) -> None:
         """Keep no entry id above `last`: the stream has started over from there."""
-        self._placed(self.order.close())
+        self.close()
         self.timeline.forget_above(last)
         self.last_entry = min(self.last_entry, last, key=ids.key)
         self._resuming.forget_above(last)

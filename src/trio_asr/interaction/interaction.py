@@ -106,7 +106,7 @@ class Interaction(Intake):
                 batch = await (self._receive_in_time() if call.order else self._batches.receive())
                 now = trio.current_time()
                 self._took(call.receive(batch, now) if batch else call.expire(now), now)
-        if call.order:
+        if call.order or call.beginning:
             self._took(call.close(), trio.current_time())
         self.flow.over = True
         self.scheduler.input_over()

@@ -47,20 +47,39 @@ else:
 # Names of linear16 that include a rate (Hz): Asterisk's, and those of AudioCodes' Bot API. They are believed
 # only beside an equal rate: some write "slin16" and mean 16 bits. ("slin" is 8 kHz there; elsewhere any.)
 RATED = {
-    "slin12": 12_000, "slin16": 16_000, "slin24": 24_000, "slin32": 32_000, "slin44": 44_100,
+    "slin8": 8000, "slin12": 12_000, "slin16": 16_000, "slin24": 24_000, "slin32": 32_000, "slin44": 44_100,
     "slin48": 48_000, "slin96": 96_000,
     "raw/lpcm16_8": 8000, "raw/lpcm16": 16_000, "raw/lpcm16_24": 24_000,
 }  # fmt: skip
+# Further names of linear16, rare enough to take several times as long: ALSA's, Python's and others', and WAVE
+# files, of which the header is left out. (Those of 8, 24 or 32 bits, and of floats, are other names.)
+RARE = ("s16", "lpcm", "pcm16le", "pcm_s16", "int16", "sln", "wav", "wave")
 # The formats of nearly all audio, by rate and spelling: to find one here is faster than `audio_format`.
 MONO = {
     rate: {spelling: audio_format(rate, encoding, 1) for spelling, encoding in ENCODINGS.items()}
     for rate in (8000, 16_000, 24_000, 48_000)
 }
-# Parameters of a media type ("audio/L16;rate=8000"), and of a codec as FreeSWITCH and SignalWire write it
-# ("L16@16000h", "PCMU@8000h@2c").
-_RATE = re.compile(r";\s*rate\s*=\s*\"?(\d{1,9})|@(\d{1,9})h\b", re.ASCII)
-_CHANNELS = re.compile(r";\s*channels\s*=\s*\"?(\d{1,9})|@(\d{1,9})c\b", re.ASCII)
-_PARAMETERS = re.compile(r"[;@]")
+# Parameters of a media type ("audio/L16;rate=8000"), in commas as GStreamer has them, and of a codec as
+# FreeSWITCH and SignalWire write it ("L16@16000h", "PCMU@8000h@2c").
+_VALUE = r"\s*=\s*(?:\(\w{1,9}\))?[\"']?"
+_RATE = re.compile(rf"[;,]\s*rate{_VALUE}(\d{{1,9}})|@(\d{{1,9}})h\b", re.ASCII)
+_CHANNELS = re.compile(rf"[;,]\s*channels{_VALUE}(\d{{1,9}})|@(\d{{1,9}})c\b", re.ASCII)
+_FORMAT = re.compile(rf"[;,]\s*format{_VALUE}(\w{{1,20}})", re.ASCII)
+_PARAMETERS = re.compile(r"[;@]|,(?=\s*\w{1,20}\s*=)", re.ASCII)
+# "PCMU/8000/1" is SDP's, "pcm_16000" ElevenLabs'. Of fewer than four digits, a number is no rate.
+_SUFFIX = re.compile(r"[-/_. ](\d{4,6})(?:/(\d{1,2}))?$", re.ASCII)
+_JOINTS = str.maketrans("", "", "-_. ")
+
+
+def _plain(name: str) -> str:
+    """Return a name without case and joints, and without what says that it is audio, or no standard."""
+    name = name.casefold().replace("\N{GREEK SMALL LETTER MU}", "mu")
+    return name.removeprefix("audio/").removeprefix("x-").translate(_JOINTS)
+
+
+_PLAIN: dict[str, Encoding] = {_plain(name): encoding for name, encoding in ENCODINGS.items()}
+_PLAIN |= {_plain(name): "linear16" for name in (*RATED, *RARE)}
+_PLAIN_RATED = {_plain(name): rate for name, rate in RATED.items()}
 
 
 class Said(NamedTuple):
@@ -79,10 +98,15 @@ def read(text: str) -> Said | None:
     """Read an encoding in any case, with parameters or without. Return None for one that is not known."""
     text = text.strip().lower()
     name = _PARAMETERS.split(text, 1)[0].rstrip()
-    encoding: Encoding | None = "linear16" if name in RATED else ENCODINGS.get(name)
-    if encoding is None:
-        return None
-    return Said(encoding, _number(_RATE, text), _number(_CHANNELS, text), RATED.get(name))
+    rate, channels = _number(_RATE, text), _number(_CHANNELS, text)
+    if suffix := _SUFFIX.search(name):
+        name = name[: suffix.start()]
+        rate, channels = rate or int(suffix[1]), channels or (int(suffix[2]) if suffix[2] else None)
+    plain = _plain(name) or name  # joints alone are no name
+    if plain == "raw" and (said := _FORMAT.search(text)):  # GStreamer's name of the codec
+        plain = _plain(said[1])
+    encoding = _PLAIN.get(plain)
+    return None if encoding is None else Said(encoding, rate, channels, _PLAIN_RATED.get(plain))
 
 
 def _number(parameter: re.Pattern[str], text: str) -> int | None:

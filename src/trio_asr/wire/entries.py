@@ -8,6 +8,7 @@ the types of `wire/frames.py`. Anything else goes through `wire/lenient.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -109,9 +110,13 @@ def peek_id(fields: list[bytes]) -> str | None:
     """Return the interaction id of a frame at a fraction of the cost of decoding it; None if it has none."""
     try:
         name, data = _envelope(fields)
-        return _named[name](data).interaction_id
-    except (Junk, *UNREADABLE):
+        try:
+            return _named[name](data).interaction_id
+        except UNREADABLE:
+            odd = _document(name, data).interaction_id
+    except Junk:
         return None
+    return odd if isinstance(odd, str) else None
 
 
 def _envelope(fields: list[bytes]) -> tuple[bytes, bytes]:
@@ -138,7 +143,11 @@ def _document(name: bytes, data: bytes) -> Document:
     try:
         return _documents[name](data)
     except UNREADABLE as error:
-        raise Junk(DeadLetterKind.JSON, f"{_FORMS[name]}: {error}") from None
+        problem = f"{_FORMS[name]}: {error}"
+    with suppress(ValueError, RecursionError):
+        if name == b"data":
+            return lenient.odd_json(data)
+    raise Junk(DeadLetterKind.JSON, problem)
 
 
 def _format(frame: Frame) -> Format:

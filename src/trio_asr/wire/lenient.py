@@ -10,7 +10,8 @@ included, so bytes are taken for an event only if they parse as one of that prot
 
 from __future__ import annotations
 
-import binascii
+import json
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -32,13 +33,16 @@ from trio_asr.wire.frames import (
 )
 from trio_asr.wire.meta import NO_META
 from trio_asr.wire.numbers import decimal, rounded, whole
+from trio_asr.wire.payload import from_base64, from_numbers
+from trio_asr.wire.salvage import loads
 
 # This path decodes into objects, at a hundred times the memory and time of the plain bytes. Its limit allows
 # for the longest frames in use.
 MAX_ODD_BYTES = 256 * 1024
 # What msgspec raises on untrusted bytes: bad UTF-8 and deep nesting have errors of their own.
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_CHANNELS = {"mono": 1, "stereo": 2}
 _TELEPHONY_EVENTS = frozenset({"connected", "start", "media", "dtmf", "mark", "clear", "stop"})
 
 
@@ -68,12 +72,35 @@ class Document(Media, gc=False):
     reason: Any = None  # of a call's end
 
 
+_NAMES = frozenset(Document.__struct_fields__)
+
+
 class _Event(msgspec.Struct, gc=False):
     event: str
     media: Any = None
 
 
 _event = msgspec.json.Decoder(_Event)
+
+
+def odd_json(data: bytes) -> Document:
+    """Return the envelope in JSON that only Python and JavaScript write, or that a byte order mark precedes.
+
+    What cannot be text (half a surrogate pair, bytes that are no UTF-8) stays in its field alone, as lone
+    surrogates.
+
+    Raises:
+        ValueError: It is no JSON object.
+        RecursionError: It is nested too deep.
+    """
+    found = loads(data.decode("utf-8-sig", "surrogateescape"))
+    if not isinstance(found, dict):
+        raise ValueError("no object")  # noqa: TRY004 - as for anything else that is none
+    known = {name: value for name, value in found.items() if name in _NAMES and value is not None}
+    if "meta" in known:  # as it came, for `read_meta` to judge
+        text = json.dumps(known["meta"], ensure_ascii=False, separators=(",", ":"))
+        known["meta"] = msgspec.Raw(text.encode("utf-8", "surrogatepass"))
+    return Document(**known)
 
 
 def frame_of(document: Document, default_sample_rate: int) -> Frame:
@@ -107,17 +134,8 @@ def end_of(document: Document) -> CallEnd:
     Raises:
         Junk: It names no call.
     """
-    return CallEnd(_interaction_id(document), document.reason if isinstance(document.reason, str) else "")
-
-
-def from_base64(text: str) -> bytes:
-    """Return the bytes of base64 without padding, in the URL-safe alphabet, or broken into lines.
-
-    Raises:
-        ValueError: It has bad characters, or so many that no bytes make them.
-    """
-    plain = text.strip().encode("ascii").translate(_FROM_URL_SAFE, b"\r\n").rstrip(b"=")
-    return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
+    reason = document.reason
+    return CallEnd(_interaction_id(document), reason if isinstance(reason, str) and _is_sound(reason) else "")
 
 
 def unwrap(pcm: bytes) -> bytes:
@@ -155,21 +173,20 @@ def _encoding(value: Any) -> Said:
 
 
 def _channels(value: Any, said: Said) -> Literal[1, 2]:
-    """Return 1 or 2; refuse any other number: read as fewer channels, it is noise at a wrong speed.
+    """Return 1 or 2; refuse anything else that is said: read as fewer channels, it is noise at a wrong speed.
 
-    Genesys' AudioHook has a list of names there; others have one word for two.
+    Genesys' AudioHook has a list of names there; others have a word.
     """
-    if isinstance(value, list):
-        value = len(value) or None
-    elif isinstance(value, str) and value.strip().lower() == "stereo":
-        value = 2
+    if value is None:
+        value = 1 if said.channels is None else said.channels
+    elif isinstance(value, list):
+        value = len(value)
+    elif isinstance(value, str):
+        value = _CHANNELS.get(value.strip().lower(), value)
     channels = decimal(value)
-    if channels is None:
-        channels = 1 if said.channels is None else said.channels
     if channels not in range(1, MOST_CHANNELS + 1):
-        raise Junk(
-            DeadLetterKind.CHANNELS, f"audio of {ids.show(channels)} channels, not of 1..{MOST_CHANNELS}"
-        )
+        shown = ids.show(value if channels is None else channels)
+        raise Junk(DeadLetterKind.CHANNELS, f"audio of {shown} channels, not of 1..{MOST_CHANNELS}")
     return 1 if channels == 1 else 2
 
 
@@ -197,12 +214,15 @@ def _audio(media: Media) -> bytes:
     value = getattr(media, name)
     if isinstance(value, bytes):  # MessagePack has them, JSON does not
         return value
-    if not isinstance(value, str):
-        raise Junk(DeadLetterKind.AUDIO, f"{name} {ids.show(value)} is neither base64 nor bytes")
     try:
-        return from_base64(value)
+        if isinstance(value, list | dict):
+            return from_numbers(value)
+        if isinstance(value, str):
+            return from_base64(value)
     except ValueError as error:
-        raise Junk(DeadLetterKind.AUDIO, f"{name} is not base64: {error}") from None
+        what = "base64" if isinstance(value, str) else "a list of bytes"
+        raise Junk(DeadLetterKind.AUDIO, f"{name} is not {what}: {error}") from None
+    raise Junk(DeadLetterKind.AUDIO, f"{name} {ids.show(value)} is neither base64 nor bytes")
 
 
 def _roles(value: Any) -> tuple[str, ...] | None:
@@ -225,4 +245,10 @@ def _time(value: Any) -> int | None:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and len(value) <= MAX_ID_LENGTH else None
+    fit = isinstance(value, str) and len(value) <= MAX_ID_LENGTH and _is_sound(value)
+    return str(value) if fit else None
+
+
+def _is_sound(text: str) -> bool:
+    """Return whether a text can be encoded: it has no lone surrogate."""
+    return not _SURROGATE.search(text)

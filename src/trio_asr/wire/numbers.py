@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
-_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
-_DECIMAL = re.compile(r"-?\d{1,18}(\.\d{0,30})?", re.ASCII)
+_PAST = 2**63  # beyond 64 bits, as a signed number
+# What int() and float() take, without underscores, other digits, words, and lengths that take long.
+_DECIMAL = re.compile(r"[+-]?\d{1,18}(\.\d{0,30})?(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 
 
 def whole(value: Any) -> int | None:
     """Return `value` as a signed 64-bit integer, or None if it is not one."""
-    if isinstance(value, bool):
+    number = _number(value)
+    if number is None or not -_PAST < number < _PAST:
         return None
-    if isinstance(value, int):
-        return value if abs(value) < 2**63 else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 2**63 else None
-    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value) else None
+    return int(number) if number == int(number) else None
 
 
 def decimal(value: Any) -> float | None:
     """Return `value` as a number, or None if it is not one."""
-    if isinstance(value, str):
-        return float(value) if _DECIMAL.fullmatch(value) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    number = _number(value)
+    return float(number) if isinstance(number, Decimal) else number
 
 
 def rounded(value: Any) -> int | None:
     """Return `value` rounded to a signed 64-bit integer, or None if it is not a number of that range."""
-    if (number := whole(value)) is not None:
-        return number
-    near = decimal(value)
-    return round(near) if near is not None and abs(near) < 2**63 else None
+    number = _number(value)
+    return round(number) if number is not None and -_PAST < number < _PAST else None
+
+
+def _number(value: Any) -> int | float | Decimal | None:
+    """Return the number that a value is, a text exactly."""
+    if isinstance(value, str):
+        text = value.strip()
+        return Decimal(text) if _DECIMAL.fullmatch(text) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -11,7 +11,9 @@ import msgspec
 from trio_asr.wire.audio_format import MOST_CHANNELS
 from trio_asr.wire.frames import MAX_SAMPLE_RATE
 from trio_asr.wire.ids import ORIGIN, EntryId, is_id, key
+from trio_asr.wire.numbers import whole
 from trio_asr.wire.resume_point import ResumePoint
+from trio_asr.wire.salvage import Unusable, document
 
 T = TypeVar("T")
 
@@ -122,14 +124,8 @@ class _Version(msgspec.Struct, gc=False):
     version: int = 0
 
 
-class _Said(msgspec.Struct, gc=False):
-    seq: int = 0
-    connection: int = 0
-
-
 _checkpoint = msgspec.json.Decoder(Checkpoint)
 _reader = msgspec.json.Decoder(ReaderState)
-_said = msgspec.json.Decoder(_Said)
 _version = msgspec.json.Decoder(_Version)
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 encode = msgspec.json.Encoder().encode
@@ -196,12 +192,16 @@ def _decode(state: bytes, decoder: msgspec.json.Decoder[T], what: str, wrong_wit
 
 
 def _goes_on(said: bytes) -> Checkpoint:
-    """Return a fresh state that continues the numbers of a message, if it is one of ours."""
+    """Return a fresh state that continues those numbers of a message that it has.
+
+    It may have gone through other programs, which write 7 as 7.0, or null for what they do not know.
+    """
     try:
-        last = _said.decode(said) if said else _Said()
-    except _UNDECODABLE:
-        last = _Said()
-    seq, connection = (n if 0 <= n < _MOST_SEQ else 0 for n in (last.seq, last.connection))
+        last = document(said) if said else {}
+    except Unusable:
+        last = {}
+    numbers = (whole(last.get(name)) or 0 for name in ("seq", "connection"))
+    seq, connection = (n if 0 <= n < _MOST_SEQ else 0 for n in numbers)
     return Checkpoint(seq=seq, connection=connection)
 
 

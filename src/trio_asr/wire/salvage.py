@@ -53,16 +53,26 @@ def _read(data: str | bytes) -> object:
         raise Unusable("no JSON, and long")
     text = data if isinstance(data, str) else data.decode("utf-8", "replace")
     try:
-        return json.loads(text, parse_int=_integer)  # takes NaN, 1e400, half a surrogate pair
+        return loads(text)
     except RecursionError:
         if len(text) > MAX_NESTED:
             raise Unusable("nested too deep") from None
     except ValueError as error:
         raise Unusable(str(error)) from None
     try:
-        return json.loads(_shallow(text), parse_int=_integer)
+        return loads(_shallow(text))
     except (ValueError, RecursionError) as error:
         raise Unusable(str(error)) from None
+
+
+def loads(text: str) -> Any:
+    """Decode JSON as Python and JavaScript write it: with NaN, 1e400, half a surrogate pair.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deep.
+    """
+    return json.loads(text, parse_int=_integer)
 
 
 def _integer(digits: str) -> int | float:

@@ -17,7 +17,7 @@ from trio_asr.ingest.dialect import UNSUPPORTED, Audio, Begin, Effect, Finish, O
 from trio_asr.ingest.dialects import reading
 from trio_asr.ingest.dialects.reading import Whole
 from trio_asr.wire.audio_format import audio_format
-from trio_asr.wire.lenient import from_base64
+from trio_asr.wire.payload import from_base64
 
 # Best first; no phone line has 24 kHz. The others that are offered have a header of WAV ("wav/...").
 FORMATS = {

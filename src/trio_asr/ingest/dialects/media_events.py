@@ -21,7 +21,7 @@ from trio_asr.ingest.dialects.reading import MOST_EARLY_BYTES, Whole, folded
 from trio_asr.wire import numbers, salvage
 from trio_asr.wire.audio_format import MOST_CHANNELS, Format
 from trio_asr.wire.frames import MAX_POSITION, MAX_ROLE_LENGTH
-from trio_asr.wire.lenient import from_base64
+from trio_asr.wire.payload import from_base64
 
 _TRACKS = {"both": ("inbound", "outbound")}
 # The keys that mean something here, folded, beside a platform's own. What a start says more is of the call.
