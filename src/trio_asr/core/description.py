@@ -1,7 +1,6 @@
 """The description of a result: text, words, entities and search hits, with times on the call's timeline.
 
-Of a result that straddles what was published already, only the rest is described. It is cut out of the
-provider's own text, because not every language puts blanks between its words.
+Of a result that straddles what was published already, only the rest is described.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from trio_asr.core.clock import ClockMap
+from trio_asr.core.cut import cut_text
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.messages import Alternative, Entity, Results, Search, Word, middle
 
@@ -39,7 +39,7 @@ class Describer:
         text = best.transcript.strip()
         if cut is not None and words:
             kept = [self._since(middle(word.start, word.end), cut) for word in words]
-            text = _cut_text(text, words, kept)
+            text = cut_text(text, words, kept)
             words = [word for word, keep in zip(words, kept, strict=True) if keep]
         more: Described = {}
         speaker = words[0].speaker if words else None
@@ -118,21 +118,3 @@ def _some(**lists: list[Described]) -> Described:
 
 def _there(**fields: Any) -> Described:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _cut_text(text: str, words: list[Word], kept: list[bool]) -> str:
-    """Return the words that are kept, with what stands between them and after the last word of all."""
-    pieces: list[str] = []
-    at = 0
-    for word, keep in zip(words, kept, strict=True):
-        begin = text.find(word.text, at)
-        if begin < 0:  # the text does not consist of these words
-            apart = " " if any(map(str.isspace, text)) else ""
-            return apart.join(word.text for word, keep in zip(words, kept, strict=True) if keep).strip()
-        if keep:
-            pieces.append(text[at:begin] if pieces else "")
-            pieces.append(word.text)
-        at = begin + len(word.text)
-    if kept[-1]:
-        pieces.append(text[at:])
-    return "".join(pieces).strip()
