@@ -181,6 +181,26 @@ def test_a_word_across_the_cursor_belongs_to_where_its_middle_is() -> None:
     assert line.summary() == [("final", 2000, 3000, "After.")]
 
 
+@pytest.mark.parametrize(
+    ("spoken", "left"),
+    [
+        ([Word("a", 0.1), Word("b", 2, 2.5)], "b"),
+        ([Word("a", None, 0.4), Word("b", 2)], "b"),
+        ([Word("a", 0.1), Word("b", None, 2.5)], "b"),
+        ([Word("a", 0.1), Word("b"), Word("c", 2), Word("d")], "c d"),
+        ([Word("a"), Word("b", 0.1), Word("c", 2)], "c"),
+        ([Word("a"), Word("b", 2), Word("c", 2.5)], "a b c"),
+        ([Word("a"), Word("b")], "a b"),
+    ],
+)
+def test_a_word_counts_by_the_end_that_is_known_or_as_its_neighbour(spoken: list[Word], left: str) -> None:
+    line = Connection()
+    line.hear(final(0, 1, "x"))
+    text = " ".join(word.word for word in spoken)
+    line.hear(Results(0, 3, is_final=True, channel=Channel([Alternative(text, 0.8, spoken)])))
+    assert line.summary()[1:] == [("final", 1000, 3000, left)]
+
+
 def test_a_straddling_final_without_a_word_left_is_an_empty_one() -> None:
     line = Connection()
     line.hear(final(0, 3))

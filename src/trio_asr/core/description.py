@@ -38,7 +38,7 @@ class Describer:
         best, words = message.best, message.best.words
         text = best.transcript.strip()
         if cut is not None and words:
-            kept = [self._since(middle(word.start, word.end), cut) for word in words]
+            kept = self._kept(words, cut)
             text = cut_text(text, words, kept)
             words = [word for word, keep in zip(words, kept, strict=True) if keep]
         more: Described = {}
@@ -68,6 +68,19 @@ class Describer:
         if word.language is not None:
             described["language"] = word.language
         return described
+
+    def _kept(self, words: list[Word], cut: int) -> list[bool]:
+        """Return of each word whether it was said from `cut` on.
+
+        One without a time counts as the one before it; where there is none, as the first that has a time.
+        """
+        middles = [middle(word.start, word.end) for word in words]
+        before = next((at for at in middles if at is not None), None)
+        kept = []
+        for at in middles:
+            before = before if at is None else at
+            kept.append(self._since(before, cut))
+        return kept
 
     def _since(self, middle: float | None, cut: int | None) -> bool:
         """Return whether something was said from `cut` on. What has no time counts."""

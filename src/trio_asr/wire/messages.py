@@ -177,8 +177,10 @@ _KINDS: Mapping[str, type[Results | UtteranceEnd | SpeechStarted | Metadata | Er
 
 
 def middle(start: float | None, end: float | None) -> float | None:
-    """Return the middle of a span, in the unit of its ends; None if an end is unknown."""
-    return None if start is None or end is None else (start + end) / 2
+    """Return the middle of a span, in the unit of its ends; the end that is known if one is not."""
+    if start is None or end is None:
+        return end if start is None else start
+    return (start + end) / 2
 
 
 def decode(data: str | bytes) -> Message:
