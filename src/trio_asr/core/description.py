@@ -13,6 +13,7 @@ from trio_asr.core.timeline import Timeline
 from trio_asr.wire.messages import Alternative, Entity, Results, Search, Word, middle
 
 Described = dict[str, Any]
+_UNKNOWN = frozenset({None})
 
 
 class Said(NamedTuple):
@@ -21,6 +22,7 @@ class Said(NamedTuple):
     text: str
     confidence: float | None
     words: list[Word]
+    mixed: bool  # its words have several speakers, or several languages
     more: Described  # speaker, languages, entities, search: those that are present
 
 
@@ -42,19 +44,24 @@ class Describer:
             text = cut_text(text, words, kept)
             words = [word for word, keep in zip(words, kept, strict=True) if keep]
         more: Described = {}
-        speaker = words[0].speaker if words else None
-        if speaker is not None and all(word.speaker == speaker for word in words):
-            more["speaker"] = speaker
+        speakers = {word.speaker for word in words} - _UNKNOWN
+        languages = {word.language for word in words} - _UNKNOWN
+        if len(speakers) == 1:
+            more["speaker"] = speakers.pop()
         if best.languages:
             more["languages"] = best.languages
         if found := best.entities or message.entities:
             more |= _some(entities=self._entities(found, best, cut))
         if message.channel.search:
             more |= _some(search=self._search(message.channel.search, cut))
-        return Said(text, best.confidence, words, more)
+        mixed = len(speakers) > 1 or len(languages) > 1
+        return Said(text, best.confidence, words, mixed, more)
 
-    def word(self, word: Word) -> Described:
-        """Describe one word."""
+    def words(self, words: list[Word]) -> list[Described]:
+        """Describe the words."""
+        return [self._word(word) for word in words]
+
+    def _word(self, word: Word) -> Described:
         described: Described = {"word": word.text}
         ms, sample = self._timeline.ms, self._clock.sample
         if word.start is not None:
