@@ -538,6 +538,25 @@ def test_of_a_straddling_final_only_the_speakers_that_are_left_count() -> None:
     assert "words" not in said
 
 
+@pytest.mark.parametrize("odd", [None, "in", {"word": None}, []])
+def test_a_word_that_cannot_be_read_moves_no_entity_and_is_not_published(odd: object) -> None:
+    message = json.loads(FULL)
+    message["channel"]["alternatives"][0]["words"][0] = odd
+    (said,) = described(Connection(with_words=True), json.dumps(message))
+    assert [(one["start_ms"], one["end_ms"]) for one in said["entities"]] == [(2000, 3000)]
+    assert [word["word"] for word in said["words"]] == ["New", "York"]
+
+
+def test_a_word_that_cannot_be_read_does_not_hinder_the_cut() -> None:
+    message = json.loads(FULL)
+    message["channel"]["alternatives"][0]["words"][1:1] = [None, {"word": None, "start": 1.5, "end": 1.9}]
+    line = Connection()
+    line.hear(final(0, 1.9, "in"))
+    line.committed()
+    (said,) = described(line, json.dumps(message))
+    assert said["text"] == "New York"
+
+
 def test_hits_without_a_text_are_an_event() -> None:
     silent = json.loads(FULL)
     silent["channel"]["alternatives"] = [{"transcript": "", "confidence": 0.0, "words": []}]

@@ -58,8 +58,8 @@ class Describer:
         return Said(text, best.confidence, words, mixed, more)
 
     def words(self, words: list[Word]) -> list[Described]:
-        """Describe the words."""
-        return [self._word(word) for word in words]
+        """Describe the words. An empty one only keeps the place of one that could not be read."""
+        return [self._word(word) for word in words if word.text]
 
     def _word(self, word: Word) -> Described:
         described: Described = {"word": word.text}

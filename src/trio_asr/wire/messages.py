@@ -39,6 +39,8 @@ _Which = Annotated[Sequence[int | float | str | None], Meta(max_length=100)]
 class Word(msgspec.Struct, gc=False):
     """One recognised word. Times are seconds on the connection's clock, None where unknown."""
 
+    COUNTED: ClassVar = True  # an entity names its words by their numbers
+
     word: str = ""
     start: float | None = None
     end: float | None = None
