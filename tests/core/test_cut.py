@@ -65,6 +65,10 @@ def test_blanks_around_the_words_and_empty_words_are_nothing() -> None:
     assert rest("Hello", ["", ""], 1) == ""
 
 
+def test_words_for_which_nothing_stands_in_the_text_add_nothing() -> None:
+    assert rest("It's $50", ["It's", "$50", "dollars"], 2) == ""
+
+
 def test_words_merged_into_the_one_before_are_in_it() -> None:
     words = [Word("it's", punctuated_word="It's"), Word("fifty", punctuated_word="$50")]
     words += [Word("dollars", punctuated_word=""), Word("now", punctuated_word="now")]
@@ -89,11 +93,11 @@ def test_a_text_of_its_words_is_cut_at_any_of_them(words: list[str], data: st.Da
     assert rest("".join(dense), dense, first) == "".join(dense[first:])
 
 
-@given(st.text("a1 .(一", max_size=30), st.lists(st.tuples(st.text("aA1 .(一", max_size=3), st.booleans())))
-def test_any_text_is_cut(text: str, words: list[tuple[str, bool]]) -> None:
-    left = cut_text(text, [Word(word) for word, _ in words], [keep for _, keep in words])
-    if words and all(word.strip() for word, _ in words):
-        assert left or not any(keep for _, keep in words) or not text.strip()
+@given(st.text("aA1 .(一", max_size=30), st.lists(st.text("aA1 .(一", max_size=3), min_size=1), st.data())
+def test_any_text_leaves_its_end_or_the_words(text: str, words: list[str], data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, len(words)))
+    left = rest(text.strip(), words, first)
+    assert text.strip().endswith(left) or left == rest("", words, first)
 
 
 @pytest.mark.parametrize("word", ["a", "b", "ab"])
