@@ -181,6 +181,26 @@ def test_a_word_across_the_cursor_belongs_to_where_its_middle_is() -> None:
     assert line.summary() == [("final", 2000, 3000, "After.")]
 
 
+@pytest.mark.parametrize(
+    ("spoken", "left"),
+    [
+        ([Word("a", 0.1), Word("b", 2, 2.5)], "b"),
+        ([Word("a", None, 0.4), Word("b", 2)], "b"),
+        ([Word("a", 0.1), Word("b", None, 2.5)], "b"),
+        ([Word("a", 0.1), Word("b"), Word("c", 2), Word("d")], "c d"),
+        ([Word("a"), Word("b", 0.1), Word("c", 2)], "c"),
+        ([Word("a"), Word("b", 2), Word("c", 2.5)], "a b c"),
+        ([Word("a"), Word("b")], "a b"),
+    ],
+)
+def test_a_word_counts_by_the_end_that_is_known_or_as_its_neighbour(spoken: list[Word], left: str) -> None:
+    line = Connection()
+    line.hear(final(0, 1, "x"))
+    text = " ".join(word.word for word in spoken)
+    line.hear(Results(0, 3, is_final=True, channel=Channel([Alternative(text, 0.8, spoken)])))
+    assert line.summary()[1:] == [("final", 1000, 3000, left)]
+
+
 def test_a_straddling_final_without_a_word_left_is_an_empty_one() -> None:
     line = Connection()
     line.hear(final(0, 3))
@@ -308,6 +328,7 @@ def test_what_a_final_says() -> None:
                 {"word": "you", "start_ms": 1000, "end_ms": 1200, "confidence": 0.6},
             ],
             "trace_id": "x",
+            "speaker": 1,
         }
     ]
 
@@ -435,9 +456,18 @@ FULL = """
 """
 
 
+def with_words(**fields: list[object]) -> str:
+    """The full result, without languages, with these fields of its three words."""
+    message = json.loads(FULL)
+    for n, word in enumerate(message["channel"]["alternatives"][0]["words"]):
+        word.pop("language")
+        word |= {name: values[n] for name, values in fields.items()}
+    return json.dumps(message)
+
+
 def test_entities_hits_languages_and_the_speaker_are_published_on_the_calls_timeline() -> None:
     """They are paid for; before, nobody saw them. Without words too."""
-    (said,) = described(Connection(begin_s=10), FULL)
+    (said,) = described(Connection(begin_s=10), with_words())
     assert (said["speaker"], said["languages"]) == (3, ["en", "fr"])
     assert said["entities"] == [
         {
@@ -489,11 +519,64 @@ def test_of_a_straddling_final_only_what_is_found_from_the_cursor_on_is_publishe
     assert len(said["entities"]) == 1
 
 
-def test_two_speakers_are_not_one() -> None:
-    two = json.loads(FULL)
-    two["channel"]["alternatives"][0]["words"][2]["speaker"] = 4
-    (said,) = described(Connection(), json.dumps(two))
+def test_two_speakers_are_not_one_and_the_words_of_the_final_say_who_said_what() -> None:
+    (said,) = described(Connection(), with_words(speaker=[3, 3, 4]))
     assert "speaker" not in said
+    assert said["words"] == [
+        {"word": "in", "start_ms": 1000, "end_ms": 1500, "confidence": 0.5, "speaker": 3},
+        {"word": "New", "start_ms": 2000, "end_ms": 2500, "confidence": 0.5, "speaker": 3},
+        {"word": "York", "start_ms": 2500, "end_ms": 3000, "confidence": 0.5, "speaker": 4},
+    ]
+
+
+def test_the_words_of_a_final_say_which_is_of_which_language() -> None:
+    (said,) = described(Connection(), with_words(language=["en", None, "fr"]))
+    assert said["speaker"] == 3
+    assert [word.get("language") for word in said["words"]] == ["en", None, "fr"]
+
+
+def test_words_without_a_speaker_cost_the_others_nothing() -> None:
+    for unknown in (None, "0", -1):
+        (said,) = described(Connection(), with_words(speaker=[unknown, 3, 3], language=["en", None, "en"]))
+        assert said["speaker"] == 3
+        assert "words" not in said
+    (said,) = described(Connection(), with_words(speaker=[None] * 3))
+    assert not {"speaker", "words"} & set(said)
+
+
+def test_words_of_several_speakers_are_in_finals_only() -> None:
+    partial = with_words(speaker=[3, 3, 4]).replace('"is_final": true', '"is_final": false')
+    (said,) = described(Connection(), partial)
+    assert said["type"] == "partial"
+    assert not {"speaker", "words"} & set(said)
+
+
+def test_of_a_straddling_final_only_the_speakers_that_are_left_count() -> None:
+    line = Connection()
+    line.hear(final(0, 1.9, "in"))
+    line.committed()
+    (said,) = described(line, with_words(speaker=[3, 4, 4]))
+    assert (said["text"], said["speaker"]) == ("New York", 4)
+    assert "words" not in said
+
+
+@pytest.mark.parametrize("odd", [None, "in", {"word": None}, []])
+def test_a_word_that_cannot_be_read_moves_no_entity_and_is_not_published(odd: object) -> None:
+    message = json.loads(FULL)
+    message["channel"]["alternatives"][0]["words"][0] = odd
+    (said,) = described(Connection(with_words=True), json.dumps(message))
+    assert [(one["start_ms"], one["end_ms"]) for one in said["entities"]] == [(2000, 3000)]
+    assert [word["word"] for word in said["words"]] == ["New", "York"]
+
+
+def test_a_word_that_cannot_be_read_does_not_hinder_the_cut() -> None:
+    message = json.loads(FULL)
+    message["channel"]["alternatives"][0]["words"][1:1] = [None, {"word": None, "start": 1.5, "end": 1.9}]
+    line = Connection()
+    line.hear(final(0, 1.9, "in"))
+    line.committed()
+    (said,) = described(line, json.dumps(message))
+    assert said["text"] == "New York"
 
 
 def test_hits_without_a_text_are_an_event() -> None:

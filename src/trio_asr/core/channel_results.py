@@ -199,6 +199,8 @@ class ChannelResults:
         if not said.text:
             return None
         outbox, publishing = self._outbox, self._publishing
+        # Who said what, and in which language, is paid for: nothing but the words can say it of several.
+        shown = publishing.words or (said.mixed and kind == "final")
         return Transcript(
             interaction_id=outbox.interaction_id,
             tenant_id=outbox.tenant_id,
@@ -212,7 +214,7 @@ class ChannelResults:
             speech_final=speech_final,
             connection=publishing.connection,
             request_id=publishing.request_id,
-            words=[self._describer.word(word) for word in said.words] if publishing.words else msgspec.UNSET,
+            words=self._describer.words(said.words) if shown else msgspec.UNSET,
             trace_id=msgspec.UNSET if outbox.trace_id is None else outbox.trace_id,
             **self._leg,
             **said.more,

@@ -1,7 +1,6 @@
 """The description of a result: text, words, entities and search hits, with times on the call's timeline.
 
-Of a result that straddles what was published already, only the rest is described. It is cut out of the
-provider's own text, because not every language puts blanks between its words.
+Of a result that straddles what was published already, only the rest is described.
 """
 
 from __future__ import annotations
@@ -9,10 +8,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from trio_asr.core.clock import ClockMap
+from trio_asr.core.cut import cut_text
 from trio_asr.core.timeline import Timeline
 from trio_asr.wire.messages import Alternative, Entity, Results, Search, Word, middle
 
 Described = dict[str, Any]
+_UNKNOWN = frozenset({None})
 
 
 class Said(NamedTuple):
@@ -21,6 +22,7 @@ class Said(NamedTuple):
     text: str
     confidence: float | None
     words: list[Word]
+    mixed: bool  # its words have several speakers, or several languages
     more: Described  # speaker, languages, entities, search: those that are present
 
 
@@ -38,23 +40,28 @@ class Describer:
         best, words = message.best, message.best.words
         text = best.transcript.strip()
         if cut is not None and words:
-            kept = [self._since(middle(word.start, word.end), cut) for word in words]
-            text = _cut_text(text, words, kept)
+            kept = self._kept(words, cut)
+            text = cut_text(text, words, kept)
             words = [word for word, keep in zip(words, kept, strict=True) if keep]
         more: Described = {}
-        speaker = words[0].speaker if words else None
-        if speaker is not None and all(word.speaker == speaker for word in words):
-            more["speaker"] = speaker
+        speakers = {word.speaker for word in words} - _UNKNOWN
+        languages = {word.language for word in words} - _UNKNOWN
+        if len(speakers) == 1:
+            more["speaker"] = speakers.pop()
         if best.languages:
             more["languages"] = best.languages
         if found := best.entities or message.entities:
             more |= _some(entities=self._entities(found, best, cut))
         if message.channel.search:
             more |= _some(search=self._search(message.channel.search, cut))
-        return Said(text, best.confidence, words, more)
+        mixed = len(speakers) > 1 or len(languages) > 1
+        return Said(text, best.confidence, words, mixed, more)
 
-    def word(self, word: Word) -> Described:
-        """Describe one word."""
+    def words(self, words: list[Word]) -> list[Described]:
+        """Describe the words. An empty one only keeps the place of one that could not be read."""
+        return [self._word(word) for word in words if word.text]
+
+    def _word(self, word: Word) -> Described:
         described: Described = {"word": word.text}
         ms, sample = self._timeline.ms, self._clock.sample
         if word.start is not None:
@@ -68,6 +75,19 @@ class Describer:
         if word.language is not None:
             described["language"] = word.language
         return described
+
+    def _kept(self, words: list[Word], cut: int) -> list[bool]:
+        """Return of each word whether it was said from `cut` on.
+
+        One without a time counts as the one before it; where there is none, as the first that has a time.
+        """
+        middles = [middle(word.start, word.end) for word in words]
+        before = next((at for at in middles if at is not None), None)
+        kept = []
+        for at in middles:
+            before = before if at is None else at
+            kept.append(self._since(before, cut))
+        return kept
 
     def _since(self, middle: float | None, cut: int | None) -> bool:
         """Return whether something was said from `cut` on. What has no time counts."""
@@ -118,21 +138,3 @@ def _some(**lists: list[Described]) -> Described:
 
 def _there(**fields: Any) -> Described:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _cut_text(text: str, words: list[Word], kept: list[bool]) -> str:
-    """Return the words that are kept, with what stands between them and after the last word of all."""
-    pieces: list[str] = []
-    at = 0
-    for word, keep in zip(words, kept, strict=True):
-        begin = text.find(word.text, at)
-        if begin < 0:  # the text does not consist of these words
-            apart = " " if any(map(str.isspace, text)) else ""
-            return apart.join(word.text for word, keep in zip(words, kept, strict=True) if keep).strip()
-        if keep:
-            pieces.append(text[at:begin] if pieces else "")
-            pieces.append(word.text)
-        at = begin + len(word.text)
-    if kept[-1]:
-        pieces.append(text[at:])
-    return "".join(pieces).strip()

@@ -40,6 +40,8 @@ _Which = Annotated[Sequence[int | float | str | None], Meta(max_length=100)]
 class Word(msgspec.Struct, gc=False):
     """One recognised word. Times are seconds on the connection's clock, None where unknown."""
 
+    COUNTED: ClassVar = True  # an entity names its words by their numbers
+
     word: str = ""
     start: float | None = None
     end: float | None = None
@@ -210,8 +212,10 @@ _KINDS: Mapping[str, type[_Known]] = {
 
 
 def middle(start: float | None, end: float | None) -> float | None:
-    """Return the middle of a span, in the unit of its ends; None if an end is unknown."""
-    return None if start is None or end is None else (start + end) / 2
+    """Return the middle of a span, in the unit of its ends; the end that is known if one is not."""
+    if start is None or end is None:
+        return end if start is None else start
+    return (start + end) / 2
 
 
 def decode(data: str | bytes) -> Message:

@@ -146,7 +146,8 @@ def _fit(kind: Any, value: object) -> Any:
 def _fit_list(kind: Any, value: object) -> list[Any]:
     """Return the elements that fit, of the first `MAX_PIECES`.
 
-    The first element must fit if its struct has essential fields.
+    The first element must fit if its struct has essential fields. One of a struct that is `COUNTED`, for
+    others name it by its number, is empty if it does not fit.
     """
     if not isinstance(value, list):
         raise Unusable("no list")
@@ -157,6 +158,8 @@ def _fit_list(kind: Any, value: object) -> list[Any]:
         except (Unusable, *UNREADABLE):
             if number == 0 and _essential(kind):
                 raise
+            if hasattr(kind, "COUNTED"):
+                fitting.append(kind())
     return fitting
 
 

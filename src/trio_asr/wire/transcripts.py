@@ -37,6 +37,7 @@ class Transcript(msgspec.Struct, gc=False):
     speech_final: bool
     connection: int
     request_id: str
+    # If they are wanted, and in a final of several speakers or languages.
     words: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     trace_id: str | msgspec.UnsetType = msgspec.UNSET
     # Of a call of several channels only: which one, from 0, and who is on it, if that is known.
