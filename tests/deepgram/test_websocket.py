@@ -401,6 +401,25 @@ async def test_a_refusal_whose_body_never_ends_is_one_after_a_second(
     assert trio.current_time() - began == 1
 
 
+@pytest.mark.parametrize(("after_s", "timeout_ms"), [(0.0, 900), (9.5, 10_000)])
+async def test_a_refusal_is_one_when_the_time_to_connect_ends_before_its_body_does(
+    after_s: float, timeout_ms: int, autojump_clock: MockClock
+) -> None:
+    """Before: status None, no breaker opened, and the refused key was tried again and again."""
+
+    async def serve_one(stream: trio.abc.Stream) -> None:
+        await stream.receive_some()
+        await trio.sleep(after_s)
+        await stream.send_all(
+            b"HTTP/1.1 401 U\r\ndg-error: Invalid credentials.\r\ndg-request-id: r1\r\n\r\n"
+        )
+        await trio.sleep_forever()
+
+    failed = await failure(serve_one, connect_timeout_ms=timeout_ms)
+    assert (failed.status, failed.reason, failed.request_id) == (401, "Invalid credentials.", "r1")
+    assert trio.current_time() == timeout_ms / 1000
+
+
 async def test_a_connection_lost_while_we_ask_is_noticed_at_once(autojump_clock: MockClock) -> None:
     async def serve_one(stream: trio.abc.Stream) -> None:
         await stream.aclose()

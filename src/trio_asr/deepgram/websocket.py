@@ -96,6 +96,7 @@ class DeepgramProvider:
                 network or TLS failed, or the time ran out. Raised on entering only.
         """
         opened = False
+        guard: GuardedStream | None = None
         try:
             async with trio.open_nursery() as nursery, _closing(nursery.cancel_scope) as streams:
                 with trio.fail_after(self._config.connect_timeout_ms / 1000):
@@ -114,7 +115,7 @@ class DeepgramProvider:
         except Exception as error:
             if opened:
                 raise
-            raise self._failed(error) from None
+            raise self._failed(error, guard) from None
 
     async def _reach(self) -> WatchedStream:
         raw = await self._dial(self._host, self._port)
@@ -142,20 +143,25 @@ class DeepgramProvider:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return host if self._port == (443 if self._secure else 80) else f"{host}:{self._port}"
 
-    def _failed(self, error: Exception) -> Exception:
-        """Return the cause of a failed attempt as `ConnectFailed`; return `error` itself if it is a bug."""
+    def _failed(self, error: Exception, guard: GuardedStream | None) -> Exception:
+        """Return the cause of a failed attempt as `ConnectFailed`; return `error` itself if it is a bug.
+
+        When the time runs out while the body of a refusal is waited for, that refusal is the cause.
+        """
         causes = leaves(error)
         said = self._border.said
-        for kind in (Refused, trio.TooSlowError, *_PROTOCOL, *_BROKEN):
+        for kind in (trio.TooSlowError, Refused, *_PROTOCOL, *_BROKEN):
             for cause in causes:
                 if not isinstance(cause, kind):
                     continue
-                if isinstance(cause, Refused):
-                    request_id = said(cause.request_id, MAX_NAME)
-                    return ConnectFailed(said(cause.reason), status=cause.status, request_id=request_id)
+                refused = cause if isinstance(cause, Refused) else None
                 if isinstance(cause, trio.TooSlowError):
-                    return ConnectFailed(f"no answer within {self._config.connect_timeout_ms} ms")
-                return ConnectFailed(said(f"{type(cause).__name__}: {cause}"))
+                    late = Refused(None, f"no answer within {self._config.connect_timeout_ms} ms")
+                    refused = (guard and guard.refusal) or late
+                if refused is None:
+                    return ConnectFailed(said(f"{type(cause).__name__}: {cause}"))
+                request_id = said(refused.request_id, MAX_NAME)
+                return ConnectFailed(said(refused.reason), status=refused.status, request_id=request_id)
         return error
 
 

@@ -95,16 +95,16 @@ class Answer:
             elif isinstance(event, h11.Data):
                 self._body += bytes(event.data)[: MAX_BODY - len(self._body)]
                 if len(self._body) >= MAX_BODY:
-                    raise self.refusal()
+                    self._give_up("")
             elif isinstance(event, h11.EndOfMessage):
-                raise self.refusal()
+                self._give_up("")
             else:
                 return None
 
-    def refusal(self) -> Refused:
-        """Return the refusal, with the reason from as much of its body as has arrived."""
+    def refusal(self) -> Refused | None:
+        """Return the refusal whose head has arrived, with the reason from as much of its body as has."""
         if self._refusal is None:
-            return Refused(None, "no answer")
+            return None
         status, headers = self._refusal.status_code, list(self._refusal.headers)
         reason = header(headers, b"dg-error") or _body_message(self._body)
         if not reason and 300 <= status < 400:
@@ -119,8 +119,8 @@ class Answer:
         Raises:
             Refused: Always.
         """
-        if self._refusal is not None:
-            raise self.refusal()
+        if (refused := self.refusal()) is not None:
+            raise refused
         if not problem:
             raise Refused(None, CLOSED_EARLY)
         raise Refused(None, f"the answer breaks the protocol: {problem}"[:MAX_REASON])
