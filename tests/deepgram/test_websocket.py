@@ -338,9 +338,11 @@ async def test_a_sound_101_and_what_comes_with_it(before: bytes, autojump_clock:
         (b"<html>from the days of HTTP/0.9</html>\r\n\r\n", None, "the answer breaks the protocol"),
         (b"HTTP/2.0 99 x\r\n\r\n", None, "the answer breaks the protocol"),
         (b"\x16\x03\x01\x00\xa5\r\n\r\n", None, "the answer breaks the protocol"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", None, "the answer breaks the protocol"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", 200, "not as a WebSocket: the answer breaks"),
+        (b"HTTP/1.1 101 x\r\nA B: c\r\n\r\n", None, "the answer breaks the protocol"),
+        (b"HTTP/1.1 103 x\r\nA B: c\r\n\r\n", None, "the answer breaks the protocol"),
         (b"HTTP/1.1 101 x\r\nA: b\r\n", None, "closed before the handshake"),
-        (b"HTTP/1.1 503 x\r\nX: " + b"y" * 1_000_000, None, "the answer breaks the protocol"),
+        (b"HTTP/1.1 503 x\r\nX: " + b"y" * 1_000_000, 503, "the answer breaks the protocol"),
         (b"HTTP/1.1 103 x\r\n\r\n" * 10_000, None, "does not end"),
         (b"HTTP/1.1 402 x\r\ndg-error: no money\r\n\r\npage", 402, "no money"),
         (b"HTTP/1.1 402 x\r\n\r\n" + b'{"err_msg":"no money"}', 402, "no money"),
@@ -358,6 +360,61 @@ async def test_any_other_answer_is_a_refusal_with_its_status_or_named(
     assert failed.status == status
     assert reason in failed.reason
     assert len(failed.reason) <= 256
+
+
+CREDENTIALS = b"dg-error: Invalid credentials.\r\nDG-Request-Id: r1\r\n"
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "odd"),
+    [
+        (b"HTTP/1.1 401 Unauthorized", b"Transfer-Encoding: identity"),
+        (b"HTTP/1.1 401 Unauthorized", b"Transfer-Encoding: gzip, chunked"),
+        (b"HTTP/1.1 401 Unauthorized", b"Content-Length: 3\r\nContent-Length: 5"),
+        (b"HTTP/1.1 401 Unauthorized", b"Content-Length:"),
+        (b"HTTP/1.1 401 Unauthorized", b"X-Foo : a"),
+        (b"HTTP/1.1 401 Unauthorized", b"X Foo: a"),
+        (b"HTTP/1.1 401 Unauthorized", b"no colon"),
+        (b"HTTP/1.1 401 Unauthorized", b"X: " + b"y" * 40_000),
+        (EARLY_HINTS + b"HTTP/1.1 401 Unauthorized", b"X Foo: a"),
+        (b"HTTP/2 401 Unauthorized", b"A: b"),
+        (b"\r\nHTTP/1.1 401 Unauthorized", b"A: b"),
+    ],
+)
+async def test_a_refusal_whose_head_is_no_sound_http_keeps_status_reason_and_request_id(
+    status: bytes, odd: bytes, autojump_clock: MockClock
+) -> None:
+    """As proxies make them. Before: status None, and the account's breaker never opened."""
+    head = status + b"\r\n" + CREDENTIALS + odd + b"\r\n\r\nabc"
+    for server in (answering(head), dripping(head)):
+        failed = await failure(server)
+        assert (failed.status, failed.reason, failed.request_id) == (401, "Invalid credentials.", "r1")
+
+
+def dripping(response: bytes) -> Serve:
+    """Return a server that answers any request with these bytes in two pieces, cut early on, and closes."""
+
+    async def serve_one(stream: trio.abc.Stream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(response[:2])
+            await trio.sleep(1)
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(response[2:])
+
+    return serve_one
+
+
+async def test_a_head_that_is_cut_short_counts_as_far_as_its_lines_are_whole(
+    autojump_clock: MockClock,
+) -> None:
+    """Half a line might hold half a secret, which no mask would fit."""
+    failed = await failure(answering(b"HTTP/1.1 401 U\r\ndg-request-id: r1\r\ndg-error: Token a-sec"))
+    assert (failed.status, failed.request_id) == (401, "r1")
+    assert "a-sec" not in failed.reason
+    failed = await failure(answering(b"HTTP/1.1 401 U\r\ndg-error: a-secret-key\r\nX Foo: a\r\n\r\n"))
+    assert failed.reason == "***"
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 3000000\r\n", b"", b"Transfer-Encoding: chunked\r\n"])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from itertools import takewhile
 from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
@@ -23,6 +25,8 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 # The part of the request that decides how h11 reads the answer.
 _ASKED = [("Host", "x"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
+
+_STATUS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+([2-9]\d\d)\b")  # of an answer that is no interim one
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -47,6 +51,14 @@ class Accepted(NamedTuple):
     rest: bytes
 
 
+class _Head(NamedTuple):
+    """The head of a refusal, and what is wrong with it ("" if it is HTTP)."""
+
+    status: int
+    headers: Headers
+    problem: str = ""
+
+
 class Answer:
     """An incremental parser of the answer. `key` is the Sec-WebSocket-Key that was sent."""
 
@@ -56,13 +68,14 @@ class Answer:
         self._http.send(h11.Request(method="GET", target="/", headers=_ASKED))
         self._http.send(h11.EndOfMessage())
         self._received = 0
-        self._refusal: h11.Response | None = None
+        self._raw = b""  # the head that is being read, as it came
+        self._head: _Head | None = None
         self._body = b""
 
     @property
     def refused(self) -> bool:
         """Whether the head of a refusal has arrived. Its body may still be on the way."""
-        return self._refusal is not None
+        return self._head is not None
 
     def take(self, data: bytes | bytearray) -> Accepted | None:
         """Take received bytes, or none for the end of the stream; return the connection once it is open.
@@ -74,24 +87,29 @@ class Answer:
         """
         self._received += len(data)
         if self._received > MAX_ANSWER:
-            self._give_up("an answer that does not end")
+            self._give_up("the answer breaks the protocol: an answer that does not end")
+        news = data if self._raw else data.lstrip(b"\r\n")  # blank lines before a head mean nothing
+        if data and not news:
+            return None
         try:
-            self._http.receive_data(bytes(data))
+            self._http.receive_data(bytes(news))
             accepted = self._read()
         except h11.RemoteProtocolError as error:
-            self._give_up(str(error) if data else "")
+            self._give_up(f"the answer breaks the protocol: {error}" if data else CLOSED_EARLY)
         if not data:
-            self._give_up("")
+            self._give_up(CLOSED_EARLY)
         return accepted
 
     def _read(self) -> Accepted | None:
         while True:
+            if self._head is None:
+                self._raw = self._http.trailing_data[0]
             event = self._http.next_event()
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code == 101:
                     return self._accepted(event)
             elif isinstance(event, h11.Response):
-                self._refusal = event
+                self._head = _Head(event.status_code, list(event.headers))
             elif isinstance(event, h11.Data):
                 self._body += bytes(event.data)[: MAX_BODY - len(self._body)]
                 if len(self._body) >= MAX_BODY:
@@ -101,12 +119,16 @@ class Answer:
             else:
                 return None
 
-    def refusal(self) -> Refused | None:
-        """Return the refusal whose head has arrived, with the reason from as much of its body as has."""
-        if self._refusal is None:
+    def refusal(self, problem: str = "") -> Refused | None:
+        """Return the refusal as far as it has arrived, or None if none has begun.
+
+        `problem` is the reason where the head is no HTTP and gives none itself.
+        """
+        head = self._head or _salvaged(self._raw, problem)
+        if head is None:
             return None
-        status, headers = self._refusal.status_code, list(self._refusal.headers)
-        reason = header(headers, b"dg-error") or _body_message(self._body)
+        status, headers, problem = head
+        reason = header(headers, b"dg-error") or _body_message(self._body) or problem
         if not reason and 300 <= status < 400:
             reason = f"it redirects to {_place(header(headers, b'location'))}"
         elif status < 300:
@@ -114,16 +136,12 @@ class Answer:
         return Refused(status, reason[:MAX_REASON], header(headers, b"dg-request-id"))
 
     def _give_up(self, problem: str) -> NoReturn:
-        """Raise what is known so far. `problem` is "" if the connection was closed.
+        """Raise what is known so far: the refusal, or else the problem.
 
         Raises:
             Refused: Always.
         """
-        if (refused := self.refusal()) is not None:
-            raise refused
-        if not problem:
-            raise Refused(None, CLOSED_EARLY)
-        raise Refused(None, f"the answer breaks the protocol: {problem}"[:MAX_REASON])
+        raise self.refusal(problem) or Refused(None, problem[:MAX_REASON])
 
     def _accepted(self, event: h11.InformationalResponse) -> Accepted:
         headers = list(event.headers)
@@ -161,6 +179,22 @@ def switching(headers: Headers) -> bytes:
         if name in (b"upgrade", b"connection", b"sec-websocket-accept")
     )
     return b"HTTP/1.1 101 Switching Protocols\r\n" + kept + b"\r\n"
+
+
+def _salvaged(raw: bytes, problem: str) -> _Head | None:
+    """Return the head of a refusal that is no sound HTTP, or of which only a part came, line by line.
+
+    The status and Deepgram's headers decide what follows, and proxies in between make all kinds of headers.
+    Only whole lines count: part of one might be part of a secret.
+    """
+    lines = list(takewhile(bool, (line.strip() for line in raw.split(b"\n")[:-1])))
+    status = _STATUS.match(lines[0]) if lines else None
+    if status is None:
+        return None
+    fields = (line.partition(b":") for line in lines[1:])
+    return _Head(
+        int(status[1]), [(name.strip().lower(), value.strip()) for name, _, value in fields], problem
+    )
 
 
 def header(headers: Headers, name: bytes) -> str:
