@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import json
 import ssl
 import struct
+import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -139,12 +141,50 @@ async def test_a_refusal_keeps_status_reason_and_request_id(autojump_clock: Mock
         (b"[1]", "[1]"),
         (b"<html>\xff no JSON", "<html>\ufffd no JSON"),
         (b"", ""),
+        (b'\xef\xbb\xbf{"err_msg":"marked"}', "marked"),
+        (b"\x01\x8b\x00 one\r\ntwo\n", "\ufffd\ufffd\ufffd one  two"),
     ],
 )
 async def test_the_reason_is_found_in_the_body(body: bytes, reason: str, autojump_clock: MockClock) -> None:
     head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n" % len(body)
     failed = await failure(answering(head + body))
     assert (failed.status, failed.reason) == (503, reason)
+
+
+PACKED_BODY = b'{"err_code":"INVALID_AUTH","err_msg":"Invalid credentials.","request_id":"x"}'
+
+
+def packed(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)  # the time would make another name of each test
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "reason"),
+    [
+        (b"gzip", packed(PACKED_BODY), "Invalid credentials."),
+        (b"GZIP", packed(b"<p>busy</p>"), "<p>busy</p>"),
+        (b"deflate", zlib.compress(PACKED_BODY), "Invalid credentials."),
+        (b"gzip", packed(b"a" * 10_000_000), "a" * 256),
+        (b"gzip", packed(b"a-secret-key"), "***"),
+        (b"gzip", PACKED_BODY, ""),
+        (b"br", b"\x0b\x02\x80abc\x03", ""),
+        (b"identity", PACKED_BODY, "Invalid credentials."),
+    ],
+)
+async def test_the_reason_is_found_in_a_body_that_is_packed(
+    encoding: bytes, body: bytes, reason: str, autojump_clock: MockClock
+) -> None:
+    """Before: 200 characters of what gzip looks like."""
+    head = b"HTTP/1.1 503 No\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body))
+    failed = await failure(answering(head + body))
+    assert (failed.status, failed.reason) == (503, reason)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+async def test_a_header_beyond_ascii_is_readable(charset: str, autojump_clock: MockClock) -> None:
+    head = "HTTP/1.1 401 No\r\ndg-error: Schl\u00fcssel ung\u00fcltig\r\n\r\n".encode(charset)
+    failed = await failure(answering(head))
+    assert failed.reason == "Schl\u00fcssel ung\u00fcltig"
 
 
 async def test_a_connection_lost_before_the_answer_is_noticed_at_once(autojump_clock: MockClock) -> None:
@@ -331,6 +371,9 @@ async def test_a_sound_101_and_what_comes_with_it(before: bytes, autojump_clock:
             301,
             "https://other.test/x",
         ),
+        (b"HTTP/1.1 301 M\r\nLocation: /a-secret-key\r\n\r\n<h1>301</h1>", 301, "it redirects to /***"),
+        (b"HTTP/1.1 301 M\r\n\r\n<h1>301</h1>", 301, "<h1>301</h1>"),
+        (b"HTTP/1.1 301 M\r\nX Y: z\r\nLocation: /login\r\n\r\n", 301, "it redirects to /login"),
         (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", 302, "redirects to /login"),
         (b"HTTP/1.1 308 P\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n", 308, "redirects to nowhere"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<htm>", 200, "not as a WebSocket: <htm>"),
@@ -437,7 +480,7 @@ async def test_a_refusal_of_3_mb_is_read_no_further_than_its_reason(
                 await trio.sleep(0.001)
 
     failed = await failure(serve_one)
-    assert (failed.status, failed.reason, failed.request_id) == (401, "x" * 200, "i" * 64)
+    assert (failed.status, failed.reason, failed.request_id) == (401, "x" * 256, "i" * 64)
     assert taken < 100_000
 
 
@@ -507,6 +550,12 @@ async def test_the_host_header(url: str, host: str, autojump_clock: MockClock) -
     if url.startswith("ws:"):
         await failure(serve_one, url=url)
         assert f"\r\nHost: {host}\r\n".encode() in asked[0]
+
+
+async def test_half_a_key_is_not_shown_where_a_body_is_cut(autojump_clock: MockClock) -> None:
+    """Before: a body was cut to 200 characters before it was searched for the key."""
+    failed = await failure(answering(b"HTTP/1.1 401 No\r\n\r\n" + b"x" * 195 + b"a-secret-key"))
+    assert failed.reason == "x" * 195 + "***"
 
 
 async def test_a_name_that_cannot_be_one_is_no_bug_of_ours() -> None:

@@ -7,8 +7,10 @@ proxy in between, may have any size and shape, or no end.
 from __future__ import annotations
 
 import base64
+import codecs
 import hashlib
 import re
+import zlib
 from itertools import takewhile
 from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
@@ -19,8 +21,9 @@ import msgspec
 MAX_HEAD = 32 * 1024  # bytes of the status line and headers; Deepgram's take 500
 MAX_ANSWER = 96 * 1024  # bytes of everything, including interim (1xx) responses
 MAX_BODY = 16 * 1024  # bytes of a refusal's body that are read for its reason; Deepgram's take 150
-MAX_REASON = 1024  # characters of the reason
+MAX_REASON = 16 * 1024  # characters of the reason: more than is ever shown, see `Refused`
 CLOSED_EARLY = "the connection was closed before the handshake was answered"
+_ANY_ZLIB = 32 + zlib.MAX_WBITS  # the header says whether it is gzip or deflate
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 # The part of the request that decides how h11 reads the answer.
@@ -35,9 +38,11 @@ class Refused(Exception):
     """An answer that does not open a connection.
 
     `status` is the HTTP status: None if there was no answer, 101 if the rest of the handshake was wrong.
+    `reason` is cut for display only after secrets were masked in it: half of one would not be found.
     """
 
     def __init__(self, status: int | None, reason: str, request_id: str = "") -> None:
+        reason = reason[:MAX_REASON]
         super().__init__(reason)
         self.status = status
         self.reason = reason
@@ -128,12 +133,14 @@ class Answer:
         if head is None:
             return None
         status, headers, problem = head
-        reason = header(headers, b"dg-error") or _body_message(self._body) or problem
-        if not reason and 300 <= status < 400:
-            reason = f"it redirects to {_place(header(headers, b'location'))}"
-        elif status < 300:
+        reason = header(headers, b"dg-error")
+        if not reason and 300 <= status < 400 and (location := header(headers, b"location")):
+            reason = f"it redirects to {_place(location)}"
+        encoding = header(headers, b"content-encoding")
+        reason = reason or _body_message(_unpacked(self._body, encoding)) or problem
+        if status < 300:
             reason = f"it answers as a web page does, not as a WebSocket: {reason}".rstrip(": ")
-        return Refused(status, reason[:MAX_REASON], header(headers, b"dg-request-id"))
+        return Refused(status, reason, header(headers, b"dg-request-id"))
 
     def _give_up(self, problem: str) -> NoReturn:
         """Raise what is known so far: the refusal, or else the problem.
@@ -141,16 +148,13 @@ class Answer:
         Raises:
             Refused: Always.
         """
-        raise self.refusal(problem) or Refused(None, problem[:MAX_REASON])
+        raise self.refusal(problem) or Refused(None, problem)
 
     def _accepted(self, event: h11.InformationalResponse) -> Accepted:
         headers = list(event.headers)
         if problem := self._wrong(headers):
-            raise Refused(
-                101,
-                f"the handshake breaks the protocol: {problem}"[:MAX_REASON],
-                header(headers, b"dg-request-id"),
-            )
+            reason = f"the handshake breaks the protocol: {problem}"
+            raise Refused(101, reason, header(headers, b"dg-request-id"))
         return Accepted(headers, self._http.trailing_data[0])
 
     def _wrong(self, headers: Headers) -> str:
@@ -199,7 +203,15 @@ def _salvaged(raw: bytes, problem: str) -> _Head | None:
 
 def header(headers: Headers, name: bytes) -> str:
     """Return the value of a header, several values joined by commas, or "" if there is none."""
-    return ", ".join(bytes(value).decode("latin-1") for key, value in headers if key == name)
+    return ", ".join(_text(bytes(value)) for key, value in headers if key == name)
+
+
+def _text(value: bytes) -> str:
+    """Return the text of a header: UTF-8 is what servers write today, Latin-1 what HTTP/1.0 meant."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _place(url: str) -> str:
@@ -211,8 +223,19 @@ def _place(url: str) -> str:
     return f"{split.scheme}://{split.hostname}{split.path}" if split.hostname else split.path or "nowhere"
 
 
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    """Return (the beginning of) a body without its Content-Encoding, or b"" if that is not to be undone."""
+    if encoding.lower() in ("", "identity"):
+        return body
+    try:
+        return zlib.decompressobj(_ANY_ZLIB).decompress(body, MAX_BODY)
+    except zlib.error:
+        return b""
+
+
 def _body_message(body: bytes) -> str:
-    """Return the reason in a refusal's JSON body (two shapes are documented), else the body's beginning."""
+    """Return the reason in a refusal's JSON body (two shapes are documented), else the body as text."""
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
         document = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -221,4 +244,8 @@ def _body_message(body: bytes) -> str:
         for name in ("err_msg", "message", "details", "err_code", "error_code"):
             if isinstance(document.get(name), str) and document[name]:
                 return str(document[name])
-    return body[:200].decode("utf-8", "replace")
+    return "".join(map(_printable, body.decode("utf-8", "replace"))).strip()
+
+
+def _printable(char: str) -> str:
+    return char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
