@@ -534,6 +534,8 @@ async def test_a_connection_lost_while_we_ask_is_noticed_at_once(autojump_clock:
     [
         ("ws://[::1]:8080/v1/listen", "[::1]:8080"),
         ("wss://[::1]/v1/listen", "[::1]"),
+        ("ws://[fe80::1%25lo]:8080/v1/listen", "[fe80::1]:8080"),
+        ("ws://[fe80::1%lo]:8080/v1/listen", "[fe80::1]:8080"),
         ("ws://deepgram.test:80/x", "deepgram.test"),
         ("ws://deepgram.test:443/x", "deepgram.test:443"),
         ("wss://deepgram.test:443/x", "deepgram.test"),
@@ -550,6 +552,41 @@ async def test_the_host_header(url: str, host: str, autojump_clock: MockClock) -
     if url.startswith("ws:"):
         await failure(serve_one, url=url)
         assert f"\r\nHost: {host}\r\n".encode() in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "dialled"),
+    [
+        ("ws://[fe80::1%25lo]:8080/x", "fe80::1%lo"),
+        ("ws://[fe80::1%lo]:8080/x", "fe80::1%lo"),
+        ("ws://[fe80::1%25]:8080/x", "fe80::1%25"),  # an interface by its number
+        ("wss://[fe80::1%25lo]/x", "fe80::1%lo"),
+    ],
+)
+async def test_the_zone_of_an_address_is_dialled_and_kept_from_the_peer(
+    url: str, dialled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6874: the zone says which of our own interfaces leads there, and no certificate has one."""
+    asked: list[str] = []
+    named: list[str] = []
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        asked.append(host)
+        return memory_stream_pair()[0]
+
+    def tls(context: ssl.SSLContext, host: str) -> None:
+        named.append(host)
+        raise OSError("far enough")
+
+    monkeypatch.setattr("trio_asr.deepgram.websocket.Tls", tls)
+    with pytest.raises(ConnectFailed):
+        async with DeepgramProvider(config(url=url, connect_timeout_ms=100), KEY, dial).connect(
+            audio_format(8000)
+        ):
+            raise AssertionError("it connected")
+    assert asked == [dialled]
+    assert named == (["fe80::1"] if url.startswith("wss") else [])
 
 
 async def test_half_a_key_is_not_shown_where_a_body_is_cut(autojump_clock: MockClock) -> None:

@@ -8,6 +8,7 @@ message would end the stream. Refusals carry the headers `dg-error` and `dg-requ
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
@@ -63,7 +64,10 @@ class DeepgramProvider:
         self._border = Border(key, *config.secrets)
         url = urlsplit(config.url)
         self._secure = url.scheme == "wss"
-        self._host = url.hostname or ""
+        # RFC 6874: in a URL the zone of a link-local address follows "%25". It concerns this machine alone:
+        # the peer and its certificate know the address without it.
+        self._host = re.sub(r"%25(?=.)", "%", url.hostname or "")
+        self._name = self._host.partition("%")[0]
         self._port = url.port or (443 if self._secure else 80)
         self._path = url.path or "/"
         self._query = url.query
@@ -119,7 +123,7 @@ class DeepgramProvider:
 
     async def _reach(self) -> WatchedStream:
         raw = await self._dial(self._host, self._port)
-        return WatchedStream(raw, Tls(self._tls, self._host) if self._tls else None)
+        return WatchedStream(raw, Tls(self._tls, self._name) if self._tls else None)
 
     async def _shake_hands(
         self, nursery: trio.Nursery, guard: GuardedStream, target: str
@@ -140,7 +144,7 @@ class DeepgramProvider:
     @property
     def host_header(self) -> str:
         """The Host header: an IPv6 address in brackets, the port only if it is not the scheme's default."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        host = f"[{self._name}]" if ":" in self._name else self._name
         return host if self._port == (443 if self._secure else 80) else f"{host}:{self._port}"
 
     def _failed(self, error: Exception, guard: GuardedStream | None) -> Exception:
