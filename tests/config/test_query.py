@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.config.helpers import load_text
 
 from trio_asr.config import QUERY_OPTIONS, DeepgramConfig, Secret, query_items
+from trio_asr.config.showing import shown
 from trio_asr.deepgram.websocket import DeepgramProvider
 from trio_asr.wire.audio_format import audio_format
 
@@ -51,6 +52,18 @@ def test_options_are_passed_on_as_they_are(tmp_path: Path) -> None:
     ]  # fmt: skip
     target = DeepgramProvider(config, Secret("k")).target(audio_format(8000))
     assert target.endswith("&channels=1&new=true&off=false&n=5&s=a+b%26c&list=x&list=1&list=true")
+
+
+def test_an_option_may_have_any_name_and_number_that_deepgram_thinks_of(tmp_path: Path) -> None:
+    """Before: 0.5 was refused, and so was a name such as a.b."""
+    text = "[deepgram]\noptions = {half = 0.5, list = [0.25, 2], 'a.b' = 1, _x = -1.5, 1x = 1e-3, y-z = 5.0}"
+    config = load_text(tmp_path, text).config.deepgram
+    assert query_items(config, 8000)[7:] == [
+        ("half", "0.5"), ("list", "0.25"), ("list", "2"), ("a.b", "1"), ("_x", "-1.5"), ("1x", "0.001"),
+        ("y-z", "5.0"),
+    ]  # fmt: skip
+    again = "[deepgram]\noptions = " + shown("deepgram.options", config.options)
+    assert load_text(tmp_path, again).config.deepgram.options == config.options
 
 
 def test_two_legs_are_two_channels_apart() -> None:

@@ -21,7 +21,7 @@ from trio_asr.core.call import Call
 from trio_asr.core.channel_results import TOLERANCE_S, MessageKind, Publishing
 from trio_asr.core.outbox import MAX_WRITES, Outbox
 from trio_asr.core.results import SILENT_S, ResultHandler
-from trio_asr.core.verdict import ChannelEnd, End, Judge
+from trio_asr.core.verdict import TAIL_S, ChannelEnd, End, Judge
 from trio_asr.wire import ids
 from trio_asr.wire.audio_format import Format
 from trio_asr.wire.codes import EndReason, EventName, GapReason
@@ -548,22 +548,23 @@ class CallMachine(RuleBasedStateMachine):
         return self.truth.silent_until(channel, before[channel], limit)
 
     @precondition(lambda self: self.line)
-    @rule(in_order=st.booleans())
-    def the_connection_ends(self, in_order: bool) -> None:
-        """Then it is judged, as the sender does."""
+    @rule(in_order=st.booleans(), over=st.booleans())
+    def the_connection_ends(self, in_order: bool, over: bool) -> None:
+        """Then it is judged, as the sender does; `over` is whether the input is, as far as that knows."""
         assert self.call is not None
         assert self.line is not None
         handler, timeline = self.line.handler, self.call.timeline
         if in_order:
             handler.handle(Metadata(1.0))
             handler.finish()
-        until = min(handler.clock.end, timeline.received)
+        tail = over and self.call.next_format == handler.format and timeline.unfinalized_s < TAIL_S
+        until = timeline.received if tail else min(handler.clock.end, timeline.received)
         ends = [ChannelEnd(one.finals > 0, timeline.seconds(one.cursor, until)) for one in handler.channels]
-        end = End(1000 if in_order else 1006, in_order, in_order, ends, 30.0)
+        end = End(1000 if in_order else 1006, in_order, in_order, ends, 30.0, tail)
         self.now += 50.0
         for channel, reason in enumerate(self.judge.ended(end, self.now, 120.0).give_up):
             if reason is not None:
-                self.call.give_up_until(handler.clock.end, reason, channel)
+                self.call.give_up_until(until, reason, channel)
         self.call.event(EventName.CONNECTION_CLOSED, code=end.code)
         self.line = None
 
@@ -653,7 +654,7 @@ class CallMachine(RuleBasedStateMachine):
             assert self.line is not None
             for channel in range(len(self.line.heard)):
                 self.a_final_comes(channel, 1.0, 0, silent=False, speech_final=True)
-            self.the_connection_ends(in_order=True)
+            self.the_connection_ends(in_order=True, over=False)
             self._commit_all()
         assert self.redis.finalized == self.truth.timeline.received
         for channel in range(2):

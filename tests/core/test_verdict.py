@@ -99,6 +99,22 @@ def test_little_that_is_left_after_closing_is_worth_one_more_connection(code: in
         assert judged(judge, end._replace(asked=False), now).give_up is None
 
 
+@pytest.mark.parametrize("code", [1000, 1006, 1011])
+def test_the_tail_of_a_call_is_worth_one_more_connection_whether_or_not_close_stream_got_out(
+    code: int,
+) -> None:
+    """Before: only an end after CloseStream counted, and any other began the count anew."""
+    end = EndOfAll(code, False, False, [ChannelEnd(False, 0.09)], 0.1, tail=True)
+    asked = end._replace(asked=True)
+    for first, second in ((end, end), (asked, end), (end, asked)):
+        judge = Judge()
+        assert judge.ended(first, 0, PATIENCE_S).give_up == (None,)
+        assert judge.ended(second, 1, PATIENCE_S).give_up == (GapReason.NO_RESULT,)
+    judge = Judge()
+    for now in range(9):  # finalized, as the other channel may be
+        assert judge.ended(end._replace(channels=[ChannelEnd(True, 0.0)]), now, PATIENCE_S).give_up == (None,)
+
+
 def test_brief_connections_in_a_row_are_slowed_down_and_told_of_once() -> None:
     judge = Judge()
     brief = GOOD._replace(lived_s=0.1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import json
 import ssl
 import struct
+import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -139,12 +141,50 @@ async def test_a_refusal_keeps_status_reason_and_request_id(autojump_clock: Mock
         (b"[1]", "[1]"),
         (b"<html>\xff no JSON", "<html>\ufffd no JSON"),
         (b"", ""),
+        (b'\xef\xbb\xbf{"err_msg":"marked"}', "marked"),
+        (b"\x01\x8b\x00 one\r\ntwo\n", "\ufffd\ufffd\ufffd one  two"),
     ],
 )
 async def test_the_reason_is_found_in_the_body(body: bytes, reason: str, autojump_clock: MockClock) -> None:
     head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n" % len(body)
     failed = await failure(answering(head + body))
     assert (failed.status, failed.reason) == (503, reason)
+
+
+PACKED_BODY = b'{"err_code":"INVALID_AUTH","err_msg":"Invalid credentials.","request_id":"x"}'
+
+
+def packed(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)  # the time would make another name of each test
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "reason"),
+    [
+        (b"gzip", packed(PACKED_BODY), "Invalid credentials."),
+        (b"GZIP", packed(b"<p>busy</p>"), "<p>busy</p>"),
+        (b"deflate", zlib.compress(PACKED_BODY), "Invalid credentials."),
+        (b"gzip", packed(b"a" * 10_000_000), "a" * 256),
+        (b"gzip", packed(b"a-secret-key"), "***"),
+        (b"gzip", PACKED_BODY, ""),
+        (b"br", b"\x0b\x02\x80abc\x03", ""),
+        (b"identity", PACKED_BODY, "Invalid credentials."),
+    ],
+)
+async def test_the_reason_is_found_in_a_body_that_is_packed(
+    encoding: bytes, body: bytes, reason: str, autojump_clock: MockClock
+) -> None:
+    """Before: 200 characters of what gzip looks like."""
+    head = b"HTTP/1.1 503 No\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body))
+    failed = await failure(answering(head + body))
+    assert (failed.status, failed.reason) == (503, reason)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+async def test_a_header_beyond_ascii_is_readable(charset: str, autojump_clock: MockClock) -> None:
+    head = "HTTP/1.1 401 No\r\ndg-error: Schl\u00fcssel ung\u00fcltig\r\n\r\n".encode(charset)
+    failed = await failure(answering(head))
+    assert failed.reason == "Schl\u00fcssel ung\u00fcltig"
 
 
 async def test_a_connection_lost_before_the_answer_is_noticed_at_once(autojump_clock: MockClock) -> None:
@@ -331,6 +371,9 @@ async def test_a_sound_101_and_what_comes_with_it(before: bytes, autojump_clock:
             301,
             "https://other.test/x",
         ),
+        (b"HTTP/1.1 301 M\r\nLocation: /a-secret-key\r\n\r\n<h1>301</h1>", 301, "it redirects to /***"),
+        (b"HTTP/1.1 301 M\r\n\r\n<h1>301</h1>", 301, "<h1>301</h1>"),
+        (b"HTTP/1.1 301 M\r\nX Y: z\r\nLocation: /login\r\n\r\n", 301, "it redirects to /login"),
         (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", 302, "redirects to /login"),
         (b"HTTP/1.1 308 P\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n", 308, "redirects to nowhere"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<htm>", 200, "not as a WebSocket: <htm>"),
@@ -338,9 +381,11 @@ async def test_a_sound_101_and_what_comes_with_it(before: bytes, autojump_clock:
         (b"<html>from the days of HTTP/0.9</html>\r\n\r\n", None, "the answer breaks the protocol"),
         (b"HTTP/2.0 99 x\r\n\r\n", None, "the answer breaks the protocol"),
         (b"\x16\x03\x01\x00\xa5\r\n\r\n", None, "the answer breaks the protocol"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", None, "the answer breaks the protocol"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", 200, "not as a WebSocket: the answer breaks"),
+        (b"HTTP/1.1 101 x\r\nA B: c\r\n\r\n", None, "the answer breaks the protocol"),
+        (b"HTTP/1.1 103 x\r\nA B: c\r\n\r\n", None, "the answer breaks the protocol"),
         (b"HTTP/1.1 101 x\r\nA: b\r\n", None, "closed before the handshake"),
-        (b"HTTP/1.1 503 x\r\nX: " + b"y" * 1_000_000, None, "the answer breaks the protocol"),
+        (b"HTTP/1.1 503 x\r\nX: " + b"y" * 1_000_000, 503, "the answer breaks the protocol"),
         (b"HTTP/1.1 103 x\r\n\r\n" * 10_000, None, "does not end"),
         (b"HTTP/1.1 402 x\r\ndg-error: no money\r\n\r\npage", 402, "no money"),
         (b"HTTP/1.1 402 x\r\n\r\n" + b'{"err_msg":"no money"}', 402, "no money"),
@@ -358,6 +403,61 @@ async def test_any_other_answer_is_a_refusal_with_its_status_or_named(
     assert failed.status == status
     assert reason in failed.reason
     assert len(failed.reason) <= 256
+
+
+CREDENTIALS = b"dg-error: Invalid credentials.\r\nDG-Request-Id: r1\r\n"
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "odd"),
+    [
+        (b"HTTP/1.1 401 Unauthorized", b"Transfer-Encoding: identity"),
+        (b"HTTP/1.1 401 Unauthorized", b"Transfer-Encoding: gzip, chunked"),
+        (b"HTTP/1.1 401 Unauthorized", b"Content-Length: 3\r\nContent-Length: 5"),
+        (b"HTTP/1.1 401 Unauthorized", b"Content-Length:"),
+        (b"HTTP/1.1 401 Unauthorized", b"X-Foo : a"),
+        (b"HTTP/1.1 401 Unauthorized", b"X Foo: a"),
+        (b"HTTP/1.1 401 Unauthorized", b"no colon"),
+        (b"HTTP/1.1 401 Unauthorized", b"X: " + b"y" * 40_000),
+        (EARLY_HINTS + b"HTTP/1.1 401 Unauthorized", b"X Foo: a"),
+        (b"HTTP/2 401 Unauthorized", b"A: b"),
+        (b"\r\nHTTP/1.1 401 Unauthorized", b"A: b"),
+    ],
+)
+async def test_a_refusal_whose_head_is_no_sound_http_keeps_status_reason_and_request_id(
+    status: bytes, odd: bytes, autojump_clock: MockClock
+) -> None:
+    """As proxies make them. Before: status None, and the account's breaker never opened."""
+    head = status + b"\r\n" + CREDENTIALS + odd + b"\r\n\r\nabc"
+    for server in (answering(head), dripping(head)):
+        failed = await failure(server)
+        assert (failed.status, failed.reason, failed.request_id) == (401, "Invalid credentials.", "r1")
+
+
+def dripping(response: bytes) -> Serve:
+    """Return a server that answers any request with these bytes in two pieces, cut early on, and closes."""
+
+    async def serve_one(stream: trio.abc.Stream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(response[:2])
+            await trio.sleep(1)
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(response[2:])
+
+    return serve_one
+
+
+async def test_a_head_that_is_cut_short_counts_as_far_as_its_lines_are_whole(
+    autojump_clock: MockClock,
+) -> None:
+    """Half a line might hold half a secret, which no mask would fit."""
+    failed = await failure(answering(b"HTTP/1.1 401 U\r\ndg-request-id: r1\r\ndg-error: Token a-sec"))
+    assert (failed.status, failed.request_id) == (401, "r1")
+    assert "a-sec" not in failed.reason
+    failed = await failure(answering(b"HTTP/1.1 401 U\r\ndg-error: a-secret-key\r\nX Foo: a\r\n\r\n"))
+    assert failed.reason == "***"
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 3000000\r\n", b"", b"Transfer-Encoding: chunked\r\n"])
@@ -380,7 +480,7 @@ async def test_a_refusal_of_3_mb_is_read_no_further_than_its_reason(
                 await trio.sleep(0.001)
 
     failed = await failure(serve_one)
-    assert (failed.status, failed.reason, failed.request_id) == (401, "x" * 200, "i" * 64)
+    assert (failed.status, failed.reason, failed.request_id) == (401, "x" * 256, "i" * 64)
     assert taken < 100_000
 
 
@@ -401,6 +501,25 @@ async def test_a_refusal_whose_body_never_ends_is_one_after_a_second(
     assert trio.current_time() - began == 1
 
 
+@pytest.mark.parametrize(("after_s", "timeout_ms"), [(0.0, 900), (9.5, 10_000)])
+async def test_a_refusal_is_one_when_the_time_to_connect_ends_before_its_body_does(
+    after_s: float, timeout_ms: int, autojump_clock: MockClock
+) -> None:
+    """Before: status None, no breaker opened, and the refused key was tried again and again."""
+
+    async def serve_one(stream: trio.abc.Stream) -> None:
+        await stream.receive_some()
+        await trio.sleep(after_s)
+        await stream.send_all(
+            b"HTTP/1.1 401 U\r\ndg-error: Invalid credentials.\r\ndg-request-id: r1\r\n\r\n"
+        )
+        await trio.sleep_forever()
+
+    failed = await failure(serve_one, connect_timeout_ms=timeout_ms)
+    assert (failed.status, failed.reason, failed.request_id) == (401, "Invalid credentials.", "r1")
+    assert trio.current_time() == timeout_ms / 1000
+
+
 async def test_a_connection_lost_while_we_ask_is_noticed_at_once(autojump_clock: MockClock) -> None:
     async def serve_one(stream: trio.abc.Stream) -> None:
         await stream.aclose()
@@ -415,6 +534,8 @@ async def test_a_connection_lost_while_we_ask_is_noticed_at_once(autojump_clock:
     [
         ("ws://[::1]:8080/v1/listen", "[::1]:8080"),
         ("wss://[::1]/v1/listen", "[::1]"),
+        ("ws://[fe80::1%25lo]:8080/v1/listen", "[fe80::1]:8080"),
+        ("ws://[fe80::1%lo]:8080/v1/listen", "[fe80::1]:8080"),
         ("ws://deepgram.test:80/x", "deepgram.test"),
         ("ws://deepgram.test:443/x", "deepgram.test:443"),
         ("wss://deepgram.test:443/x", "deepgram.test"),
@@ -431,6 +552,47 @@ async def test_the_host_header(url: str, host: str, autojump_clock: MockClock) -
     if url.startswith("ws:"):
         await failure(serve_one, url=url)
         assert f"\r\nHost: {host}\r\n".encode() in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "dialled"),
+    [
+        ("ws://[fe80::1%25lo]:8080/x", "fe80::1%lo"),
+        ("ws://[fe80::1%lo]:8080/x", "fe80::1%lo"),
+        ("ws://[fe80::1%25]:8080/x", "fe80::1%25"),  # an interface by its number
+        ("wss://[fe80::1%25lo]/x", "fe80::1%lo"),
+    ],
+)
+async def test_the_zone_of_an_address_is_dialled_and_kept_from_the_peer(
+    url: str, dialled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6874: the zone says which of our own interfaces leads there, and no certificate has one."""
+    asked: list[str] = []
+    named: list[str] = []
+
+    async def dial(host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        asked.append(host)
+        return memory_stream_pair()[0]
+
+    def tls(context: ssl.SSLContext, host: str) -> None:
+        named.append(host)
+        raise OSError("far enough")
+
+    monkeypatch.setattr("trio_asr.deepgram.websocket.Tls", tls)
+    with pytest.raises(ConnectFailed):
+        async with DeepgramProvider(config(url=url, connect_timeout_ms=100), KEY, dial).connect(
+            audio_format(8000)
+        ):
+            raise AssertionError("it connected")
+    assert asked == [dialled]
+    assert named == (["fe80::1"] if url.startswith("wss") else [])
+
+
+async def test_half_a_key_is_not_shown_where_a_body_is_cut(autojump_clock: MockClock) -> None:
+    """Before: a body was cut to 200 characters before it was searched for the key."""
+    failed = await failure(answering(b"HTTP/1.1 401 No\r\n\r\n" + b"x" * 195 + b"a-secret-key"))
+    assert failed.reason == "x" * 195 + "***"
 
 
 async def test_a_name_that_cannot_be_one_is_no_bug_of_ours() -> None:

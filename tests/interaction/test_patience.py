@@ -14,8 +14,10 @@ from tests.call_harness import call_harness, config, start_call, whole
 from trio.testing import MockClock
 
 from trio_asr.core.results import ResultHandler
+from trio_asr.core.verdict import TAIL_S
 from trio_asr.deepgram.provider import Link
 from trio_asr.simulator.echo import EchoEngine
+from trio_asr.simulator.faults import Faults
 from trio_asr.simulator.server import SimulatorSettings
 from trio_asr.wire import messages
 from trio_asr.wire.audio_format import Format
@@ -195,6 +197,87 @@ async def test_a_remainder_of_90_ms_is_worth_one_more_connection(
         (gap,) = [e for e in on.events() if e["event"] == "gap"]
         assert (gap["reason"], gap["start_ms"], gap["end_ms"]) == ("unanswered", 2910, 3000)
         assert trio.current_time() < 12
+
+
+def wordless_at_first(later: Faults) -> SimulatorSettings:
+    """Return a provider whose first connection closes in good order without a result."""
+    return SimulatorSettings(faults_for=lambda index, _: Faults(drop_result_every=1) if index == 0 else later)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(
+    "later",
+    [
+        Faults(abort_after_s=0.0),
+        Faults(abort_after_bytes=1),
+        Faults(close_after_s=0.0),
+        Faults(drop_result_every=1),
+    ],
+)
+async def test_a_call_of_90_ms_is_worth_one_more_connection_however_that_ends(
+    later: Faults, channels: int, autojump_clock: MockClock
+) -> None:
+    """Before: one that broke before CloseStream was out did not count, and another followed, for minutes."""
+    async with call_harness(wordless_at_first(later)) as (on, nursery):
+        line = await start_call(on, nursery)
+        line.say(b"\1\1" * 720 * channels, channels=channels)
+        line.hang_up()
+        with trio.fail_after(60):
+            await line.done.wait()
+        assert len(on.connections) == 2
+        gaps = [(e["reason"], e["start_ms"], e["end_ms"]) for e in on.events() if e["event"] == "gap"]
+        assert gaps == [("unanswered", 0, 90)] * channels
+
+
+async def test_the_tail_of_a_call_is_kept_while_nobody_can_be_reached(autojump_clock: MockClock) -> None:
+    settings = SimulatorSettings(
+        faults_for=lambda index, _: (
+            Faults(drop_result_every=1) if index == 0 else Faults(refuse_status=503, refuse_for_s=60)
+        )
+    )
+    async with call_harness(settings) as (on, nursery):
+        line = await start_call(on, nursery)
+        line.speak(0.09)
+        line.hang_up()
+        await line.done.wait()
+        assert trio.current_time() > 60
+        assert whole(on.finals(), 720)
+        assert not [e for e in on.events() if e["event"] == "gap"]
+
+
+@pytest.mark.parametrize("seconds", [0.09, 3.0])
+async def test_of_a_call_in_progress_and_of_more_than_a_tail_nothing_is_given_up_for_drops(
+    seconds: float, autojump_clock: MockClock
+) -> None:
+    """While more audio may come, or where the backlog is long, a drop says nothing about the audio."""
+    settings = SimulatorSettings(
+        faults_for=lambda index, _: Faults(abort_after_s=0.0) if index < 5 else Faults()
+    )
+    async with call_harness(settings) as (on, nursery):
+        line = await start_call(on, nursery)
+        line.speak(seconds)
+        if seconds > TAIL_S:
+            line.hang_up()
+        await trio.sleep(60)
+        line.hang_up()
+        await line.done.wait()
+        assert whole(on.finals(), round(seconds * 8000))
+        assert not [e for e in on.events() if e["event"] == "gap"]
+
+
+async def test_the_tail_in_another_format_has_its_two_connections_too(autojump_clock: MockClock) -> None:
+    """The connection before the border left nothing of its own, so its end does not count."""
+    settings = SimulatorSettings(
+        faults_for=lambda index, _: Faults(abort_after_s=0.0) if index == 1 else Faults()
+    )
+    async with call_harness(settings) as (on, nursery):
+        line = await start_call(on, nursery)
+        line.say(b"\1\1" * 8000, 8000)
+        line.say(b"\1\1" * 1440, 16000)
+        line.hang_up()
+        await line.done.wait()
+        assert len(on.connections) == 3
+        assert not [e for e in on.events() if e["event"] == "gap"]
 
 
 async def test_a_rate_that_changes_with_each_frame_does_not_dial_for_each(autojump_clock: MockClock) -> None:

@@ -1,9 +1,11 @@
-"""The keys and values that are accepted, in words: for error messages, and for the page of all keys."""
+"""The keys and values that are accepted, also in words: for error messages, and for the page of all keys."""
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import inspect
 
 MAX_NAME = 100  # characters of an unknown key that are compared
@@ -12,6 +14,31 @@ _SCALARS: dict[type, str] = {
     inspect.IntType: "integer",
     inspect.FloatType: "number",
 }
+
+
+def accepted(value: Any, annotation: Any, *, strict: bool = True) -> Any:
+    """Return a value as a key of this type takes it; if not `strict`, a text may stand for a number.
+
+    Raises:
+        msgspec.ValidationError: The key does not take it.
+    """
+    converted = msgspec.convert(value, annotation, strict=strict)
+    if not _finite(converted):  # TOML has inf and nan, and no range rules nan out
+        raise msgspec.ValidationError("not a finite number")
+    return converted
+
+
+def refused_in(table: Any, annotation: Any) -> str | None:
+    """Return the name of the first entry of a table for which a key of this type does not take the table.
+
+    None if it is no table, or each of its entries could stand alone.
+    """
+    for name, value in table.items() if isinstance(table, dict) else ():
+        try:
+            accepted({name: value}, annotation)
+        except msgspec.ValidationError:
+            return str(name)
+    return None
 
 
 def kind_of(annotation: Any) -> str:
@@ -32,6 +59,17 @@ def hint_for(name: str, table: str, known: Iterable[str], elsewhere: Iterable[st
     if same := [path for path in elsewhere if path.rpartition(".")[2] == name]:
         return f"did you mean {same[0]}?"
     return f"known are: {', '.join(siblings)}"
+
+
+def _finite(value: Any) -> bool:
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(map(_finite, value.values()))
+        case tuple():
+            return all(map(_finite, value))
+    return True
 
 
 def _kind(info: Any) -> str:

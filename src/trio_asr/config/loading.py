@@ -1,6 +1,5 @@
 """Loading: from a file and an environment to a configuration with its origins, or to one list of problems."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import msgspec
 
 from trio_asr.config import environment, redis_url, route_rules, route_secrets, rules, secrets
-from trio_asr.config.allowed import allowed_by, hint_for
+from trio_asr.config.allowed import accepted, allowed_by, hint_for, refused_in
 from trio_asr.config.reading import Unparsable, Unreadable, parse, read
 from trio_asr.config.rules import REFUSED
 from trio_asr.config.secrets import MASK, SecretSpec, Unusable, find
@@ -200,16 +199,13 @@ class _Loader:
     ) -> None:
         annotation = _FIELDS[_unnumbered(path)].type
         try:
-            converted = msgspec.convert(value, annotation, strict=strict)
-            if isinstance(converted, float) and not math.isfinite(converted):
-                raise msgspec.ValidationError  # noqa: TRY301 - TOML has inf and nan; no range rules nan out
-        except msgspec.ValidationError:
-            self.problems.append(
-                f"{source} {self._label(path)} = {plain(written, path)}: allowed is {allowed_by(annotation)}"
-            )
-        else:
-            self.values[path] = converted
+            self.values[path] = accepted(value, annotation, strict=strict)
             self.origins[path] = origin
+        except msgspec.ValidationError:
+            line = f"{source} {self._label(path)} = {plain(written, path)}: "
+            if (name := refused_in(value, annotation)) is not None:
+                line += f"{cut(name)!r} cannot be used: "  # without its value: that may be a secret
+            self.problems.append(f"{line}allowed is {allowed_by(annotation)}")
 
     def _unknown(self, path: str, known: Mapping[str, Any]) -> None:
         """Record an unknown key, by its name alone: the value may be a secret."""

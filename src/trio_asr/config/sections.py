@@ -32,7 +32,7 @@ _Language = Annotated[
 ]
 _OptionText = Annotated[str, Meta(max_length=2_048)]
 _OptionInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-_OptionScalar = _OptionText | _OptionInt | bool
+_OptionScalar = _OptionText | _OptionInt | float | bool
 OptionValue = _OptionScalar | Annotated[tuple[_OptionScalar, ...], Meta(max_length=100)]
 
 
@@ -158,10 +158,13 @@ class DeepgramConfig(Section, frozen=True):
     ] = ()
     options: (
         Annotated[
-            dict[Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,99}\Z")], OptionValue],
+            dict[Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,100}\Z")], OptionValue],
             Meta(
                 max_length=50,
-                extra={"allowed": "names, each with a text, an integer, true or false, or a list of these"},
+                extra={
+                    "allowed": "names of letters, digits, `.`, `_` and `-`, each with a text, a number, "
+                    "true or false, or a list of these"
+                },
             ),
         ]
         | None

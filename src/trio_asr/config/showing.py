@@ -24,13 +24,17 @@ def shown(path: str, value: Any) -> str:
         case list() | tuple():
             text = f"[{', '.join(shown(path, one) for one in value)}]"
         case dict():
-            pairs = ", ".join(f"{name} = {_shown_option(name, one)}" for name, one in value.items())
+            pairs = ", ".join(f"{_key(name)} = {_shown_option(name, one)}" for name, one in value.items())
             text = f"{{ {pairs} }}" if pairs else "{}"
         case float():
             text = f"{value:.12g}"
         case _:
             text = str(value)
     return text
+
+
+def _key(name: str) -> str:
+    return _quoted(name) if "." in name else name  # bare, it would be a table in the table
 
 
 def _shown_option(name: str, value: Any) -> str:

@@ -10,7 +10,7 @@ from trio_asr.wire.codes import GapReason
 
 REJECTING = (1002, 1003, 1007, 1008)  # closes by which the provider says that it cannot use the audio
 REJECTIONS_TO_GIVE_UP = 2  # after this many such closes without a final in between, the audio is given up
-TAIL_S = 0.1  # less audio than this, left over after CloseStream, is worth only one more connection
+TAIL_S = 0.1  # less audio than this, left over at the end of a call, is worth only one more connection
 BRIEF_S = 2.0  # a connection that lived for less than this is brief: it served its call badly
 MAX_BRIEF = 3  # this many in a row are normal: a call begins, or is put through
 
@@ -19,17 +19,21 @@ class ChannelEnd(NamedTuple):
     """What a connection has done for one channel."""
 
     progressed: bool  # it finalized something
-    left_s: float  # audio that was sent and not finalized
+    left_s: float  # audio that was sent, or is the tail of the call, and not finalized
 
 
 class End(NamedTuple):
-    """How a connection ended: `asked` for by our CloseStream, `done` if that was answered in good order."""
+    """How a connection ended: `asked` for by our CloseStream, `done` if that was answered in good order.
+
+    `tail` is whether the call is over, with less than `TAIL_S` left: CloseStream was next, or had been sent.
+    """
 
     code: int
     asked: bool
     done: bool
     channels: Sequence[ChannelEnd]
     lived_s: float
+    tail: bool = False
 
     @property
     def progressed(self) -> bool:
@@ -121,7 +125,7 @@ class _Record:
         self, end: End, channel: ChannelEnd, now: float, patience_s: float
     ) -> GapReason | None:
         """Return why to give up the audio that is left, or None to keep it."""
-        self._tails = self._tails + 1 if end.asked and 0 < channel.left_s < TAIL_S else 0
+        self._tails = self._tails + 1 if (end.asked or end.tail) and 0 < channel.left_s < TAIL_S else 0
         if self._tails > 1:
             return self._give_up(GapReason.NO_RESULT)
         if channel.progressed or channel.left_s <= 0:

@@ -12,7 +12,7 @@ import math
 import trio
 
 from trio_asr.deepgram.stream import WatchedStream
-from trio_asr.wire.answer import Answer, Headers, switching
+from trio_asr.wire.answer import CLOSED_EARLY, Answer, Headers, Refused, switching
 from trio_asr.wire.meter import Meter, Offence
 
 REFUSAL_S = 1.0  # the head shows a refusal; its body, which may give the reason, gets this long to arrive
@@ -41,6 +41,11 @@ class GuardedStream(trio.abc.Stream):
     def close_code(self) -> int | None:
         """The code of the close frame that was received, or None if there was none."""
         return None if self._meter is None else self._meter.close_code
+
+    @property
+    def refusal(self) -> Refused | None:
+        """The refusal whose head has arrived, or None: its body may still be waited for."""
+        return None if self._answer is None else self._answer.refusal()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`. The first piece is the request, whose key the answer has to match.
@@ -97,7 +102,7 @@ class GuardedStream(trio.abc.Stream):
                 if answer.refused and patience.deadline == math.inf:
                     patience.deadline = trio.current_time() + REFUSAL_S
         if accepted is None:
-            raise answer.refusal()
+            raise self.refusal or Refused(None, CLOSED_EARLY)
         self.headers = accepted.headers
         self._meter = Meter(self._max_message, trio.current_time())
         self._rest = accepted.rest

@@ -8,6 +8,7 @@ message would end the stream. Refusals carry the headers `dg-error` and `dg-requ
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
@@ -63,7 +64,10 @@ class DeepgramProvider:
         self._border = Border(key, *config.secrets)
         url = urlsplit(config.url)
         self._secure = url.scheme == "wss"
-        self._host = url.hostname or ""
+        # RFC 6874: in a URL the zone of a link-local address follows "%25". It concerns this machine alone:
+        # the peer and its certificate know the address without it.
+        self._host = re.sub(r"%25(?=.)", "%", url.hostname or "")
+        self._name = self._host.partition("%")[0]
         self._port = url.port or (443 if self._secure else 80)
         self._path = url.path or "/"
         self._query = url.query
@@ -96,6 +100,7 @@ class DeepgramProvider:
                 network or TLS failed, or the time ran out. Raised on entering only.
         """
         opened = False
+        guard: GuardedStream | None = None
         try:
             async with trio.open_nursery() as nursery, _closing(nursery.cancel_scope) as streams:
                 with trio.fail_after(self._config.connect_timeout_ms / 1000):
@@ -114,11 +119,11 @@ class DeepgramProvider:
         except Exception as error:
             if opened:
                 raise
-            raise self._failed(error) from None
+            raise self._failed(error, guard) from None
 
     async def _reach(self) -> WatchedStream:
         raw = await self._dial(self._host, self._port)
-        return WatchedStream(raw, Tls(self._tls, self._host) if self._tls else None)
+        return WatchedStream(raw, Tls(self._tls, self._name) if self._tls else None)
 
     async def _shake_hands(
         self, nursery: trio.Nursery, guard: GuardedStream, target: str
@@ -139,23 +144,28 @@ class DeepgramProvider:
     @property
     def host_header(self) -> str:
         """The Host header: an IPv6 address in brackets, the port only if it is not the scheme's default."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        host = f"[{self._name}]" if ":" in self._name else self._name
         return host if self._port == (443 if self._secure else 80) else f"{host}:{self._port}"
 
-    def _failed(self, error: Exception) -> Exception:
-        """Return the cause of a failed attempt as `ConnectFailed`; return `error` itself if it is a bug."""
+    def _failed(self, error: Exception, guard: GuardedStream | None) -> Exception:
+        """Return the cause of a failed attempt as `ConnectFailed`; return `error` itself if it is a bug.
+
+        When the time runs out while the body of a refusal is waited for, that refusal is the cause.
+        """
         causes = leaves(error)
         said = self._border.said
-        for kind in (Refused, trio.TooSlowError, *_PROTOCOL, *_BROKEN):
+        for kind in (trio.TooSlowError, Refused, *_PROTOCOL, *_BROKEN):
             for cause in causes:
                 if not isinstance(cause, kind):
                     continue
-                if isinstance(cause, Refused):
-                    request_id = said(cause.request_id, MAX_NAME)
-                    return ConnectFailed(said(cause.reason), status=cause.status, request_id=request_id)
+                refused = cause if isinstance(cause, Refused) else None
                 if isinstance(cause, trio.TooSlowError):
-                    return ConnectFailed(f"no answer within {self._config.connect_timeout_ms} ms")
-                return ConnectFailed(said(f"{type(cause).__name__}: {cause}"))
+                    late = Refused(None, f"no answer within {self._config.connect_timeout_ms} ms")
+                    refused = (guard and guard.refusal) or late
+                if refused is None:
+                    return ConnectFailed(said(f"{type(cause).__name__}: {cause}"))
+                request_id = said(refused.request_id, MAX_NAME)
+                return ConnectFailed(said(refused.reason), status=refused.status, request_id=request_id)
         return error
 
 

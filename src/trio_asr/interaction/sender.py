@@ -22,7 +22,7 @@ from trio_asr.core.channel_results import Publishing
 from trio_asr.core.results import ResultHandler
 from trio_asr.core.states import DIAL, Dial, Moves
 from trio_asr.core.timeline import Chunk
-from trio_asr.core.verdict import ChannelEnd, End, Judge
+from trio_asr.core.verdict import TAIL_S, ChannelEnd, End, Judge
 from trio_asr.deepgram.provider import ConnectFailed, Link
 from trio_asr.interaction.connection import LiveConnection
 from trio_asr.interaction.ending import Ending, Why
@@ -210,17 +210,18 @@ class Sender:
         if done:
             handler.finish()
         self._speech_reported = handler.speech_reported
-        until = min(handler.clock.end, timeline.received)
+        tail = self._flow.over and call.next_format == handler.format and timeline.unfinalized_s < TAIL_S
+        until = timeline.received if tail else min(handler.clock.end, timeline.received)
         channels = [
             ChannelEnd(channel.finals > 0, timeline.seconds(channel.cursor, until))
             for channel in handler.channels
         ]
-        end = End(ending.code, ending.asked, done, channels, lived_s)
+        end = End(ending.code, ending.asked, done, channels, lived_s, tail)
         patience_s = self._services.config.interaction.max_unfinalized_s
         verdict = self._judge.ended(end, trio.current_time(), patience_s)
         for channel, reason in enumerate(verdict.give_up):
             if reason is not None:
-                seconds = call.give_up_until(handler.clock.end, reason, channel)
+                seconds = call.give_up_until(until, reason, channel)
                 self._report.gave_up(seconds, reason)
         if handler.progressed and not self._judge.restless:
             self._backoff.reset()

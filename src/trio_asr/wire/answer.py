@@ -7,7 +7,11 @@ proxy in between, may have any size and shape, or no end.
 from __future__ import annotations
 
 import base64
+import codecs
 import hashlib
+import re
+import zlib
+from itertools import takewhile
 from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
@@ -17,12 +21,15 @@ import msgspec
 MAX_HEAD = 32 * 1024  # bytes of the status line and headers; Deepgram's take 500
 MAX_ANSWER = 96 * 1024  # bytes of everything, including interim (1xx) responses
 MAX_BODY = 16 * 1024  # bytes of a refusal's body that are read for its reason; Deepgram's take 150
-MAX_REASON = 1024  # characters of the reason
+MAX_REASON = 16 * 1024  # characters of the reason: more than is ever shown, see `Refused`
 CLOSED_EARLY = "the connection was closed before the handshake was answered"
+_ANY_ZLIB = 32 + zlib.MAX_WBITS  # the header says whether it is gzip or deflate
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 # The part of the request that decides how h11 reads the answer.
 _ASKED = [("Host", "x"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
+
+_STATUS = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+([2-9]\d\d)\b")  # of an answer that is no interim one
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -31,9 +38,11 @@ class Refused(Exception):
     """An answer that does not open a connection.
 
     `status` is the HTTP status: None if there was no answer, 101 if the rest of the handshake was wrong.
+    `reason` is cut for display only after secrets were masked in it: half of one would not be found.
     """
 
     def __init__(self, status: int | None, reason: str, request_id: str = "") -> None:
+        reason = reason[:MAX_REASON]
         super().__init__(reason)
         self.status = status
         self.reason = reason
@@ -47,6 +56,14 @@ class Accepted(NamedTuple):
     rest: bytes
 
 
+class _Head(NamedTuple):
+    """The head of a refusal, and what is wrong with it ("" if it is HTTP)."""
+
+    status: int
+    headers: Headers
+    problem: str = ""
+
+
 class Answer:
     """An incremental parser of the answer. `key` is the Sec-WebSocket-Key that was sent."""
 
@@ -56,13 +73,14 @@ class Answer:
         self._http.send(h11.Request(method="GET", target="/", headers=_ASKED))
         self._http.send(h11.EndOfMessage())
         self._received = 0
-        self._refusal: h11.Response | None = None
+        self._raw = b""  # the head that is being read, as it came
+        self._head: _Head | None = None
         self._body = b""
 
     @property
     def refused(self) -> bool:
         """Whether the head of a refusal has arrived. Its body may still be on the way."""
-        return self._refusal is not None
+        return self._head is not None
 
     def take(self, data: bytes | bytearray) -> Accepted | None:
         """Take received bytes, or none for the end of the stream; return the connection once it is open.
@@ -74,65 +92,69 @@ class Answer:
         """
         self._received += len(data)
         if self._received > MAX_ANSWER:
-            self._give_up("an answer that does not end")
+            self._give_up("the answer breaks the protocol: an answer that does not end")
+        news = data if self._raw else data.lstrip(b"\r\n")  # blank lines before a head mean nothing
+        if data and not news:
+            return None
         try:
-            self._http.receive_data(bytes(data))
+            self._http.receive_data(bytes(news))
             accepted = self._read()
         except h11.RemoteProtocolError as error:
-            self._give_up(str(error) if data else "")
+            self._give_up(f"the answer breaks the protocol: {error}" if data else CLOSED_EARLY)
         if not data:
-            self._give_up("")
+            self._give_up(CLOSED_EARLY)
         return accepted
 
     def _read(self) -> Accepted | None:
         while True:
+            if self._head is None:
+                self._raw = self._http.trailing_data[0]
             event = self._http.next_event()
             if isinstance(event, h11.InformationalResponse):
                 if event.status_code == 101:
                     return self._accepted(event)
             elif isinstance(event, h11.Response):
-                self._refusal = event
+                self._head = _Head(event.status_code, list(event.headers))
             elif isinstance(event, h11.Data):
                 self._body += bytes(event.data)[: MAX_BODY - len(self._body)]
                 if len(self._body) >= MAX_BODY:
-                    raise self.refusal()
+                    self._give_up("")
             elif isinstance(event, h11.EndOfMessage):
-                raise self.refusal()
+                self._give_up("")
             else:
                 return None
 
-    def refusal(self) -> Refused:
-        """Return the refusal, with the reason from as much of its body as has arrived."""
-        if self._refusal is None:
-            return Refused(None, "no answer")
-        status, headers = self._refusal.status_code, list(self._refusal.headers)
-        reason = header(headers, b"dg-error") or _body_message(self._body)
-        if not reason and 300 <= status < 400:
-            reason = f"it redirects to {_place(header(headers, b'location'))}"
-        elif status < 300:
+    def refusal(self, problem: str = "") -> Refused | None:
+        """Return the refusal as far as it has arrived, or None if none has begun.
+
+        `problem` is the reason where the head is no HTTP and gives none itself.
+        """
+        head = self._head or _salvaged(self._raw, problem)
+        if head is None:
+            return None
+        status, headers, problem = head
+        reason = header(headers, b"dg-error")
+        if not reason and 300 <= status < 400 and (location := header(headers, b"location")):
+            reason = f"it redirects to {_place(location)}"
+        encoding = header(headers, b"content-encoding")
+        reason = reason or _body_message(_unpacked(self._body, encoding)) or problem
+        if status < 300:
             reason = f"it answers as a web page does, not as a WebSocket: {reason}".rstrip(": ")
-        return Refused(status, reason[:MAX_REASON], header(headers, b"dg-request-id"))
+        return Refused(status, reason, header(headers, b"dg-request-id"))
 
     def _give_up(self, problem: str) -> NoReturn:
-        """Raise what is known so far. `problem` is "" if the connection was closed.
+        """Raise what is known so far: the refusal, or else the problem.
 
         Raises:
             Refused: Always.
         """
-        if self._refusal is not None:
-            raise self.refusal()
-        if not problem:
-            raise Refused(None, CLOSED_EARLY)
-        raise Refused(None, f"the answer breaks the protocol: {problem}"[:MAX_REASON])
+        raise self.refusal(problem) or Refused(None, problem)
 
     def _accepted(self, event: h11.InformationalResponse) -> Accepted:
         headers = list(event.headers)
         if problem := self._wrong(headers):
-            raise Refused(
-                101,
-                f"the handshake breaks the protocol: {problem}"[:MAX_REASON],
-                header(headers, b"dg-request-id"),
-            )
+            reason = f"the handshake breaks the protocol: {problem}"
+            raise Refused(101, reason, header(headers, b"dg-request-id"))
         return Accepted(headers, self._http.trailing_data[0])
 
     def _wrong(self, headers: Headers) -> str:
@@ -163,9 +185,33 @@ def switching(headers: Headers) -> bytes:
     return b"HTTP/1.1 101 Switching Protocols\r\n" + kept + b"\r\n"
 
 
+def _salvaged(raw: bytes, problem: str) -> _Head | None:
+    """Return the head of a refusal that is no sound HTTP, or of which only a part came, line by line.
+
+    The status and Deepgram's headers decide what follows, and proxies in between make all kinds of headers.
+    Only whole lines count: part of one might be part of a secret.
+    """
+    lines = list(takewhile(bool, (line.strip() for line in raw.split(b"\n")[:-1])))
+    status = _STATUS.match(lines[0]) if lines else None
+    if status is None:
+        return None
+    fields = (line.partition(b":") for line in lines[1:])
+    return _Head(
+        int(status[1]), [(name.strip().lower(), value.strip()) for name, _, value in fields], problem
+    )
+
+
 def header(headers: Headers, name: bytes) -> str:
     """Return the value of a header, several values joined by commas, or "" if there is none."""
-    return ", ".join(bytes(value).decode("latin-1") for key, value in headers if key == name)
+    return ", ".join(_text(bytes(value)) for key, value in headers if key == name)
+
+
+def _text(value: bytes) -> str:
+    """Return the text of a header: UTF-8 is what servers write today, Latin-1 what HTTP/1.0 meant."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _place(url: str) -> str:
@@ -177,8 +223,19 @@ def _place(url: str) -> str:
     return f"{split.scheme}://{split.hostname}{split.path}" if split.hostname else split.path or "nowhere"
 
 
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    """Return (the beginning of) a body without its Content-Encoding, or b"" if that is not to be undone."""
+    if encoding.lower() in ("", "identity"):
+        return body
+    try:
+        return zlib.decompressobj(_ANY_ZLIB).decompress(body, MAX_BODY)
+    except zlib.error:
+        return b""
+
+
 def _body_message(body: bytes) -> str:
-    """Return the reason in a refusal's JSON body (two shapes are documented), else the body's beginning."""
+    """Return the reason in a refusal's JSON body (two shapes are documented), else the body as text."""
+    body = body.removeprefix(codecs.BOM_UTF8)
     try:
         document = msgspec.json.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -187,4 +244,8 @@ def _body_message(body: bytes) -> str:
         for name in ("err_msg", "message", "details", "err_code", "error_code"):
             if isinstance(document.get(name), str) and document[name]:
                 return str(document[name])
-    return body[:200].decode("utf-8", "replace")
+    return "".join(map(_printable, body.decode("utf-8", "replace"))).strip()
+
+
+def _printable(char: str) -> str:
+    return char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
