@@ -27,7 +27,7 @@ LATEST_MS = 2**42  # above every time: the year 2109, or any time since the begi
 NO_RATE = MAX_SAMPLE_RATE + 1  # Hz; stands for "none was given"
 
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Time = Annotated[int, msgspec.Meta(gt=-LATEST_MS, lt=LATEST_MS)]
+_Time = Annotated[int, msgspec.Meta(ge=1 - LATEST_MS, le=LATEST_MS - 1)]
 _Rate = Annotated[int, msgspec.Meta(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)]
 _Short = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
 _Position = Annotated[int, msgspec.Meta(ge=0, le=MAX_POSITION)]

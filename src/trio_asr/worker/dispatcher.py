@@ -19,18 +19,19 @@ from functools import partial
 import trio
 
 from trio_asr.bus.base import Batch, Bus, RawEntry
-from trio_asr.core.reader_state import REPLAY_MARGIN_MS, ReaderOutbox, dead_letter
+from trio_asr.core.reader_state import REPLAY_MARGIN_MS, ReaderOutbox
 from trio_asr.interaction.inbox import Inbox
 from trio_asr.interaction.interaction import Interaction
 from trio_asr.interaction.services import Services
 from trio_asr.telemetry import logs
 from trio_asr.wire import ids
-from trio_asr.wire.codes import CaughtAt, DeadLetterKind, EndReason, ErrorKind
+from trio_asr.wire.codes import CaughtAt, EndReason, ErrorKind
 from trio_asr.wire.entries import decode_end, decode_frame
-from trio_asr.wire.frames import CallEnd, Frame, Junk, NotAudio
+from trio_asr.wire.frames import CallEnd, Frame
 from trio_asr.wire.ids import EntryId
 from trio_asr.worker.calls import Calls
 from trio_asr.worker.catchup import CatchUp, Front
+from trio_asr.worker.junkyard import JUNK_LOG_S, Junkyard
 from trio_asr.worker.positions import Positions
 from trio_asr.worker.restarts import replayed_from
 from trio_asr.worker.restoring import restore
@@ -38,7 +39,6 @@ from trio_asr.worker.retry import patiently
 
 MAX_ENDS = 10_000  # ends that wait for the audio before them
 STEP_S = 0.02  # of decoding at a time; other tasks run in between
-JUNK_LOG_S = 10.0
 
 
 class Dispatcher:
@@ -53,7 +53,8 @@ class Dispatcher:
         self._bus, self._calls, self._services = bus, calls, services
         self._config, self._metrics = services.config, services.metrics
         self._log = services.problems.logger("dispatcher")
-        self._junk_log = logs.Rate(JUNK_LOG_S)
+        self._trim_log = logs.Rate(JUNK_LOG_S)
+        self._junk = Junkyard(reader_outbox, services, self._log)
         self._at = Positions(bus, services, *reader_outbox.start())
         if isinstance(added := reader_outbox.confirmed.audio_added, int):
             bus.goes_on(reader_outbox.confirmed.audio_floor, added)
@@ -180,7 +181,7 @@ class Dispatcher:
         """Report that a producer trimmed the stream under the reader: that audio is lost."""
         self._metrics.input_trimmed.inc()
         self._metrics.failed(ErrorKind.TRIMMED, time.time())
-        if self._junk_log.allow(trio.current_time()):
+        if self._trim_log.allow(trio.current_time()):
             self._log.error(
                 "Audio was trimmed before it could be read; see MAXLEN at the producers", until=until
             )
@@ -205,7 +206,7 @@ class Dispatcher:
             try:
                 frame = decode_frame(fields, default_rate)
             except Exception as error:  # noqa: BLE001 - whatever a decoder does not foresee costs its entry
-                self._dead_letter(entry, fields, error, ends=False)
+                self._junk.put(entry, fields, error, ends=False)
                 if clock() > stop:
                     return arrivals, taken + 1
                 continue
@@ -264,26 +265,6 @@ class Dispatcher:
             held.tenant = frame.tenant_id
         return held
 
-    def _dead_letter(self, entry: EntryId, fields: list[bytes], error: Exception, *, ends: bool) -> None:
-        stream = self._config.redis.call_end_stream if ends else self._config.redis.audio_stream
-        if isinstance(error, NotAudio):
-            return
-        kind, reason = _reason(error)
-        dropped = self.reader_outbox.dropped
-        if not self.reader_outbox.junk(dead_letter(stream, entry, fields, kind, reason), ends=ends):
-            return
-        self._metrics.dead_letters_dropped.inc(self.reader_outbox.dropped - dropped)
-        if not isinstance(error, Junk):
-            self._services.internal.caught(CaughtAt.ENTRY, error, stream=stream, entry=entry)
-        self._metrics.dead_letters(kind).inc()
-        self._metrics.failed(ErrorKind.INPUT, time.time())
-        self._services.committer.submit(self.reader_outbox)
-        if self._junk_log.allow(trio.current_time()):
-            self._log.warning(
-                "Entry cannot be used", stream=stream, entry=entry, reason=reason,
-                suppressed=self._junk_log.skipped,
-            )  # fmt: skip
-
     # -- ends ------------------------------------------------------------------------------------------
 
     def _take_ends(self, batch: Batch) -> None:
@@ -292,7 +273,7 @@ class Dispatcher:
             try:
                 end: CallEnd = decode_end(fields)
             except Exception as error:  # noqa: BLE001 - whatever a decoder does not foresee costs its entry
-                self._dead_letter(entry, fields, error, ends=True)
+                self._junk.put(entry, fields, error, ends=True)
                 continue
             self._ends[end.interaction_id] = entry
         if batch.ends:
@@ -309,10 +290,3 @@ class Dispatcher:
             if self.caught_up or ids.key(entry) < audio_at:
                 del self._ends[interaction_id]
                 self._calls.end(interaction_id, entry, EndReason.CALL_END)
-
-
-def _reason(error: Exception) -> tuple[str, str]:
-    """Return kind and reason of what cannot be used."""
-    if isinstance(error, Junk):
-        return error.kind, str(error)
-    return DeadLetterKind.INTERNAL, f"the decoder failed: {type(error).__name__}"

@@ -31,7 +31,7 @@ from trio_asr.worker.beating import BEAT_S, BEAT_TTL_MS, Beating, beats
 from trio_asr.worker.holding import Holding, unless
 from trio_asr.worker.joining import join, leave
 from trio_asr.worker.office import Office
-from trio_asr.worker.picture import Counts, picture
+from trio_asr.worker.picture import Counts, LostShards, loads, picture
 
 STEP_S, LEAVING_STEP_S = 1.0, 0.2  # between two steps
 POLL_S = 0.05  # a shard that was asked for: between two looks whether it was handed over
@@ -46,7 +46,7 @@ class Member:
         self.holdings: dict[int, Holding] = {}
         self.view: View | None = None  # as last seen
         self._seen_at = -math.inf
-        self._out_of_reach: set[int] = set()  # shards that nobody holds, and nobody can ask for
+        self._lost = LostShards()
         self._since: dict[int, float] = {}  # since when each has rested here
         self._incarnation = secrets.token_hex(8)
         self._office, self._router, self._become = office, router, become
@@ -100,13 +100,7 @@ class Member:
         return self.view if trio.current_time() - self._seen_at < BEAT_TTL_MS / 1000 else None
 
     def _loads(self) -> dict[int, ShardLoad]:
-        """Return what each shard that is held and worked on has to do."""
-        at_work = [(shard, self._office.tenures.get(shard)) for shard in self.held()]
-        return {
-            shard: ShardLoad(len(one.calls.interactions), one.dispatcher.lag_s, one.dispatcher.entries)
-            for shard, one in at_work
-            if one is not None
-        }
+        return loads(self.held(), self._office)
 
     async def run(self) -> None:
         """Be a member until stopped, and until the shards are in other hands.
@@ -140,7 +134,7 @@ class Member:
 
     def _present(self, now: float) -> Beat:
         """Return what this member says of itself."""
-        fleet, loads = self._office.config.fleet, self._loads()
+        fleet, present = self._office.config.fleet, self._loads()
         return Beat(
             member=self.name,
             incarnation=self._incarnation,
@@ -151,7 +145,7 @@ class Member:
             held={
                 shard: Load(now - self._since[shard], load.calls, load.lag_s)
                 for shard in self.held()  # others may serve the rest better
-                for load in (loads.get(shard, ShardLoad()),)
+                for load in (present.get(shard, ShardLoad()),)
             },
             handing=frozenset(shard for shard, holding in self.holdings.items() if holding.leaving),
             wants=self._wants & self._within_reach,
@@ -198,7 +192,7 @@ class Member:
             self._away(error)
             return
         now = self._seen_at = trio.current_time()
-        self._look_for_lost_shards(self.view)
+        self._lost.look(self.view)
         me = self._present(now)
         seen = self.view.beats.get(self.name, me)
         if seen.incarnation == self._incarnation:
@@ -217,15 +211,6 @@ class Member:
         for shard, heir in step.hand_over:
             self._log.info("A shard is handed over", shard=shard, heir=heir)
             self.holdings[shard].leave(heir)
-
-    def _look_for_lost_shards(self, view: View) -> None:
-        out_of_reach = {*view.unowned} - {*view.free}
-        if out_of_reach != self._out_of_reach:
-            self._out_of_reach = out_of_reach
-            if out_of_reach:
-                self._log.warning("Nobody holds shards that cannot be asked for", shards=sorted(out_of_reach))
-            else:
-                self._log.info("All shards that nobody holds can be asked for")
 
     def _away(self, error: BusUnavailable) -> None:
         away(Problem.FLEET, error, self._office.problems, self._office.internal)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from trio_asr.core.fleet.beat import Beat
 from trio_asr.core.fleet.view import View
-from trio_asr.telemetry.fleet import FleetPicture, HotShard, MemberRow
+from trio_asr.telemetry import logs
+from trio_asr.telemetry.fleet import FleetPicture, HotShard, MemberRow, ShardLoad
+from trio_asr.worker.office import Office
 
 
 class Counts(NamedTuple):
@@ -35,6 +38,34 @@ def picture(member: str, counts: Counts, view: View | None) -> FleetPicture:
         hottest=max(hot, key=lambda one: one.calls, default=None),
         members=[_row(beat) for beat in beats],
     )
+
+
+def loads(shards: Iterable[int], office: Office) -> dict[int, ShardLoad]:
+    """Return what those of these shards that are worked on have to do."""
+    at_work = [(shard, office.tenures.get(shard)) for shard in shards]
+    return {
+        shard: ShardLoad(len(one.calls.interactions), one.dispatcher.lag_s, one.dispatcher.entries)
+        for shard, one in at_work
+        if one is not None
+    }
+
+
+class LostShards:
+    """What is said of shards that nobody holds, and nobody can ask for."""
+
+    def __init__(self) -> None:
+        self._shards: set[int] = set()
+        self._log = logs.get("fleet")
+
+    def look(self, view: View) -> None:
+        """Tell when there are others than before."""
+        shards = {*view.unowned} - {*view.free}
+        if shards != self._shards:
+            self._shards = shards
+            if shards:
+                self._log.warning("Nobody holds shards that cannot be asked for", shards=sorted(shards))
+            else:
+                self._log.info("All shards that nobody holds can be asked for")
 
 
 def _row(beat: Beat) -> MemberRow:
