@@ -119,7 +119,7 @@ optional: dict[str, st.SearchStrategy[Any]] = {
     "sample_rate": st.integers(4000, 96_000),
     "position": st.none() | st.integers(0, 2**53),
     "seq": st.none() | numbers,
-    "timestamp_ms": st.none() | numbers,
+    "timestamp_ms": st.none() | st.integers(1 - frames.LATEST_MS, frames.LATEST_MS - 1),
     "tenant_id": st.text(max_size=20),
     "trace_id": st.none() | st.text(max_size=20),
     "meta": st.none() | st.dictionaries(st.text(max_size=5), numbers | st.text(max_size=5), max_size=3),

@@ -88,7 +88,8 @@ def read_well(read: Checkpoint | ReaderState, state: bytes) -> None:
         timeline.resume_point(timeline.finalized)
         timeline.ms(timeline.received)
     else:
-        assert all(ids.is_id(entry) for entry in msgspec.structs.astuple(read))
+        known = (one for one in msgspec.structs.astuple(read) if isinstance(one, str))
+        assert all(map(ids.is_id, known))
 
 
 @given(
