@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.test_call import BOUNDS, arrival, begun, committed, restarted
 
+from trio_asr.core.beginning import MOST_HELD
 from trio_asr.core.bounds import Bounds
 from trio_asr.core.call import Call
 from trio_asr.core.outbox import Outbox
@@ -150,3 +151,15 @@ def test_a_frame_with_a_position_does_not_wait() -> None:
         frame.position = position
         call.receive([frame])
     assert audio(call) == HEADER + AUDIO
+
+
+def test_what_waits_is_bounded_also_in_frames_without_audio() -> None:
+    """A byte that could be a header's, and then nothing: neither memory nor the floor is held for ever."""
+    call = begun()
+    call.receive([arrival(1, seq=None, pcm=b"R")])
+    for number in range(2, 5_000):
+        call.receive([arrival(number, seq=None, pcm=b"")])
+        assert len(call.beginning.frames) <= MOST_HELD
+    call.receive([arrival(5_000, seq=None, pcm=AUDIO)])
+    assert audio(call) == b"R" + AUDIO
+    assert not call.beginning

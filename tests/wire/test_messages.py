@@ -82,7 +82,7 @@ def test_results_as_documented() -> None:
             Results(5.0, 0.0, Channel([]), is_final=False),
         ),
         ('{"type":"ConfigureSuccess","request_id":"r","keyterms":[]}', Unknown("ConfigureSuccess")),
-        ('{"type":"Warning","warn_code":"x","warn_msg":"y"}', Warned("x", "y")),
+        ('{"type":"Warning","warn_code":"x","warn_msg":"y"}', Warned(warn_code="x", warn_msg="y")),
         ('{"type":"results"}', Unknown("results")),
     ],
 )

@@ -3,7 +3,7 @@
 import msgspec
 
 from trio_asr.config import redis_url, rules
-from trio_asr.config.allowed import allowed_by
+from trio_asr.config.allowed import accepted, allowed_by
 from trio_asr.config.loading import ConfigError
 from trio_asr.config.sections import keys
 from trio_asr.config.showing import plain
@@ -19,7 +19,7 @@ def usable(path: str, text: str) -> str:
     """
     annotation = _KEYS[path].type
     try:
-        msgspec.convert(text, annotation)
+        accepted(text, annotation)
         text.encode()
     except (msgspec.ValidationError, UnicodeEncodeError):
         reason: str | None = f"allowed is {allowed_by(annotation)}"

@@ -15,6 +15,8 @@ from trio_asr.core.sequence import Series
 from trio_asr.wire.frames import Frame
 from trio_asr.wire.wave import Header
 
+MOST_HELD = 64  # frames: twelve with audio tell, and those without bring nothing that is worth waiting for
+
 
 class Piece(NamedTuple):
     """A frame that counts from byte `offset` on, and of whose bytes the first `header` are no audio."""
@@ -63,7 +65,7 @@ class Beginning:
         self._held.append(piece)
         if told:
             return self._release()
-        return [] if frame.position is None else self.close()
+        return [] if frame.position is None and len(self._held) < MOST_HELD else self.close()
 
     def close(self) -> list[Piece]:
         """Wait no longer: what is undecided is audio."""

@@ -270,11 +270,9 @@ class _DeepgramLink:
 
     def _masked(self, message: Error | Warned | Unknown) -> Error | Warned | Unknown:
         said = self._border.said
-        if isinstance(message, Error):
-            return Error(said(message.what, MAX_NAME), said(message.says))
-        if isinstance(message, Warned):
-            return Warned(said(message.what, MAX_NAME), said(message.says))
-        return Unknown(said(message.type, MAX_NAME), said(message.problem))
+        if isinstance(message, Unknown):
+            return Unknown(said(message.type, MAX_NAME), said(message.problem))
+        return type(message)(said(message.what, MAX_NAME), said(message.says))
 
     async def _sent(self, rest: Awaitable[None]) -> None:
         try:

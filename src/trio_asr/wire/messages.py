@@ -153,8 +153,8 @@ class Metadata(msgspec.Struct, tag="Metadata", gc=False):
     sha256: str = ""
 
 
-class Error(msgspec.Struct, tag="Error", gc=False):
-    """A complaint that does not end the stream. Older servers have other names for what it says."""
+class Complaint(msgspec.Struct, gc=False):
+    """What a server says that does not end the stream. Older ones have other names for its parts."""
 
     variant: str = ""
     description: str = ""
@@ -162,35 +162,26 @@ class Error(msgspec.Struct, tag="Error", gc=False):
     message: str = ""
     err_code: str = ""
     err_msg: str = ""
+    warn_code: str = ""
+    warn_msg: str = ""
 
     @property
     def what(self) -> str:
         """What it is about, in a word or two."""
-        return self.variant or self.code or self.err_code
+        return self.variant or self.code or self.err_code or self.warn_code
 
     @property
     def says(self) -> str:
         """The complaint itself."""
-        return self.description or self.message or self.err_msg
+        return self.description or self.message or self.err_msg or self.warn_msg
 
 
-class Warned(msgspec.Struct, tag="Warning", gc=False):
+class Error(Complaint, tag="Error", gc=False):
+    """A complaint about what was sent."""
+
+
+class Warned(Complaint, tag="Warning", gc=False):
     """A warning, as older servers give them."""
-
-    warn_code: str = ""
-    warn_msg: str = ""
-    variant: str = ""
-    description: str = ""
-
-    @property
-    def what(self) -> str:
-        """What it is about, in a word or two."""
-        return self.variant or self.warn_code
-
-    @property
-    def says(self) -> str:
-        """The warning itself."""
-        return self.description or self.warn_msg
 
 
 class Unknown(msgspec.Struct, gc=False):

@@ -108,14 +108,13 @@ def salvage(kind: type[T], value: object) -> T:
         raise Unusable(f"{kind.__name__} is no object")
     essential = _essential(kind)
     fitting: dict[str, Any] = {}
-    for field in msgspec.structs.fields(kind):
-        name = field.name
+    for name, wanted, required in _fields(kind):
         if name not in value:
-            if field.required:
+            if required:
                 raise Unusable(f"{name} is missing")
             continue
         try:
-            fitting[name] = _fit(field.type, value[name])
+            fitting[name] = _fit(wanted, value[name])
         except (Unusable, *UNREADABLE) as error:
             if name in essential:
                 why = str(error) if isinstance(error, Unusable) else f"{name} does not fit"
@@ -123,12 +122,18 @@ def salvage(kind: type[T], value: object) -> T:
     return kind(**fitting)
 
 
+@cache  # a message may have thousands of pieces, and to look the fields up takes longer than to use them
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any, bool], ...]:
+    """Return the name, the type, and whether it is required, of each field."""
+    return tuple((field.name, field.type, field.required) for field in msgspec.structs.fields(kind))
+
+
 @cache
 def _essential(kind: Any) -> frozenset[str]:
     """Return the names of the fields that must fit, if it is a struct."""
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return frozenset()
-    needed = {field.name for field in msgspec.structs.fields(kind) if field.required}
+    needed = {name for name, _, required in _fields(kind) if required}
     return frozenset(needed) | getattr(kind, "ESSENTIAL", frozenset())
 
 

@@ -134,7 +134,8 @@ class Member:
 
     def _present(self, now: float) -> Beat:
         """Return what this member says of itself."""
-        fleet, present = self._office.config.fleet, self._loads()
+        fleet, held = self._office.config.fleet, self.held()  # others may serve the rest better
+        present = loads(held, self._office)
         return Beat(
             member=self.name,
             incarnation=self._incarnation,
@@ -144,7 +145,7 @@ class Member:
             draining=now - self._draining_at if self._stopping.is_set() else None,
             held={
                 shard: Load(now - self._since[shard], load.calls, load.lag_s)
-                for shard in self.held()  # others may serve the rest better
+                for shard in held
                 for load in (present.get(shard, ShardLoad()),)
             },
             handing=frozenset(shard for shard, holding in self.holdings.items() if holding.leaving),
