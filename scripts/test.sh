@@ -26,7 +26,7 @@ if [[ ${1:-} == --soak ]]; then
     # Most of these compute, on a clock that jumps: few are waiting at any moment.
     set -- -m soak -n "${TRIO_ASR_TEST_WORKERS:-$((cores + 1))}" "$@"
 else
-    set -- -n "${TRIO_ASR_TEST_WORKERS:-$((cores < 3 ? 3 * cores : 2 * cores))}" "$@"
+    set -- -n "${TRIO_ASR_TEST_WORKERS:-$((cores < 3 ? 4 * cores : 2 * cores))}" "$@"
 fi
 # One test at a time to whoever has nothing to do.
 exec "$python" -m pytest --dist load --maxschedchunk 1 "$@"

@@ -6,6 +6,7 @@ and no verdict hangs on how fast an example was made.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import signal
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any machine")
 
+# Of all that is collected nothing is garbage, and looking for some takes half of each worker's start.
+gc.disable()
+
 # A shell that starts the tests in the background has them, and all they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -53,6 +57,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soak:
         config.hook.pytest_deselected(items=soak)
         items[:] = [item for item in items if item not in set(soak)]
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # the tests live to the end
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

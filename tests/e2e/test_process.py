@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import trio
+from click.testing import CliRunner
 
+from trio_asr.cli import cli
 from trio_asr.config.environment import OLD_VARIABLES
 from trio_asr.lab.rig.children import clean_environment
 from trio_asr.lab.rig.feeder import Feeder, calls
@@ -49,12 +51,20 @@ async def serve(config: str, tmp_path: Path, **environment: str) -> subprocess.C
         ("", "DEEPGRAM_API_KEY"),  # provider deepgram is the default, and has no key
     ],
 )
-async def test_an_unusable_configuration_is_exit_code_2(config: str, named: str, tmp_path: Path) -> None:
-    done = await serve(config, tmp_path)
-    assert done.returncode == 2
+def test_an_unusable_configuration_is_exit_code_2(config: str, named: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(config)
+    runner = CliRunner(env=dict.fromkeys(OLD_VARIABLES))
+    done = runner.invoke(cli, ["serve", "--config", str(path)])
+    assert (done.exit_code, done.stdout) == (2, "")
     assert named in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+
+
+async def test_a_refusal_is_a_line_of_the_process(tmp_path: Path) -> None:
+    done = await serve("[flush]\ninitial = 500\n", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
 
 
 async def test_a_port_in_use_is_exit_code_1_and_one_line(tmp_path: Path) -> None:
