@@ -554,6 +554,6 @@ async def test_stop_while_a_real_redis_is_frozen(new_valkey: object) -> None:
         await trio.sleep(1.2)
         server.pause()
         await trio.sleep(0.6)
-        began = trio.current_time()
+        nursery.cancel_scope.deadline = trio.current_time() + 60
         daemon.stop()
-    assert trio.current_time() - began < 2.2
+    assert not nursery.cancel_scope.cancelled_caught

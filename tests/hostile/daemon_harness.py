@@ -308,12 +308,12 @@ async def run_daemon(
         gc.disable()  # a collection walks the whole test process, whoever's step it falls into
         nursery.start_soon(run)  # noqa: ASYNC113 (the role is what is waited for)
         try:
-            with trio.fail_after(30):
+            with trio.fail_after(60):
                 while daemon.role != "active":  # noqa: ASYNC110 (no event says so)
                     await trio.sleep(0.01)
             yield one
             daemon.stop()
-            with trio.move_on_after(10):
+            with trio.move_on_after(60):
                 await done.wait()
             assert done.is_set(), "it did not stop"
         finally:

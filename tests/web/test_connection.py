@@ -148,10 +148,10 @@ async def test_a_request_byte_by_byte_gains_no_time(view: Any, monkeypatch: pyte
 
 
 async def test_a_watcher_is_not_idle(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "REQUEST_S", 0.2)
+    monkeypatch.setattr(connection, "REQUEST_S", 1.0)
     async with serving(view) as (port, _), await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        assert not await ended(stream, 1.2)
+        assert not await ended(stream, 2.5)
 
 
 async def test_idle_connections_do_not_keep_anybody_out(view: Any) -> None:

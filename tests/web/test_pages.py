@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -73,7 +72,7 @@ async def ask(
             answer.append(message)
             enough.cancel()
 
-    with trio.move_on_after(5) as enough:
+    with trio.move_on_after(60) as enough:
         await app(scope, receive, send)
     return answer[-1]["status"], {
         name.decode().lower(): value.decode() for name, value in answer[-1]["headers"]
@@ -342,15 +341,15 @@ async def test_a_stop_ends_the_streams_at_once() -> None:
 
 async def test_who_stops_reading_loses_the_place(view: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "SEND_TIMEOUT_MS", 300)
-    view.since = {f"{number} {'x' * 1000}": 0.0 for number in range(500)}  # half a megabyte a second
     app = create_app(view, metrics := Metrics(), InternalErrors(metrics), Config())
     async with trio.open_nursery() as nursery, AsyncExitStack() as deaf:
         port = await nursery.start(server.serve, app, HttpConfig(port=0))
         for _ in range(live.MAX_GUESTS):
             stream = await deaf.enter_async_context(await listen(port))
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             await stream.receive_some(16)
+        # What has been sent so far is little, and waits in the sockets of those who do not read it.
         assert (await request(port, "/events"))[0] == 503
+        view.since = {f"{number} {'x' * 1000}": 0.0 for number in range(500)}  # half a megabyte a second
         with trio.fail_after(60):
             answer: bytes | bytearray = b""
             while not answer.startswith(b"HTTP/1.1 200"):  # until one of them was dropped
