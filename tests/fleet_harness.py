@@ -126,7 +126,8 @@ class MemberHarness(DaemonHarness):
         return self.daemon.role
 
     def freeze(self) -> None:
-        self.router.awake = trio.Event()
+        if self.router.awake.is_set():  # what waits in a frozen one waits for its own event
+            self.router.awake = trio.Event()
 
     def wake(self) -> None:
         self.router.awake.set()

@@ -190,14 +190,8 @@ def test_sigterm_does_not_wait_for_a_reload(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    "env",
-    [
-        {"WATCHDOG_USEC": "1"}, {"WATCHDOG_USEC": "9" * 400}, {"WATCHDOG_USEC": "9" * 5000},
-        {"WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "\u0661x"}, {"NOTIFY_SOCKET": "relative"},
-        {"NOTIFY_SOCKET": "vsock:2:1234"}, {"NOTIFY_SOCKET": "/" + "x" * 300},
-    ],
-    ids=lambda env: str(env)[:40],
-)  # fmt: skip
+    "env", [{"WATCHDOG_USEC": "9" * 5000}, {"NOTIFY_SOCKET": "/" + "x" * 300}], ids=lambda env: str(env)[:40]
+)
 def test_what_the_environment_says_of_a_service_manager_is_a_warning(
     serve: Serve, env: dict[str, str]
 ) -> None:
