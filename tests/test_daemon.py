@@ -14,6 +14,7 @@ from tests.whole_daemon import DaemonHarness, complete
 from tests.worker_harness import EchoProvider, Producer, RoughBus, read
 from trio.testing import MockClock
 
+from trio_asr.bus import connection
 from trio_asr.bus.base import Answer, BusFault, BusUnavailable, Tenure
 from trio_asr.bus.memory import MemoryStore
 from trio_asr.bus.redis import RedisBus
@@ -540,8 +541,9 @@ async def test_stop_within_the_grace_while_redis_is_away(
                 await worker.done.wait()
 
 
-async def test_stop_while_a_real_redis_is_frozen(new_valkey: object) -> None:
-    """Requests are in threads there, which cannot be cancelled."""
+async def test_stop_while_a_real_redis_is_frozen(new_valkey: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are in threads there, which cannot be cancelled: a stop waits for none of them."""
+    monkeypatch.setattr(connection, "SOCKET_TIMEOUT_S", 600.0)
     server: EmbeddedValkey = new_valkey()  # type: ignore[operator]
     settings = config(grace_ms=200, url=server.url)
     bus = RedisBus(server.url, group="g", audio_stream="audio_stream", end_stream="call_end")

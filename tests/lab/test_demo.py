@@ -88,7 +88,7 @@ async def test_it_shows_what_comes_out_and_counts_it(tmp_path: Path, terminal: b
     ("modes", "reason"),
     [
         ({"simulate": "dies"}, r"simulator ended .*exit code 1.*\n.*no such model"),
-        ({"serve": "dies"}, r"daemon ended .*exit code 1.*\n(.*\n)*.*lost its mind"),
+        ({"serve": "dies"}, r"daemon ended .*exit code 1.*\n.*lost its mind"),
         ({"serve": "twice"}, r"daemon did not do its job: one: 2 connections instead of one"),
         ({"ingest": "dies"}, r"ingest ended .*exit code 1.*\n.*no route leads here"),
     ],
