@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,13 @@ async def serve(config: str, tmp_path: Path, **environment: str) -> subprocess.C
         ("", "DEEPGRAM_API_KEY"),  # provider deepgram is the default, and has no key
     ],
 )
-def test_an_unusable_configuration_is_exit_code_2(config: str, named: str, tmp_path: Path) -> None:
+def test_an_unusable_configuration_is_exit_code_2(
+    config: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "config.toml"
     path.write_text(config)
+    # One that is wrongly accepted must fail here (exit code 1), not serve in the tests' own process.
+    monkeypatch.setattr(import_module("trio_asr.commands.serve"), "_run", None)
     runner = CliRunner(env=dict.fromkeys(OLD_VARIABLES))
     done = runner.invoke(cli, ["serve", "--config", str(path)])
     assert (done.exit_code, done.stdout) == (2, "")
