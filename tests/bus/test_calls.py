@@ -410,7 +410,7 @@ async def test_a_shard_that_is_refused_is_a_place_of_its_own(cluster: EmbeddedCl
 @pytest.mark.usefixtures("clusters")
 async def test_a_primary_that_is_killed_in_mid_call_is_replaced() -> None:
     """The call goes on at its replica; what was added is neither lost nor doubled."""
-    with EmbeddedCluster(replicas=True, node_timeout_ms=500) as cluster:
+    with EmbeddedCluster(replicas=True, node_timeout_ms=2000) as cluster:
         shard = Places(8).of("call")
         with connect_fleet(cluster.url) as client:
             port = client.get_node_from_key(shard + AUDIO).port

@@ -284,7 +284,7 @@ async def test_frozen_nodes_do_not_keep_others_from_saying_what_lies_where(
 
 async def test_a_primary_that_is_killed_is_replaced(clusters: None) -> None:
     """Its shards are away until then; their owner goes on with what the replica has."""
-    with EmbeddedCluster(replicas=True, node_timeout_ms=500) as cluster:
+    with EmbeddedCluster(replicas=True, node_timeout_ms=2000) as cluster:
         killed = owner_of(cluster, slot(0))
         async with routed(cluster.servers[killed].url) as router:
             bus, other = (

@@ -93,7 +93,7 @@ def test_sighup_reads_the_file_again_and_a_broken_one_changes_nothing(tmp_path: 
     file.write_text(common)
     command = [sys.executable, "-m", "trio_asr", "serve", "--config", str(file)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
-        watchdog = threading.Timer(30, daemon.kill)  # reading its log has no bound of its own
+        watchdog = threading.Timer(120, daemon.kill)  # reading its log has no bound of its own
         watchdog.start()
         assert daemon.stderr is not None
         log = iter(daemon.stderr)

@@ -564,7 +564,7 @@ async def test_the_host_header(url: str, host: str, autojump_clock: MockClock) -
     ],
 )
 async def test_the_zone_of_an_address_is_dialled_and_kept_from_the_peer(
-    url: str, dialled: str, monkeypatch: pytest.MonkeyPatch
+    url: str, dialled: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     """RFC 6874: the zone says which of our own interfaces leads there, and no certificate has one."""
     asked: list[str] = []

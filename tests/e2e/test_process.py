@@ -125,6 +125,7 @@ async def test_a_second_sigterm_ends_at_once(tmp_path: Path) -> None:
             r.valkey.pause()  # so that there is something to wait for
             await trio.sleep(0.5)
             worker.signal(signal.SIGTERM)
+            await worker.said('"event":"Stopping"', within=60)  # two that it has not seen yet are one
             await trio.sleep(0.5)
             assert worker.running
             worker.signal(signal.SIGTERM)

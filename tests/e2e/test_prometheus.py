@@ -86,7 +86,7 @@ class Server(Program):
 
 
 def _read(url: str) -> bytes:
-    with urlopen(url, timeout=10) as answer:
+    with urlopen(url, timeout=60) as answer:
         body: bytes = answer.read()
     return body
 

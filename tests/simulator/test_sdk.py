@@ -52,7 +52,7 @@ def talk(port: int, speech: Callable[[int], bytes] = mono, **options: Any) -> li
                 socket.send_keep_alive()
                 socket.send_finalize()
         socket.send_close_stream()
-        listener.join(10)
+        listener.join(60)
         assert not listener.is_alive()
     return got
 

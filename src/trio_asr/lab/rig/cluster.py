@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 SLOTS = 16_384
-FORM_TIMEOUT_S = 30.0
+FORM_TIMEOUT_S = 120.0
 POLL_S = 0.02
 
 

@@ -16,7 +16,7 @@ from trio_asr.client.http import get
 from trio_asr.lab.dial.line import Reach
 from trio_asr.lab.rig.programs import POLL_S, Program
 
-START_S = 30.0  # for an interpreter to start on a busy machine
+START_S = 120.0  # a guard against waiting for ever: on a busy machine an interpreter takes its time
 
 
 class Gateway(Program):

@@ -27,8 +27,8 @@ from trio_asr.lab.rig.ways import Ways
 if TYPE_CHECKING:
     from pathlib import Path
 
-START_S = 30.0  # for an interpreter to start on a busy machine
-ANSWER_S = 10.0
+START_S = 120.0  # a guard against waiting for ever: on a busy machine an interpreter takes its time
+ANSWER_S = 60.0
 Settings = Mapping[str, Mapping[str, Any]]
 
 

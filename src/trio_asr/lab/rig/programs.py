@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.02
 TAIL_LINES = 20
-END_S = 10.0
+END_S = 60.0  # a guard against waiting for ever: how long an end takes is tested on a clock of its own
 
 
 class RigError(Exception):

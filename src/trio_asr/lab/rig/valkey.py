@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 BINARY = "TRIO_ASR_TEST_REDIS_SERVER"
-START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
 POLL_S = 0.005
 """Seconds between two attempts to reach a starting server, which is usually up after two or three."""
 PORT_ATTEMPTS = 5
