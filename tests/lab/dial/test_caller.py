@@ -239,6 +239,25 @@ async def test_a_generic_client_resumes_what_was_not_confirmed(autojump_clock: M
     ]
 
 
+@pytest.mark.parametrize(("confirmed", "tries"), [(20, 2), (0, 1)])
+async def test_what_was_not_confirmed_is_said_once_more_after_the_end(
+    confirmed: int, tries: int, autojump_clock: MockClock
+) -> None:
+    async def leave(heard: Heard, socket: WebSocketConnection) -> None:
+        if trio.current_time() < 0.5:
+            await started(heard, socket)
+            await server_listens(heard, socket, 45)
+            await socket.send_message(json.dumps({"event": "ack", "seq": confirmed}))
+        else:
+            await server_listens(heard, socket, 1)
+        await trio.sleep(0.01)
+        await socket.aclose(1001)
+
+    report, server = await placed("generic", recording(1), leave, reconnect_after_s=0.3)
+    assert [one.code for one in report.sockets] == [1001] * tries
+    assert [text.get("resume_from") for one in server.sockets for text in one.texts] == [None, 20][:tries]
+
+
 async def test_a_server_that_goes_away_is_dialled_again(autojump_clock: MockClock) -> None:
     async def leave_once(heard: Heard, socket: WebSocketConnection) -> None:
         if trio.current_time() < 0.5:

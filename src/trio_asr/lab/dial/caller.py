@@ -85,15 +85,17 @@ class _Caller:
 
     async def _keep_open(self, begins_s: float, drop_at_s: float | None) -> None:
         """Open a socket, and others after it where the platform or the settings say so."""
-        retries = self._kind.TRAITS.retries
+        retries, last = self._kind.TRAITS.retries, False
         said, platform = await self._open(None, begins_s, drop_at_s)
         while True:
             if said.outcome is Outcome.REFUSED and retries:
                 retries -= 1
             elif self._dial.reconnect_after_s is not None and _broken(said):
                 await trio.sleep(self._dial.reconnect_after_s / self._dial.pace)
-                if self._clock.now >= self._dial.recording.seconds:
+                over = self._clock.now >= self._dial.recording.seconds
+                if over and (last or not platform.unconfirmed):
                     return
+                last = over
             else:
                 return
             said, platform = await self._open(platform, self._clock.now, None)

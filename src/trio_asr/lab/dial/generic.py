@@ -32,6 +32,11 @@ class Generic(Platform):
             self.acked = previous.acked
             self.ends = previous.ends[: self.acked + 1]
 
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether the server has confirmed a part of the call, and not all of it."""
+        return 0 < self.ends[self.acked] / self._form.rate < self._dial.recording.seconds
+
     def headers(self, wall: float, nonce: str) -> dict[str, str]:  # noqa: ARG002
         """Return the token of the bearer."""
         secret = self._dial.secret

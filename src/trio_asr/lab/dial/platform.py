@@ -61,6 +61,11 @@ class Platform:
         self.complaint = ""  # what the server said against the call
         self.alarm = math.inf  # when `tick` is to be called, by the clock of its `now`
 
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether the call has audio that is worth another socket even after its end."""
+        return False
+
     def headers(self, wall: float, nonce: str) -> dict[str, str]:  # noqa: ARG002 - for those who sign
         """Return the headers of the request at a Unix time; `nonce` is a string of no other request."""
         return {}

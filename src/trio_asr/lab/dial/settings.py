@@ -41,7 +41,8 @@ class Dial:
     `public_url` is the URL as the platform knows it, if a proxy made another one of it: that one is signed.
     `burst_ms` of audio wait when the socket opens and go at once; None is the platform's own habit. `pace` is
     in times of real time. With `reconnect_after_s` a broken socket (cut, lost, or closed with 1001 or 1012)
-    is followed by another one so many seconds later. `expect` is the HTTP status or close code that the call
+    is followed by another one so many seconds later: while the call lasts, and once after its end if the
+    server has confirmed only a part of it. `expect` is the HTTP status or close code that the call
     is to end with, if not the platform's own end.
     """
 
