@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from tests.e2e.helpers import keeps_promises, web_app_lines
+from tests.e2e.helpers import PATIENT, keeps_promises, web_app_lines
 
 from trio_asr.lab.rig.feeder import FedCall, Feeder, Mode, calls
 from trio_asr.lab.rig.processes import rig
@@ -22,7 +22,7 @@ RESTARTED = 8  # calls that a restart interrupts
 
 async def test_twenty_calls_end_to_end(tmp_path: Path) -> None:
     """Requirements 7, 13: audio in, transcripts out, continuously, one connection a call."""
-    async with rig(tmp_path) as r:
+    async with rig(tmp_path, settings=PATIENT) as r:
         worker = r.worker()
         await worker.start_and_wait()
         run = Run(r, Feeder(r.valkey.url, calls(CALLS, SECONDS)))
@@ -42,7 +42,7 @@ async def test_twenty_calls_end_to_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["kill -9", "SIGTERM"])
 async def test_a_restart_in_the_middle_changes_nothing(how: str, tmp_path: Path) -> None:
-    async with rig(tmp_path) as r:
+    async with rig(tmp_path, settings=PATIENT) as r:
         worker = r.worker()
         await worker.start_and_wait()
 
@@ -117,7 +117,7 @@ async def test_the_old_web_app_reads_the_whole_call(partials: bool, tmp_path: Pa
 
 async def test_bad_producers_disturb_nobody(tmp_path: Path) -> None:
     modes = [Mode.PLAIN, Mode.TWICE, Mode.END_EARLY, Mode.END_TWICE, Mode.END_UNKNOWN, Mode.ODD]
-    async with rig(tmp_path) as r:
+    async with rig(tmp_path, settings=PATIENT) as r:
         await r.worker().start_and_wait()
         fed = [FedCall(mode.value, number, 5.0, mode) for number, mode in enumerate(modes, 1)]
         run = Run(r, Feeder(r.valkey.url, fed))

